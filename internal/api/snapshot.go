@@ -1,0 +1,87 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// Snapshot is everything the API can show, at one instant. It is immutable:
+// the agent publishes a new one about once a second, and at once when an
+// incident changes.
+type Snapshot struct {
+	// Sequence rises by one with every snapshot.
+	Sequence  uint64
+	Host      string
+	Labels    map[string]string
+	Version   string
+	StartedAt time.Time
+	At        time.Time
+	// ClockOffset is added to every time of the snapshot before it is shown:
+	// the pipeline runs on a steady clock, people read the wall's.
+	ClockOffset time.Duration
+	// Ready is true once every tier has looked.
+	Ready    bool
+	Reader   string
+	Services []scope.Service
+	View     measure.View
+	// Incidents holds the suspected, the open and the lately resolved, newest
+	// first.
+	Incidents []judge.Incident
+	Looks     []LookStatus
+	Budget    BudgetStatus
+	Limits    []Limit
+}
+
+// LookStatus is how one tier of the schedule does.
+type LookStatus struct {
+	Tier tcp.Tier
+	// Wanted is the interval the tier has when nothing presses, Interval the
+	// one the budget allows now.
+	Wanted, Interval time.Duration
+	// Cost is the learned processor time of one look.
+	Cost time.Duration
+	// Last is the header of the last look; its Begin is zero before the first.
+	Last tcp.Look
+	// Looks counts the complete ones, Partial those marked and never judged,
+	// Failed those that gave an error; LastError is the latest.
+	Looks, Partial, Failed uint64
+	LastError              string
+	// Covered is true when a dearer tier, running as often, takes this one's
+	// place and it therefore does not look itself.
+	Covered bool
+}
+
+// BudgetStatus is the processor budget, as shares of one core.
+type BudgetStatus struct {
+	Allowed float64
+	// Used is the process's mean over the last 10 s, looks and all.
+	Used float64
+}
+
+// Limit is one thing this agent cannot see, and why.
+type Limit struct {
+	Subject string // "QUIC and UDP"
+	Reason  string // "not TCP: the kernel's table does not hold it"
+}
+
+// Source gives snapshots. The agent is one; tests have another.
+type Source interface {
+	// Snapshot returns the latest one, never nil.
+	Snapshot() *Snapshot
+	// Changed returns a channel that is closed when the next snapshot is there.
+	Changed() <-chan struct{}
+}
+
+// Actor does what changing calls ask for.
+type Actor interface {
+	// Acknowledge marks an incident as taken. ErrNoIncident when there is none
+	// of that number, or it is over.
+	Acknowledge(ctx context.Context, id uint64, by string) error
+	// Reload reads the configuration again; on error the old one keeps running.
+	Reload(ctx context.Context) error
+}

@@ -1,0 +1,184 @@
+package judge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// Cause is why a scope fails, from a closed list that grows with the stories.
+// docs/SIGNALS.md defines each; a test holds it to this list.
+type Cause uint8
+
+// The causes.
+const (
+	NoCause Cause = iota
+	WorkersFull
+	ClientsGaveUp
+)
+
+var causeNames = [...]string{"none", "workers_full", "clients_gave_up"}
+
+// Causes returns every cause in order.
+func Causes() []Cause { return []Cause{WorkersFull, ClientsGaveUp} }
+
+// String is the cause's name: "workers_full".
+func (c Cause) String() string {
+	if int(c) < len(causeNames) {
+		return causeNames[c]
+	}
+	return fmt.Sprintf("cause_%d", uint8(c))
+}
+
+// Severity says how much a finding hurts.
+type Severity uint8
+
+// The severities, in rising order. The zero value is none.
+const (
+	NoSeverity Severity = iota
+	Watch               // worth knowing, not sent by default
+	Warning             // will hurt unless something changes
+	Critical            // hurts now
+)
+
+var severityNames = [...]string{"none", "watch", "warning", "critical"}
+
+// String names it: "warning".
+func (s Severity) String() string {
+	if int(s) < len(severityNames) {
+		return severityNames[s]
+	}
+	return fmt.Sprintf("severity_%d", uint8(s))
+}
+
+// Certainty says how sure a finding is.
+type Certainty uint8
+
+// The certainties. The zero value is unknown.
+const (
+	Unknown Certainty = iota
+	Suspect           // not yet held long enough
+	Likely
+	Certain // the evidence alone decides
+)
+
+var certaintyNames = [...]string{"unknown", "suspect", "likely", "certain"}
+
+// String names it: "likely".
+func (c Certainty) String() string {
+	if int(c) < len(certaintyNames) {
+		return certaintyNames[c]
+	}
+	return fmt.Sprintf("certainty_%d", uint8(c))
+}
+
+// Finding is what is wrong with one scope at one instant, with everything it
+// rests on.
+type Finding struct {
+	Scope     scope.ID
+	Cause     Cause
+	Severity  Severity
+	Certainty Certainty
+	// Basis says what the certainty rests on: "12 looks over 3 s, 31 waiting".
+	Basis string
+	// Sentence says what is wrong in plain English, present tense.
+	Sentence string
+	// Trigger names the condition that decided: "queue wait above 1 s for 3 s".
+	Trigger    string
+	Evidence   []Evidence
+	Considered []Considered
+	// Advice says what to do now, what helps clients first.
+	Advice   []string
+	Examples []tcp.Socket
+}
+
+// Evidence is one number beside the threshold it is held against.
+type Evidence struct {
+	Signal  measure.Signal
+	Reading measure.Reading
+	// Threshold is the level that matters, in the signal's unit; Origin is
+	// where it came from. HasThreshold is false for context.
+	Threshold    float64
+	HasThreshold bool
+	Origin       string
+}
+
+// Considered is another cause that was looked at, and why it was rejected or
+// could not be told.
+type Considered struct {
+	Cause string
+	Why   string
+}
+
+// State is where an incident is in its life.
+type State uint8
+
+// The states. The zero value is none.
+const (
+	NoState  State = iota
+	Suspected      // the condition is true, not yet for long enough
+	Open
+	Resolved
+)
+
+var stateNames = [...]string{"none", "suspect", "open", "resolved"}
+
+// String names it: "open".
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state_%d", uint8(s))
+}
+
+// End is how an incident ended.
+type End uint8
+
+// The ends. Zero is not ended.
+const (
+	NotEnded   End = iota
+	Recovered      // by positive evidence
+	ScopeGone      // the service is no longer there
+	NoEvidence     // nothing could be seen of it for 15 minutes; not a recovery
+)
+
+var endNames = [...]string{"", "recovered", "scope gone", "no evidence"}
+
+// String names it: "recovered"; empty while it goes on.
+func (e End) String() string {
+	if int(e) < len(endNames) {
+		return endNames[e]
+	}
+	return fmt.Sprintf("end_%d", uint8(e))
+}
+
+// Incident is a finding's life.
+type Incident struct {
+	// ID is unique within one run of the agent, in the order of suspicion.
+	ID      uint64
+	Finding Finding // as of UpdatedAt
+	State   State
+	// Peak is the worst severity so far.
+	Peak Severity
+	// SuspectedAt, OpenedAt and ResolvedAt are zero until they happen.
+	SuspectedAt, OpenedAt, ResolvedAt time.Time
+	// UpdatedAt is when the finding was last confirmed by fresh evidence.
+	UpdatedAt time.Time
+	// BlindSince is since when nothing could be seen of it; zero while there
+	// is evidence.
+	BlindSince time.Time
+	// AcknowledgedAt is zero until somebody took it; By says who.
+	AcknowledgedAt time.Time
+	AcknowledgedBy string
+	End            End
+	Timeline       []Step
+}
+
+// Step is one event of an incident's life.
+type Step struct {
+	At   time.Time
+	What string
+}

@@ -1,0 +1,310 @@
+package sockdiag
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// Sizes and numbers of include/uapi/linux/netlink.h and inet_diag.h.
+const (
+	typeLegacy   = 18 // TCPDIAG_GETSOCK
+	typeByFamily = 20 // SOCK_DIAG_BY_FAMILY
+
+	sizeHeader      = 16 // struct nlmsghdr
+	sizeAttr        = 4  // struct nlattr
+	sizeSockID      = 48 // struct inet_diag_sockid
+	sizeLegacyReq   = 4 + sizeSockID + 8
+	sizeFamilyReq   = 8 + sizeSockID
+	sizeDiagMessage = 4 + sizeSockID + 20 // struct inet_diag_msg
+
+	attrBytecode  = 1  // INET_DIAG_REQ_BYTECODE
+	attrInfo      = 2  // INET_DIAG_INFO: struct tcp_info
+	attrSkMemInfo = 7  // INET_DIAG_SKMEMINFO: u32 of enum sk_meminfo_vars
+	attrShutdown  = 8  // INET_DIAG_SHUTDOWN: u8
+	attrCgroupID  = 21 // INET_DIAG_CGROUP_ID: u64, since Linux 5.7
+	memInfoDrops  = 8  // SK_MEMINFO_DROPS, include/uapi/linux/sock_diag.h
+	attrTypeMask  = 0x3fff
+)
+
+var native = binary.NativeEndian
+
+// appendRequest appends a whole netlink message that asks for a dump. family
+// is AF_UNSPEC for the legacy type, which answers both families in one walk
+// (net/ipv4/inet_diag.c, inet_diag_dump_compat).
+func appendRequest(b []byte, msgType uint16, family uint8, seq uint32, req tcp.Request) []byte {
+	start := len(b)
+	b = appendHeader(b, msgType, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)
+	ext := extensions(req)
+	if msgType == typeLegacy {
+		b = append(b, family, 0, 0, ext)
+		b = append(b, make([]byte, sizeSockID)...)
+		b = native.AppendUint32(b, uint32(req.States))
+		b = native.AppendUint32(b, 0) // idiag_dbs
+	} else {
+		b = append(b, family, unix.IPPROTO_TCP, ext, 0)
+		b = native.AppendUint32(b, uint32(req.States))
+		b = append(b, make([]byte, sizeSockID)...)
+	}
+	if !req.Filter.IsZero() {
+		attr := len(b)
+		b = append(b, 0, 0, 0, 0)
+		b = appendBytecode(b, req.Filter)
+		native.PutUint16(b[attr:], uint16(len(b)-attr))
+		native.PutUint16(b[attr+2:], attrBytecode)
+	}
+	native.PutUint32(b[start:], uint32(len(b)-start))
+	return b
+}
+
+// appendLookup appends the request for the one socket between local and
+// remote. No cookie is asked for: INET_DIAG_NOCOOKIE, twice.
+func appendLookup(b []byte, seq uint32, local, remote netip.AddrPort, info bool) []byte {
+	start := len(b)
+	b = appendHeader(b, typeByFamily, unix.NLM_F_REQUEST, seq)
+	family := uint8(unix.AF_INET)
+	if local.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	b = append(b, family, unix.IPPROTO_TCP, extensions(tcp.Request{Info: info}), 0)
+	b = native.AppendUint32(b, uint32(tcp.AllStates))
+	b = binary.BigEndian.AppendUint16(b, local.Port())
+	b = binary.BigEndian.AppendUint16(b, remote.Port())
+	b = appendAddr16(b, local.Addr())
+	b = appendAddr16(b, remote.Addr())
+	b = native.AppendUint32(b, 0) // any interface
+	b = append(b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+	native.PutUint32(b[start:], uint32(len(b)-start))
+	return b
+}
+
+func appendHeader(b []byte, msgType, flags uint16, seq uint32) []byte {
+	b = native.AppendUint32(b, 0) // length, filled in at the end
+	b = native.AppendUint16(b, msgType)
+	b = native.AppendUint16(b, flags)
+	b = native.AppendUint32(b, seq)
+	return native.AppendUint32(b, 0) // to the kernel
+}
+
+// appendAddr16 appends the address in the 16 bytes of inet_diag_sockid.
+func appendAddr16(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		four := a.As4()
+		b = append(b, four[:]...)
+		return append(b, make([]byte, 12)...)
+	}
+	sixteen := a.As16()
+	return append(b, sixteen[:]...)
+}
+
+// extensions is idiag_ext: bit n-1 asks for attribute n. The listener's drop
+// count rides in its memory figures.
+func extensions(req tcp.Request) uint8 {
+	var ext uint8
+	if req.Info {
+		ext |= 1 << (attrInfo - 1)
+	}
+	if req.States == tcp.ListenOnly {
+		ext |= 1 << (attrSkMemInfo - 1)
+	}
+	return ext
+}
+
+// verdict is what one datagram of a dump said about the dump as a whole.
+type verdict struct {
+	done        bool
+	interrupted bool
+}
+
+// errTruncated is a message cut short. The stream behind it cannot be trusted.
+var errTruncated = errors.New("netlink message cut short")
+
+// refusal is the kernel's answer NLMSG_ERROR.
+type refusal struct{ errno syscall.Errno }
+
+func (e refusal) Error() string { return "kernel refused sock_diag: " + e.errno.Error() }
+func (e refusal) Unwrap() error { return e.errno }
+
+// walk calls row with the payload of each socket message in datagram b that
+// answers request seq. Messages of an earlier request are passed over.
+func walk(b []byte, seq uint32, row func(payload []byte)) (verdict, error) {
+	var v verdict
+	for len(b) > 0 {
+		if len(b) < sizeHeader {
+			return v, fmt.Errorf("%w: %d bytes left of a header", errTruncated, len(b))
+		}
+		length := native.Uint32(b)
+		if length < sizeHeader || uint64(length) > uint64(len(b)) {
+			return v, fmt.Errorf("%w: length %d in %d bytes", errTruncated, length, len(b))
+		}
+		msgType, flags := native.Uint16(b[4:]), native.Uint16(b[6:])
+		payload := b[sizeHeader:length]
+		if native.Uint32(b[8:]) == seq {
+			if flags&unix.NLM_F_DUMP_INTR != 0 {
+				v.interrupted = true
+			}
+			switch msgType {
+			case typeLegacy, typeByFamily:
+				row(payload)
+			case unix.NLMSG_DONE:
+				v.done = true
+				// DONE carries the dump's own error code (netlink_dump_done).
+				if len(payload) >= 4 {
+					if errno := int32(native.Uint32(payload)); errno < 0 {
+						return v, refusal{syscall.Errno(-errno)}
+					}
+				}
+				return v, nil
+			case unix.NLMSG_ERROR:
+				if len(payload) < 4 {
+					return v, fmt.Errorf("%w: error message of %d bytes", errTruncated, len(payload))
+				}
+				v.done = true
+				if errno := int32(native.Uint32(payload)); errno < 0 {
+					return v, refusal{syscall.Errno(-errno)}
+				}
+				return v, nil
+			}
+		}
+		b = b[min(align4(int(length)), len(b)):]
+	}
+	return v, nil
+}
+
+func align4(n int) int { return (n + 3) &^ 3 }
+
+// decode reads one inet_diag_msg with its attributes into s. It reports false
+// and leaves s zero when the message cannot be a socket: too short, an address
+// family or a state the kernel does not have, an attribute that overruns.
+func decode(b []byte, s *tcp.Socket) bool {
+	*s = tcp.Socket{}
+	if len(b) < sizeDiagMessage {
+		return false
+	}
+	state := tcp.State(b[1])
+	if state == tcp.NewSynRecv {
+		state = tcp.SynRecv
+	}
+	if state == tcp.StateUnknown || int(state) >= tcp.NumStates {
+		return false
+	}
+	localPort, remotePort := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	switch b[0] {
+	case unix.AF_INET:
+		s.Local = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[8:12])), localPort)
+		s.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[24:28])), remotePort)
+	case unix.AF_INET6:
+		s.Local = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])).Unmap(), localPort)
+		s.Remote = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[24:40])).Unmap(), remotePort)
+	default:
+		return false
+	}
+	if state == tcp.Listen {
+		s.Remote = netip.AddrPort{}
+	}
+	s.State = state
+	s.Timer = tcp.Timer(b[2])
+	s.Retransmits = b[3]
+	s.Interface = native.Uint32(b[40:])
+	s.Cookie = uint64(native.Uint32(b[44:])) | uint64(native.Uint32(b[48:]))<<32
+	s.TimerExpires = time.Duration(native.Uint32(b[52:])) * time.Millisecond
+	s.ReceiveQueue = native.Uint32(b[56:])
+	s.SendQueue = native.Uint32(b[60:])
+	s.UID = native.Uint32(b[64:])
+	s.Inode = uint64(native.Uint32(b[68:]))
+	s.Has = tcp.HasCookie
+	if state == tcp.Listen {
+		s.Has |= tcp.HasQueueLimit
+	}
+	if !decodeAttributes(b[sizeDiagMessage:], s) {
+		*s = tcp.Socket{}
+		return false
+	}
+	return true
+}
+
+func decodeAttributes(b []byte, s *tcp.Socket) bool {
+	for len(b) >= sizeAttr {
+		length := int(native.Uint16(b))
+		if length < sizeAttr || length > len(b) {
+			return false
+		}
+		value := b[sizeAttr:length]
+		switch native.Uint16(b[2:]) & attrTypeMask {
+		case attrInfo:
+			decodeInfo(value, &s.Info)
+			s.Has |= tcp.HasInfo
+		case attrSkMemInfo:
+			if len(value) >= 4*(memInfoDrops+1) {
+				s.Drops = native.Uint32(value[4*memInfoDrops:])
+				s.Has |= tcp.HasDrops
+			}
+		case attrShutdown:
+			if len(value) >= 1 {
+				s.Shutdown = value[0]
+			}
+		case attrCgroupID:
+			if len(value) >= 8 {
+				s.CgroupID = native.Uint64(value)
+				s.Has |= tcp.HasCgroup
+			}
+		}
+		b = b[min(align4(length), len(b)):]
+	}
+	return true
+}
+
+// currentInfo is the end of the last field decodeInfo reads, tcpi_snd_wnd.
+const currentInfo = 232
+
+// decodeInfo reads struct tcp_info. The struct only ever grows at its end: an
+// older kernel's is shorter, and what it lacks stays zero; a newer one's is
+// longer, and the rest is passed over.
+func decodeInfo(b []byte, in *tcp.Info) {
+	if len(b) < currentInfo {
+		var whole [currentInfo]byte
+		copy(whole[:], b)
+		decodeWholeInfo(whole[:], in)
+		return
+	}
+	decodeWholeInfo(b, in)
+}
+
+// decodeWholeInfo reads at least currentInfo bytes. Offsets are those of
+// struct tcp_info in include/uapi/linux/tcp.h.
+func decodeWholeInfo(b []byte, in *tcp.Info) {
+	_ = b[currentInfo-1] // one bounds check for all
+	in.Unacked = native.Uint32(b[24:])
+	in.Lost = native.Uint32(b[32:])
+	in.LastDataSent = time.Duration(native.Uint32(b[44:])) * time.Millisecond
+	in.LastDataReceived = time.Duration(native.Uint32(b[52:])) * time.Millisecond
+	in.LastAckReceived = time.Duration(native.Uint32(b[56:])) * time.Millisecond
+	in.RTT = time.Duration(native.Uint32(b[68:])) * time.Microsecond
+	in.RTTVar = time.Duration(native.Uint32(b[72:])) * time.Microsecond
+	in.TotalRetransmits = native.Uint32(b[100:])
+	in.BytesAcked = native.Uint64(b[120:])
+	in.BytesReceived = native.Uint64(b[128:])
+	in.SegsOut = native.Uint32(b[136:])
+	in.SegsIn = native.Uint32(b[140:])
+	in.NotSentBytes = native.Uint32(b[144:])
+	in.DataSegsIn = native.Uint32(b[152:])
+	in.DataSegsOut = native.Uint32(b[156:])
+	in.BusyTime = microseconds(native.Uint64(b[168:]))
+	in.ReceiverLimited = microseconds(native.Uint64(b[176:]))
+	in.BytesSent = native.Uint64(b[200:])
+	in.BytesRetransmitted = native.Uint64(b[208:])
+	in.SendWindow = native.Uint32(b[228:])
+}
+
+// microseconds converts a 64-bit count, capped where a Duration would wrap.
+func microseconds(n uint64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/uint64(time.Microsecond))) * time.Microsecond
+}

@@ -1,0 +1,175 @@
+// Package scope names the sets of sockets that Foreshock judges as one, and
+// says which of them a socket belongs to.
+//
+// A [Service] is a local listener. An [Index] is built from the services of a
+// namespace and classifies a socket by its local end:
+//
+//	ix := scope.NewIndex(services)
+//	switch i := ix.Service(&socket); i {
+//	case scope.None: // nobody's: it counts as Rest
+//	default:         // services[i]
+//	}
+//
+// Backends, regions and addresses join the index with their stories.
+package scope
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// Kind is what sort of set a scope is.
+type Kind uint8
+
+// The kinds. The zero value is no scope.
+const (
+	KindNone    Kind = iota
+	KindService      // a local listener
+	KindBackend      // one remote address and port a chosen process talks to
+	KindRegion       // remote prefixes
+	KindAddress      // an old or new address after a switch
+	KindHost         // the host itself
+	KindRest         // what no scope claims
+)
+
+var kindNames = [...]string{"none", "service", "backend", "region", "address", "host", "rest"}
+
+// String names the kind: "service".
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind_%d", uint8(k))
+}
+
+// ID names one scope for as long as it means the same thing, over restarts
+// and reloads too. Kind and Name are unique together.
+type ID struct {
+	Kind Kind
+	Name string
+}
+
+// The two scopes every host has.
+var (
+	Host = ID{KindHost, "host"}
+	Rest = ID{KindRest, "rest"}
+)
+
+// String is how the API and the logs spell an ID: "service/web".
+func (id ID) String() string {
+	if id.Kind == KindHost || id.Kind == KindRest {
+		return id.Name
+	}
+	return id.Kind.String() + "/" + id.Name
+}
+
+// Service is a local listener, or several that one configured name joins.
+type Service struct {
+	// Name is the configured name, else the process with its ports
+	// ("nginx:80"), else the ports.
+	Name string
+	// Listen holds the addresses and ports, sorted. An unspecified address
+	// (0.0.0.0 or ::) claims the port on every address; :: claims IPv4 too,
+	// as dual-stack listeners do.
+	Listen []netip.AddrPort
+	// Process is the name of the program that listens, Unit its service
+	// unit, PIDs its processes. Empty when they could not be read.
+	Process string
+	Unit    string
+	PIDs    []int
+	// Configured is true when the user's file names the service.
+	Configured bool
+}
+
+// ID returns the scope's name.
+func (s *Service) ID() ID { return ID{KindService, s.Name} }
+
+// Ports returns the ports in the order of Listen, each once.
+func (s *Service) Ports() []uint16 {
+	var out []uint16
+	for _, l := range s.Listen {
+		if !slices.Contains(out, l.Port()) {
+			out = append(out, l.Port())
+		}
+	}
+	return out
+}
+
+// Describe says what it is in a few words: "apache2 :80 :443".
+func (s *Service) Describe() string {
+	var b strings.Builder
+	if s.Process != "" {
+		b.WriteString(s.Process)
+	} else {
+		b.WriteString("listener")
+	}
+	for _, l := range s.Listen {
+		if l.Addr().IsUnspecified() {
+			fmt.Fprintf(&b, " :%d", l.Port())
+		} else {
+			fmt.Fprintf(&b, " %s", l)
+		}
+	}
+	return b.String()
+}
+
+// None is the answer of an Index for a socket that no service claims.
+const None = -1
+
+// Index says which service a socket belongs to. It is immutable and safe for
+// concurrent use.
+type Index struct {
+	// byPort holds, for each local port, 1 + the first claim in claims, or 0.
+	// One load decides for the many sockets whose port nobody claims.
+	byPort []uint16
+	claims []claim
+}
+
+// claim is one listening address of a service; the claims of a port are
+// chained, most specific first.
+type claim struct {
+	addr    netip.Addr
+	service int32
+	next    uint16 // 1 + index, 0 ends the chain
+}
+
+// NewIndex builds the index for services; Service answers with positions in
+// that slice. When two services claim the same address and port (SO_REUSEPORT
+// in two programs) the first one has it.
+func NewIndex(services []Service) *Index {
+	ix := &Index{byPort: make([]uint16, 1<<16)}
+	for _, wildcard := range []bool{true, false} { // chains grow at the front: specific addresses end up first
+		for i := len(services) - 1; i >= 0; i-- {
+			for _, l := range services[i].Listen {
+				if l.Addr().IsUnspecified() != wildcard || len(ix.claims) == 1<<16-1 {
+					continue
+				}
+				ix.claims = append(ix.claims, claim{l.Addr(), int32(i), ix.byPort[l.Port()]})
+				ix.byPort[l.Port()] = uint16(len(ix.claims))
+			}
+		}
+	}
+	return ix
+}
+
+// Service returns the position of the service that s belongs to by its local
+// end, or None.
+func (ix *Index) Service(s *tcp.Socket) int {
+	at := ix.byPort[s.Local.Port()]
+	if at == 0 {
+		return None
+	}
+	local := s.Local.Addr()
+	for at != 0 {
+		c := &ix.claims[at-1]
+		if c.addr == local || c.addr.IsUnspecified() && (c.addr.Is6() || local.Is4()) {
+			return int(c.service)
+		}
+		at = c.next
+	}
+	return None
+}

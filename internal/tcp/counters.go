@@ -1,0 +1,121 @@
+package tcp
+
+import "math"
+
+// Counter names one number of a namespace's TCP statistics.
+type Counter uint8
+
+// The counters Foreshock reads. Kernel names: net/ipv4/proc.c,
+// snmp4_tcp_list and snmp4_net_list; sockstat's are gauges.
+const (
+	ActiveOpens Counter = iota
+	PassiveOpens
+	AttemptFails
+	EstabResets
+	CurrEstab // gauge
+	InSegs
+	OutSegs
+	RetransSegs
+	InErrs
+	OutRsts
+	SyncookiesSent
+	SyncookiesRecv
+	SyncookiesFailed
+	EmbryonicRsts
+	ListenOverflows
+	ListenDrops
+	TCPTimeouts
+	TCPSynRetrans
+	TCPBacklogDrop
+	TCPReqQFullDoCookies
+	TCPReqQFullDrop
+	TCPAbortOnData
+	TCPAbortOnClose
+	TCPAbortOnMemory
+	TCPAbortOnTimeout
+	TCPTimeWaitOverflow
+	SockInUse    // gauge: sockstat TCP inuse
+	SockOrphan   // gauge: sockstat TCP orphan
+	SockTimeWait // gauge: sockstat TCP tw
+	SockAlloc    // gauge: sockstat TCP alloc, of all namespaces
+	SockMemPages // gauge: sockstat TCP mem, of all namespaces
+
+	NumCounters = int(SockMemPages) + 1
+)
+
+var counterNames = [NumCounters]string{
+	"ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "CurrEstab", "InSegs", "OutSegs",
+	"RetransSegs", "InErrs", "OutRsts", "SyncookiesSent", "SyncookiesRecv", "SyncookiesFailed",
+	"EmbryonicRsts", "ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPSynRetrans",
+	"TCPBacklogDrop", "TCPReqQFullDoCookies", "TCPReqQFullDrop", "TCPAbortOnData",
+	"TCPAbortOnClose", "TCPAbortOnMemory", "TCPAbortOnTimeout", "TCPTimeWaitOverflow",
+	"inuse", "orphan", "tw", "alloc", "mem",
+}
+
+// String is the kernel's name for the counter.
+func (c Counter) String() string { return counterNames[c] }
+
+// Gauge reports whether the number is a level and not a count of events.
+func (c Counter) Gauge() bool { return c == CurrEstab || c >= SockInUse }
+
+// Counters is one reading of a namespace's TCP statistics. The zero value has
+// seen nothing.
+type Counters struct {
+	values [NumCounters]uint64
+	seen   uint64
+}
+
+// Set records a reading.
+func (c *Counters) Set(name Counter, value uint64) {
+	c.values[name] = value
+	c.seen |= 1 << name
+}
+
+// Get returns a reading, and false when this kernel does not have it or the
+// file could not be read.
+func (c *Counters) Get(name Counter) (value uint64, ok bool) {
+	return c.values[name], c.seen&(1<<name) != 0
+}
+
+// Deltas is how far the counters moved between two readings.
+type Deltas struct {
+	values [NumCounters]uint64
+	seen   uint64
+}
+
+// Get returns the number of events, and false when it cannot be known: a
+// reading is missing, or the counter was reset in between.
+func (d *Deltas) Get(name Counter) (events uint64, ok bool) {
+	return d.values[name], d.seen&(1<<name) != 0
+}
+
+// wrapMargin is how close to 2³² a reading must have been for a smaller
+// successor to be a wrap and not a reset: 2²⁸ events between two looks.
+const wrapMargin = 1 << 28
+
+// Since returns the movement since prev. The kernel keeps these counters in
+// an unsigned long: 32-bit kernels wrap at 2³², which is told apart from a
+// reset by being near it. A reset gives no delta. Gauges have none.
+func (c *Counters) Since(prev *Counters) Deltas {
+	var d Deltas
+	for i := range c.values {
+		name := Counter(i)
+		both := c.seen & prev.seen & (1 << name)
+		if both == 0 || name.Gauge() {
+			continue
+		}
+		now, before := c.values[i], prev.values[i]
+		switch {
+		case now >= before:
+			d.values[i] = now - before
+		case before <= math.MaxUint32 && before > math.MaxUint32-wrapMargin && now < wrapMargin:
+			d.values[i] = now + 1<<32 - before
+		case before > math.MaxUint64-wrapMargin && now < wrapMargin:
+			d.values[i] = now - before // unsigned arithmetic carries over 2⁶⁴
+		default:
+			continue
+		}
+		d.seen |= both
+	}
+	return d
+}

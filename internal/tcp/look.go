@@ -1,0 +1,192 @@
+package tcp
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Tier is one of the four kinds of look of the agent's schedule, cheapest
+// first.
+type Tier uint8
+
+// The tiers. The zero value is no tier: a look that a person asked for.
+const (
+	NoTier   Tier = iota
+	Pulse         // counters and listeners
+	Focus         // the sockets of the scopes in use, all states
+	Odd           // every state but ESTABLISHED
+	Full          // every socket
+	NumTiers = int(Full) + 1
+)
+
+var tierNames = [NumTiers]string{"none", "pulse", "focus", "odd", "full"}
+
+// String names the tier: "pulse", "focus", "odd", "full".
+func (t Tier) String() string {
+	if int(t) < NumTiers {
+		return tierNames[t]
+	}
+	return fmt.Sprintf("tier_%d", uint8(t))
+}
+
+// Request says which sockets a look wants.
+type Request struct {
+	Tier   Tier
+	States StateMask
+	Filter Filter
+	// Info asks for tcp_info: +0.15–0.2 µs per socket.
+	Info bool
+}
+
+// Filter narrows a look. Where the reader can, the kernel applies it, so
+// sockets that do not match cost only the walk. The zero Filter matches all.
+// A socket matches when any of the ports or prefixes does.
+type Filter struct {
+	LocalPorts     []uint16
+	RemotePorts    []uint16
+	LocalPrefixes  []netip.Prefix
+	RemotePrefixes []netip.Prefix
+}
+
+// IsZero reports whether the filter matches every socket.
+func (f Filter) IsZero() bool {
+	return len(f.LocalPorts)+len(f.RemotePorts)+len(f.LocalPrefixes)+len(f.RemotePrefixes) == 0
+}
+
+// Match reports whether s passes the filter. Readers without a filter in the
+// kernel use it; tests hold the kernel's filter against it.
+func (f Filter) Match(s *Socket) bool {
+	if f.IsZero() {
+		return true
+	}
+	for _, p := range f.LocalPorts {
+		if s.Local.Port() == p {
+			return true
+		}
+	}
+	for _, p := range f.RemotePorts {
+		if s.Remote.Port() == p {
+			return true
+		}
+	}
+	for _, p := range f.LocalPrefixes {
+		if p.Contains(s.Local.Addr()) {
+			return true
+		}
+	}
+	for _, p := range f.RemotePrefixes {
+		if p.Contains(s.Remote.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// Completeness says whether a look may be judged. Only Complete may.
+type Completeness uint8
+
+// The ways a look can end.
+const (
+	// Unread is a look that never happened or failed at once.
+	Unread Completeness = iota
+	Complete
+	// Interrupted: the table changed under the dump in a way that may have
+	// hidden rows. Kernel: NLM_F_DUMP_INTR, include/uapi/linux/netlink.h.
+	Interrupted
+	// Truncated: the stream ended before its end mark, or a message was cut.
+	Truncated
+)
+
+var completenessNames = [...]string{"unread", "complete", "interrupted", "truncated"}
+
+// String names it: "complete", "interrupted", "truncated".
+func (c Completeness) String() string {
+	if int(c) < len(completenessNames) {
+		return completenessNames[c]
+	}
+	return fmt.Sprintf("completeness_%d", uint8(c))
+}
+
+// Ability is one thing a reader can do that another cannot.
+type Ability uint16
+
+// The abilities.
+const (
+	CanQueueLimit   Ability = 1 << iota // the limit of a listener's accept queue
+	CanCookie                           // a name for each socket that outlives its ports
+	CanCgroup                           // the owner's cgroup
+	CanInfo                             // tcp_info: pending, busy, round-trip times
+	CanDrops                            // connections dropped, per listener
+	CanMaskStates                       // the kernel leaves unwanted states out
+	CanFilter                           // the kernel leaves unwanted ports and prefixes out
+	CanLookupExact                      // one socket for 2 µs
+	CanEnterAnother                     // other namespaces than the reader's own
+
+	// AllAbilities is what sock_diag has on a current kernel.
+	AllAbilities = CanEnterAnother<<1 - 1
+)
+
+var abilityLosses = []struct {
+	ability Ability
+	loss    string
+}{
+	{CanQueueLimit, "no accept-queue limit: a full queue shows only by its overflow"},
+	{CanCookie, "no socket cookie: a reused port pair looks like the same connection"},
+	{CanCgroup, "no cgroup: owners only by inode, where /proc/PID/fd is readable"},
+	{CanInfo, "no tcp_info: busy, pending and round-trip times are unknown"},
+	{CanDrops, "no drop count per listener: an overflow is attributed by queue depth"},
+	{CanMaskStates, "no state filter: each look reads the whole table"},
+	{CanFilter, "no kernel-side filter: a look at one service costs as much as a full one"},
+	{CanLookupExact, "no exact look-up of one socket"},
+	{CanEnterAnother, "this namespace only"},
+}
+
+// Has reports whether all of want are there.
+func (a Ability) Has(want Ability) bool { return a&want == want }
+
+// Missing names, for a person, what a reader with these abilities cannot see.
+func (a Ability) Missing() []string {
+	var out []string
+	for _, l := range abilityLosses {
+		if !a.Has(l.ability) {
+			out = append(out, l.loss)
+		}
+	}
+	return out
+}
+
+// Look is the header of one reading of one namespace's socket table.
+type Look struct {
+	Namespace Namespace
+	Request   Request
+	// Reader names the source: "sock_diag" or "procfs".
+	Reader    string
+	Abilities Ability
+	// Begin is when the look began, on the agent's steady clock.
+	Begin time.Time
+	// Duration is the time on the wall; CPU the processor time of the reading
+	// thread, zero when it was not measured.
+	Duration, CPU time.Duration
+	Completeness  Completeness
+	// Sockets is the number of rows passed on; Bytes what the kernel wrote.
+	Sockets int
+	Bytes   int64
+	// Malformed counts rows that could not be understood and were left out.
+	Malformed int
+	Counters  Counters
+}
+
+// Judgeable reports whether causes may be judged from this look.
+func (l *Look) Judgeable() bool { return l.Completeness == Complete && l.Malformed == 0 }
+
+// String says in a line what was read: "full look by sock_diag: 4,812 sockets in 4.4ms, complete".
+func (l *Look) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s look by %s: %d sockets in %s, %s", l.Request.Tier, l.Reader, l.Sockets, l.Duration.Round(10*time.Microsecond), l.Completeness)
+	if l.Malformed > 0 {
+		fmt.Fprintf(&b, ", %d malformed", l.Malformed)
+	}
+	return b.String()
+}
