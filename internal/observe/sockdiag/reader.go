@@ -129,8 +129,7 @@ func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, 
 func (r *Reader) dumpBoth(req tcp.Request) error {
 	if r.oneWalk {
 		err := r.dump(typeLegacy, unix.AF_UNSPEC, req)
-		var refused refusal
-		if !errors.As(err, &refused) || r.look.Sockets > 0 {
+		if !isRefusal(err) || r.look.Sockets > 0 {
 			return err
 		}
 		r.oneWalk = false // a kernel without the legacy type: two walks from now on
@@ -148,11 +147,18 @@ func (r *Reader) dump(msgType uint16, family uint8, req tcp.Request) error {
 	r.seq++
 	r.request = appendRequest(r.request[:0], msgType, family, r.seq, req)
 	err := r.exchange()
-	var refused refusal
-	if err != nil && !errors.As(err, &refused) {
+	if err != nil && !isRefusal(err) {
 		r.drain()
 	}
 	return err
+}
+
+func isRefusal(err error) bool {
+	if err == nil {
+		return false // before the variable, which the heap would hold
+	}
+	var refused refusal
+	return errors.As(err, &refused)
 }
 
 // maxDrain bounds the datagrams drained: 2 GiB of answers, more than two
