@@ -118,8 +118,8 @@ type State uint8
 
 // The states. The zero value is none.
 const (
-	NoState  State = iota
-	Suspected      // the condition is true, not yet for long enough
+	NoState   State = iota
+	Suspected       // the condition is true, not yet for long enough
 	Open
 	Resolved
 )

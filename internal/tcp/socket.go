@@ -153,9 +153,10 @@ func (s *Socket) Pending() bool {
 }
 
 // Retransmitting reports whether a retransmission time-out has fired and is
-// not yet recovered.
+// not yet recovered. A half-open connection whose SYN-ACK was sent again is
+// not one: nobody may ever have been at the other end.
 func (s *Socket) Retransmitting() bool {
-	return s.Timer == TimerRetransmit && s.Retransmits > 0
+	return s.Timer == TimerRetransmit && s.Retransmits > 0 && s.State != SynRecv
 }
 
 // ZeroWindow reports whether the peer has stopped reading and we probe it.

@@ -1,0 +1,309 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/counters"
+	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/observe/netns"
+	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// procRoot is where the kernel shows processes.
+const procRoot = "/proc"
+
+// Pipeline is one namespace's way from the kernel to incidents: look, measure,
+// judge. It starts no goroutine and keeps no clock; the agent's loop, an
+// agentless check and tests call Tick. It is not safe for concurrent use.
+type Pipeline struct {
+	reader    observe.Reader
+	fallback  error // why procfs took sock_diag's place
+	counters  *counters.Reader
+	countersE error // why some counters are missing
+	namespace tcp.Namespace
+	source    observe.Source
+
+	configured []discover.Configured
+	services   []scope.Service
+	problems   []discover.Problem
+	listeners  listenerSet
+	discovered time.Time
+	owners     map[uint64][]owner.Process
+	unreadable int
+
+	tallier  *measure.Tallier
+	measure  *measure.Measure
+	judge    *judge.Judge
+	schedule *observe.Schedule
+	alarm    measure.Alarm
+
+	status [tcp.NumTiers]tierStatus
+	look   tcp.Look // of the tick under way
+	inUse  map[scope.ID]bool
+	// Bound once, so that a look allocates nothing.
+	addAny, addPulse func([]tcp.Socket)
+}
+
+// tierStatus counts what became of a tier's looks.
+type tierStatus struct {
+	last                   tcp.Look
+	looks, partial, failed uint64
+	err                    error
+}
+
+// rediscoverAfter is how long a change among the listeners waits for the next
+// search of owners: it walks every process, and listeners come in bursts.
+const rediscoverAfter = 2 * time.Second
+
+// wideFocus is how many ports a focus filter takes in without asking whether
+// anybody uses them.
+const wideFocus = 32
+
+// NewPipeline opens the readers for the calling thread's namespace.
+func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
+	reader, fallback, err := observe.Open(source)
+	if err != nil {
+		return nil, fmt.Errorf("open the socket table: %w", err)
+	}
+	p := &Pipeline{
+		reader: reader, fallback: fallback, source: source,
+		tallier:  measure.NewTallier(),
+		measure:  measure.New(),
+		judge:    judge.New(1),
+		schedule: observe.NewSchedule(cfg.Observe.CPUBudget),
+		inUse:    make(map[scope.ID]bool),
+	}
+	p.addAny = p.tallier.Add
+	p.addPulse = func(batch []tcp.Socket) {
+		p.listeners.add(batch)
+		p.tallier.Add(batch)
+	}
+	p.configured = configuredServices(cfg)
+	p.namespace, err = netns.Self()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("find our network namespace: %w", err), reader.Close())
+	}
+	p.counters, p.countersE = counters.Open(observe.OwnTables)
+	return p, nil
+}
+
+func configuredServices(cfg config.Config) []discover.Configured {
+	var out []discover.Configured
+	for _, s := range cfg.Services {
+		out = append(out, discover.Configured{Name: s.Name, Listen: s.Listen})
+	}
+	return out
+}
+
+// Configure takes over a new configuration. Windows and incidents stay.
+func (p *Pipeline) Configure(cfg config.Config) {
+	p.configured = configuredServices(cfg)
+	p.schedule.SetBudget(cfg.Observe.CPUBudget)
+	p.rediscover(nil)
+}
+
+// Close lets go of the readers.
+func (p *Pipeline) Close() error {
+	err := p.reader.Close()
+	if p.counters != nil {
+		err = errors.Join(err, p.counters.Close())
+	}
+	return err
+}
+
+// Tick makes one look of the given tier at now, and returns the incidents as
+// they then are. An error says that this look failed; the incidents are those
+// of a moment with no new evidence. The results are good until the next Tick.
+func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
+	tallies, err := p.observe(now, tier)
+	view := p.measure.Step(now, tallies)
+	incidents := p.judge.Step(now, view)
+	if tier == tcp.Pulse {
+		if p.alarm.Jumped(view.Scope(scope.Host)) {
+			p.schedule.Hurry()
+		}
+	}
+	if judge.Suspicious(incidents) {
+		p.schedule.Suspect(now)
+	}
+	return incidents, view, err
+}
+
+// observe makes the look and counts it per scope.
+func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error) {
+	began := threadTime()
+	p.look = tcp.Look{Namespace: p.namespace, Request: p.request(tier), Begin: now}
+	p.tallier.Begin(p.look)
+	add := p.addAny
+	if tier == tcp.Pulse {
+		p.listeners.begin()
+		add = p.addPulse
+	}
+	look, err := p.reader.Read(p.look.Request, add)
+	look.Begin, look.Namespace = now, p.namespace
+	if tier == tcp.Pulse && p.counters != nil {
+		// What cannot be read is missing from the counters, and so unknown.
+		p.countersE = p.counters.Read(&look.Counters)
+	}
+	look.CPU = threadTime() - began
+	p.schedule.Looked(tier, now, look.CPU)
+	p.record(tier, look, err)
+	if err != nil {
+		return measure.Tallies{Look: tcp.Look{Request: p.look.Request, Begin: now}}, fmt.Errorf("%s look: %w", tier, err)
+	}
+	tallies := p.tallier.End(look, p.schedule.Interval(tier))
+	p.noteUse(tallies)
+	if tier == tcp.Pulse && look.Judgeable() && p.listeners.changed() && (p.discovered.IsZero() || now.Sub(p.discovered) >= rediscoverAfter) {
+		p.discovered = now
+		p.listeners.accept()
+		p.rediscover(p.listeners.rows)
+	}
+	return tallies, nil
+}
+
+// request is what a tier asks of the reader.
+func (p *Pipeline) request(tier tcp.Tier) tcp.Request {
+	req := tcp.Request{Tier: tier}
+	switch tier {
+	case tcp.Pulse:
+		req.States = tcp.ListenOnly
+	case tcp.Odd:
+		req.States = tcp.OddStates
+	case tcp.Focus:
+		req.States, req.Info = tcp.AllStates, true
+		req.Filter = tcp.Filter{LocalPorts: p.focusPorts()}
+	default:
+		req.States, req.Info = tcp.AllStates, true
+	}
+	return req
+}
+
+// focusPorts are the ports of the services in use; all of them when they are
+// few. Sorted as the services are.
+func (p *Pipeline) focusPorts() []uint16 {
+	total := 0
+	for i := range p.services {
+		total += len(p.services[i].Listen)
+	}
+	var ports []uint16
+	for i := range p.services {
+		if total <= wideFocus || p.inUse[p.services[i].ID()] {
+			ports = append(ports, p.services[i].Ports()...)
+		}
+	}
+	return ports
+}
+
+// noteUse remembers which services have connections.
+func (p *Pipeline) noteUse(t measure.Tallies) {
+	states := t.Look.Request.States
+	for i := range t.Scopes {
+		y := &t.Scopes[i]
+		sockets := uint32(0)
+		for _, n := range y.States {
+			sockets += n
+		}
+		if sockets > 0 || y.Queue.Depth > 0 {
+			p.inUse[y.Scope] = true
+		} else if states == tcp.AllStates {
+			delete(p.inUse, y.Scope)
+		}
+	}
+}
+
+func (p *Pipeline) record(tier tcp.Tier, look tcp.Look, err error) {
+	s := &p.status[tier]
+	s.err = err
+	switch {
+	case err != nil:
+		s.failed++
+		p.reopen()
+	case !look.Judgeable():
+		s.partial++
+		s.last = look
+	default:
+		s.looks++
+		s.last = look
+	}
+}
+
+// reopen replaces a reader that failed; the old one stays when even that does
+// not work, and the next look tries again.
+func (p *Pipeline) reopen() {
+	reader, fallback, err := observe.Open(p.source)
+	if err != nil {
+		return
+	}
+	_ = p.reader.Close()
+	p.reader, p.fallback = reader, fallback
+}
+
+// rediscover works out the services from the listeners, nil for those known
+// already, and the configuration.
+func (p *Pipeline) rediscover(rows []tcp.Socket) {
+	if rows != nil {
+		inodes := make([]uint64, 0, len(rows))
+		for i := range rows {
+			inodes = append(inodes, rows[i].Inode)
+		}
+		owners, limits := owner.Find(procRoot, inodes)
+		p.owners, p.unreadable = owners, limits.Unreadable
+	} else {
+		rows = p.listeners.rows
+	}
+	p.services, p.problems = discover.Services(rows, p.owners, p.configured)
+	p.tallier.SetServices(p.services)
+	p.schedule.SetFocusing(len(p.services) > 0)
+}
+
+// listenerSet holds the listeners of the last pulse and tells when they change.
+type listenerSet struct {
+	rows  []tcp.Socket
+	sum   uint64
+	known uint64 // the sum that discovery has seen
+}
+
+func (l *listenerSet) begin() { l.rows, l.sum = l.rows[:0], 0 }
+
+func (l *listenerSet) add(batch []tcp.Socket) {
+	for i := range batch {
+		s := &batch[i]
+		l.rows = append(l.rows, *s)
+		// A sum of products, so that order does not matter and no two
+		// listeners cancel out.
+		a := s.Local.Addr().As16()
+		h := uint64(s.Local.Port())*0x9e3779b97f4a7c15 ^ s.Inode
+		for _, b := range a {
+			h = h*0x100000001b3 ^ uint64(b)
+		}
+		l.sum += h * h | 1
+	}
+}
+
+func (l *listenerSet) changed() bool { return l.sum != l.known }
+func (l *listenerSet) accept()       { l.known = l.sum }
+
+// threadTime is the processor time of the calling thread.
+// Kernel: clock_gettime(2), CLOCK_THREAD_CPUTIME_ID.
+func threadTime() time.Duration { return cpuTime(unix.CLOCK_THREAD_CPUTIME_ID) }
+
+// processTime is the processor time of the whole process.
+func processTime() time.Duration { return cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID) }
+
+func cpuTime(clock int32) time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}

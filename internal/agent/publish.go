@@ -1,0 +1,199 @@
+package agent
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// publishEvery is how old a snapshot may grow while nothing happens.
+const publishEvery = time.Second
+
+// agent is the state that Run's goroutines share. The pipeline itself belongs
+// to the loop alone; others ask the loop, or read snapshots.
+type agent struct {
+	options  Options // Config is the loop's, once it runs
+	log      *slog.Logger
+	host     string
+	clock    *Clock
+	started  time.Time
+	requests chan request
+
+	// Of the loop alone.
+	logged    map[uint64]judge.State
+	tierErrs  [tcp.NumTiers]string
+	lastHash  uint64
+	view      *measure.View
+	incidents []judge.Incident
+
+	mu       sync.Mutex
+	snapshot *api.Snapshot
+	changed  chan struct{} // closed when the next snapshot is there
+}
+
+// Snapshot implements api.Source.
+func (a *agent) Snapshot() *api.Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.snapshot
+}
+
+// Changed implements api.Source.
+func (a *agent) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+// keep remembers what a tick brought, and publishes it when it is due.
+func (a *agent) keep(p *Pipeline, now time.Time, incidents []judge.Incident, view *measure.View) {
+	a.view, a.incidents = view, incidents
+	hash := uint64(0)
+	for i := range incidents {
+		hash = hash*31 + incidents[i].ID<<8 + uint64(incidents[i].State)<<4 + uint64(incidents[i].Finding.Severity)
+	}
+	last := a.Snapshot()
+	if hash != a.lastHash || now.Sub(last.At) >= publishEvery || !last.Ready && a.ready(p) {
+		a.lastHash = hash
+		a.publish(p)
+	}
+}
+
+func (a *agent) ready(p *Pipeline) bool {
+	if p.discovered.IsZero() && p.status[tcp.Pulse].failed == 0 {
+		return false
+	}
+	tried := func(t tcp.Tier) bool {
+		s := &p.status[t]
+		return s.looks+s.partial+s.failed > 0
+	}
+	return tried(tcp.Pulse) && tried(tcp.Full)
+}
+
+// publish makes a snapshot of everything and wakes who waits for it.
+func (a *agent) publish(p *Pipeline) {
+	s := &api.Snapshot{
+		Host: a.host, Labels: maps.Clone(a.options.Config.Labels), Version: a.options.Version,
+		StartedAt: a.started, At: a.clock.Now(), ClockOffset: a.clock.Offset(),
+		Ready:     a.ready(p),
+		Services:  p.services, // replaced whole, never changed
+		Incidents: slices.Clone(a.incidents),
+		Looks:     p.lookStatus(),
+		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: p.schedule.Used()},
+		Limits:    p.limits(),
+		Reader:    p.status[tcp.Pulse].last.Reader,
+	}
+	if a.view != nil {
+		s.View = measure.View{At: a.view.At, Scopes: slices.Clone(a.view.Scopes)}
+		for i := range s.View.Scopes {
+			s.View.Scopes[i].Examples = slices.Clone(s.View.Scopes[i].Examples)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.Sequence = a.snapshot.Sequence + 1
+	a.snapshot = s
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// lookStatus is how each tier does.
+func (p *Pipeline) lookStatus() []api.LookStatus {
+	var out []api.LookStatus
+	for _, t := range []tcp.Tier{tcp.Pulse, tcp.Focus, tcp.Odd, tcp.Full} {
+		st := &p.status[t]
+		l := api.LookStatus{
+			Tier: t, Wanted: observe.Wanted(t), Interval: p.schedule.Interval(t), Cost: p.schedule.Cost(t),
+			Last: st.last, Looks: st.looks, Partial: st.partial, Failed: st.failed, Covered: p.schedule.Covered(t),
+		}
+		if st.err != nil {
+			l.LastError = st.err.Error()
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// limits is what cannot be seen here, and why.
+func (p *Pipeline) limits() []api.Limit {
+	out := []api.Limit{
+		{Subject: "QUIC and UDP", Reason: "not TCP: the kernel's TCP table does not hold them"},
+		{Subject: "unix sockets", Reason: "not TCP: a server behind one, as PHP-FPM often is, cannot be seen"},
+		{Subject: "other network namespaces", Reason: "this version watches its own; `foreshock look --by namespace` counts the others"},
+		{Subject: "connections shorter than a look", Reason: "they are counted (passive_opens_per_second), not seen one by one"},
+		{Subject: "worker limits", Reason: "not read in this version: the warning is by queue wait and overflow, not by forecast"},
+	}
+	if p.fallback != nil {
+		out = append(out, api.Limit{Subject: "sock_diag", Reason: "refused, /proc/net/tcp is read instead: " + p.fallback.Error()})
+	}
+	for _, lost := range p.reader.Abilities().Missing() {
+		out = append(out, api.Limit{Subject: "reader", Reason: lost})
+	}
+	if p.unreadable > 0 {
+		out = append(out, api.Limit{Subject: "owners of sockets", Reason: plural(p.unreadable, "process", "processes") + " may not be inspected: run as root or with CAP_SYS_PTRACE for names"})
+	}
+	if p.countersE != nil {
+		out = append(out, api.Limit{Subject: "counters", Reason: p.countersE.Error()})
+	}
+	for _, problem := range p.problems {
+		out = append(out, api.Limit{Subject: problem.Service, Reason: problem.Text})
+	}
+	return out
+}
+
+// report logs changes of state: of incidents, and of looks that fail or work
+// again. Ticks are not logged.
+func (a *agent) report(p *Pipeline, incidents []judge.Incident, tier tcp.Tier, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != a.tierErrs[tier] {
+		if text != "" {
+			a.log.Error("look failed: trying again", "tier", tier.String(), "error", text)
+		} else {
+			a.log.Info("look works again", "tier", tier.String())
+		}
+		a.tierErrs[tier] = text
+	}
+	if a.logged == nil {
+		a.logged = make(map[uint64]judge.State)
+	}
+	for i := range incidents {
+		inc := &incidents[i]
+		if a.logged[inc.ID] == inc.State || inc.State == judge.Suspected {
+			continue
+		}
+		a.logged[inc.ID] = inc.State
+		level := slog.LevelWarn
+		if inc.State == judge.Resolved {
+			level = slog.LevelInfo
+		}
+		a.log.Log(nil, level, "incident "+inc.State.String(), //nolint:sloglint // one message per state is the point
+			"id", inc.ID, "scope", inc.Finding.Scope.String(), "cause", inc.Finding.Cause.String(),
+			"severity", inc.Finding.Severity.String(), "says", inc.Finding.Sentence, "end", inc.End.String())
+	}
+}
+
+func sameToken(a, b config.Config) bool { return a.Token == b.Token }
+
+// monotonicMicroseconds is CLOCK_MONOTONIC, as the service manager wants it.
+func monotonicMicroseconds() int64 { return cpuTime(unix.CLOCK_MONOTONIC).Microseconds() }
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return trimInt(n) + " " + many
+}

@@ -1,0 +1,278 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+const (
+	// noEvidenceAfter closes an incident nothing was seen of for so long.
+	noEvidenceAfter = 15 * time.Minute
+	// goneAfter is how long a scope may be away, as in a restart, before its
+	// incidents end with it.
+	goneAfter = 10 * time.Second
+	// maxResolved and maxTimeline bound what is remembered.
+	maxResolved = 200
+	maxTimeline = 50
+)
+
+// Judge keeps the incidents. The zero value is not usable; see New.
+type Judge struct {
+	rules     []rule
+	nextID    uint64
+	cases     map[caseKey]*dossier
+	order     []caseKey
+	resolved  []Incident // newest first
+	incidents []Incident
+}
+
+// New returns a Judge with no incidents. firstID is the number of the first.
+func New(firstID uint64) *Judge {
+	return &Judge{rules: []rule{workersFull(), clientsGaveUp()}, nextID: firstID, cases: make(map[caseKey]*dossier)}
+}
+
+type caseKey struct {
+	scope scope.ID
+	cause Cause
+}
+
+// dossier follows one cause of one scope.
+type dossier struct {
+	triggers []holding
+	clear    holding
+	incident Incident // State is NoState while nothing is suspected
+	absent   time.Time
+}
+
+// Step takes the signals of this instant and returns the incidents: the
+// suspected and the open ones, then the lately resolved, newest first. The
+// slice is good until the next Step.
+func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
+	host := view.Scope(scope.Host)
+	for i := range view.Scopes {
+		s := &view.Scopes[i]
+		for r := range j.rules {
+			if rule := &j.rules[r]; rule.kind == s.Scope.Kind {
+				j.follow(now, rule, subject{s, host})
+			}
+		}
+	}
+	j.closeGone(now, view)
+	return j.list()
+}
+
+func (j *Judge) follow(now time.Time, r *rule, s subject) {
+	key := caseKey{s.scope.Scope, r.cause}
+	d := j.cases[key]
+	if d == nil {
+		d = &dossier{triggers: make([]holding, len(r.triggers))}
+		j.cases[key] = d
+		j.order = append(j.order, key)
+	}
+	d.absent = time.Time{}
+	severity, suspected, trigger, basis := d.weigh(r, s)
+	inc := &d.incident
+	blind := d.blind(r, s)
+	if inc.State == NoState && severity == NoSeverity && suspected == NoSeverity {
+		return
+	}
+	switch inc.State {
+	case NoState:
+		*inc = Incident{ID: j.nextID, State: Suspected, SuspectedAt: now, UpdatedAt: now,
+			Finding: Finding{Scope: key.scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}}
+		j.nextID++
+		inc.note(now, "suspect: "+trigger)
+	case Suspected:
+		if suspected == NoSeverity && severity == NoSeverity && !blind {
+			*inc = Incident{} // it was nothing
+			return
+		}
+	}
+	if severity != NoSeverity && inc.State == Suspected {
+		inc.State, inc.OpenedAt = Open, now
+		inc.Peak = severity
+		inc.note(now, fmt.Sprintf("open, %s: %s", severity, trigger))
+		d.clear = holding{}
+	} else if severity > inc.Peak && inc.State == Open {
+		inc.Peak = severity
+		inc.note(now, fmt.Sprintf("now %s: %s", severity, trigger))
+	}
+	d.explain(now, r, s, severity, suspected, trigger, basis, blind)
+	if inc.State == Open {
+		j.end(now, d, r, s, blind)
+	}
+	if inc.State == Suspected && blind && now.Sub(inc.BlindSince) >= noEvidenceAfter {
+		*inc = Incident{}
+	}
+}
+
+// weigh asks every trigger and returns the worst severity that holds, the
+// worst that is true now, and the words of the trigger that decides.
+func (d *dossier) weigh(r *rule, s subject) (severity, suspected Severity, says, basis string) {
+	best := -1
+	for i := range r.triggers {
+		t := &r.triggers[i]
+		answer := t.when(s)
+		held := d.triggers[i].observe(&t.condition, answer, s.scope.Get(t.fresh).Seen)
+		if answer != yes {
+			// Unknown keeps the hold for when sight returns, but is no word
+			// for the finding now.
+			continue
+		}
+		if held && t.severity > severity {
+			severity, best = t.severity, i
+		}
+		if t.severity > suspected {
+			suspected = t.severity
+			if severity == NoSeverity {
+				best = i
+			}
+		}
+	}
+	if best >= 0 {
+		h := &d.triggers[best]
+		says = r.triggers[best].says
+		basis = fmt.Sprintf("%d looks over %s", h.observations, h.held.Round(100*time.Millisecond))
+	}
+	return severity, suspected, says, basis
+}
+
+// blind reports whether nothing can be said: no trigger and no clearing can be
+// told either way.
+func (d *dossier) blind(r *rule, s subject) bool {
+	for i := range r.triggers {
+		if r.triggers[i].when(s) != cannotTell {
+			return false
+		}
+	}
+	return r.clear.when(s) == cannotTell
+}
+
+// explain brings the finding up to date with what was seen.
+func (d *dossier) explain(now time.Time, r *rule, s subject, severity, suspected Severity, trigger, basis string, blind bool) {
+	inc := &d.incident
+	if blind {
+		if inc.BlindSince.IsZero() {
+			inc.BlindSince = now
+			inc.note(now, "no evidence: nothing can be seen of it")
+		}
+		return
+	}
+	if !inc.BlindSince.IsZero() {
+		inc.BlindSince = time.Time{}
+		inc.note(now, "evidence again")
+	}
+	if severity == NoSeverity && suspected == NoSeverity {
+		return // it keeps the words of when it was last true
+	}
+	f := Finding{Scope: inc.Finding.Scope, Cause: r.cause, Severity: severity, Trigger: trigger, Basis: basis}
+	r.explain(s, &f)
+	if inc.State == Suspected {
+		f.Severity, f.Certainty = suspected, Suspect
+	} else if severity == NoSeverity {
+		f.Severity, f.Trigger = inc.Finding.Severity, inc.Finding.Trigger // true, not held anew: as it was
+	}
+	// The view's sockets change with the next look; the incident keeps its own.
+	f.Examples = append(inc.Finding.Examples[:0:0], s.scope.Examples...)
+	inc.Finding = f
+	inc.UpdatedAt = now
+}
+
+// end closes an open incident by positive evidence, or for want of any.
+func (j *Judge) end(now time.Time, d *dossier, r *rule, s subject, blind bool) {
+	inc := &d.incident
+	if blind {
+		if now.Sub(inc.BlindSince) >= noEvidenceAfter {
+			j.resolve(now, d, NoEvidence)
+		}
+		return
+	}
+	if d.clear.observe(&r.clear, r.clear.when(s), s.scope.Get(r.clear.fresh).Seen) {
+		j.resolve(now, d, Recovered)
+	}
+}
+
+func (j *Judge) resolve(now time.Time, d *dossier, how End) {
+	inc := &d.incident
+	inc.State, inc.End, inc.ResolvedAt = Resolved, how, now
+	inc.note(now, "resolved: "+how.String())
+	j.resolved = slices.Insert(j.resolved, 0, *inc)
+	if len(j.resolved) > maxResolved {
+		j.resolved = j.resolved[:maxResolved]
+	}
+	for i := range d.triggers {
+		d.triggers[i] = holding{}
+	}
+	d.clear = holding{}
+	d.incident = Incident{}
+}
+
+// closeGone ends what belongs to scopes that are no longer there.
+func (j *Judge) closeGone(now time.Time, view *measure.View) {
+	j.order = slices.DeleteFunc(j.order, func(key caseKey) bool {
+		if view.Scope(key.scope) != nil {
+			return false
+		}
+		d := j.cases[key]
+		if d.absent.IsZero() {
+			d.absent = now
+		}
+		if now.Sub(d.absent) < goneAfter {
+			return false
+		}
+		if d.incident.State == Open {
+			j.resolve(now, d, ScopeGone)
+		}
+		delete(j.cases, key)
+		return true
+	})
+}
+
+func (j *Judge) list() []Incident {
+	j.incidents = j.incidents[:0]
+	for _, key := range j.order {
+		if inc := j.cases[key].incident; inc.State != NoState {
+			j.incidents = append(j.incidents, inc)
+		}
+	}
+	slices.SortStableFunc(j.incidents, func(a, b Incident) int { return int(b.ID) - int(a.ID) })
+	j.incidents = append(j.incidents, j.resolved...)
+	return j.incidents
+}
+
+// Acknowledge marks an open or suspected incident as taken and reports
+// whether there is one of that number.
+func (j *Judge) Acknowledge(now time.Time, id uint64, by string) bool {
+	for _, d := range j.cases {
+		inc := &d.incident
+		if inc.ID != id || inc.State == NoState {
+			continue
+		}
+		if inc.AcknowledgedAt.IsZero() {
+			inc.AcknowledgedAt, inc.AcknowledgedBy = now, by
+			inc.note(now, "acknowledged by "+by)
+		}
+		return true
+	}
+	return false
+}
+
+// note adds a step to the timeline; the first ones are kept, they say how it
+// began.
+func (inc *Incident) note(now time.Time, what string) {
+	if len(inc.Timeline) >= maxTimeline {
+		inc.Timeline = slices.Delete(slices.Clone(inc.Timeline), maxTimeline/2, maxTimeline/2+1)
+	}
+	// A new array each time: incidents already handed out keep theirs.
+	inc.Timeline = append(slices.Clip(inc.Timeline), Step{now, what})
+}
+
+// Suspicious reports whether anything is suspected but not yet open: the
+// schedule then looks closer.
+func Suspicious(incidents []Incident) bool {
+	return slices.ContainsFunc(incidents, func(i Incident) bool { return i.State == Suspected })
+}

@@ -1,0 +1,201 @@
+package judge
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+var update = flag.Bool("update", false, "write the decisions of testdata/*.txt anew")
+
+// TestScenarios runs the timelines of testdata/*.txt through measure and judge
+// and compares every step of every incident's life with what stands below the
+// line "---". A timeline line is
+//
+//	FROM-TO name=VALUE name=VALUE..VALUE
+//
+// in seconds; a pair of values is a straight line between them. The names:
+//
+//	depth      connections in the accept queue, limit its backlog (511)
+//	arrivals   connections per second the kernel completes
+//	accepted   connections the workers hold
+//	oldest     seconds the first in the queue has waited
+//	gaveup     CLOSE_WAIT in the queue; dead: CLOSE_WAIT with a worker
+//	lost       connections per second lost to the full queue
+//	synrecv    half-open ones
+//
+// and the words: blind (looks are interrupted), deaf (sock_diag fails),
+// absent (the scope is not there), closed (nothing listens).
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios in testdata: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			timeline, want, found := strings.Cut(string(raw), "---\n")
+			if !found && !*update {
+				t.Fatalf("%s has no line ---", file)
+			}
+			segments := parseTimeline(t, timeline)
+			got := play(segments)
+			if again := play(segments); again != got {
+				t.Errorf("the same timeline gave two outcomes:\n%s", cmp.Diff(got, again))
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(timeline+"---\n"+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("decisions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+type segment struct {
+	from, to float64 // seconds
+	values   map[string][2]float64
+	words    map[string]bool
+}
+
+func parseTimeline(t *testing.T, text string) []segment {
+	t.Helper()
+	var out []segment
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		from, to, ok := strings.Cut(fields[0], "-")
+		s := segment{from: number(t, from), to: number(t, to), values: map[string][2]float64{}, words: map[string]bool{}}
+		if !ok {
+			t.Fatalf("line %q does not begin with FROM-TO", line)
+		}
+		for _, f := range fields[1:] {
+			name, value, ok := strings.Cut(f, "=")
+			if !ok {
+				s.words[name] = true
+				continue
+			}
+			first, last, pair := strings.Cut(value, "..")
+			if !pair {
+				last = first
+			}
+			s.values[name] = [2]float64{number(t, first), number(t, last)}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func number(t *testing.T, text string) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (s *segment) value(name string, at float64) float64 {
+	v := s.values[name]
+	if s.to == s.from {
+		return v[1]
+	}
+	return v[0] + (v[1]-v[0])*(at-s.from)/(s.to-s.from)
+}
+
+var scenarioStart = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+
+// play runs the pulse at 4 Hz and the focus tier at 1 Hz, as on a quiet host.
+func play(segments []segment) string {
+	m, j := measure.New(), New(1)
+	var opens, lost float64
+	var out strings.Builder
+	told := map[uint64]int{}
+	id := scope.ID{Kind: scope.KindService, Name: "web"}
+	for _, seg := range segments {
+		for at := seg.from; at < seg.to-1e-9; at += 0.25 {
+			now := scenarioStart.Add(time.Duration(at * float64(time.Second)))
+			opens += seg.value("arrivals", at) / 4
+			lost += seg.value("lost", at) / 4
+			tick := func(tier tcp.Tier, states tcp.StateMask, interval time.Duration) {
+				look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+				switch {
+				case seg.words["blind"]:
+					look.Completeness = tcp.Interrupted
+				case seg.words["deaf"]:
+					look = tcp.Look{Begin: now, Request: look.Request}
+				}
+				if tier == tcp.Pulse {
+					look.Counters.Set(tcp.PassiveOpens, uint64(opens))
+					look.Counters.Set(tcp.ListenOverflows, uint64(lost))
+					look.Counters.Set(tcp.SyncookiesSent, 0)
+				}
+				y := measure.Tally{Scope: id}
+				y.Queue = measure.Queue{Listeners: 1, Depth: uint64(seg.value("depth", at)), Limit: 511, Drops: uint64(lost), Set: 1}
+				if l := seg.value("limit", at); l > 0 {
+					y.Queue.Limit = uint64(l)
+				}
+				if seg.words["closed"] {
+					y.Queue = measure.Queue{}
+				}
+				y.Accepted = uint32(seg.value("accepted", at))
+				y.AcceptedCloseWait = uint32(seg.value("dead", at))
+				y.UnacceptedCloseWait = uint32(seg.value("gaveup", at))
+				y.Unaccepted = uint32(y.Queue.Depth)
+				y.OldestUnaccepted = time.Duration(seg.value("oldest", at) * float64(time.Second))
+				y.States[tcp.Established] = y.Accepted + y.Unaccepted
+				y.States[tcp.SynRecv] = uint32(seg.value("synrecv", at))
+				scopes := []measure.Tally{y, {Scope: scope.Rest}}
+				if seg.words["absent"] {
+					scopes = scopes[1:]
+				}
+				incidents := j.Step(now, m.Step(now, measure.Tallies{Look: look, Interval: interval, Scopes: scopes}))
+				narrate(&out, at, incidents, told)
+			}
+			tick(tcp.Pulse, tcp.ListenOnly, 250*time.Millisecond)
+			if math.Mod(at, 1) == 0 {
+				tick(tcp.Focus, tcp.AllStates, time.Second)
+			}
+		}
+	}
+	return out.String()
+}
+
+// narrate writes the new steps of every incident that got beyond suspicion.
+func narrate(out *strings.Builder, at float64, incidents []Incident, told map[uint64]int) {
+	for i := len(incidents) - 1; i >= 0; i-- {
+		inc := &incidents[i]
+		if inc.State == Suspected {
+			continue
+		}
+		for _, step := range inc.Timeline[told[inc.ID]:] {
+			fmt.Fprintf(out, "%7.2fs  #%d %s %s: %s\n", step.At.Sub(scenarioStart).Seconds(), inc.ID, inc.Finding.Scope, inc.Finding.Cause, step.What)
+		}
+		told[inc.ID] = len(inc.Timeline)
+	}
+	_ = at
+}

@@ -1,0 +1,240 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+// Levels of the workers' causes; measured in the lab, docs/SIGNALS.md says how.
+const (
+	waitWarning      = 1.0  // seconds in the queue, for 3 s: 9–10 s before the first slow request
+	waitSlowly       = 0.25 // for 15 s while the service does not shrink
+	waitCritical     = 3.0
+	waitClear        = 0.1
+	overflowsAtLeast = 3 // connections lost in the window: one alone is a burst's edge
+	gaveUpAtLeast    = 3 // clients; floors of 1–3 keep idle services quiet
+	deadShare        = 0.5
+)
+
+// workersFull: nobody takes connections from the accept queue as fast as they
+// come. TRUTH: queue wait and overflow decide, never the queue's share of the
+// backlog (10 % of 511 at 20/s is 2.5 s).
+func workersFull() rule {
+	waits := func(level float64) func(subject) truth {
+		return func(s subject) truth { return s.is(measure.QueueWait, above, level) }
+	}
+	return rule{
+		cause: WorkersFull,
+		kind:  scope.KindService,
+		triggers: []trigger{
+			{condition{"queue wait above 1 s for 3 s", 3 * time.Second, 3, measure.QueueWait, waits(waitWarning)}, Warning},
+			{condition{"queue wait above 0.25 s for 15 s while no worker comes free", 15 * time.Second, 15, measure.QueueWait,
+				func(s subject) truth { return waits(waitSlowly)(s).and(notShrinking(s)) }}, Warning},
+			{condition{"queue wait above 3 s", time.Second, 3, measure.QueueWait, waits(waitCritical)}, Critical},
+			{condition{"connections lost to a full accept queue", time.Second, 3, measure.QueueDepth, overflowing}, Critical},
+		},
+		clear: condition{"queue wait at most 0.1 s for 10 s and nothing lost", 10 * time.Second, 10, measure.QueueWait,
+			func(s subject) truth {
+				return s.is(measure.QueueWait, atMost, waitClear).and(negate(overflowing(s)))
+			}},
+		explain: explainWorkersFull,
+	}
+}
+
+func negate(t truth) truth {
+	switch t {
+	case yes:
+		return no
+	case no:
+		return yes
+	}
+	return cannotTell
+}
+
+// notShrinking: the slope of the accepted connections is not below zero by
+// more than its noise. A queue beside free workers is a burst being worked
+// off. One worker a minute is the noise allowed.
+func notShrinking(s subject) truth {
+	return s.is(measure.AcceptedSlope, atLeast, -1.0/60)
+}
+
+// overflowing: a queue of this service is full and connections are being lost.
+// The listener's own count says whose they are; without it the namespace's
+// count is laid at the door of a full queue.
+func overflowing(s subject) truth {
+	depth, knownDepth := s.scope.Get(measure.QueueDepth).Get()
+	limit, knownLimit := s.scope.Get(measure.QueueLimit).Get()
+	full := cannotTell
+	if knownDepth && knownLimit {
+		full = isTrue(depth > 0 && depth >= limit)
+	} else if knownDepth {
+		full = isTrue(depth > 0) // procfs: the limit is not visible
+	}
+	lost := cannotTell
+	if overflows := s.host.Get(measure.ListenOverflowsRate); overflows.Validity == measure.Known {
+		lost = isTrue(overflows.Samples >= overflowsAtLeast)
+	}
+	if drops := s.scope.Get(measure.ListenDropsRate); drops.Validity == measure.Known {
+		lost = lost.and(isTrue(drops.Samples >= overflowsAtLeast))
+	}
+	return full.and(lost)
+}
+
+// clientsGaveUp: clients close connections that no worker ever took, or the
+// workers serve connections whose clients have gone.
+func clientsGaveUp() rule {
+	return rule{
+		cause: ClientsGaveUp,
+		kind:  scope.KindService,
+		triggers: []trigger{
+			{condition{"clients leave the queue before a worker takes them, and more do", 2 * time.Second, 3, measure.CloseWaitUnaccepted, leavingQueue}, Critical},
+			{condition{"half of the workers serve clients that have gone, and others wait", 3 * time.Second, 3, measure.CloseWaitAccepted, servingTheDead}, Critical},
+		},
+		clear: condition{"nobody who gave up is left in the queue or with a worker for 10 s", 10 * time.Second, 5, measure.CloseWaitUnaccepted,
+			func(s subject) truth {
+				return s.is(measure.CloseWaitUnaccepted, atMost, 0).and(negate(servingTheDead(s)))
+			}},
+		explain: explainClientsGaveUp,
+	}
+}
+
+func leavingQueue(s subject) truth {
+	return s.is(measure.CloseWaitUnaccepted, atLeast, gaveUpAtLeast).
+		and(s.is(measure.CloseWaitUnacceptedGrowth, above, 0))
+}
+
+// servingTheDead: at least half of what is accepted is CLOSE_WAIT, with 95 %
+// confidence, and others wait. During exhaustion what is accepted is all the
+// workers there are.
+func servingTheDead(s subject) truth {
+	dead, knownDead := s.scope.Get(measure.CloseWaitAccepted).Get()
+	accepted, knownAccepted := s.scope.Get(measure.Accepted).Get()
+	if !knownDead || !knownAccepted {
+		return cannotTell
+	}
+	return isTrue(dead >= gaveUpAtLeast && wilsonLower(dead, accepted) >= deadShare).
+		and(s.is(measure.QueueDepth, above, 0))
+}
+
+// wilsonLower is the lower end of the 95 % Wilson score interval of the share
+// part ÷ whole; zero without any.
+func wilsonLower(part, whole float64) float64 {
+	const z = 1.96
+	if whole <= 0 {
+		return 0
+	}
+	share := min(part/whole, 1)
+	return (share + z*z/(2*whole) - z*math.Sqrt(share*(1-share)/whole+z*z/(4*whole*whole))) / (1 + z*z/whole)
+}
+
+func explainWorkersFull(s subject, f *Finding) {
+	depth := s.scope.Get(measure.QueueDepth)
+	wait := s.scope.Get(measure.QueueWait)
+	f.Sentence = fmt.Sprintf("Connections to %s wait %s to be accepted; %s.", f.Scope.Name, seconds(wait), people(depth.Value, "waits", "wait"))
+	if overflowing(s) == yes {
+		f.Sentence = fmt.Sprintf("The accept queue of %s is full and connections are lost; %s.", f.Scope.Name, people(depth.Value, "waits", "wait"))
+	}
+	f.Certainty = Likely
+	oldest := s.scope.Get(measure.OldestUnaccepted)
+	if overflowing(s) == yes || oldest.Validity == measure.Known && oldest.Value > waitWarning {
+		f.Certainty = Certain // seen on the sockets themselves, not worked out from rates
+	}
+	f.Evidence = []Evidence{
+		{Signal: measure.QueueWait, Reading: wait, Threshold: waitWarning, HasThreshold: true, Origin: "default"},
+		{Signal: measure.QueueDepth, Reading: depth},
+		{Signal: measure.QueueLimit, Reading: s.scope.Get(measure.QueueLimit)},
+		{Signal: measure.OldestUnaccepted, Reading: oldest},
+		{Signal: measure.ListenDropsRate, Reading: s.scope.Get(measure.ListenDropsRate), Threshold: overflowsAtLeast / 3.0, HasThreshold: true, Origin: "default"},
+		{Signal: measure.Accepted, Reading: s.scope.Get(measure.Accepted)},
+		{Signal: measure.AcceptedSlope, Reading: s.scope.Get(measure.AcceptedSlope)},
+	}
+	f.Considered = []Considered{
+		{ClientsGaveUp.String(), rejected(s, measure.CloseWaitUnaccepted, leavingQueue(s).or(servingTheDead(s)))},
+		{"syn_flood", rejected(s, measure.SynRecvCount, synFlooded(s))},
+		{"leak", rejected(s, measure.CloseWaitAccepted, s.is(measure.CloseWaitAccepted, atLeast, gaveUpAtLeast))},
+	}
+	f.Advice = []string{
+		"Add workers or instances, or take load away from this one.",
+		"Find what the workers wait for: a slow upstream or database keeps them as busy as load does.",
+		"Do not raise the backlog: a longer queue only makes clients wait longer.",
+	}
+}
+
+func explainClientsGaveUp(s subject, f *Finding) {
+	gone := s.scope.Get(measure.CloseWaitUnaccepted)
+	dead := s.scope.Get(measure.CloseWaitAccepted)
+	f.Sentence = fmt.Sprintf("Clients of %s hang up before a worker takes them: %.0f in the queue have gone.", f.Scope.Name, gone.Value)
+	if servingTheDead(s) == yes {
+		f.Sentence = fmt.Sprintf("Workers of %s serve clients that have gone: %.0f of %.0f.", f.Scope.Name, dead.Value, s.scope.Get(measure.Accepted).Value)
+	}
+	f.Certainty = Certain
+	f.Evidence = []Evidence{
+		{Signal: measure.CloseWaitUnaccepted, Reading: gone, Threshold: gaveUpAtLeast, HasThreshold: true, Origin: "default"},
+		{Signal: measure.CloseWaitUnacceptedGrowth, Reading: s.scope.Get(measure.CloseWaitUnacceptedGrowth), HasThreshold: true, Origin: "default"},
+		{Signal: measure.CloseWaitAccepted, Reading: dead},
+		{Signal: measure.Accepted, Reading: s.scope.Get(measure.Accepted)},
+		{Signal: measure.QueueWait, Reading: s.scope.Get(measure.QueueWait), Threshold: waitWarning, HasThreshold: true, Origin: "default"},
+		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth)},
+	}
+	f.Considered = []Considered{
+		{"leak", "no, the sockets have no owner yet: the program never got them"},
+		{"syn_flood", rejected(s, measure.SynRecvCount, synFlooded(s))},
+	}
+	f.Advice = []string{
+		"Shed load at once: refuse or divert new requests, so that workers reach clients that still wait.",
+		"Restart only if shedding does not help: a restart empties the queue and loses who is in it.",
+		"Make the server's own time-out shorter than its clients'.",
+	}
+}
+
+// synFlooded is the sign of a flood that can be seen today: cookies go out.
+func synFlooded(s subject) truth {
+	cookies, known := s.host.Get(measure.SyncookiesSentRate).Get()
+	if !known {
+		return cannotTell
+	}
+	return isTrue(cookies > 0)
+}
+
+// rejected words what was considered: yes, no or cannot tell, with the number
+// that says so.
+func rejected(s subject, sig measure.Signal, answer truth) string {
+	r := s.scope.Get(sig)
+	number := fmt.Sprintf("%s is %s", sig, r.Validity)
+	if r.Validity == measure.Known {
+		number = fmt.Sprintf("%s %s", sig, trim(r.Value))
+	}
+	switch answer {
+	case yes:
+		return "also: " + number
+	case no:
+		return "no, " + number
+	}
+	return "cannot tell, " + number
+}
+
+func seconds(r measure.Reading) string {
+	if r.Validity != measure.Known {
+		return "an unknown time"
+	}
+	return fmt.Sprintf("at least %.1f s", r.Value)
+}
+
+func people(n float64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%.0f %s", n, many)
+}
+
+// trim prints a number with at most two decimals, and none it does not need.
+func trim(v float64) string {
+	if v == math.Trunc(v) {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}

@@ -1,0 +1,90 @@
+package measure
+
+import (
+	"time"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// hostRates are the host's signals that are the rate of one counter.
+var hostRates = [...]struct {
+	signal  Signal
+	counter tcp.Counter
+}{
+	{PassiveOpensRate, tcp.PassiveOpens}, {ActiveOpensRate, tcp.ActiveOpens},
+	{AttemptFailsRate, tcp.AttemptFails}, {EstabResetsRate, tcp.EstabResets},
+	{RetransSegsRate, tcp.RetransSegs}, {TimeoutsRate, tcp.TCPTimeouts},
+	{OutRstsRate, tcp.OutRsts}, {ListenOverflowsRate, tcp.ListenOverflows},
+	{SyncookiesSentRate, tcp.SyncookiesSent},
+}
+
+// counterHistory follows the namespace's counters and the depth of all its
+// accept queues together.
+type counterHistory struct {
+	last   tcp.Counters
+	begun  bool
+	sums   [len(hostRates)]float64
+	rates  [len(hostRates)]*Window
+	depths *Window
+}
+
+func newCounterHistory() *counterHistory {
+	c := &counterHistory{depths: NewWindow(rateSpan, rateSamples)}
+	for i := range c.rates {
+		c.rates[i] = NewWindow(rateSpan, rateSamples)
+	}
+	return c
+}
+
+// take adds one reading. A counter that was reset, or is missing, starts its
+// window anew: what happened in between cannot be known.
+func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint64) {
+	deltas := counters.Since(&c.last)
+	for i, r := range hostRates {
+		if _, ok := counters.Get(r.counter); !ok {
+			c.rates[i].Reset()
+			continue
+		}
+		if events, ok := deltas.Get(r.counter); ok && c.begun {
+			c.sums[i] += float64(events)
+		} else {
+			c.rates[i].Reset()
+		}
+		c.rates[i].Add(now, c.sums[i])
+	}
+	c.depths.Add(now, float64(depth))
+	c.last, c.begun = *counters, true
+}
+
+// signals writes the host's rates.
+func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration) {
+	for i, r := range hostRates {
+		delta, over := c.rates[i].Change()
+		if over <= 0 {
+			host.unknown(r.signal, NotEnough)
+			continue
+		}
+		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
+	}
+	if drained, over, ok := c.drained(); ok {
+		host.set(now, AcceptRate, drained/over.Seconds(), int(drained), ttl)
+	} else {
+		host.unknown(AcceptRate, NotEnough)
+	}
+}
+
+// minDrain is the least time over which a drain rate means something.
+const minDrain = time.Second
+
+// drained is how many connections left all accept queues together over the
+// window: those the kernel put in (PassiveOpens) less the growth of the
+// queues. Negative readings, from a listener that closed with a full queue,
+// count as none.
+func (c *counterHistory) drained() (events float64, over time.Duration, ok bool) {
+	put, over := c.rates[0].Change() // hostRates[0] is PassiveOpens
+	grown, _ := c.depths.Change()
+	if over < minDrain {
+		return 0, 0, false
+	}
+	return max(0, put-grown), over, true
+}

@@ -1,0 +1,218 @@
+package measure
+
+import (
+	"time"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// maxFlows bounds the connections remembered per scope: 192 KiB at most. A
+// scope with more is sampled by hash, so what is counted on the sample stands
+// for 2^shift times as many.
+const maxFlows = 4096
+
+// flow remembers one connection between looks.
+type flow struct {
+	key          uint64 // 0 is an empty place
+	first, since int32  // 1/100 s since the tallier's first look
+	state        tcp.State
+	look         uint8 // the look at all states that saw it last
+	uncounted    bool  // first met by a look that cannot tell new from old
+}
+
+// flows remembers the connections of one scope: since when each is known, and
+// since when it is in its state. The kernel's record has no age.
+type flows struct {
+	table []flow // open addressing, linear probing; a power of two long
+	used  int
+	shift uint8 // only keys whose low shift bits are zero are kept
+	// countShift is the sample that was complete at the last look at all
+	// states: only in it does "not known" mean "new".
+	countShift uint8
+	look       uint8
+	looked     time.Time // when the last look at all states was made
+}
+
+// flowKey names a connection: by its cookie, else by its ends.
+func flowKey(s *tcp.Socket) uint64 {
+	h := s.Cookie
+	if s.Has&tcp.HasCookie == 0 {
+		l, r := s.Local.Addr().As16(), s.Remote.Addr().As16()
+		for i, b := range l {
+			h = h*0x100000001b3 ^ uint64(b) ^ uint64(r[i])<<32
+		}
+		h = mix(h) ^ uint64(s.Local.Port())<<16 ^ uint64(s.Remote.Port())
+	}
+	h = mix(h)
+	if h == 0 {
+		h = 1 << 63
+	}
+	return h
+}
+
+// mix spreads every bit over all others (the finaliser of MurmurHash3).
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+func (f *flows) sampled(key uint64, shift uint8) bool { return key&(1<<shift-1) == 0 }
+
+// place returns where key is, or where it would go.
+func (f *flows) place(key uint64) *flow {
+	mask := uint64(len(f.table) - 1)
+	for i := key >> 32 & mask; ; i = (i + 1) & mask {
+		if p := &f.table[i]; p.key == key || p.key == 0 {
+			return p
+		}
+	}
+}
+
+// sighting is what flows knows of one socket of a look.
+type sighting struct {
+	known    bool // it is in the sample
+	repeated bool // this look already passed it: rows may repeat under churn
+	new      bool
+	age      time.Duration
+	stateAge time.Duration
+}
+
+// see records a socket of a look that began at now centiseconds. whole is true
+// for a look at all states.
+func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
+	key := flowKey(s)
+	if !f.sampled(key, f.shift) {
+		return sighting{}
+	}
+	if 2*(f.used+1) > len(f.table) {
+		f.grow()
+		if !f.sampled(key, f.shift) {
+			return sighting{}
+		}
+	}
+	p := f.place(key)
+	out := sighting{known: true}
+	if p.key == 0 {
+		*p = flow{key: key, first: now, since: now, state: s.State, look: f.look, uncounted: !whole}
+		f.used++
+		out.new = whole && f.sampled(key, f.countShift)
+		return out
+	}
+	if whole {
+		out.repeated = p.look == f.look && !p.uncounted
+		if p.uncounted {
+			p.uncounted = false
+			out.new = f.sampled(key, f.countShift)
+		}
+		p.look = f.look
+	}
+	if p.state != s.State {
+		p.state, p.since = s.State, now
+	}
+	out.age = time.Duration(now-p.first) * 10 * time.Millisecond
+	out.stateAge = time.Duration(now-p.since) * 10 * time.Millisecond
+	return out
+}
+
+// grow makes room: a larger table, or at the bound a thinner sample.
+func (f *flows) grow() {
+	if f.used >= maxFlows {
+		f.shift++
+		f.countShift = max(f.countShift, f.shift)
+		f.rebuild(len(f.table), func(p *flow) bool { return f.sampled(p.key, f.shift) })
+		return
+	}
+	f.rebuild(max(64, 2*len(f.table)), func(*flow) bool { return true })
+}
+
+// rebuild moves the flows that keep says to keep into a table of size places.
+func (f *flows) rebuild(size int, keep func(*flow) bool) {
+	old := f.table
+	f.table = make([]flow, size)
+	f.used = 0
+	for i := range old {
+		if p := &old[i]; p.key != 0 && keep(p) {
+			*f.place(p.key) = *p
+			f.used++
+		}
+	}
+}
+
+// beginWhole starts a look at all states.
+func (f *flows) beginWhole() { f.look++ }
+
+// endWhole drops what a complete look at all states did not see and returns
+// how many that were, unscaled. The sample is made denser again when few are
+// left.
+func (f *flows) endWhole(at time.Time) (gone int) {
+	for i := 0; i < len(f.table); {
+		p := &f.table[i]
+		if p.key == 0 || p.look == f.look && !p.uncounted {
+			i++
+			continue
+		}
+		if !p.uncounted && f.sampled(p.key, f.countShift) {
+			gone++
+		}
+		f.remove(uint64(i)) // another flow may have moved here: look again
+	}
+	f.countShift = f.shift
+	if f.shift > 0 && f.used < maxFlows/4 {
+		f.shift-- // countShift stays for one look: the thinner sample is the known one
+	}
+	f.looked = at
+	return gone
+}
+
+// remove empties place i and closes the gap behind it, so that probing still
+// finds every flow (Knuth, volume 3, section 6.4, algorithm R).
+func (f *flows) remove(i uint64) {
+	mask := uint64(len(f.table) - 1)
+	f.used--
+	for j := (i + 1) & mask; f.table[j].key != 0; j = (j + 1) & mask {
+		home := f.table[j].key >> 32 & mask
+		if (j-home)&mask >= (j-i)&mask {
+			f.table[i] = f.table[j]
+			i = j
+		}
+	}
+	f.table[i] = flow{}
+}
+
+// Histogram counts durations in fixed buckets, so that two of them can be
+// compared, added and recorded. Bucket i holds what is shorter than
+// HistogramBounds[i]; the last holds the rest.
+type Histogram [len(histogramBounds) + 1]uint32
+
+var histogramBounds = [...]time.Duration{
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
+	5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute,
+}
+
+// HistogramBounds returns the upper bounds of a Histogram's buckets but the
+// last, which has none.
+func HistogramBounds() []time.Duration { return append([]time.Duration(nil), histogramBounds[:]...) }
+
+func (h *Histogram) add(d time.Duration, times uint32) {
+	// Most sockets are either young or old; the bounds are few.
+	i := 0
+	for i < len(histogramBounds) && d >= histogramBounds[i] {
+		i++
+	}
+	h[i] += times
+}
+
+// Count is the number of durations in the histogram.
+func (h *Histogram) Count() int {
+	n := 0
+	for _, c := range h {
+		n += int(c)
+	}
+	return n
+}
+
+// scale is how many sockets one of the sample stands for.
+func (f *flows) scale() uint32 { return 1 << min(f.shift, 31) }

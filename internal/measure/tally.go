@@ -1,0 +1,347 @@
+package measure
+
+import (
+	"time"
+
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// Tally is what one look says about one scope: the cut of the pipeline.
+// Everything later stages know about sockets is in it, so it can be recorded
+// and replayed. Counts are exact; ages, new and gone flows come from a sample
+// of the connections when a scope has more than 4,096.
+type Tally struct {
+	Scope scope.ID
+	// States counts sockets per state, for the states the look asked for.
+	States [tcp.NumStates]uint32
+	// Accepted and Unaccepted are ESTABLISHED and CLOSE_WAIT with and without
+	// an inode; the CloseWait ones are their part in CLOSE_WAIT.
+	Accepted, Unaccepted                   uint32
+	AcceptedCloseWait, UnacceptedCloseWait uint32
+	// Busy: the client spoke last. Pending: we did. Both need tcp_info.
+	Busy, Pending              uint32
+	Retransmitting, ZeroWindow uint32
+	// TotalRetransmits adds up the segments sent again by the sockets there
+	// are; it falls when one of them closes.
+	TotalRetransmits uint64
+	// Queue is the state of the accept queues.
+	Queue Queue
+	// OldestUnaccepted is how long the first in the queue has waited, at least.
+	OldestUnaccepted time.Duration
+	// Age is time since a connection was first seen; StateAge is time in its
+	// state, of all but ESTABLISHED; PendingFor is time since we last sent on a
+	// pending one.
+	Age, StateAge, PendingFor Histogram
+	Flows                     Flows
+	// Examples holds up to 20 sockets that show a failure, the worst first.
+	Examples []tcp.Socket
+}
+
+// Queue adds up the accept queues of a scope's listeners.
+type Queue struct {
+	Listeners uint32
+	// Depth is connections waiting, Limit the backlogs; a queue is full when it
+	// holds one more than its limit.
+	Depth, Limit uint64
+	// Full counts the listeners whose queue is at its limit or beyond.
+	Full uint32
+	// Drops adds up the listeners' own drop counts; Set tells one set of
+	// listeners from another, so that drops of different ones are never
+	// subtracted.
+	Drops, Set uint64
+}
+
+// Flows counts connections that came and went since the last look at all
+// states. Known is false for the first such look.
+type Flows struct {
+	Known     bool
+	New, Gone uint32
+	// Since is the time between the two looks. One tracked flow stands for
+	// Scale connections.
+	Since time.Duration
+	Scale uint32
+}
+
+// Tallies is what one look says about every scope it covered.
+type Tallies struct {
+	Look tcp.Look
+	// Interval is how often the schedule makes this kind of look now; readings
+	// older than 2.5 of it are stale.
+	Interval time.Duration
+	Scopes   []Tally
+}
+
+// maxExamples is how many example sockets a tally keeps.
+const maxExamples = 20
+
+// Tallier counts the sockets of one look at a time, per scope. Its memory
+// grows with the scopes and is reused: what End returns is good until the
+// next Begin.
+type Tallier struct {
+	index   *scope.Index
+	scopes  []counting // the services in order, then the rest
+	tallies []Tally
+	covered []int // positions in scopes that the look under way can see whole
+	epoch   time.Time
+	now     int32 // of the look under way, 1/100 s since epoch
+	whole   bool  // it asked for every state
+	info    bool
+}
+
+// counting is one scope's tally under way.
+type counting struct {
+	tally    Tally
+	flows    flows
+	ports    []uint16
+	scores   [maxExamples]uint64
+	minScore uint64
+	examples []tcp.Socket
+}
+
+// NewTallier returns a Tallier that puts every socket into the rest, until
+// SetServices says otherwise.
+func NewTallier() *Tallier {
+	t := &Tallier{}
+	t.SetServices(nil)
+	return t
+}
+
+// SetServices changes the services. Those that stay, by name, keep what is
+// known about their connections. It must not be called between Begin and End.
+func (t *Tallier) SetServices(services []scope.Service) {
+	old := make(map[scope.ID]counting, len(t.scopes))
+	for _, c := range t.scopes {
+		old[c.tally.Scope] = c
+	}
+	keep := func(id scope.ID, ports []uint16) counting {
+		c := old[id]
+		c.tally.Scope = id
+		c.ports = ports
+		return c
+	}
+	t.index = scope.NewIndex(services)
+	t.scopes = make([]counting, 0, len(services)+1)
+	for i := range services {
+		t.scopes = append(t.scopes, keep(services[i].ID(), services[i].Ports()))
+	}
+	t.scopes = append(t.scopes, keep(scope.Rest, nil))
+	t.tallies = make([]Tally, 0, len(t.scopes))
+	t.covered = make([]int, 0, len(t.scopes))
+}
+
+// Begin starts a look. Request and Begin of the header are used.
+func (t *Tallier) Begin(look tcp.Look) {
+	if t.epoch.IsZero() {
+		t.epoch = look.Begin
+	}
+	t.now = int32(look.Begin.Sub(t.epoch) / (10 * time.Millisecond))
+	t.whole = look.Request.States == tcp.AllStates
+	t.info = look.Request.Info
+	t.covered = t.covered[:0]
+	for i := range t.scopes {
+		c := &t.scopes[i]
+		c.tally = Tally{Scope: c.tally.Scope}
+		c.examples = c.examples[:0]
+		c.minScore = 0
+		if !covers(look.Request.Filter, c) {
+			continue
+		}
+		t.covered = append(t.covered, i)
+		if t.whole {
+			c.flows.beginWhole()
+		}
+	}
+}
+
+// covers reports whether a look with that filter sees all of the scope's
+// sockets. Filters of looks are by local port; any other covers nothing whole.
+func covers(f tcp.Filter, c *counting) bool {
+	if f.IsZero() {
+		return true
+	}
+	if len(c.ports) == 0 {
+		return false
+	}
+	for _, want := range c.ports {
+		found := false
+		for _, p := range f.LocalPorts {
+			found = found || p == want
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// Add counts one batch; it keeps nothing of it but copies of a few examples.
+func (t *Tallier) Add(batch []tcp.Socket) {
+	rest := len(t.scopes) - 1
+	for i := range batch {
+		s := &batch[i]
+		at := t.index.Service(s)
+		if at == scope.None {
+			at = rest
+		}
+		t.scopes[at].add(s, t)
+	}
+}
+
+func (c *counting) add(s *tcp.Socket, t *Tallier) {
+	y := &c.tally
+	if s.State == tcp.Listen {
+		c.addListener(s)
+		return
+	}
+	seen := c.flows.see(s, t.now, t.whole)
+	if seen.repeated {
+		return
+	}
+	if int(s.State) < tcp.NumStates {
+		y.States[s.State]++
+	}
+	if seen.known {
+		scale := c.flows.scale()
+		if seen.new {
+			y.Flows.New += 1 << c.flows.countShift
+		}
+		y.Age.add(seen.age, scale)
+		if s.State != tcp.Established {
+			y.StateAge.add(seen.stateAge, scale)
+		}
+	}
+	switch s.State {
+	case tcp.Established, tcp.CloseWait:
+		c.addConnected(s, seen)
+	case tcp.TimeWait:
+		return // nobody's any more: no timer, queue or info to read
+	}
+	y.TotalRetransmits += uint64(s.Info.TotalRetransmits)
+	if s.Retransmitting() {
+		y.Retransmitting++
+		c.example(s, scoreRetransmitting+uint64(s.Retransmits))
+	}
+	if s.ZeroWindow() {
+		y.ZeroWindow++
+		c.example(s, scoreZeroWindow+uint64(s.SendQueue))
+	}
+}
+
+func (c *counting) addConnected(s *tcp.Socket, seen sighting) {
+	y := &c.tally
+	closeWait := s.State == tcp.CloseWait
+	if s.Inode == 0 {
+		y.Unaccepted++
+		waited := seen.age
+		if s.Has&tcp.HasInfo != 0 {
+			// The client's last segment came while it waited, so it has
+			// waited at least since then.
+			waited = max(waited, s.Info.LastAckReceived)
+		}
+		y.OldestUnaccepted = max(y.OldestUnaccepted, waited)
+		score := scoreUnaccepted
+		if closeWait {
+			y.UnacceptedCloseWait++
+			score = scoreGaveUp
+		}
+		c.example(s, score+uint64(waited/time.Millisecond))
+		return
+	}
+	y.Accepted++
+	if closeWait {
+		y.AcceptedCloseWait++
+		c.example(s, scoreCloseWait+uint64(seen.stateAge/time.Millisecond))
+	}
+	if s.Busy() {
+		y.Busy++
+	}
+	if s.Pending() {
+		y.Pending++
+		y.PendingFor.add(s.Info.LastDataSent, 1)
+	}
+}
+
+func (c *counting) addListener(s *tcp.Socket) {
+	q := &c.tally.Queue
+	q.Listeners++
+	q.Depth += uint64(s.ReceiveQueue)
+	q.Limit += uint64(s.SendQueue)
+	if s.Has&tcp.HasQueueLimit != 0 && s.ReceiveQueue >= s.SendQueue && s.ReceiveQueue > 0 {
+		q.Full++
+	}
+	q.Drops += uint64(s.Drops)
+	q.Set += mix(s.Cookie) // a sum, so that order does not matter
+}
+
+// Scores order examples: what convicts most comes first, then what has lasted
+// longest or is largest.
+const (
+	scoreCloseWait      uint64 = 1 << 40
+	scoreZeroWindow     uint64 = 2 << 40
+	scoreUnaccepted     uint64 = 3 << 40
+	scoreRetransmitting uint64 = 4 << 40
+	scoreGaveUp         uint64 = 5 << 40
+)
+
+func (c *counting) example(s *tcp.Socket, score uint64) {
+	n := len(c.examples)
+	if n < maxExamples {
+		c.examples = append(c.examples, *s)
+		c.scores[n] = score
+		if n == 0 || score < c.minScore {
+			c.minScore = score
+		}
+		return
+	}
+	if score <= c.minScore {
+		return
+	}
+	least := 0
+	for i := range c.scores {
+		if c.scores[i] < c.scores[least] {
+			least = i
+		}
+	}
+	c.examples[least], c.scores[least] = *s, score
+	c.minScore = c.scores[0]
+	for _, x := range c.scores {
+		c.minScore = min(c.minScore, x)
+	}
+}
+
+// End returns the tallies of the scopes that the look covered whole. look is
+// the finished header; interval is how often the schedule makes such a look.
+// An incomplete look leaves what is known of the connections alone.
+func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
+	t.tallies = t.tallies[:0]
+	for _, i := range t.covered {
+		c := &t.scopes[i]
+		if t.whole && look.Judgeable() {
+			last := c.flows.looked
+			scale := uint32(1) << c.flows.countShift
+			gone := c.flows.endWhole(look.Begin)
+			c.tally.Flows.Known = !last.IsZero()
+			c.tally.Flows.Gone = uint32(gone) * scale
+			c.tally.Flows.Since = look.Begin.Sub(last)
+			c.tally.Flows.Scale = c.flows.scale()
+			if last.IsZero() {
+				c.tally.Flows = Flows{Scale: c.flows.scale()}
+			}
+		}
+		c.sortExamples()
+		c.tally.Examples = c.examples
+		t.tallies = append(t.tallies, c.tally)
+	}
+	return Tallies{Look: look, Interval: interval, Scopes: t.tallies}
+}
+
+// sortExamples puts the worst first; there are at most 20.
+func (c *counting) sortExamples() {
+	for i := 1; i < len(c.examples); i++ {
+		for j := i; j > 0 && c.scores[j] > c.scores[j-1]; j-- {
+			c.scores[j], c.scores[j-1] = c.scores[j-1], c.scores[j]
+			c.examples[j], c.examples[j-1] = c.examples[j-1], c.examples[j]
+		}
+	}
+}
