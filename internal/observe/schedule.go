@@ -32,7 +32,7 @@ const (
 	costWeight = 0.3
 	// maxStretch is the longest interval; a reading that old is of little use
 	// to anyone.
-	maxStretch = 10 * time.Minute
+	maxStretch = 30 * time.Minute
 )
 
 // Schedule decides which tier looks next so that the processor time of the
@@ -56,7 +56,8 @@ type Schedule struct {
 }
 
 type plan struct {
-	last     time.Time
+	last     time.Time     // when something saw what this tier sees
+	looked   time.Time     // when it looked itself
 	cost     time.Duration // learned; zero before the first look
 	interval time.Duration // in use
 }
@@ -164,7 +165,9 @@ func (s *Schedule) pause(cost time.Duration) time.Duration {
 }
 
 // overdrawn is how long to wait until the mean over the last 10 s is within
-// the budget again; zero when it is.
+// the budget again; zero when it is. A look counts as spread over its tier's
+// interval: one full look at 100,000 sockets is all of 10 s' budget, and focus
+// must not go blind for that.
 func (s *Schedule) overdrawn(now time.Time) time.Duration {
 	allowed := s.budget
 	if now.Before(s.suspect) {
@@ -175,6 +178,12 @@ func (s *Schedule) overdrawn(now time.Time) time.Duration {
 	}
 	first, last := s.spent[0], s.spent[len(s.spent)-1]
 	excess := float64(last.all-first.all) - allowed*float64(budgetSpan)
+	for _, t := range []tcp.Tier{tcp.Focus, tcp.Odd, tcp.Full} {
+		p := &s.tiers[t]
+		if ago := now.Sub(p.looked); !p.looked.IsZero() && ago < p.interval {
+			excess -= float64(p.cost) * (1 - ago.Seconds()/p.interval.Seconds())
+		}
+	}
 	if excess <= 0 {
 		return 0
 	}
@@ -184,7 +193,7 @@ func (s *Schedule) overdrawn(now time.Time) time.Duration {
 // Looked records a look that began at began.
 func (s *Schedule) Looked(t tcp.Tier, began time.Time, cost time.Duration) {
 	p := &s.tiers[t]
-	p.last = began
+	p.last, p.looked = began, began
 	if p.cost == 0 {
 		p.cost = max(cost, 1)
 	} else {

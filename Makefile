@@ -1,0 +1,43 @@
+# Foreshock. `make run` starts the agent, `make test` tests everything.
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+
+.PHONY: help run build test lint check bench bench-detect generate install clean
+
+help: ## Show this help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Build and start the agent on this machine, with no configuration.
+	bin/foreshock agent
+
+build: ## Build into bin/.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/foreshock ./cmd/foreshock
+
+test: ## Vet, tests, labs. Installs missing Debian packages when root, and says what it skipped and why.
+	@tools/test.sh
+
+lint: ## golangci-lint, and generated code against its source.
+	$(TOOL) golangci-lint run ./...
+	$(MAKE) generate
+	git diff --exit-code -- docs
+
+check: lint test ## Lint and test.
+
+generate: ## Make the generated files anew.
+	$(GO) generate ./...
+
+bench: ## Cost of looking, beside its peers, on populations of known size; see docs/BENCHMARKS.md.
+	@tools/bench.sh cost
+
+bench-detect: ## When a real server runs out of workers: who says so first; see docs/BENCHMARKS.md.
+	@tools/bench.sh detect
+
+install: build ## Install the program and its service unit under PREFIX (/usr/local).
+	@tools/install.sh '$(DESTDIR)' '$(PREFIX)'
+
+clean: ## Remove what was built.
+	rm -rf bin

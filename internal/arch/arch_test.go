@@ -1,0 +1,149 @@
+// Package arch holds the house to its plan: which package may import which.
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/foreshock/foreshock/"
+
+// arrows says which packages of ours each package may import: down the house
+// only. A missing package or arrow fails the test; so does one that nobody
+// uses any more.
+//
+// judge imports measure, as Signals are the value that measure hands on, and
+// show reads the values of the floors below it.
+var arrows = map[string][]string{
+	// ground
+	"internal/tcp":    {},
+	"internal/scope":  {"internal/tcp"},
+	"internal/config": {},
+	// observe
+	"internal/observe/sockdiag": {"internal/tcp"},
+	"internal/observe/procfs":   {"internal/tcp"},
+	"internal/observe/counters": {"internal/tcp"},
+	"internal/observe/netns":    {"internal/tcp"},
+	"internal/observe/owner":    {},
+	"internal/observe/discover": {"internal/observe/owner", "internal/scope", "internal/tcp"},
+	"internal/observe":          {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},
+	// measure, judge: pure
+	"internal/measure": {"internal/scope", "internal/tcp"},
+	"internal/judge":   {"internal/measure", "internal/scope", "internal/tcp"},
+	// show
+	"internal/api":     {"internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
+	"internal/web":     {"internal/api", "internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
+	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
+	// roof
+	"internal/agent": {
+		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/observe",
+		"internal/observe/counters", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner",
+		"internal/scope", "internal/tcp", "internal/web",
+	},
+	"cmd/foreshock": {
+		"internal/agent", "internal/api", "internal/config", "internal/judge", "internal/measure", "internal/observe",
+		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/observe/procfs",
+		"internal/scope", "internal/tcp",
+	},
+	// test support
+	"internal/arch":        {},
+	"internal/lab":         {},
+	"internal/lab/labtest": {"internal/lab"},
+}
+
+// pure are the stages without clock, goroutine, file, socket or log, and the
+// only packages of the standard library they may import directly.
+var pure = map[string][]string{
+	"internal/measure": {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/judge":   {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	GoFiles    []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,GoFiles", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestArrowsPointDown(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		allowed, known := arrows[name]
+		if !known {
+			t.Errorf("package %s is not on the plan: say in this test what it may import", name)
+			continue
+		}
+		seen[name] = true
+		for _, imp := range p.Imports {
+			ours, found := strings.CutPrefix(imp, module)
+			if found && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s, which the plan does not allow", name, ours)
+			}
+		}
+	}
+	for name := range arrows {
+		if !seen[name] {
+			t.Errorf("package %s is on the plan and not in the house", name)
+		}
+	}
+}
+
+func TestPureStagesImportNothingImpure(t *testing.T) {
+	checked := 0
+	for _, p := range packages(t) {
+		allowed, isPure := pure[strings.TrimPrefix(p.ImportPath, module)]
+		if !isPure {
+			continue
+		}
+		checked++
+		for _, imp := range p.Imports {
+			if !strings.HasPrefix(imp, module) && !slices.Contains(allowed, imp) {
+				t.Errorf("%s is pure and imports %s", p.ImportPath, imp)
+			}
+		}
+	}
+	if checked != len(pure) {
+		t.Errorf("%d pure packages found, want %d", checked, len(pure))
+	}
+}
+
+// TestOnlyTheRoofStartsGoroutines looks at the source: `go` statements and
+// errgroups belong to internal/agent and to the lab's load.
+func TestOnlyTheRoofStartsGoroutines(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if name == "internal/agent" || strings.HasPrefix(name, "internal/lab") {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			for _, at := range goStatements(t, "../../"+name+"/"+file) {
+				t.Errorf("%s starts a goroutine; only internal/agent may", at)
+			}
+		}
+	}
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Runs vet, the tests and the labs, installing what they lack when it may, and
+# ends with what was skipped and why. Used by `make test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Program and the Debian package that brings it.
+needs=(ip:iproute2 ss:iproute2 nft:nftables apache2:apache2 nginx:nginx-light haproxy:haproxy setpriv:util-linux)
+
+missing=()
+for need in "${needs[@]}"; do
+	PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
+done
+if ((${#missing[@]})); then
+	mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+	if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+		echo "installing: ${missing[*]}"
+		# The packages would start their servers; 101 forbids it for this run.
+		policy=/usr/sbin/policy-rc.d
+		if [[ ! -e $policy ]]; then
+			printf '#!/bin/sh\nexit 101\n' >"$policy"
+			chmod 755 "$policy"
+			trap 'rm -f "$policy"' EXIT
+		fi
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get update -qq
+		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	else
+		echo "not installed: ${missing[*]}; the labs that need them are skipped. As root on Debian, make test installs them." >&2
+	fi
+fi
+export PATH="$PATH:/usr/sbin:/sbin"
+
+log=$(mktemp)
+trap 'rm -f "$log" ${policy:+"$policy"}' EXIT
+echo "go vet"
+go vet ./...
+echo "go test"
+status=0
+go test -v -count=1 -timeout 20m ./... >"$log" 2>&1 || status=$?
+grep -E '^(ok|FAIL|---? FAIL|panic:|\?)' "$log" | grep -v 'no test files' || true
+if [[ $status -ne 0 ]]; then
+	echo
+	echo "what failed said:"
+	grep -B40 -E '^\s*--- FAIL' "$log" | grep -vE '^\s*(=== |--- PASS|--- SKIP)' | tail -n 120 || true
+	grep -A30 -E '^(panic:|#)' "$log" | head -n 60 || true
+fi
+
+passed=$(grep -cE '^\s*--- PASS' "$log" || true)
+failed=$(grep -cE '^\s*--- FAIL' "$log" || true)
+skipped=$(grep -cE '^\s*--- SKIP' "$log" || true)
+if ((skipped)); then
+	echo
+	echo "skipped, and why:"
+	# The reason is the line a test printed last before its verdict.
+	awk '/^[ \t]*[^ ]+_test\.go:[0-9]+: / { reason = $0; sub(/^[ \t]*[^ ]+_test\.go:[0-9]+: /, "", reason) }
+		/--- SKIP/ { name = $0; sub(/^[ \t]*--- SKIP: /, "", name); sub(/ \(.*/, "", name); print "  " name ": " reason; reason = "no reason given" }' "$log"
+fi
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+exit $status
