@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/procfs"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/measure"
+	ourprocfs "github.com/foreshock/foreshock/internal/observe/procfs"
+	"github.com/foreshock/foreshock/internal/observe/sockdiag"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// method is one way to look.
+type method struct {
+	name     string
+	against  string
+	external bool // another program: its heap is not ours to count
+	look     func() (sockets int, err error)
+}
+
+// The baselines of ratios.
+const (
+	bare  = "bare receive loop, tcp_info"
+	ssAll = "ss -tanH"
+)
+
+// openMethods opens every reader in the calling thread's namespace.
+func openMethods() ([]method, func(), error) {
+	reader, err := sockdiag.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	loop, err := openBareLoop()
+	if err != nil {
+		return nil, nil, errors.Join(err, reader.Close())
+	}
+	text := ourprocfs.New("/proc/thread-self/net")
+	stop := func() { _, _, _ = reader.Close(), unix.Close(loop.fd), text.Close() }
+
+	services := make([]scope.Service, 4)
+	for i := range services {
+		services[i] = scope.Service{Name: fmt.Sprintf("lab%d", i), Listen: []netip.AddrPort{
+			netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(lab.PopulationPort+i)),
+		}}
+	}
+	tallier := measure.NewTallier()
+	tallier.SetServices(services)
+	step := measure.New()
+	now := time.Now()
+
+	read := func(req tcp.Request) func() (int, error) {
+		return func() (int, error) {
+			look, err := reader.Read(req, func([]tcp.Socket) {})
+			return look.Sockets, err
+		}
+	}
+	count := func(req tcp.Request) func() (int, error) {
+		add := tallier.Add
+		return func() (int, error) {
+			now = now.Add(time.Second)
+			tallier.Begin(tcp.Look{Request: req, Begin: now})
+			look, err := reader.Read(req, add)
+			look.Begin = now
+			step.Step(now, tallier.End(look, time.Second))
+			return look.Sockets, err
+		}
+	}
+	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates, Info: true}
+	fs, err := procfs.NewFS("/proc/thread-self")
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return []method{
+		{bare, bare, false, loop.look},
+		{"foreshock, decode", bare, false, read(whole)},
+		{"foreshock full: decode, classify, tally, signals", bare, false, count(whole)},
+		{"foreshock focus on one of four listeners", ssAll, false, count(tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true, Filter: tcp.Filter{LocalPorts: []uint16{lab.PopulationPort}}})},
+		{"foreshock focus that matches nothing", ssAll, false, count(tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true, Filter: tcp.Filter{LocalPorts: []uint16{1}}})},
+		{"foreshock odd", ssAll, false, count(tcp.Request{Tier: tcp.Odd, States: tcp.OddStates})},
+		{"foreshock pulse", ssAll, false, count(tcp.Request{Tier: tcp.Pulse, States: tcp.ListenOnly})},
+		{"foreshock full", ssAll, false, count(whole)},
+		{"foreshock, /proc/net/tcp", ssAll, false, func() (int, error) {
+			look, err := text.Read(tcp.Request{States: tcp.AllStates}, func([]tcp.Socket) {})
+			return look.Sockets, err
+		}},
+		{ssAll, ssAll, true, external("ss", "-tanH")},
+		{"the articles' awk, sort, uniq", ssAll, true, articles},
+		{"prometheus/procfs", ssAll, false, func() (int, error) {
+			four, err := fs.NetTCP()
+			if err != nil {
+				return 0, err
+			}
+			six, err := fs.NetTCP6()
+			return len(four) + len(six), err
+		}},
+		{"vishvananda/netlink, tcp_info", ssAll, false, func() (int, error) {
+			four, err := netlink.SocketDiagTCPInfo(unix.AF_INET)
+			if err != nil {
+				return 0, err
+			}
+			six, err := netlink.SocketDiagTCPInfo(unix.AF_INET6)
+			return len(four) + len(six), err
+		}},
+	}, stop, nil
+}
+
+// articles is the pipeline that the articles print, at its word: one line per
+// remote address and state.
+func articles() (int, error) {
+	return external("sh", "-c", `awk 'NR>1 {print $3, $4}' /proc/net/tcp | sort | uniq -c`)()
+}
+
+// bareLoop asks for the same dump as a full look and throws the answer away:
+// what any reader of sock_diag must pay.
+type bareLoop struct {
+	fd      int
+	request []byte
+	buffer  []byte
+}
+
+func openBareLoop() (*bareLoop, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink socket: %w", err)
+	}
+	// TCPDIAG_GETSOCK, both families, every state, INET_DIAG_INFO;
+	// include/uapi/linux/inet_diag.h.
+	var b bytes.Buffer
+	for _, field := range []any{
+		uint32(16 + 60), uint16(18), uint16(unix.NLM_F_REQUEST | unix.NLM_F_DUMP), uint32(1), uint32(0),
+		[4]uint8{unix.AF_UNSPEC, 0, 0, 1 << 1}, [48]byte{}, uint32(tcp.AllStates), uint32(0),
+	} {
+		if err := binary.Write(&b, binary.NativeEndian, field); err != nil {
+			return nil, err
+		}
+	}
+	return &bareLoop{fd: fd, request: b.Bytes(), buffer: make([]byte, 32<<10)}, nil
+}
+
+// look counts no sockets: it reads one header per datagram, for the end mark.
+func (l *bareLoop) look() (int, error) {
+	if _, err := unix.Write(l.fd, l.request); err != nil {
+		return 0, err
+	}
+	for {
+		n, err := unix.Read(l.fd, l.buffer)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		if n < 16 {
+			return 0, errors.New("datagram without a header")
+		}
+		switch binary.NativeEndian.Uint16(l.buffer[4:]) {
+		case unix.NLMSG_DONE:
+			return 0, nil
+		case unix.NLMSG_ERROR:
+			return 0, errors.New("the kernel refused the dump")
+		}
+	}
+}
