@@ -145,7 +145,7 @@ func (a *agent) address() string {
 
 func (a *agent) handler(address string) (http.Handler, error) {
 	token := ""
-	if a.options.Config.Token.IsSet() {
+	if !a.options.Config.Token.IsZero() {
 		var err error
 		if token, err = a.options.Config.Token.Read(); err != nil {
 			return nil, fmt.Errorf("read the token: %w", err)

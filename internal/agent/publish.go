@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -147,7 +148,7 @@ func (p *Pipeline) limits() []api.Limit {
 		out = append(out, api.Limit{Subject: "counters", Reason: p.countersE.Error()})
 	}
 	for _, problem := range p.problems {
-		out = append(out, api.Limit{Subject: problem.Service, Reason: problem.Text})
+		out = append(out, api.Limit{Subject: "service/" + problem.Service, Reason: problem.String()})
 	}
 	return out
 }
@@ -195,5 +196,5 @@ func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return trimInt(n) + " " + many
+	return strconv.Itoa(n) + " " + many
 }

@@ -142,10 +142,10 @@ type claim struct {
 // in two programs) the first one has it.
 func NewIndex(services []Service) *Index {
 	ix := &Index{byPort: make([]uint16, 1<<16)}
-	for _, wildcard := range []bool{true, false} { // chains grow at the front: specific addresses end up first
+	for generality := 2; generality >= 0; generality-- { // chains grow at the front: specific addresses end up first
 		for i := len(services) - 1; i >= 0; i-- {
 			for _, l := range services[i].Listen {
-				if l.Addr().IsUnspecified() != wildcard || len(ix.claims) == 1<<16-1 {
+				if general(l.Addr()) != generality || len(ix.claims) == 1<<16-1 {
 					continue
 				}
 				ix.claims = append(ix.claims, claim{l.Addr(), int32(i), ix.byPort[l.Port()]})
@@ -154,6 +154,19 @@ func NewIndex(services []Service) *Index {
 		}
 	}
 	return ix
+}
+
+// general says how much an address claims: itself, all of IPv4, everything.
+// The kernel prefers listeners in the same order (compute_score,
+// net/ipv4/inet_hashtables.c).
+func general(a netip.Addr) int {
+	switch {
+	case !a.IsUnspecified():
+		return 0
+	case a.Is4():
+		return 1
+	}
+	return 2
 }
 
 // Service returns the position of the service that s belongs to by its local

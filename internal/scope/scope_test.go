@@ -21,6 +21,7 @@ func TestIndexService(t *testing.T) {
 		{Name: "admin", Listen: addrPorts("192.0.2.1:80")},
 		{Name: "v4only", Listen: addrPorts("0.0.0.0:9000")},
 		{Name: "twin", Listen: addrPorts("0.0.0.0:9000")},
+		{Name: "everything", Listen: addrPorts("[::]:9000")},
 		{Name: "local", Listen: addrPorts("127.0.0.1:5432", "[::1]:5432")},
 	}
 	ix := NewIndex(services)
@@ -32,7 +33,7 @@ func TestIndexService(t *testing.T) {
 		{"a specific address goes before the wildcard", "192.0.2.1:80", "admin"},
 		{"the specific address claims its own port only", "192.0.2.1:443", "web"},
 		{"0.0.0.0 takes IPv4", "192.0.2.1:9000", "v4only"},
-		{"0.0.0.0 leaves IPv6 alone", "[2001:db8::1]:9000", ""},
+		{"0.0.0.0 leaves IPv6 to ::", "[2001:db8::1]:9000", "everything"},
 		{"loopback listener", "127.0.0.1:5432", "local"},
 		{"loopback listener does not claim other addresses", "192.0.2.1:5432", ""},
 		{"nobody's port", "192.0.2.1:51515", ""},

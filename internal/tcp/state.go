@@ -97,8 +97,8 @@ type Timer uint8
 // The kernel's timers.
 const (
 	TimerOff        Timer = iota
-	TimerRetransmit       // retransmission, reordering or tail-loss probe
-	TimerKeepalive        // keepalive, or the half-open timer of SYN_RECV
+	TimerRetransmit       // retransmission, tail-loss probe, or the SYN-ACK's of SYN_RECV
+	TimerKeepalive        // keepalive
 	TimerTimeWait         // TIME_WAIT is running out
 	TimerZeroWindow       // the peer's window is closed: we probe it
 )

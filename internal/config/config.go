@@ -1,0 +1,109 @@
+// Package config turns the one YAML file people write into a checked [Config].
+//
+// It is strict: an unknown key, a wrong type, a wrong unit or a duplicate is
+// refused as an [Error] that names file, line and column, quotes what was
+// wrong and says what to do. All problems of a file come at once.
+//
+//	cfg, err := config.Load("/etc/foreshock/foreshock.yaml")
+//	if err != nil {
+//		return err // one line for each problem
+//	}
+//	fmt.Print(config.Effective(cfg)) // what now holds, defaults included
+//
+// [Parse] is pure; [Load] reads the file first. [Reference] and [Schema]
+// describe every key. The package imports nothing of ours: mapping a Config to
+// each package's own settings is the roof's work.
+package config
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+)
+
+// MaxSize is the largest file that is read, in bytes. A thousand services
+// with all their settings need a tenth of it.
+const MaxSize = 1 << 20
+
+// The CPU budget's range, as shares of one core. Below 0.1 % not even the
+// listeners' queues can be read four times a second; above half a core the
+// watcher would be the load.
+const (
+	MinCPUBudget = 0.001
+	MaxCPUBudget = 0.5
+)
+
+// Config is what a file says, checked, with defaults filled in.
+type Config struct {
+	// Name is what notices, metrics and reports call this host. Empty means
+	// the host's own name, which the roof fills in.
+	Name string
+	// Labels are added to every notice and metric; nil when there are none.
+	Labels map[string]string
+	// Listen is where the API, the page and /metrics are served. Port 0 lets
+	// the kernel choose.
+	Listen netip.AddrPort
+	// Token is what a call that changes something must present. Zero means
+	// that there is none and such calls are refused.
+	Token    Secret
+	Observe  Observe
+	Services []Service // as written; nil when they are to be found
+}
+
+// Observe says how hard to look.
+type Observe struct {
+	// CPUBudget is what all looks together may cost, as a share of one core:
+	// 0.01 is 1 %. Between MinCPUBudget and MaxCPUBudget.
+	CPUBudget float64
+}
+
+// Service names the listeners that are judged as one.
+type Service struct {
+	// Name is unique in the file.
+	Name string
+	// Listen is where it listens, in the order written, at least one. An
+	// unspecified address claims the port on every address, and [::] claims
+	// IPv4 too. IPv4-mapped addresses are folded to IPv4.
+	Listen []netip.AddrPort
+}
+
+// Default returns what holds with no file at all.
+func Default() Config {
+	return Config{
+		Listen:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9748),
+		Observe: Observe{CPUBudget: 0.01},
+	}
+}
+
+// Parse checks data, the content of the file called name. An empty file, or
+// one of comments, gives the defaults. With an error, which joins one *Error
+// for each problem in the order of the file, the Config is zero.
+func Parse(name string, data []byte) (Config, error) {
+	p := &problems{file: name}
+	root, ok := tree(p, data)
+	if !ok {
+		return Config{}, p.err()
+	}
+	raw := decode(p, root)
+	cfg := check(p, raw)
+	if err := p.err(); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// Load reads and parses the file at path. Where it cannot be read, the error
+// wraps the operating system's: errors.Is(err, fs.ErrNotExist) works.
+func Load(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w; name another file with --config, or leave it out to run with the defaults", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1)) // one more, so that Parse sees it is too large
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w; name a plain file with --config", err)
+	}
+	return Parse(path, data)
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	_ "embed" // the reference file
+	"encoding/json"
+	"fmt"
+
+	"github.com/invopop/jsonschema"
+)
+
+//go:embed reference.yaml
+var reference string
+
+// Reference returns a file with every key, commented out, with its default and
+// its unit. As it is, Parse reads it as the defaults.
+func Reference() string { return reference }
+
+// Schema returns the JSON Schema (draft 2020-12) of the file, for editors. It
+// is closed: a key it does not name is refused. Parse checks more than a
+// schema can say, such as duplicates.
+func Schema() ([]byte, error) {
+	r := jsonschema.Reflector{
+		Anonymous:                  true, // no address of ours serves it
+		DoNotReference:             true,
+		RequiredFromJSONSchemaTags: true,
+		FieldNameTag:               "yaml",
+	}
+	s := r.Reflect(&rawFile{})
+	s.Title = "Foreshock's configuration"
+	out, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the JSON Schema: %w", err)
+	}
+	return append(out, '\n'), nil
+}
+
+func size(n uint64) *uint64 { return &n }
+
+// JSONSchema describes text that is shown to people.
+func (rawText) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", MaxLength: size(maxName)}
+}
+
+// JSONSchema describes the address to serve on.
+func (rawAddress) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^(\[[0-9A-Fa-f:.]+\]|[0-9.]+|[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]):[0-9]+$`, Default: Default().Listen.String()}
+}
+
+// JSONSchema describes where a service listens.
+func (rawListen) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^(\[[0-9A-Fa-f:.]+\]|[0-9.]*):[0-9]+$`}
+}
+
+// JSONSchema describes a share, as text with % or as a number.
+func (rawShare) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		AnyOf: []*jsonschema.Schema{
+			{Type: "string", Pattern: plainNumber.String()},
+			{Type: "number", Minimum: number(MinCPUBudget), Maximum: number(MaxCPUBudget)},
+		},
+		Default: percent(Default().Observe.CPUBudget),
+	}
+}
+
+// number writes a bound; the range is given in constants.
+func number(f float64) json.Number { return json.Number(fmt.Sprint(f)) }
+
+// JSONSchema describes an absolute path.
+func (rawPath) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^/"}
+}
+
+// JSONSchema describes the name of an environment variable.
+func (rawEnv) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: identifier.String(), MaxLength: size(maxName)}
+}
+
+// JSONSchema describes the labels.
+func (rawLabels) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type:                 "object",
+		PropertyNames:        &jsonschema.Schema{Pattern: identifier.String(), MaxLength: size(maxName)},
+		AdditionalProperties: rawText{}.JSONSchema(), // any name, but only text
+	}
+}
+
+// JSONSchemaExtend says that a secret is in one place.
+func (rawSecret) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.OneOf = []*jsonschema.Schema{{Required: []string{"file"}}, {Required: []string{"env"}}}
+}
+
+// JSONSchemaExtend asks for at least one listener.
+func (rawService) JSONSchemaExtend(s *jsonschema.Schema) {
+	if listen, ok := s.Properties.Get("listen"); ok {
+		listen.MinItems = size(1)
+	}
+}

@@ -1,0 +1,177 @@
+package config
+
+import (
+	"encoding/json"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+)
+
+// setting is a line of the reference that sets something, which is what has
+// its # at the very start and no space between it and what belongs to it.
+var setting = regexp.MustCompile(`(?m)^#((?:  )*(?:- )?[a-z_]+:.*)$`)
+
+// uncommented is the reference with everything set.
+func uncommented() string {
+	return setting.ReplaceAllString(Reference(), "$1")
+}
+
+func TestReference(t *testing.T) {
+	got, err := Parse("reference.yaml", []byte(Reference()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Default(), got, addresses); diff != "" {
+		t.Errorf("the reference as it is (-want +got):\n%s", diff)
+	}
+
+	got, err = Parse("reference.yaml", []byte(uncommented()))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, uncommented())
+	}
+	// What is shown for a key with a default of its own is that default.
+	want := with(func(c *Config) {
+		c.Name = "web03"
+		c.Labels = map[string]string{"site": "cork", "role": "web"}
+		c.Token = Secret{File: "/etc/foreshock/token"}
+		c.Services = []Service{{Name: "web", Listen: addrPorts("[::]:80", "[::]:443")}}
+	})
+	if diff := cmp.Diff(want, got, addresses); diff != "" {
+		t.Errorf("the reference with everything set (-want +got):\n%s", diff)
+	}
+}
+
+// TestReferenceHasEveryKey finds each key of the raw types in the reference,
+// read by the YAML library itself. The second way to say where a secret is
+// stands in a comment, as both at once are refused.
+func TestReferenceHasEveryKey(t *testing.T) {
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(uncommented()), &tree); err != nil {
+		t.Fatal(err)
+	}
+	want := keyPaths(reflect.TypeFor[rawFile](), "")
+	if len(want) < 10 {
+		t.Fatalf("the raw types have the keys %v: some are missing", want)
+	}
+	var got []string
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, el := range v {
+				if path != "labels" { // its keys are the user's
+					got = append(got, join(path, k))
+				}
+				walk(join(path, k), el)
+			}
+		case []any:
+			for _, el := range v {
+				walk(path+"[]", el)
+			}
+		}
+	}
+	walk("", tree)
+	if strings.Contains(Reference(), "token: {env: ") {
+		got = append(got, "token.env")
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys of the reference (-raw types +reference):\n%s", diff)
+	}
+}
+
+func TestSchema(t *testing.T) {
+	data, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type schema struct {
+		Version    string            `json:"$schema"`
+		Properties map[string]schema `json:"properties"`
+		Items      *schema           `json:"items"`
+		Additional json.RawMessage   `json:"additionalProperties"`
+		Text       string            `json:"description"`
+		Default    any               `json:"default"`
+		Required   []string          `json:"required"`
+	}
+	var root schema
+	if err := json.Unmarshal(data, &root); err != nil {
+		t.Fatal(err)
+	}
+	if want := "https://json-schema.org/draft/2020-12/schema"; root.Version != want {
+		t.Errorf("$schema is %q, want %q", root.Version, want)
+	}
+	var got []string
+	found := map[string]schema{}
+	var walk func(path string, s schema)
+	walk = func(path string, s schema) {
+		if len(s.Properties) > 0 && string(s.Additional) != "false" {
+			t.Errorf("%q is open: additionalProperties is %s", path, s.Additional)
+		}
+		for k, el := range s.Properties {
+			p := join(path, k)
+			got, found[p] = append(got, p), el
+			if el.Text == "" {
+				t.Errorf("%s has no description", p)
+			}
+			walk(p, el)
+		}
+		if s.Items != nil {
+			walk(path+"[]", *s.Items)
+		}
+	}
+	walk("", root)
+	want := keyPaths(reflect.TypeFor[rawFile](), "")
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys of the schema (-raw types +schema):\n%s", diff)
+	}
+	if root.Required != nil {
+		t.Errorf("the schema asks for %v; every key is optional", root.Required)
+	}
+	if diff := cmp.Diff([]string{"name", "listen"}, found["services"].Items.Required); diff != "" {
+		t.Errorf("required of a service (-want +got):\n%s", diff)
+	}
+	if got := found["observe.cpu_budget"].Default; got != "1%" {
+		t.Errorf("the default of the budget is %v", got)
+	}
+}
+
+// TestLaterKeys holds that a key comes later only while it is not there.
+func TestLaterKeys(t *testing.T) {
+	now := keyPaths(reflect.TypeFor[rawFile](), "")
+	for _, k := range laterKeys() {
+		if slices.Contains(now, k) {
+			t.Errorf("%s is there: take it out of laterKeys", k)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"name", "labels", "listen", "token", "observe", "services", "cpu_budget"}
+	tests := []struct{ in, want string }{
+		{"nmae", "name"},
+		{"label", "labels"},
+		{"Listen", "listen"},
+		{"lsiten", "listen"},
+		{"service", "services"},
+		{"cpu", "cpu_budget"},
+		{"cpu-budget", "cpu_budget"},
+		{"x", ""},
+		{"", ""},
+		{"zebra", ""},
+		{strings.Repeat("name", 100), ""},
+	}
+	for _, tt := range tests {
+		if got, ok := nearest(tt.in, words); got != tt.want || ok != (tt.want != "") {
+			t.Errorf("nearest(%q) = %q, %v; want %q", tt.in, got, ok, tt.want)
+		}
+	}
+}

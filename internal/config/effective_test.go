@@ -1,0 +1,179 @@
+package config
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestEffective(t *testing.T) {
+	tests := []struct {
+		name string
+		in   Config
+		want string
+	}{
+		{"defaults", Default(), `name: ""  # the host's own name
+labels: {}
+listen: 127.0.0.1:9748
+# token: none, so calls that change something are refused
+observe:
+  cpu_budget: 1%  # of one core
+services: []  # found from the listening sockets
+`},
+		{"everything", Config{
+			Name:    "web03",
+			Labels:  map[string]string{"site": "cork", "rack": "12", "null": "no", "note": `say "hi" \ #1: x`},
+			Listen:  netip.MustParseAddrPort("[::1]:9000"),
+			Token:   Secret{File: "/etc/foreshock/token"},
+			Observe: Observe{CPUBudget: 0.0155},
+			Services: []Service{
+				{Name: "web", Listen: addrPorts("[::]:80", "0.0.0.0:81", "[2001:db8::1]:80")},
+				{Name: "nginx:8080", Listen: addrPorts("192.0.2.1:8080")},
+			},
+		}, `name: web03
+labels:
+  note: "say \"hi\" \\ #1: x"
+  "null": "no"
+  rack: "12"
+  site: cork
+listen: "[::1]:9000"
+token: {file: /etc/foreshock/token}
+observe:
+  cpu_budget: 1.55%  # of one core
+services:
+  - name: web
+    listen: [":80", "0.0.0.0:81", "[2001:db8::1]:80"]
+  - name: nginx:8080
+    listen: ["192.0.2.1:8080"]
+`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := Effective(tt.in)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("Effective (-want +got):\n%s", diff)
+			}
+			sameAgain(t, tt.in)
+		})
+	}
+}
+
+// sameAgain checks that Parse(Effective(c)) is c.
+func sameAgain(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, c Config) {
+	t.Helper()
+	text := Effective(c)
+	got, err := Parse("effective", []byte(text))
+	if err != nil {
+		t.Fatalf("Parse refuses what Effective wrote: %v\n%s", err, text)
+	}
+	if diff := cmp.Diff(c, got, addresses); diff != "" {
+		t.Fatalf("Parse(Effective(c)) (-want +got):\n%s\n%s", diff, text)
+	}
+}
+
+// configs draws any Config that a file can say.
+func configs() *rapid.Generator[Config] {
+	text := rapid.OneOf(
+		rapid.StringOf(rapid.RuneFrom([]rune("abz019 ._-:/#'\"\\{}[],&*!|>%@`~?=+<$é日😀\u0301"))),
+		rapid.SampledFrom([]string{"null", "true", "no", "~", "1e3", "0x1f", ".nan", "-.inf", "2026-01-01", "12:30:45", "<<", "---", "- a", "a: b", "a #b", "0b1", "0o7", "1_000", "=", "''"}),
+		rapid.StringN(0, 20, -1),
+	).Filter(func(s string) bool { return printable(s) && strings.TrimSpace(s) == s && len([]rune(s)) <= maxName })
+	label := rapid.OneOf(
+		rapid.StringMatching(`[a-zA-Z_][a-zA-Z0-9_]{0,10}`),
+		rapid.SampledFrom([]string{"null", "true", "yes", "y", "NaN", "e1", "_"}),
+	).Filter(func(s string) bool { return !strings.HasPrefix(s, "__") })
+	address := rapid.OneOf(
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 4, 4), func(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b)) }),
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 16, 16), func(b []byte) netip.Addr { return netip.AddrFrom16([16]byte(b)).Unmap() }),
+		rapid.SampledFrom([]netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified(), netip.IPv6Loopback()}),
+	)
+	secret := rapid.OneOf(
+		rapid.Just(Secret{}),
+		rapid.Map(text, func(s string) Secret { return Secret{File: "/" + s} }),
+		rapid.Map(rapid.StringMatching(`[a-zA-Z_][a-zA-Z0-9_]{0,10}`), func(s string) Secret { return Secret{Env: s} }),
+	)
+	return rapid.Custom(func(t *rapid.T) Config {
+		c := Config{
+			Name:    text.Draw(t, "name"),
+			Listen:  netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
+			Token:   secret.Draw(t, "token"),
+			Observe: Observe{CPUBudget: rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget")},
+		}
+		if labels := rapid.MapOf(label, text).Draw(t, "labels"); len(labels) > 0 {
+			c.Labels = labels
+		}
+		names := rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "services")
+		for i, name := range names {
+			s := Service{Name: name}
+			for j := range rapid.IntRange(1, 4).Draw(t, "listeners") {
+				// A port of its own for each, so that nothing is claimed twice.
+				s.Listen = append(s.Listen, netip.AddrPortFrom(address.Draw(t, "address"), uint16(1+4*i+j)))
+			}
+			c.Services = append(c.Services, s)
+		}
+		return c
+	})
+}
+
+func TestEffectiveParsesToTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) { sameAgain(t, configs().Draw(t, "config")) })
+}
+
+func TestPercentIsExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.Float64Range(MinCPUBudget, 1000).Draw(t, "share")
+		m := plainNumber.FindStringSubmatch(percent(want))
+		if m == nil || m[2] != "%" {
+			t.Fatalf("percent(%g) = %q", want, percent(want))
+		}
+		p := &problems{}
+		got := checkBudget(p, "x", scalar{Text: percent(want)})
+		if want <= MaxCPUBudget && got != want || want > MaxCPUBudget && p.err() == nil {
+			t.Fatalf("percent(%g) = %q reads as %g, %v", want, percent(want), got, p.err())
+		}
+	})
+}
+
+// FuzzParse holds that Parse never panics, gives no Config beside an error,
+// and accepts only what Effective can write again.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(Reference()))
+	f.Add([]byte(uncommented()))
+	f.Add([]byte("name: \"a\\u00e9\"\nlabels: {a: 'b'}\ntoken: {env: X}\nservices: [{name: |\n x\n, listen: [\":80\"]}]"))
+	data, err := os.ReadFile(filepath.Join("testdata", "refused.txt"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	cases := strings.Split(string(data), "\n=== ")[1:]
+	if len(cases) == 0 {
+		f.Fatal("testdata/refused.txt has no cases")
+	}
+	for _, c := range cases {
+		_, rest, _ := strings.Cut(c, "\n")
+		in, _, _ := strings.Cut(rest, "\n--- \n")
+		f.Add([]byte(in))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse("fuzz", data)
+		if err != nil {
+			if diff := cmp.Diff(Config{}, c, addresses); diff != "" {
+				t.Fatalf("a Config beside the error %v:\n%s", err, diff)
+			}
+			for _, e := range each(t, err) {
+				if e.Line < 0 || e.Column < 0 || e.Problem == "" || e.Hint == "" {
+					t.Fatalf("an incomplete error: %+v", e)
+				}
+			}
+			return
+		}
+		sameAgain(t, c)
+	})
+}

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Secret says where a secret is, and only that: the secret itself is read
+// when it is needed and is never part of a Config. At most one field is set;
+// the zero value is no secret. It prints as the place, never as the content.
+type Secret struct {
+	File string // absolute path
+	Env  string // name of an environment variable
+}
+
+// maxSecret is the largest secret, in bytes: a private key with its chain.
+const maxSecret = 64 << 10
+
+// IsZero says whether there is no secret.
+func (s Secret) IsZero() bool { return s == Secret{} }
+
+// String is the place, as the file says it: "{file: /etc/foreshock/token}".
+func (s Secret) String() string {
+	switch {
+	case s.File != "":
+		return "{file: " + yamlText(s.File) + "}"
+	case s.Env != "":
+		return "{env: " + yamlText(s.Env) + "}"
+	}
+	return "none"
+}
+
+// GoString is String, for %#v.
+func (s Secret) GoString() string { return "config.Secret" + s.String() }
+
+// LogValue is String, for slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON gives the place: {"file": "/etc/foreshock/token"}, null for none.
+func (s Secret) MarshalJSON() ([]byte, error) {
+	switch {
+	case s.File != "":
+		return json.Marshal(map[string]string{"file": s.File})
+	case s.Env != "":
+		return json.Marshal(map[string]string{"env": s.Env})
+	}
+	return []byte("null"), nil
+}
+
+// Read fetches the secret, without the one newline that editors put at the
+// end. It refuses an empty secret, and a file that everybody may read. No
+// error repeats any of it.
+func (s Secret) Read() (string, error) {
+	var text, where string
+	switch {
+	case s.File != "":
+		var err error
+		if text, err = readSecret(s.File); err != nil {
+			return "", fmt.Errorf("read the secret: %w", err)
+		}
+		where = s.File
+	case s.Env != "":
+		var set bool
+		if text, set = os.LookupEnv(s.Env); !set {
+			return "", fmt.Errorf("read the secret: the environment variable %s is not set; set it before the agent starts", s.Env)
+		}
+		where = "the environment variable " + s.Env
+	default:
+		return "", errors.New("read the secret: there is none; write where it is: " + secretHint)
+	}
+	if rest, cut := strings.CutSuffix(text, "\n"); cut {
+		text = strings.TrimSuffix(rest, "\r")
+	}
+	if strings.TrimSpace(text) == "" {
+		return "", fmt.Errorf("read the secret: %s is empty; put the secret there", where)
+	}
+	return text, nil
+}
+
+func readSecret(path string) (string, error) {
+	// Without O_NONBLOCK a pipe would hold us until somebody writes to it.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", fmt.Errorf("%w; make the file, readable for the user that Foreshock runs as", err)
+	}
+	defer f.Close()
+	fi, err := f.Stat() // of what is open, so that nobody can swap it in between
+	if err != nil {
+		return "", err
+	}
+	if !fi.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a plain file; put the secret in one", path)
+	}
+	if mode := fi.Mode().Perm(); mode&0o004 != 0 {
+		return "", fmt.Errorf("%s has mode %04o, so everybody on this host may read it; run chmod o-r %s, and change the secret if it was used", path, mode, path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", err
+	}
+	if len(data) > maxSecret {
+		return "", fmt.Errorf("%s is larger than %d bytes; is it the right file?", path, maxSecret)
+	}
+	return string(data), nil
+}

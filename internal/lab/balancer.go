@@ -1,0 +1,160 @@
+//go:build linux
+
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Nginx is nginx in front of one or more upstreams.
+type Nginx struct {
+	// Workers is worker_processes. Zero is 1.
+	Workers int
+	// Connections is worker_connections. Zero is nginx's own 512.
+	Connections int
+	// Backlog is that of the listener. Zero is nginx's own 511.
+	Backlog int
+	// Port is where it listens, IPv4 only. Zero is 80.
+	Port uint16
+	// KeepAlive keeps clients' connections for five seconds after an answer.
+	KeepAlive bool
+	// Upstreams are the applications it spreads requests over. None starts
+	// an App on the same host.
+	Upstreams []netip.AddrPort
+}
+
+func (n Nginx) plan(at place) (plan, error) {
+	workers, err := countOr(n.Workers, 1, 64, "workers")
+	if err != nil {
+		return plan{}, err
+	}
+	connections, err := countOr(n.Connections, 512, 20_000, "connections")
+	if err != nil {
+		return plan{}, err
+	}
+	backlog, err := countOr(n.Backlog, 511, 65_535, "backlog")
+	if err != nil {
+		return plan{}, err
+	}
+	upstreams, err := at.apps(n.Upstreams)
+	if err != nil {
+		return plan{}, err
+	}
+	keepAlive := 0
+	if n.KeepAlive {
+		keepAlive = 5
+	}
+	port := portOr(n.Port, 80)
+	var b strings.Builder
+	fmt.Fprintf(&b, `daemon off;
+user www-data;
+worker_processes %d;
+pid %[2]s/nginx.pid;
+error_log %[2]s/error.log warn;
+events { worker_connections %[3]d; }
+http {
+  access_log off;
+  client_body_temp_path %[2]s/body;
+  proxy_temp_path %[2]s/proxy;
+  fastcgi_temp_path %[2]s/fastcgi;
+  uwsgi_temp_path %[2]s/uwsgi;
+  scgi_temp_path %[2]s/scgi;
+  keepalive_timeout %[4]d;
+  upstream app {
+`, workers, at.dir, connections, keepAlive)
+	for _, u := range upstreams {
+		fmt.Fprintf(&b, "    server %v;\n", u)
+	}
+	fmt.Fprintf(&b, `  }
+  server {
+    listen 0.0.0.0:%d backlog=%d;
+    location / { proxy_pass http://app; }
+  }
+}
+`, port, backlog)
+	return plan{
+		program: "nginx", pkg: "nginx-light",
+		args:       []string{"-c", at.dir + "/nginx.conf", "-e", at.dir + "/error.log"},
+		files:      map[string]string{"nginx.conf": b.String()},
+		logs:       []string{"error.log"},
+		listen:     netip.AddrPortFrom(at.addr, port),
+		stopSignal: syscall.SIGTERM,
+	}, nil
+}
+
+// HAProxy is HAProxy with one HTTP frontend and one backend, called "app".
+type HAProxy struct {
+	// Port is the frontend's, IPv4 only. Zero is 80.
+	Port uint16
+	// MaxConn is the frontend's limit. Zero is 2000.
+	MaxConn int
+	// Check is the interval of the health checks; three failures mark a
+	// server down, as by default. Zero makes none.
+	Check time.Duration
+	// Backends are the servers s1, s2, … None starts an App on the same
+	// host.
+	Backends []netip.AddrPort
+}
+
+func (p HAProxy) plan(at place) (plan, error) {
+	maxConn, err := countOr(p.MaxConn, 2000, 9000, "connections")
+	if err != nil {
+		return plan{}, err
+	}
+	if p.Check < 0 {
+		return plan{}, fmt.Errorf("check interval %v is negative", p.Check)
+	}
+	backends, err := at.apps(p.Backends)
+	if err != nil {
+		return plan{}, err
+	}
+	check := ""
+	if p.Check > 0 {
+		check = fmt.Sprintf(" check inter %dms", max(p.Check.Milliseconds(), 1))
+	}
+	port := portOr(p.Port, 80)
+	socket := at.dir + "/admin.sock"
+	var b strings.Builder
+	fmt.Fprintf(&b, `global
+  maxconn %[1]d
+  stats socket %[2]s mode 600 level admin
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend web
+  bind 0.0.0.0:%[3]d
+  maxconn %[1]d
+  default_backend app
+backend app
+  balance roundrobin
+`, maxConn, socket, port)
+	for i, backend := range backends {
+		fmt.Fprintf(&b, "  server s%d %v%s\n", i+1, backend, check)
+	}
+	return plan{
+		program: "haproxy", pkg: "haproxy",
+		args:        []string{"-db", "-f", at.dir + "/haproxy.cfg"},
+		files:       map[string]string{"haproxy.cfg": b.String()},
+		listen:      netip.AddrPortFrom(at.addr, port),
+		statsSocket: socket,
+		stopSignal:  syscall.SIGTERM,
+	}, nil
+}
+
+// apps returns the given applications, or one started for the server.
+func (at place) apps(given []netip.AddrPort) ([]netip.AddrPort, error) {
+	if len(given) > 0 {
+		return given, nil
+	}
+	app, err := at.app(netip.AddrPort{})
+	if err != nil {
+		return nil, err
+	}
+	return []netip.AddrPort{app}, nil
+}

@@ -1,0 +1,246 @@
+//go:build linux
+
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// roleVariable names what a child of the lab has to be.
+	roleVariable = "FORESHOCK_LAB_ROLE"
+	// childArgument makes a binary whose main forgot to call Child stop at
+	// an unknown flag, instead of running its tests or command again.
+	childArgument = "-foreshock-lab-child"
+	// stopWait bounds the wait for a child or server to end by itself.
+	stopWait = 5 * time.Second
+)
+
+// role is what a child does. It reports once it is ready, and ends when it is
+// done or when ctx is, which is when the parent closes the child's standard
+// input or dies.
+type role func(ctx context.Context, config json.RawMessage, ready func(report any) error) error
+
+func roleNamed(name string) role {
+	switch name {
+	case "app":
+		return runApp
+	case "load":
+		return runLoad
+	case "established":
+		return runEstablished
+	case "odd":
+		return runOdd
+	}
+	return nil
+}
+
+// Child must be the first thing that main, or TestMain, of a program that uses
+// the lab does. In the lab's own children, which are that program started
+// again, it does the child's work and exits. Elsewhere it returns at once.
+func Child() {
+	name := os.Getenv(roleVariable)
+	if name == "" {
+		return
+	}
+	run := roleNamed(name)
+	if run == nil {
+		fmt.Fprintf(os.Stderr, "lab child: unknown role %q\n", name)
+		os.Exit(2)
+	}
+	// So that ps and an agent show what it is.
+	_ = os.WriteFile("/proc/self/comm", []byte("lab-"+name), 0)
+	if err := runChild(run, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "lab child %s: %v\n", name, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// runChild reads the configuration, one line of JSON, runs the role until the
+// input ends, and writes one line of JSON per report.
+func runChild(run role, in io.Reader, out io.Writer) error {
+	input := bufio.NewReader(in)
+	config, err := input.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		defer cancel()
+		_, _ = io.Copy(io.Discard, input)
+	}()
+	encoder := json.NewEncoder(out)
+	return run(ctx, config, encoder.Encode)
+}
+
+// child is a running child as its parent sees it.
+type child struct {
+	cmd    *Cmd
+	stdin  io.WriteCloser
+	out    *bufio.Reader
+	said   *tail
+	ended  chan struct{} // closed when the process has ended
+	result error         // of the wait; read after ended
+}
+
+// startChild starts this binary again with a role inside the host's namespace.
+// It is stopped by halt, never by ctx; ctx bounds the wait for its report,
+// which is decoded into report.
+func (h *Host) startChild(ctx context.Context, roleName string, config, report any, extra ...*os.File) (*child, error) {
+	c, err := h.launchChild(ctx, roleName, config, extra...)
+	if err != nil {
+		return nil, fmt.Errorf("start lab child %s: %w", roleName, err)
+	}
+	if err := c.read(ctx, report); err != nil {
+		return nil, errors.Join(fmt.Errorf("start lab child %s: %w", roleName, err), c.halt())
+	}
+	return c, nil
+}
+
+// launchChild is startChild without the wait for the first report.
+func (h *Host) launchChild(ctx context.Context, roleName string, config any, extra ...*os.File) (*child, error) {
+	line, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("write configuration: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	c := &child{cmd: h.Command(context.WithoutCancel(ctx), self, childArgument), said: &tail{}, ended: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), roleVariable+"="+roleName)
+	c.cmd.Stderr = c.said
+	c.cmd.ExtraFiles = extra
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	// A pipe of our own: exec's StdoutPipe is closed by Wait, which runs
+	// beside the reader.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	c.cmd.Stdout = w
+	err = c.cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	c.out = bufio.NewReader(r)
+	go func() {
+		c.result = c.cmd.Wait()
+		close(c.ended)
+	}()
+	if _, err := c.stdin.Write(append(line, '\n')); err != nil {
+		return nil, errors.Join(fmt.Errorf("write configuration: %w", err), c.halt())
+	}
+	return c, nil
+}
+
+// read waits for the child's next report.
+func (c *child) read(ctx context.Context, report any) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
+	line, err := c.out.ReadBytes('\n')
+	stop()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		<-c.ended
+		return fmt.Errorf("ended without a report: %w: %s", cmpError(c.result, err), c.said)
+	}
+	if report == nil {
+		return nil
+	}
+	if err := json.Unmarshal(line, report); err != nil {
+		return fmt.Errorf("read report %q: %w", line, err)
+	}
+	return nil
+}
+
+func cmpError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// halt asks the child to end, kills it when it does not, and waits for it.
+func (c *child) halt() error {
+	_ = c.stdin.Close()
+	if !waitFor(c.ended, stopWait) {
+		_ = c.cmd.Process.Kill()
+		if !waitFor(c.ended, killWait) {
+			return fmt.Errorf("lab child %d did not end within %v of SIGKILL", c.cmd.Process.Pid, killWait)
+		}
+	}
+	return nil
+}
+
+// waitFor reports whether ended was closed within d.
+func waitFor(ended <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// tail keeps the last bytes written to it. Safe for concurrent use.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+const tailBytes = 2048
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if over := len(t.text) - tailBytes; over > 0 {
+		t.text = append(t.text[:0], t.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.text))
+}
+
+// descriptorLimit raises the soft limit on descriptors to the hard one and
+// returns how many the process may use for sockets. Where we test a process
+// may have 20,000 at most.
+func descriptorLimit() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("read descriptor limit: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("raise descriptor limit to %d: %w", limit.Max, err)
+	}
+	return usableDescriptors(limit.Max), nil
+}
+
+// usableDescriptors leaves room for what the process itself has open.
+func usableDescriptors(hard uint64) int { return max(int(min(hard, 20_000))-100, 0) }

@@ -1,0 +1,254 @@
+//go:build linux
+
+package lab
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// client is the load's own HTTP client. Go's would retry a request on a kept
+// connection that was reset, and so hide what the log is there to show.
+type client struct {
+	addr      string
+	request   []byte
+	timeout   time.Duration
+	keepAlive bool
+
+	mu   sync.Mutex
+	idle []net.Conn
+
+	logMu sync.Mutex
+	log   *json.Encoder
+	err   error // the first that writing the log met
+	done  int
+}
+
+// idleConnections bounds what is kept.
+const idleConnections = 1000
+
+// runLoad is the child that sends load.
+func runLoad(ctx context.Context, config json.RawMessage, ready func(any) error) error {
+	var load Load
+	if err := json.Unmarshal(config, &load); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	rate, err := newRamp(load.Rate)
+	if err != nil {
+		return err
+	}
+	inFlight, err := descriptorLimit()
+	if err != nil {
+		return err
+	}
+	c, err := newClient(load)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(load.Log, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer file.Close()
+	c.log = json.NewEncoder(file)
+	var rng *rand.Rand
+	if load.Poisson {
+		rng = rand.New(rand.NewPCG(load.Seed, 0))
+	}
+	due := rate.arrivals(load.Duration, load.MaxRequests, rng)
+	if err := ready(loadStarted{Due: len(due)}); err != nil {
+		return err
+	}
+
+	var late time.Duration
+	var all sync.WaitGroup
+	slots := make(chan struct{}, max(inFlight-idleConnections, 1)) // full: the request is skipped
+	begin := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for _, at := range due {
+		timer.Reset(time.Until(begin.Add(at)))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		late = max(late, time.Since(begin)-at)
+		select {
+		case slots <- struct{}{}:
+			all.Go(func() {
+				c.write(c.do())
+				<-slots
+			})
+		default:
+			r := c.begin()
+			r.Outcome = Skipped
+			c.write(r)
+		}
+	}
+	// The load lasts as long as it was asked to, and a ramp may end in
+	// silence.
+	timer.Reset(time.Until(begin.Add(load.Duration)))
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-timer.C:
+	}
+	ended := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-ended:
+	}
+	if c.err != nil {
+		return fmt.Errorf("write log: %w", c.err)
+	}
+	return ready(loadEnded{Requests: c.done, MaxLate: late})
+}
+
+func newClient(load Load) (*client, error) {
+	u, err := url.Parse(load.URL)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := addrOf(u)
+	if err != nil {
+		return nil, err
+	}
+	connection := "close"
+	if load.KeepAlive {
+		connection = "keep-alive"
+	}
+	return &client{
+		addr:      addr.String(),
+		request:   fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: foreshock-lab\r\nConnection: %s\r\n\r\n", u.RequestURI(), u.Host, connection),
+		timeout:   load.Timeout,
+		keepAlive: load.KeepAlive,
+	}, nil
+}
+
+// begin returns the record of a request that begins now.
+func (c *client) begin() Record {
+	var mono unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) // cannot fail for this clock
+	return Record{Start: time.Now(), Mono: mono.Nano()}
+}
+
+func (c *client) write(r Record) {
+	c.logMu.Lock()
+	defer c.logMu.Unlock()
+	if err := c.log.Encode(r); err != nil && c.err == nil {
+		c.err = err
+	}
+	c.done++
+}
+
+// do makes one request.
+func (c *client) do() Record {
+	r := c.begin()
+	err := c.exchange(&r)
+	r.TotalMS = milliseconds(time.Since(r.Start))
+	r.Start = r.Start.Round(0)
+	switch {
+	case err != nil:
+		r.Outcome = outcomeOf(err)
+		r.Error = err.Error()
+	case r.Status >= 200 && r.Status < 300:
+		r.Outcome = OK
+	default:
+		r.Outcome = Status
+	}
+	return r
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func outcomeOf(err error) Outcome {
+	var netErr net.Error
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return Refused
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Reset
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return Timeout
+	}
+	return Other
+}
+
+func (c *client) exchange(r *Record) error {
+	deadline := r.Start.Add(c.timeout)
+	conn := c.kept()
+	if r.Reused = conn != nil; !r.Reused {
+		dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
+		var err error
+		if conn, err = dialer.Dial("tcp4", c.addr); err != nil {
+			return err
+		}
+		r.ConnectMS = milliseconds(time.Since(r.Start))
+	}
+	keep := false
+	defer func() {
+		if !keep || !c.keep(conn) {
+			_ = conn.Close()
+		}
+	}()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := conn.Write(c.request); err != nil {
+		return err
+	}
+	in := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	r.Status = answer.StatusCode
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		return err
+	}
+	keep = c.keepAlive && !answer.Close && in.Buffered() == 0
+	return nil
+}
+
+// kept takes the connection that was used last, or nil.
+func (c *client) kept() net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.idle)
+	if n == 0 {
+		return nil
+	}
+	conn := c.idle[n-1]
+	c.idle = c.idle[:n-1]
+	return conn
+}
+
+// keep keeps a connection for the next request, while there is room.
+func (c *client) keep(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.idle) == idleConnections {
+		return false
+	}
+	c.idle = append(c.idle, conn)
+	return true
+}

@@ -1,0 +1,353 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The children of a population work with bare system calls and keep their
+// sockets as numbers: nothing per connection is allocated, and no garbage
+// collector closes one. The kernel does when the process ends.
+
+// runEstablished is the child that holds established connections.
+func runEstablished(ctx context.Context, config json.RawMessage, ready func(any) error) error {
+	var c establishedConfig
+	if err := json.Unmarshal(config, &c); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if _, err := descriptorLimit(); err != nil {
+		return err
+	}
+	for i := range c.Pairs {
+		if i%256 == 0 && ctx.Err() != nil {
+			return nil
+		}
+		// All children accept from the same queues, so this may accept
+		// another's connection; the numbers still match.
+		n := i % len(c.Listeners)
+		if _, err := connectFrom(addrPlus(c.Source, i/connectionsPerSource), c.Listeners[n]); err != nil {
+			return fmt.Errorf("connection %d: %w", i, err)
+		}
+		if _, err := accept(3 + n); err != nil {
+			return fmt.Errorf("connection %d: %w", i, err)
+		}
+	}
+	if err := ready(populationReport{Established: 2 * c.Pairs}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// runOdd is the child that makes sockets in other states.
+func runOdd(ctx context.Context, config json.RawMessage, ready func(any) error) error {
+	var c oddConfig
+	if err := json.Unmarshal(config, &c); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if _, err := descriptorLimit(); err != nil {
+		return err
+	}
+	report := populationReport{Odd: c.Odd, Established: 2 * c.Odd.Unaccepted}
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	ring := &sourceRing{first: c.Source}
+	busy := netip.AddrPortFrom(loopback, c.Port)
+	busyListener := -1
+	if c.Odd.CloseWait > 0 || c.Odd.TimeWait > 0 {
+		var err error
+		if busyListener, err = listenOn(busy, 4096); err != nil {
+			return err
+		}
+		report.Listeners++
+	}
+	for i := range c.Odd.CloseWait {
+		if err := makeCloseWait(ring.next(), busy, busyListener); err != nil {
+			return fmt.Errorf("CLOSE_WAIT socket %d: %w", i, err)
+		}
+	}
+	if c.Odd.Unaccepted > 0 {
+		queue := netip.AddrPortFrom(loopback, c.Port+1)
+		if _, err := listenOn(queue, c.Odd.Unaccepted, resetOnClose); err != nil {
+			return err
+		}
+		report.Listeners++
+		for i := range c.Odd.Unaccepted {
+			if _, err := connectFrom(ring.next(), queue); err != nil {
+				return fmt.Errorf("un-accepted connection %d: %w", i, err)
+			}
+		}
+	}
+	for i := range c.Odd.SynSent {
+		if err := makeSynSent(c.Void, i); err != nil {
+			return fmt.Errorf("SYN_SENT socket %d: %w", i, err)
+		}
+	}
+	if c.Odd.SynRecv > 0 {
+		half := netip.AddrPortFrom(c.Host, c.Port+2)
+		// Room for twice as many, or the kernel drops the oldest early.
+		if _, err := listenOn(half, min(2*c.Odd.SynRecv+64, 65_535), retryForHours); err != nil {
+			return err
+		}
+		report.Listeners++
+		if err := sendSYNs(c.Void, half, c.Odd.SynRecv); err != nil {
+			return err
+		}
+	}
+	waits := &timeWaits{want: c.Odd.TimeWait, target: busy, listener: busyListener, ring: ring}
+	if err := waits.fill(ctx); err != nil {
+		return err
+	}
+	if err := ready(report); err != nil {
+		return err
+	}
+	return waits.keep(ctx)
+}
+
+// sourceRing gives source addresses, each for connectionsPerSource connections.
+type sourceRing struct {
+	first netip.Addr
+	given int
+}
+
+func (r *sourceRing) next() netip.Addr {
+	r.given++
+	return addrPlus(r.first, (r.given-1)/connectionsPerSource)
+}
+
+// timeWaitLife is how long a TIME_WAIT socket lasts.
+// Kernel: TCP_TIMEWAIT_LEN, include/net/tcp.h.
+const timeWaitLife = 60 * time.Second
+
+// timeWaits keeps a number of TIME_WAIT sockets standing.
+type timeWaits struct {
+	want     int
+	target   netip.AddrPort
+	listener int
+	ring     *sourceRing
+	batches  []timeWaitBatch // oldest first
+	stand    int
+}
+
+type timeWaitBatch struct {
+	begun time.Time
+	n     int
+}
+
+// timeWaitStep bounds a batch, and so by how much its last socket outlives its
+// first.
+const timeWaitStep = 1000
+
+// fill makes what is missing.
+func (w *timeWaits) fill(ctx context.Context) error {
+	for w.stand < w.want && ctx.Err() == nil {
+		b := timeWaitBatch{begun: time.Now(), n: min(w.want-w.stand, timeWaitStep)}
+		for range b.n {
+			if err := makeTimeWait(w.ring.next(), w.target, w.listener); err != nil {
+				return fmt.Errorf("TIME_WAIT socket: %w", err)
+			}
+		}
+		w.batches = append(w.batches, b)
+		w.stand += b.n
+	}
+	return nil
+}
+
+// keep replaces batches as their time ends, until ctx is done.
+func (w *timeWaits) keep(ctx context.Context) error {
+	if w.want == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for len(w.batches) > 0 && time.Since(w.batches[0].begun) >= timeWaitLife {
+			w.stand -= w.batches[0].n
+			w.batches = w.batches[1:]
+		}
+		// Two minutes of source addresses are this child's own; by the time
+		// they come round again theirs have been free for a minute.
+		if w.ring.given > 2*w.want+connectionsPerSource {
+			w.ring.given = 0
+		}
+		if err := w.fill(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// makeTimeWait leaves one TIME_WAIT socket, the client's, and nothing else.
+func makeTimeWait(source netip.Addr, target netip.AddrPort, listener int) error {
+	client, err := connectFrom(source, target)
+	if err != nil {
+		return err
+	}
+	server, err := accept(listener)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Close(client), unix.Close(server))
+}
+
+// makeCloseWait leaves one CLOSE_WAIT socket, the server's, and for about a
+// second more the client's in FIN_WAIT2.
+func makeCloseWait(source netip.Addr, target netip.AddrPort, listener int) error {
+	client, err := connectFrom(source, target)
+	if err != nil {
+		return err
+	}
+	// Seconds that the closed end waits for its peer's FIN, instead of 60.
+	if err := unix.SetsockoptInt(client, unix.IPPROTO_TCP, unix.TCP_LINGER2, 1); err != nil {
+		return fmt.Errorf("set TCP_LINGER2: %w", err)
+	}
+	server, err := accept(listener)
+	if err != nil {
+		return err
+	}
+	// The FIN's ACK would wait 40 ms, on a busy machine long enough for the
+	// client to send the FIN again and be gone when that is answered: its
+	// reset would end the CLOSE_WAIT.
+	if err := unix.SetsockoptInt(server, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1); err != nil {
+		return fmt.Errorf("set TCP_QUICKACK: %w", err)
+	}
+	return unix.Close(client)
+}
+
+// makeSynSent leaves one SYN_SENT socket; i tells it from the others.
+func makeSynSent(void netip.Prefix, i int) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open socket: %w", err)
+	}
+	if err := retryForHours(fd); err != nil {
+		return fmt.Errorf("set TCP_SYNCNT: %w", err)
+	}
+	// Void's first two addresses are the network's and the gateway's.
+	to := netip.AddrPortFrom(addrPlus(void.Addr(), 2+i/connectionsPerSource), 443)
+	if err := unix.Connect(fd, sockaddr(to)); !errors.Is(err, unix.EINPROGRESS) {
+		return fmt.Errorf("connect to %v: %w", to, cmpError(err, errors.New("it answered")))
+	}
+	return nil
+}
+
+// sendSYNs opens n half-open connections to target from addresses in void,
+// which never answer.
+func sendSYNs(void netip.Prefix, target netip.AddrPort, n int) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return fmt.Errorf("open raw socket: %w", err)
+	}
+	defer unix.Close(fd)
+	for i := range n {
+		from := netip.AddrPortFrom(addrPlus(void.Addr(), 2+i/connectionsPerSource), uint16(1024+i%connectionsPerSource))
+		packet := synPacket(from, target, rand.Uint32())
+		if err := unix.Sendto(fd, packet[:], 0, sockaddr(netip.AddrPortFrom(target.Addr(), 0))); err != nil {
+			return fmt.Errorf("send SYN %d from %v: %w", i, from, err)
+		}
+	}
+	return nil
+}
+
+// connectFrom opens a connection from that source address. Its port is chosen
+// by connect, so that one port serves many targets.
+func connectFrom(source netip.Addr, target netip.AddrPort) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open socket: %w", err)
+	}
+	err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	if err == nil {
+		err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(source, 0)))
+	}
+	if err == nil {
+		err = retry(func() error { return unix.Connect(fd, sockaddr(target)) })
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("connect from %v to %v: %w", source, target, err)
+	}
+	return fd, nil
+}
+
+// listenOn opens a listener with the options that opts sets on it.
+func listenOn(addr netip.AddrPort, backlog int, opts ...func(fd int) error) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open socket: %w", err)
+	}
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	for _, opt := range opts {
+		if err == nil {
+			err = opt(fd)
+		}
+	}
+	if err == nil {
+		err = unix.Bind(fd, sockaddr(addr))
+	}
+	if err == nil {
+		err = unix.Listen(fd, backlog)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("listen on %v: %w", addr, err)
+	}
+	return fd, nil
+}
+
+// resetOnClose makes closing an accepted connection reset it, which accepted
+// sockets inherit: a population that ends shall not leave one of TIME_WAIT.
+func resetOnClose(fd int) error {
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+// retryForHours makes SYNs, or a listener's SYN-ACKs, be sent again as often as
+// may be asked for, at last every 120 s.
+// Kernel: MAX_TCP_SYNCNT, include/net/tcp.h.
+func retryForHours(fd int) error {
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 127)
+}
+
+func accept(listener int) (int, error) {
+	var fd int
+	err := retry(func() (err error) {
+		fd, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("accept: %w", err)
+	}
+	return fd, nil
+}
+
+// retry repeats a call that a signal interrupted: the runtime's own preemption
+// uses one. An interrupted connect may have come through meanwhile.
+func retry(call func() error) error {
+	err := call()
+	interrupted := false
+	for errors.Is(err, unix.EINTR) {
+		interrupted = true
+		err = call()
+	}
+	if interrupted && errors.Is(err, unix.EISCONN) {
+		return nil
+	}
+	return err
+}
+
+func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
+	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+}

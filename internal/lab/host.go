@@ -1,0 +1,207 @@
+//go:build linux
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Host is one namespace of a world.
+type Host struct {
+	world *World
+	name  string
+	addrs []netip.Addr
+}
+
+// Name returns the host's name in its world.
+func (h *Host) Name() string { return h.name }
+
+// Addr returns the host's first address.
+func (h *Host) Addr() netip.Addr { return h.addrs[0] }
+
+// Addrs returns all addresses of the host, loopback left out.
+func (h *Host) Addrs() []netip.Addr { return slices.Clone(h.addrs) }
+
+// Path returns the file that stands for the host's network namespace.
+func (h *Host) Path() string { return filepath.Join(netnsDir, h.namespace()) }
+
+func (h *Host) namespace() string { return h.world.name + "-" + h.name }
+
+// Do runs f on a thread inside the host's namespace and returns its error.
+// Sockets that f itself opens belong to the namespace for good; what f leaves
+// to other goroutines, such as a dial to a name with several addresses, does
+// not happen there. Inside f read /proc/thread-self/net: /proc/net is the
+// process' own. f must not call t.Fatal.
+func (h *Host) Do(f func() error) error {
+	if err := inNamespace(h.Path(), f); err != nil {
+		return fmt.Errorf("host %s: %w", h.name, err)
+	}
+	return nil
+}
+
+// Cmd is an exec.Cmd that starts inside a host's namespace and is killed when
+// this process dies.
+type Cmd struct {
+	*exec.Cmd
+	host *Host
+}
+
+// Command prepares a program to run inside the host's namespace. As with
+// exec.CommandContext, it is killed when ctx is done.
+func (h *Host) Command(ctx context.Context, name string, args ...string) *Cmd {
+	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...), host: h}
+}
+
+// Start is exec.Cmd.Start inside the namespace.
+func (c *Cmd) Start() error {
+	c.SysProcAttr = dieWithParent(c.SysProcAttr)
+	return c.host.Do(c.Cmd.Start)
+}
+
+// Run is exec.Cmd.Run inside the namespace.
+func (c *Cmd) Run() error {
+	if err := c.Start(); err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+// Output is exec.Cmd.Output inside the namespace, but that an error does not
+// carry what the program wrote to its standard error.
+func (c *Cmd) Output() ([]byte, error) {
+	var out bytes.Buffer
+	c.Stdout = &out
+	err := c.Run()
+	return out.Bytes(), err
+}
+
+// CombinedOutput is exec.Cmd.CombinedOutput inside the namespace.
+func (c *Cmd) CombinedOutput() ([]byte, error) {
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	err := c.Run()
+	return out.Bytes(), err
+}
+
+// dieWithParent asks for SIGKILL when the thread that starts the process ends.
+// The runtime ends no thread but one whose goroutine exits locked, which
+// onThread does only after a failure.
+func dieWithParent(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
+	if attr == nil {
+		attr = &syscall.SysProcAttr{}
+	}
+	attr.Pdeathsig = syscall.SIGKILL
+	return attr
+}
+
+// Sysctl reads a setting of the host's namespace, such as
+// "net.ipv4.tcp_fin_timeout".
+func (h *Host) Sysctl(name string) (string, error) {
+	var value string
+	err := h.Do(func() error {
+		text, err := os.ReadFile(sysctlFile(name))
+		value = strings.TrimSpace(string(text))
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read setting %q: %w", name, err)
+	}
+	return value, nil
+}
+
+// SetSysctl changes a setting of the host's namespace.
+func (h *Host) SetSysctl(name, value string) error {
+	return h.Do(func() error { return writeSysctl(name, value) })
+}
+
+func writeSysctl(name, value string) error {
+	if err := os.WriteFile(sysctlFile(name), []byte(value), 0); err != nil {
+		return fmt.Errorf("set %s to %q: %w", name, value, err)
+	}
+	return nil
+}
+
+// sysctlFile is resolved by the opening thread's namespace.
+// Kernel: net/sysctl_net.c, net_ctl_header_lookup.
+func sysctlFile(name string) string {
+	return filepath.Join("/proc/sys", filepath.Clean("/"+strings.ReplaceAll(name, ".", "/")))
+}
+
+// Buckets returns the size of the TCP hash table that the host's sockets are
+// in. Negative: it is shared with the machine's other namespaces.
+// Kernel: net.ipv4.tcp_ehash_entries.
+func (h *Host) Buckets() (int, error) {
+	text, err := h.Sysctl("net.ipv4.tcp_ehash_entries")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf("size of the hash table: %w", err)
+	}
+	return n, nil
+}
+
+// SockStat is what the host's namespace counts of its IPv4 TCP sockets.
+// Kernel: /proc/net/sockstat, net/ipv4/proc.c, sockstat_seq_show.
+type SockStat struct {
+	InUse    int // hashed sockets, listeners too; without TIME_WAIT and half-open ones
+	TimeWait int // TIME_WAIT, and FIN_WAIT2 whose process has gone
+}
+
+// SockStat reads the counts.
+func (h *Host) SockStat() (SockStat, error) {
+	var stat SockStat
+	err := h.Do(func() error {
+		text, err := os.ReadFile("/proc/thread-self/net/sockstat")
+		if err != nil {
+			return err
+		}
+		stat, err = parseSockStat(text)
+		return err
+	})
+	if err != nil {
+		return SockStat{}, fmt.Errorf("count sockets: %w", err)
+	}
+	return stat, nil
+}
+
+// parseSockStat reads the line "TCP: inuse 5 orphan 0 tw 2 alloc 9 mem 1".
+func parseSockStat(text []byte) (SockStat, error) {
+	for line := range bytes.Lines(text) {
+		fields := strings.Fields(string(line))
+		if len(fields) == 0 || fields[0] != "TCP:" {
+			continue
+		}
+		var stat SockStat
+		found := 0
+		for i := 1; i+1 < len(fields); i += 2 {
+			into := map[string]*int{"inuse": &stat.InUse, "tw": &stat.TimeWait}[fields[i]]
+			if into == nil {
+				continue
+			}
+			n, err := strconv.Atoi(fields[i+1])
+			if err != nil || n < 0 {
+				return SockStat{}, fmt.Errorf("sockstat line %q: %s is no count", line, fields[i])
+			}
+			*into = n
+			found++
+		}
+		if found != 2 {
+			return SockStat{}, fmt.Errorf("sockstat line %q lacks inuse or tw", line)
+		}
+		return stat, nil
+	}
+	return SockStat{}, errors.New("sockstat has no TCP line")
+}

@@ -1,0 +1,167 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"time"
+)
+
+// Load is an open loop: requests begin when they are due, however the earlier
+// ones fare. It runs in a process of its own inside the client's namespace.
+type Load struct {
+	// URL is an http URL with a literal IPv4 address.
+	URL string
+	// Rate is the ramp of arrivals, at least one point.
+	Rate []RatePoint
+	// Duration is how long requests arrive; those in flight then still end.
+	Duration time.Duration
+	// Poisson draws arrivals at random, else they are evenly spaced.
+	Poisson bool
+	// Seed of the random arrivals: one seed, one sequence.
+	Seed uint64
+	// Timeout is the client's patience for connecting and answer together.
+	// Zero is 10 s.
+	Timeout time.Duration
+	// KeepAlive reuses connections; else each request has a fresh one.
+	KeepAlive bool
+	// MaxRequests bounds the number of requests. Zero is 1,000,000.
+	MaxRequests int
+	// Log is the file for the client's log. None is a file in the world's
+	// run directory, which goes with the world.
+	Log string
+}
+
+// withDefaults checks l and fills in what is optional.
+func (l Load) withDefaults() (Load, error) {
+	u, err := url.Parse(l.URL)
+	if err != nil {
+		return l, fmt.Errorf("url %q: %w", l.URL, err)
+	}
+	if u.Scheme != "http" {
+		return l, fmt.Errorf("url %q is not an http one", l.URL)
+	}
+	if _, err := addrOf(u); err != nil {
+		return l, fmt.Errorf("url %q: %w", l.URL, err)
+	}
+	if _, err := newRamp(l.Rate); err != nil {
+		return l, err
+	}
+	if l.Duration <= 0 || l.Duration > MaxLoad {
+		return l, fmt.Errorf("duration %v is not within 0s to %v", l.Duration, MaxLoad)
+	}
+	if l.Timeout < 0 {
+		return l, fmt.Errorf("time-out %v is negative", l.Timeout)
+	}
+	if l.Timeout == 0 {
+		l.Timeout = 10 * time.Second
+	}
+	if l.MaxRequests < 0 {
+		return l, fmt.Errorf("at most %d requests is negative", l.MaxRequests)
+	}
+	if l.MaxRequests == 0 {
+		l.MaxRequests = 1_000_000
+	}
+	return l, nil
+}
+
+// addrOf returns the address a URL names, port 80 when it names none.
+func addrOf(u *url.URL) (netip.AddrPort, error) {
+	host := u.Host
+	if u.Port() == "" {
+		host += ":80"
+	}
+	addr, err := netip.ParseAddrPort(host)
+	if err != nil || !addr.Addr().Is4() {
+		return netip.AddrPort{}, fmt.Errorf("%q is not an IPv4 address and a port", u.Host)
+	}
+	return addr, nil
+}
+
+// Run is a load on its way.
+type Run struct {
+	host  *Host
+	child *child
+	log   string
+}
+
+// loadStarted and loadEnded are the child's two reports.
+type loadStarted struct{ Due int }
+type loadEnded struct {
+	Requests int
+	// MaxLate is how late the latest request began: what the client itself
+	// was too slow for.
+	MaxLate time.Duration
+}
+
+// StartLoad begins to send load from the host. ctx bounds the start only.
+func (h *Host) StartLoad(ctx context.Context, load Load) (*Run, error) {
+	run, err := h.startLoad(ctx, load)
+	if err != nil {
+		return nil, fmt.Errorf("start load from %s: %w", h.name, err)
+	}
+	return run, nil
+}
+
+func (h *Host) startLoad(ctx context.Context, load Load) (*Run, error) {
+	load, err := load.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if load.Log == "" {
+		dir, err := h.world.subdir(h.name + "-load")
+		if err != nil {
+			return nil, err
+		}
+		load.Log = filepath.Join(dir, "client.jsonl")
+	} else if load.Log, err = filepath.Abs(load.Log); err != nil {
+		return nil, err
+	}
+	run := &Run{host: h, log: load.Log}
+	if run.child, err = h.startChild(ctx, "load", load, &loadStarted{}); err != nil {
+		return nil, err
+	}
+	if err := h.world.adopt(run); err != nil {
+		return nil, err
+	}
+	return run, nil
+}
+
+// Log returns the file of the client's log, which grows as requests end.
+func (r *Run) Log() string { return r.log }
+
+// Records reads what the client's log holds by now.
+func (r *Run) Records() ([]Record, error) { return readRecordsFile(r.log) }
+
+// Ended is closed when the load has ended.
+func (r *Run) Ended() <-chan struct{} { return r.child.ended }
+
+// Wait waits for the load's end and returns the client's log. A ctx that is
+// done first stops the load; the log up to there comes with its error.
+func (r *Run) Wait(ctx context.Context) ([]Record, error) {
+	var ended loadEnded
+	err := r.child.read(ctx, &ended)
+	err = errors.Join(err, r.Stop())
+	records, readErr := r.Records()
+	if err == nil && readErr == nil && len(records) != ended.Requests {
+		err = fmt.Errorf("client's log has %d of %d requests", len(records), ended.Requests)
+	}
+	if err = errors.Join(err, readErr); err != nil {
+		return records, fmt.Errorf("load from %s: %w", r.host.name, err)
+	}
+	return records, nil
+}
+
+// Stop ends the load at once. Requests in flight are not in the log. Stopping
+// twice is no error.
+func (r *Run) Stop() error {
+	r.host.world.disown(r)
+	return r.halt()
+}
+
+func (r *Run) halt() error { return r.child.halt() }

@@ -1,0 +1,168 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"bufio"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/lab/labtest"
+)
+
+// counts are rows of /proc/net/tcp by the kernel's two hexadecimal digits of
+// the state. "queued" are ESTABLISHED ones without an inode.
+type counts map[string]int
+
+func countProc(t *testing.T, h *lab.Host) counts {
+	t.Helper()
+	got := counts{}
+	err := h.Do(func() error {
+		file, err := os.Open("/proc/thread-self/net/tcp")
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		lines := bufio.NewScanner(file)
+		lines.Scan() // the heading
+		for lines.Scan() {
+			f := strings.Fields(lines.Text())
+			got[f[3]]++
+			if f[3] == "01" && f[9] == "0" {
+				got["queued"]++
+			}
+		}
+		return lines.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestPopulation(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "crowd"}}})
+	h := w.Host("crowd")
+	odd := lab.OddSockets{TimeWait: 300, CloseWait: 200, SynSent: 150, SynRecv: 100, Unaccepted: 50}
+	c, err := h.Populate(t.Context(), lab.Population{Sockets: 5000, Listeners: 3, Odd: odd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.Standing()
+	t.Logf("took %v", got.Took)
+	got.Took = 0
+	want := lab.Standing{
+		Established: 4250, Listeners: 6, Odd: odd, Processes: 2,
+		Kernel: lab.SockStat{InUse: 4250 + 6 + 200 + 150, TimeWait: 300},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("standing (-want +got):\n%s", diff)
+	}
+	wantProc := counts{"01": 4250, "0A": 6, "06": 300, "08": 200, "02": 150, "03": 100, "queued": 50}
+	if diff := cmp.Diff(wantProc, countProc(t, h)); diff != "" {
+		t.Errorf("/proc/net/tcp (-want +got):\n%s", diff)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The TIME_WAIT sockets are nobody's any more and stay for a minute.
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		left := countProc(t, h)
+		delete(left, "06")
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("left after Close: %v", left)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestPopulationByShare(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "crowd"}}})
+	c, err := w.Host("crowd").Populate(t.Context(), lab.Population{Sockets: 2000, OddShare: 0.05})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := lab.OddSockets{TimeWait: 60, CloseWait: 20, SynSent: 10, SynRecv: 10}
+	if diff := cmp.Diff(want, c.Standing().Odd); diff != "" {
+		t.Errorf("odd sockets (-want +got):\n%s", diff)
+	}
+	if got := c.Standing().Established; got != 1900 {
+		t.Errorf("%d established, want 1900", got)
+	}
+}
+
+func TestPopulationRefused(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "crowd"}}})
+	for name, p := range map[string]lab.Population{
+		"too many":             {Sockets: lab.MaxPopulation + 1},
+		"negative":             {Sockets: -1},
+		"more odd than all":    {Sockets: 10, Odd: lab.OddSockets{CloseWait: 11}},
+		"negative odd":         {Sockets: 10, Odd: lab.OddSockets{CloseWait: -1}},
+		"a share above one":    {Sockets: 10, OddShare: 1.5},
+		"too many listeners":   {Sockets: 10, Listeners: 1001},
+		"un-accepted are two":  {Sockets: 10, Odd: lab.OddSockets{Unaccepted: 6}},
+		"odd of a wild number": {Sockets: 10, Odd: lab.OddSockets{SynRecv: 1 << 40, SynSent: -1 << 40}},
+	} {
+		if _, err := w.Host("crowd").Populate(t.Context(), p); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestChurn(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "only"}}})
+	h := w.Host("only")
+	app := labtest.Serve(t, h, lab.App{})
+	var made int
+	err := h.Do(func() (err error) {
+		made, err = lab.Churn{Target: app.Addr(), Connections: 50, PerSecond: 1000}.Run(t.Context())
+		return err
+	})
+	if err != nil || made != 50 {
+		t.Errorf("made %d connections, %v; want 50", made, err)
+	}
+	err = h.Do(func() (err error) {
+		made, err = lab.Churn{Target: app.Addr(), Connections: 1 << 30, PerSecond: 100, Duration: 100 * time.Millisecond, Reset: true}.Run(t.Context())
+		return err
+	})
+	if err != nil || made == 0 || made > 10 {
+		t.Errorf("made %d connections in 0.1 s at 100 per second, %v", made, err)
+	}
+	if got := countProc(t, h)["06"]; got != 50 {
+		t.Errorf("%d sockets in TIME_WAIT, want those of the 50 that were closed, not reset", got)
+	}
+}
+
+// BenchmarkPopulate makes populations of growing size: `go test -run '^$'
+// -bench Populate -benchtime 1x`.
+func BenchmarkPopulate(b *testing.B) {
+	for _, size := range []struct {
+		name string
+		n    int
+	}{{"10k", 10_000}, {"100k", 100_000}, {"500k", 500_000}, {"1M", 1_000_000}} {
+		b.Run(size.name, func(b *testing.B) {
+			w := labtest.World(b, lab.Config{Hosts: []lab.HostConfig{{Name: "crowd"}}, Buckets: 1 << 18})
+			for b.Loop() {
+				c, err := w.Host("crowd").Populate(b.Context(), lab.Population{Sockets: size.n, OddShare: 0.03})
+				if err != nil {
+					b.Fatal(err)
+				}
+				s := c.Standing()
+				b.ReportMetric(float64(s.Took.Nanoseconds())/float64(size.n), "ns/socket")
+				b.ReportMetric(float64(s.Kernel.InUse+s.Kernel.TimeWait+s.Odd.SynRecv), "sockets")
+				if err := c.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

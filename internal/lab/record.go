@@ -1,0 +1,175 @@
+package lab
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+)
+
+// MaxLoad is the longest load.
+const MaxLoad = 24 * time.Hour
+
+// Outcome is how a request ended for the client.
+type Outcome string
+
+// The outcomes.
+const (
+	OK      Outcome = "ok"      // a status of 200 to 299
+	Status  Outcome = "status"  // another status
+	Timeout Outcome = "timeout" // no answer in time
+	Refused Outcome = "refused" // the connection was refused
+	Reset   Outcome = "reset"   // reset, or closed without an answer
+	Skipped Outcome = "skipped" // not sent: too many requests were in flight
+	Other   Outcome = "other"   // see Error
+)
+
+// Record is one request in the client's log, a line of JSON.
+type Record struct {
+	// Start is when the client began to connect, on the wall clock.
+	Start time.Time `json:"start"`
+	// Mono is the same instant on CLOCK_MONOTONIC, in nanoseconds. All
+	// processes of a machine share that clock.
+	Mono int64 `json:"mono_ns"`
+	// ConnectMS is the time until the connection stood, in milliseconds;
+	// zero when it was kept from an earlier request or never stood.
+	ConnectMS float64 `json:"connect_ms"`
+	// TotalMS is the time until the answer was read or the request failed.
+	TotalMS float64 `json:"total_ms"`
+	Outcome Outcome `json:"outcome"`
+	Status  int     `json:"status,omitempty"` // of the answer
+	Reused  bool    `json:"reused,omitempty"` // the connection was kept from an earlier request
+	Error   string  `json:"error,omitempty"`
+}
+
+// Total is the time until the answer was read or the request failed.
+func (r Record) Total() time.Duration { return time.Duration(r.TotalMS * float64(time.Millisecond)) }
+
+// End is when the request ended, on the wall clock.
+func (r Record) End() time.Time { return r.Start.Add(r.Total()) }
+
+// EndMono is when the request ended, on CLOCK_MONOTONIC.
+func (r Record) EndMono() time.Duration { return time.Duration(r.Mono) + r.Total() }
+
+// ReadRecords reads a client's log in the order requests ended. A last line
+// without an end, of a client that was killed, is left out.
+func ReadRecords(in io.Reader) ([]Record, error) {
+	var records []Record
+	lines := bufio.NewReader(in)
+	for n := 1; ; n++ {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return records, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read client's log: %w", err)
+		}
+		var r Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			return nil, fmt.Errorf("client's log, line %d %.80q: %w", n, line, err)
+		}
+		if !(r.TotalMS >= 0 && r.TotalMS <= longestMS && r.ConnectMS >= 0 && r.ConnectMS <= longestMS) {
+			return nil, fmt.Errorf("client's log, line %d %.80q: a time is not within 0 to %v ms", n, line, longestMS)
+		}
+		records = append(records, r)
+	}
+}
+
+// longestMS bounds what a log may say of one request: a load and all its
+// patience.
+const longestMS = 2 * float64(MaxLoad/time.Millisecond)
+
+func readRecordsFile(path string) ([]Record, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open client's log: %w", err)
+	}
+	defer file.Close()
+	return ReadRecords(file)
+}
+
+// Moment is an instant on both clocks.
+type Moment struct {
+	Wall time.Time
+	Mono time.Duration // CLOCK_MONOTONIC
+}
+
+// Second counts the requests that began, and those that ended, within one
+// second of the load.
+type Second struct {
+	Began  int
+	OK     int // answered well within the slow threshold
+	Slow   int // answered well, but later
+	Failed int // anything else
+}
+
+// Summary is what a client's log says.
+type Summary struct {
+	Requests int
+	Outcomes map[Outcome]int
+	// Begin is the start of the first request.
+	Begin Moment
+	// FirstSlow is when the first request became slow: its start plus the
+	// threshold. Failed requests that took as long count too. Nil: none.
+	FirstSlow *Moment
+	// FirstFailed is when a client first saw a request fail. Nil: none.
+	FirstFailed *Moment
+	// Slowest is the longest answered request.
+	Slowest time.Duration
+	// Seconds counts by whole seconds since Begin, up to three times
+	// MaxLoad.
+	Seconds []Second
+}
+
+// Summarize sums up a client's log; requests longer than slow are slow.
+func Summarize(records []Record, slow time.Duration) Summary {
+	s := Summary{Requests: len(records), Outcomes: map[Outcome]int{}}
+	if len(records) == 0 {
+		return s
+	}
+	first := slices.MinFunc(records, func(a, b Record) int { return cmp.Compare(a.Mono, b.Mono) })
+	s.Begin = Moment{Wall: first.Start, Mono: time.Duration(first.Mono)}
+	second := func(mono time.Duration) *Second {
+		i := int((mono - s.Begin.Mono) / time.Second)
+		if i < 0 || i > int(3*MaxLoad/time.Second) {
+			return &Second{} // two loads in one log, or nonsense
+		}
+		for len(s.Seconds) <= i {
+			s.Seconds = append(s.Seconds, Second{})
+		}
+		return &s.Seconds[i]
+	}
+	for _, r := range records {
+		s.Outcomes[r.Outcome]++
+		second(time.Duration(r.Mono)).Began++
+		end := second(r.EndMono())
+		late := r.Total() > slow
+		if late {
+			s.FirstSlow = earlier(s.FirstSlow, Moment{Wall: r.Start.Add(slow), Mono: time.Duration(r.Mono) + slow})
+		}
+		switch {
+		case r.Outcome != OK:
+			end.Failed++
+			s.FirstFailed = earlier(s.FirstFailed, Moment{Wall: r.End(), Mono: r.EndMono()})
+			continue
+		case late:
+			end.Slow++
+		default:
+			end.OK++
+		}
+		s.Slowest = max(s.Slowest, r.Total())
+	}
+	return s
+}
+
+func earlier(a *Moment, b Moment) *Moment {
+	if a != nil && a.Mono <= b.Mono {
+		return a
+	}
+	return &b
+}

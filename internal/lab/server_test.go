@@ -1,0 +1,143 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/lab/labtest"
+)
+
+func TestServers(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}, {Name: "client"}}})
+	server, client := w.Host("server"), w.Host("client")
+	for _, test := range []struct {
+		name     string
+		software lab.Software
+	}{
+		{"app", lab.App{Listen: netip.AddrPortFrom(server.Addr(), 80)}},
+		{"prefork", lab.ApachePrefork{Workers: 2, KeepAlive: true}},
+		{"event", lab.ApacheEvent{Workers: 30}},
+		{"nginx", lab.Nginx{KeepAlive: true}},
+		{"haproxy", lab.HAProxy{Check: time.Second}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := labtest.Serve(t, server, test.software)
+			run, err := client.StartLoad(t.Context(), lab.Load{
+				URL: s.URL("/sleep?ms=20"), Rate: []lab.RatePoint{{PerSecond: 20}}, Duration: 500 * time.Millisecond, KeepAlive: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			records, err := run.Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := lab.Summarize(records, time.Minute).Outcomes
+			if diff := cmp.Diff(map[lab.Outcome]int{lab.OK: 10}, got); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s\n%s", diff, s.Log())
+			}
+			if s.StatsSocket() != "" {
+				checkStats(t, s)
+			}
+			if err := s.Stop(); err != nil {
+				t.Error(err)
+			}
+			err = client.Do(func() error {
+				conn, err := net.DialTimeout("tcp4", s.Addr().String(), time.Second)
+				if err == nil {
+					_ = conn.Close()
+				}
+				return err
+			})
+			if err == nil {
+				t.Errorf("%v still answers after Stop", s.Addr())
+			}
+		})
+	}
+}
+
+func checkStats(t *testing.T, s *lab.Server) {
+	t.Helper()
+	conn, err := net.Dial("unix", s.StatsSocket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("show stat\n")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 4096)
+	n, err := conn.Read(answer)
+	if err != nil || !strings.Contains(string(answer[:n]), "pxname") {
+		t.Errorf("show stat answers %q, %v", answer[:n], err)
+	}
+}
+
+// TestPreforkSaturates sends six requests of 0.5 s at once to three workers:
+// three are served at once, three wait in the accept queue for as long again.
+func TestPreforkSaturates(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}, {Name: "client"}}})
+	web := labtest.Serve(t, w.Host("server"), lab.ApachePrefork{Workers: 3})
+	run, err := w.Host("client").StartLoad(t.Context(), lab.Load{
+		URL: web.URL("/sleep?ms=500"), Rate: []lab.RatePoint{{PerSecond: 60}}, Duration: 100 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := run.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := lab.Summarize(records, 700*time.Millisecond)
+	waited := 0
+	for _, r := range records {
+		// The kernel accepts into the queue at once: waiting is not in
+		// connecting.
+		if r.Total() >= 900*time.Millisecond && r.ConnectMS < 400 {
+			waited++
+		}
+	}
+	if s.Outcomes[lab.OK] != 6 || waited != 3 || s.FirstSlow == nil || s.FirstFailed != nil {
+		t.Errorf("%d answered and %d waited in the queue, want 6 and 3: %+v\n%s", s.Outcomes[lab.OK], waited, records, web.Log())
+	}
+}
+
+// TestStartFailures holds that a server that cannot start says why.
+func TestStartFailures(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}})
+	server := w.Host("server")
+	web := labtest.Serve(t, server, lab.ApachePrefork{})
+	if _, err := server.Serve(t.Context(), lab.ApachePrefork{}); err == nil || !strings.Contains(err.Error(), "something else answers") {
+		t.Errorf("a second server on port 80: %v", err)
+	}
+	if err := web.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// Bound, but not listening.
+	err := server.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		return unix.Bind(fd, &unix.SockaddrInet4{Port: 80})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Serve(t.Context(), lab.ApachePrefork{}); err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		t.Errorf("a server on a bound port: %v, want its own words", err)
+	}
+	if _, err := server.Serve(t.Context(), lab.ApachePrefork{Workers: -1}); err == nil {
+		t.Error("a server with -1 workers starts")
+	}
+}

@@ -1,0 +1,214 @@
+package counters
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// The parsers below set counters only when the whole of their section was
+// understood: a column too few would shift every value after it, and a
+// shifted value is worse than none.
+
+// ParseSNMP sets the counters of /proc/net/snmp's "Tcp:" section.
+// Kernel: net/ipv4/proc.c, snmp_seq_show_tcp_udp.
+func ParseSNMP(data []byte, c *tcp.Counters) error {
+	return parsePairs("snmp", "Tcp:", data, tcp.ActiveOpens, tcp.OutRsts, c)
+}
+
+// ParseNetstat sets the counters of /proc/net/netstat's "TcpExt:" section.
+// Kernel: net/ipv4/proc.c, netstat_seq_show.
+func ParseNetstat(data []byte, c *tcp.Counters) error {
+	return parsePairs("netstat", "TcpExt:", data, tcp.SyncookiesSent, tcp.TCPTimeWaitOverflow, c)
+}
+
+// reading collects a section's values until all of it is understood.
+type reading struct {
+	values [tcp.NumCounters]uint64
+	named  uint64 // by bit: the counter has been named
+	seen   uint64 // and its value can be held
+}
+
+// put notes one column. Negative values are left out: MaxConn's -1 means
+// "dynamic", and a level may be below zero for a moment, when its per-CPU
+// parts are summed while they move.
+func (r *reading) put(name, value []byte, first, last tcp.Counter) error {
+	for n := first; n <= last; n++ {
+		if string(name) != n.String() {
+			continue
+		}
+		if r.named&(1<<n) != 0 {
+			return fmt.Errorf("%s is there twice", n)
+		}
+		r.named |= 1 << n
+		v, negative, ok := number(value)
+		if !ok {
+			return fmt.Errorf("%s is %q, not a number", n, quoted(value))
+		}
+		if !negative {
+			r.values[n] = v
+			r.seen |= 1 << n
+		}
+		return nil
+	}
+	return nil
+}
+
+func (r *reading) setAll(c *tcp.Counters, first, last tcp.Counter) {
+	for n := first; n <= last; n++ {
+		if r.seen&(1<<n) != 0 {
+			c.Set(n, r.values[n])
+		}
+	}
+}
+
+// parsePairs reads the first section that begins with prefix: a line of
+// names, then a line of as many values.
+func parsePairs(file, prefix string, data []byte, first, last tcp.Counter, c *tcp.Counters) error {
+	for lineNo := 1; len(data) > 0; lineNo++ {
+		names, rest, ended := cutLine(data)
+		data = rest
+		word, names := field(names)
+		if string(word) != prefix {
+			continue
+		}
+		if !ended {
+			return fmt.Errorf("parse %s: line %d: ends within the names of %q", file, lineNo, prefix)
+		}
+		values, _, ended := cutLine(data)
+		word, values = field(values)
+		if string(word) != prefix {
+			return fmt.Errorf("parse %s: line %d: %q where the values of %q were expected", file, lineNo+1, quoted(word), prefix)
+		}
+		if !ended { // the last number may lack digits
+			return fmt.Errorf("parse %s: line %d: ends within the values of %q", file, lineNo+1, prefix)
+		}
+		r, err := zip(names, values, first, last)
+		if err != nil {
+			return fmt.Errorf("parse %s: line %d: %w", file, lineNo+1, err)
+		}
+		r.setAll(c, first, last)
+		return nil
+	}
+	return fmt.Errorf("parse %s: no section %q", file, prefix)
+}
+
+func zip(names, values []byte, first, last tcp.Counter) (reading, error) {
+	var r reading
+	var name, value []byte
+	restNames, restValues := names, values
+	for {
+		name, restNames = field(restNames)
+		value, restValues = field(restValues)
+		if len(name) == 0 || len(value) == 0 {
+			break
+		}
+		if err := r.put(name, value, first, last); err != nil {
+			return reading{}, err
+		}
+	}
+	if len(name)+len(value) > 0 {
+		return reading{}, fmt.Errorf("%d names and %d values", fields(names), fields(values))
+	}
+	return r, nil
+}
+
+// ParseSockstat sets the levels of /proc/net/sockstat's "TCP:" line, which
+// holds names and values in turn. alloc and mem are those of all namespaces.
+// Kernel: net/ipv4/proc.c, sockstat_seq_show.
+func ParseSockstat(data []byte, c *tcp.Counters) error {
+	const first, last = tcp.SockInUse, tcp.SockMemPages
+	for lineNo := 1; len(data) > 0; lineNo++ {
+		line, rest, ended := cutLine(data)
+		data = rest
+		word, line := field(line)
+		if string(word) != "TCP:" {
+			continue
+		}
+		if !ended {
+			return fmt.Errorf(`parse sockstat: line %d: ends within "TCP:"`, lineNo)
+		}
+		r, err := alternate(line, first, last)
+		if err != nil {
+			return fmt.Errorf("parse sockstat: line %d: %w", lineNo, err)
+		}
+		r.setAll(c, first, last)
+		return nil
+	}
+	return errors.New(`parse sockstat: no line "TCP:"`)
+}
+
+func alternate(line []byte, first, last tcp.Counter) (reading, error) {
+	var r reading
+	for {
+		var name, value []byte
+		name, line = field(line)
+		if len(name) == 0 {
+			return r, nil
+		}
+		value, line = field(line)
+		if len(value) == 0 {
+			return reading{}, fmt.Errorf("%q without a value", quoted(name))
+		}
+		if err := r.put(name, value, first, last); err != nil {
+			return reading{}, err
+		}
+	}
+}
+
+// cutLine returns the first line and what follows; ended is false when the
+// line lacks its newline.
+func cutLine(b []byte) (line, rest []byte, ended bool) {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return b[:i], b[i+1:], true
+	}
+	return b, nil, false
+}
+
+// maxQuoted bounds the part of a wrong input that an error repeats.
+const maxQuoted = 60
+
+func quoted(b []byte) []byte { return b[:min(len(b), maxQuoted)] }
+
+// field returns the next run of characters that are not blanks, and what
+// follows it; empty when there is none.
+func field(b []byte) (f, rest []byte) {
+	i := 0
+	for i < len(b) && b[i] == ' ' {
+		i++
+	}
+	j := i
+	for j < len(b) && b[j] != ' ' {
+		j++
+	}
+	return b[i:j], b[j:]
+}
+
+func fields(b []byte) int {
+	for n := 0; ; n++ {
+		var f []byte
+		if f, b = field(b); len(f) == 0 {
+			return n
+		}
+	}
+}
+
+// number reads a decimal number of 64 bits with an optional minus.
+func number(b []byte) (v uint64, negative, ok bool) {
+	if len(b) > 0 && b[0] == '-' {
+		negative, b = true, b[1:]
+	}
+	if len(b) == 0 {
+		return 0, false, false
+	}
+	for _, c := range b {
+		d := uint64(c) - '0'
+		if c < '0' || c > '9' || v > (1<<64-1-d)/10 {
+			return 0, false, false
+		}
+		v = v*10 + d
+	}
+	return v, negative, true
+}

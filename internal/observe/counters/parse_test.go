@@ -1,0 +1,265 @@
+package counters
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const fixtures = "../../../testdata/fixtures/two-clients"
+
+// glob fails when nothing matches: the folder has moved away unnoticed.
+func glob(t testing.TB, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(fixtures, pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no fixture matches %s in %s (%v)", pattern, fixtures, err)
+	}
+	return names
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// levels are the counters that were seen, by the kernel's name.
+func levels(c *tcp.Counters) map[string]uint64 {
+	m := map[string]uint64{}
+	for n := range tcp.Counter(tcp.NumCounters) {
+		if v, ok := c.Get(n); ok {
+			m[n.String()] = v
+		}
+	}
+	return m
+}
+
+type parser func([]byte, *tcp.Counters) error
+
+func TestParseFixture(t *testing.T) {
+	var c tcp.Counters
+	for suffix, parse := range map[string]parser{"snmp": ParseSNMP, "netstat": ParseNetstat} {
+		name := glob(t, "4-*."+suffix+".txt")[0]
+		if err := parse(readFile(t, name), &c); err != nil {
+			t.Errorf("%s: %v", filepath.Base(name), err)
+		}
+	}
+	// cat /proc/net/sockstat, Linux 6.18, an idle machine.
+	if err := ParseSockstat([]byte("sockets: used 12\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 277\nUDP: inuse 0 mem 0\n"), &c); err != nil {
+		t.Error(err)
+	}
+	want := map[string]uint64{
+		"ActiveOpens": 10, "PassiveOpens": 6, "AttemptFails": 0, "EstabResets": 0, "CurrEstab": 11, "InSegs": 30, "OutSegs": 26,
+		"RetransSegs": 4, "InErrs": 0, "OutRsts": 0,
+		"SyncookiesSent": 0, "SyncookiesRecv": 0, "SyncookiesFailed": 0, "EmbryonicRsts": 0, "ListenOverflows": 8, "ListenDrops": 8,
+		"TCPTimeouts": 4, "TCPSynRetrans": 4, "TCPBacklogDrop": 0, "TCPReqQFullDoCookies": 0, "TCPReqQFullDrop": 0, "TCPAbortOnData": 0,
+		"TCPAbortOnClose": 0, "TCPAbortOnMemory": 0, "TCPAbortOnTimeout": 0, "TCPTimeWaitOverflow": 0,
+		"inuse": 1, "orphan": 0, "tw": 0, "alloc": 1, "mem": 277,
+	}
+	if diff := cmp.Diff(want, levels(&c)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestParse(t *testing.T) {
+	tests := []struct {
+		name  string
+		parse parser
+		text  string
+		want  map[string]uint64
+		err   string
+	}{
+		{
+			"columns in another order, with new ones between", ParseSNMP,
+			"Ip: Forwarding\nIp: 2\nTcp: New PassiveOpens MaxConn ActiveOpens\nTcp: 77 2 -1 1\n",
+			map[string]uint64{"ActiveOpens": 1, "PassiveOpens": 2}, "",
+		},
+		{
+			"an old kernel without most columns", ParseNetstat, "TcpExt: ListenDrops\nTcpExt: 18446744073709551615\n",
+			map[string]uint64{"ListenDrops": 1<<64 - 1}, "",
+		},
+		{"sections with similar names are others", ParseNetstat, "MPTcpExt: ListenDrops\nMPTcpExt: 1\nTcpExtra: ListenDrops\nTcpExtra: 2\n", nil, `parse netstat: no section "TcpExt:"`},
+		{"a garbled neighbour does no harm", ParseSNMP, "Ip: a b c\n\x00\xff\nTcp: ActiveOpens\nTcp: 5\nUdp: x", map[string]uint64{"ActiveOpens": 5}, ""},
+		{"an unknown column may hold anything", ParseSNMP, "Tcp: Mode ActiveOpens\nTcp: cubic 5\n", map[string]uint64{"ActiveOpens": 5}, ""},
+		{"below zero for a moment: unknown, not zero", ParseSNMP, "Tcp: CurrEstab ActiveOpens\nTcp: -3 5\n", map[string]uint64{"ActiveOpens": 5}, ""},
+		{"one value too few", ParseSNMP, "Ip: x\nTcp: ActiveOpens PassiveOpens\nTcp: 5\n", nil, "parse snmp: line 3: 2 names and 1 values"},
+		{"one value too many", ParseSNMP, "Tcp: ActiveOpens\nTcp: 5 6\n", nil, "parse snmp: line 2: 1 names and 2 values"},
+		{"no values at all", ParseSNMP, "Tcp: ActiveOpens\nTcp:\n", nil, "parse snmp: line 2: 1 names and 0 values"},
+		{"values of another section", ParseSNMP, "Tcp: ActiveOpens\nUdp: 5\n", nil, `parse snmp: line 2: "Udp:" where the values of "Tcp:" were expected`},
+		{"cut in the names", ParseSNMP, "Tcp: ActiveOpens Passi", nil, `parse snmp: line 1: ends within the names of "Tcp:"`},
+		{"cut before the values", ParseSNMP, "Tcp: ActiveOpens\n", nil, `parse snmp: line 2: "" where the values of "Tcp:" were expected`},
+		{"cut in the last value, which looks whole", ParseSNMP, "Tcp: ActiveOpens\nTcp: 51", nil, `parse snmp: line 2: ends within the values of "Tcp:"`},
+		{"not a number: nothing of the section is set", ParseSNMP, "Tcp: ActiveOpens PassiveOpens\nTcp: 5 6x\n", nil, `parse snmp: line 2: PassiveOpens is "6x", not a number`},
+		{"more than 64 bits", ParseSNMP, "Tcp: ActiveOpens\nTcp: 18446744073709551616\n", nil, `parse snmp: line 2: ActiveOpens is "18446744073709551616", not a number`},
+		{"a name twice", ParseSNMP, "Tcp: ActiveOpens ActiveOpens\nTcp: 5 6\n", nil, "parse snmp: line 2: ActiveOpens is there twice"},
+		{"empty", ParseNetstat, "", nil, `parse netstat: no section "TcpExt:"`},
+		{"sockstat reordered and grown", ParseSockstat, "TCP: tw 7 new 1 inuse 3\n", map[string]uint64{"tw": 7, "inuse": 3}, ""},
+		{"sockstat's other protocols have an inuse too", ParseSockstat, "UDP: inuse 9\nTCP: inuse 3\nRAW: inuse 8\n", map[string]uint64{"inuse": 3}, ""},
+		{"sockstat's memory below zero", ParseSockstat, "TCP: inuse 3 mem -1\n", map[string]uint64{"inuse": 3}, ""},
+		{"sockstat with a name too many", ParseSockstat, "TCP: inuse 3 tw\n", nil, `parse sockstat: line 1: "tw" without a value`},
+		{"sockstat cut in a number", ParseSockstat, "sockets: used 1\nTCP: inuse 3", nil, `parse sockstat: line 2: ends within "TCP:"`},
+		{"sockstat without TCP", ParseSockstat, "sockets: used 1\n", nil, `parse sockstat: no line "TCP:"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var c tcp.Counters
+			message := ""
+			if err := tt.parse([]byte(tt.text), &c); err != nil {
+				message = err.Error()
+			}
+			if message != tt.err {
+				t.Errorf("error %q\nwant  %q", message, tt.err)
+			}
+			want := tt.want
+			if want == nil {
+				want = map[string]uint64{}
+			}
+			if diff := cmp.Diff(want, levels(&c)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// twin reads a section the slow, obvious way, from names and values.
+func twin(names, values []string, first, last tcp.Counter) (map[string]uint64, error) {
+	wanted := map[string]bool{}
+	for n := first; n <= last; n++ {
+		wanted[n.String()] = true
+	}
+	if len(names) != len(values) {
+		return nil, fmt.Errorf("%d names, %d values", len(names), len(values))
+	}
+	got, twice := map[string]uint64{}, map[string]bool{}
+	for i, name := range names {
+		if !wanted[name] {
+			continue
+		}
+		if twice[name] {
+			return nil, fmt.Errorf("%s twice", name)
+		}
+		twice[name] = true
+		digits, negative := strings.CutPrefix(values[i], "-")
+		v, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		if !negative {
+			got[name] = v
+		}
+	}
+	return got, nil
+}
+
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
+}
+
+func isSection(line, prefix string) bool {
+	f := words(line)
+	return len(f) > 0 && f[0] == prefix
+}
+
+func twinPairs(text, prefix string, first, last tcp.Counter) (map[string]uint64, error) {
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		if !isSection(lines[i], prefix) {
+			continue
+		}
+		// The last element of Split is what follows the last newline.
+		if i+2 >= len(lines) || !isSection(lines[i+1], prefix) {
+			return nil, fmt.Errorf("no line of values")
+		}
+		return twin(words(lines[i])[1:], words(lines[i+1])[1:], first, last)
+	}
+	return nil, fmt.Errorf("no section")
+}
+
+func twinSockstat(text string, first, last tcp.Counter) (map[string]uint64, error) {
+	lines := strings.Split(text, "\n")
+	for _, line := range lines[:len(lines)-1] {
+		if !isSection(line, "TCP:") {
+			continue
+		}
+		var names, values []string
+		for i, w := range words(line)[1:] {
+			if i%2 == 0 {
+				names = append(names, w)
+			} else {
+				values = append(values, w)
+			}
+		}
+		return twin(names, values, first, last)
+	}
+	return nil, fmt.Errorf("no section")
+}
+
+// agree holds a parser against its twin. Properties: no panic; an error sets
+// nothing; what is set is named in the text and in the section's range, with
+// the twin's value; both refuse the same texts.
+func agree(t *testing.T, parse parser, data []byte, twin func(string) (map[string]uint64, error)) {
+	t.Helper()
+	var c tcp.Counters
+	err := parse(data, &c)
+	got := levels(&c)
+	want, twinErr := twin(string(data))
+	if (err != nil) != (twinErr != nil) {
+		t.Fatalf("parser says %v, its twin %v", err, twinErr)
+	}
+	if want == nil {
+		want = map[string]uint64{}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("(-twin +parser)\n%s", diff)
+	}
+	for name := range got {
+		if !strings.Contains(string(data), name) {
+			t.Fatalf("%s is set and not named", name)
+		}
+	}
+}
+
+func FuzzParseSNMP(f *testing.F) {
+	for _, name := range glob(f, "*.snmp.txt") {
+		f.Add(readFile(f, name))
+	}
+	f.Add([]byte("Tcp: ActiveOpens CurrEstab\nTcp: 5 -1\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		agree(t, ParseSNMP, data, func(s string) (map[string]uint64, error) {
+			return twinPairs(s, "Tcp:", tcp.ActiveOpens, tcp.OutRsts)
+		})
+	})
+}
+
+func FuzzParseNetstat(f *testing.F) {
+	for _, name := range glob(f, "*.netstat.txt") {
+		f.Add(readFile(f, name))
+	}
+	f.Add([]byte("TcpExt: ListenDrops TCPTimeouts\nTcpExt: 5 6\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		agree(t, ParseNetstat, data, func(s string) (map[string]uint64, error) {
+			return twinPairs(s, "TcpExt:", tcp.SyncookiesSent, tcp.TCPTimeWaitOverflow)
+		})
+	})
+}
+
+func FuzzParseSockstat(f *testing.F) {
+	f.Add([]byte("sockets: used 12\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 277\nUDP: inuse 0 mem 0\n"))
+	f.Add([]byte("TCP: inuse 1 mem -2\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		agree(t, ParseSockstat, data, func(s string) (map[string]uint64, error) {
+			return twinSockstat(s, tcp.SockInUse, tcp.SockMemPages)
+		})
+	})
+}

@@ -1,0 +1,178 @@
+package counters
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// ErrClosed: the Reader was closed.
+var ErrClosed = errors.New("counter reader is closed")
+
+const (
+	// bufferSize holds netstat, the largest, four times over: 4 KB on Linux
+	// 6.18. Read grows the buffer when that is no longer enough.
+	bufferSize = 16 << 10
+	maxBuffer  = 1 << 20
+	none       = -1
+)
+
+// Reader reads the counters of one namespace. It is not safe for concurrent
+// use.
+type Reader struct {
+	files  [3]file
+	buffer []byte
+	closed bool
+}
+
+type file struct {
+	path  string
+	fd    int // or none
+	parse func([]byte, *tcp.Counters) error
+	// inode is that of the first opening: each namespace has files of its own.
+	inode uint64
+}
+
+// errOther: the process has ended and its pid was given to another, or the
+// thread has left the namespace.
+var errOther = errors.New("is another namespace's by now")
+
+// Open opens the counters of the namespace whose files are in dir:
+// "/proc/thread-self/net" for the calling thread's, "/proc/123/net". The kept files go on reading that
+// namespace, and keep it alive, until Close.
+//
+// A file that is not there is sought again by each Read; it is an error when
+// none is.
+func Open(dir string) (*Reader, error) {
+	r := &Reader{
+		files: [3]file{
+			{path: dir + "/snmp", fd: none, parse: ParseSNMP},
+			{path: dir + "/netstat", fd: none, parse: ParseNetstat},
+			{path: dir + "/sockstat", fd: none, parse: ParseSockstat},
+		},
+		buffer: make([]byte, bufferSize),
+	}
+	var errs []error
+	for i := range r.files {
+		if err := r.files[i].open(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == len(r.files) {
+		return nil, fmt.Errorf("open TCP counters: %w", errors.Join(errs...))
+	}
+	return r, nil
+}
+
+// Close closes the files and so lets go of the namespace.
+func (r *Reader) Close() error {
+	if r.closed {
+		return ErrClosed
+	}
+	r.closed = true
+	var errs []error
+	for i := range r.files {
+		errs = append(errs, r.files[i].close())
+	}
+	return errors.Join(errs...)
+}
+
+// Read replaces c by a new reading. When a file cannot be read or understood
+// the error says which and why, c holds the counters of the others, and
+// those that are missing are not set.
+func (r *Reader) Read(c *tcp.Counters) error {
+	*c = tcp.Counters{}
+	if r.closed {
+		return ErrClosed
+	}
+	var errs []error
+	for i := range r.files {
+		if err := r.readFile(&r.files[i], c); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if errs != nil {
+		return fmt.Errorf("read TCP counters: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+func (r *Reader) readFile(f *file, c *tcp.Counters) error {
+	if f.fd != none {
+		if data, err := r.contents(f.fd); err == nil {
+			return f.parseNamed(data, c)
+		}
+		_ = f.close() // a kept file that failed is opened anew
+	}
+	if err := f.open(); err != nil {
+		return err
+	}
+	data, err := r.contents(f.fd)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.path, err)
+	}
+	return f.parseNamed(data, c)
+}
+
+func (f *file) parseNamed(data []byte, c *tcp.Counters) error {
+	if err := f.parse(data, c); err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	return nil
+}
+
+// contents reads the whole file into the buffer.
+func (r *Reader) contents(fd int) ([]byte, error) {
+	have := 0
+	for {
+		n, err := unix.Pread(fd, r.buffer[have:], int64(have))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, os.NewSyscallError("pread", err)
+		}
+		if n == 0 {
+			return r.buffer[:have], nil
+		}
+		if have += n; have == len(r.buffer) {
+			if have >= maxBuffer {
+				return nil, fmt.Errorf("longer than %d bytes", maxBuffer)
+			}
+			r.buffer = append(r.buffer, make([]byte, have)...)
+		}
+	}
+}
+
+func (f *file) open() error {
+	fd, err := unix.Open(f.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: f.path, Err: err}
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && f.inode != 0 && f.inode != st.Ino {
+		err = errOther
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return &os.PathError{Op: "open", Path: f.path, Err: err}
+	}
+	f.fd, f.inode = fd, st.Ino
+	return nil
+}
+
+func (f *file) close() error {
+	if f.fd == none {
+		return nil
+	}
+	err := unix.Close(f.fd)
+	f.fd = none
+	if err != nil {
+		return &os.PathError{Op: "close", Path: f.path, Err: err}
+	}
+	return nil
+}

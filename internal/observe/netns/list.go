@@ -1,0 +1,269 @@
+package netns
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const (
+	// ownPath is the namespace of the calling thread. /proc/self would be the
+	// main thread's.
+	ownPath = "/proc/thread-self/ns/net"
+	// namedDir is where ip-netns(8) keeps its names.
+	namedDir = "/run/netns"
+)
+
+// Found is a network namespace.
+type Found struct {
+	ID tcp.Namespace
+	// Path opens it: "/run/netns/NAME" where it has a name, which stays valid
+	// without any process, else "/proc/PID/ns/net".
+	Path string
+	// Name is the name below /run/netns, else the short name of its first
+	// process, in which what is not printable is replaced by '?'.
+	Name string
+	// PID is its first process, the one with the lowest pid, and Processes
+	// their number; zero when only its name keeps it.
+	PID, Processes int
+	// Own marks the caller's.
+	Own bool
+}
+
+// Limits says what List could not see. Processes that the kernel hides
+// (hidepid, another pid namespace) cannot be counted.
+type Limits struct {
+	// Unreadable counts processes and names whose namespace may not be read
+	// or is none.
+	Unreadable int
+	// Vanished counts processes that ended while they were read.
+	Vanished int
+	// Reasons says for a person what is unreadable and why, each reason once:
+	// "37 processes: permission denied".
+	Reasons []string
+}
+
+// Self returns the network namespace of the calling thread: the process' own,
+// but inside Do.
+func Self() (tcp.Namespace, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(ownPath, &st); err != nil {
+		return 0, fmt.Errorf("find out our own network namespace: %w", &os.PathError{Op: "stat", Path: ownPath, Err: err})
+	}
+	return tcp.Namespace(st.Ino), nil
+}
+
+// List returns the namespaces that the processes below proc ("/proc") are in,
+// by their main threads, and those named below /run/netns, our own first, then by name. An error
+// means that there is nothing to go by; what single processes refuse is in
+// Limits.
+func List(proc string) ([]Found, Limits, error) {
+	return list(proc, namedDir)
+}
+
+func list(proc, named string) ([]Found, Limits, error) {
+	own, err := Self()
+	if err != nil {
+		return nil, Limits{}, err
+	}
+	pids, err := processes(proc)
+	if err != nil {
+		return nil, Limits{}, fmt.Errorf("list processes for their network namespaces: %w", err)
+	}
+	l := lister{found: map[tcp.Namespace]*Found{}, refused: map[string]int{}}
+	for _, pid := range pids {
+		l.process(proc, pid)
+	}
+	l.names(named)
+	var out []Found
+	for _, f := range l.found {
+		f.Own = f.ID == own
+		out = append(out, *f)
+	}
+	slices.SortFunc(out, func(a, b Found) int {
+		switch {
+		case a.Own:
+			return -1
+		case b.Own:
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	for why, n := range l.refused {
+		what := "processes"
+		if n == 1 {
+			what = "process"
+		}
+		l.limits.Reasons = append(l.limits.Reasons, fmt.Sprintf("%d %s: %s", n, what, why))
+	}
+	slices.Sort(l.limits.Reasons)
+	return out, l.limits, nil
+}
+
+// processes lists the pids below proc in ascending order.
+func processes(proc string) ([]int, error) {
+	dir, err := os.Open(proc)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
+type lister struct {
+	found   map[tcp.Namespace]*Found
+	refused map[string]int // processes by reason
+	limits  Limits
+	link    [64]byte
+}
+
+// process notes the namespace of one process; pids come in ascending order.
+func (l *lister) process(proc string, pid int) {
+	path := proc + "/" + strconv.Itoa(pid) + "/ns/net"
+	n, err := unix.Readlink(path, l.link[:])
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+		l.limits.Vanished++
+		return
+	}
+	if err != nil {
+		l.limits.Unreadable++
+		l.refused[err.Error()]++
+		return
+	}
+	id, ok := ParseLink(l.link[:n])
+	if !ok {
+		l.limits.Unreadable++
+		l.refused[fmt.Sprintf("%q is no network namespace", l.link[:n])]++
+		return
+	}
+	f := l.found[id]
+	if f == nil {
+		f = &Found{ID: id, Path: path, PID: pid}
+		// A process that ends right now leaves its namespace without a name.
+		comm, _ := os.ReadFile(proc + "/" + strconv.Itoa(pid) + "/comm")
+		f.Name = printable(strings.TrimSuffix(string(comm), "\n"))
+		l.found[id] = f
+	}
+	f.Processes++
+}
+
+// names adds the namespaces that have a name. A name is a file on which the
+// namespace is mounted; one without a mount was left behind.
+func (l *lister) names(dir string) {
+	entries, err := os.ReadDir(dir) // sorted
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) { // no namespace was ever named here
+			l.limits.Unreadable++
+			l.limits.Reasons = append(l.limits.Reasons, err.Error())
+		}
+		return
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		id, err := identify(path)
+		if err != nil {
+			if !errors.Is(err, unix.ENOENT) { // removed right now
+				l.limits.Unreadable++
+				l.limits.Reasons = append(l.limits.Reasons, err.Error())
+			}
+			continue
+		}
+		f := l.found[id]
+		if f == nil {
+			f = &Found{ID: id}
+			l.found[id] = f
+		}
+		if filepath.Dir(f.Path) != dir { // of two names the first counts
+			f.Path, f.Name = path, printable(e.Name())
+		}
+	}
+}
+
+// identify opens the namespace at path and returns its number.
+func identify(path string) (tcp.Namespace, error) {
+	fd, id, err := open(path)
+	if err != nil {
+		return 0, err
+	}
+	_ = unix.Close(fd)
+	return id, nil
+}
+
+// errNotNamespace: the file is there and is no network namespace.
+var errNotNamespace = errors.New("not a network namespace: its mount was removed, or is in another mount namespace")
+
+// open opens the namespace at path.
+func open(path string) (fd int, id tcp.Namespace, err error) {
+	// Never wait for the other end of something that is a named pipe.
+	fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, 0, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if err = unix.Fstatfs(fd, &fs); err == nil {
+		err = unix.Fstat(fd, &st)
+	}
+	if err == nil && fs.Type != unix.NSFS_MAGIC {
+		err = errNotNamespace
+	}
+	if err == nil {
+		// Other kinds of namespace are nsfs files too. Before Linux 4.11 the
+		// question is not understood, and setns refuses them itself.
+		if kind, kindErr := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); kindErr == nil && kind != unix.CLONE_NEWNET {
+			err = errNotNamespace
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return fd, tcp.Namespace(st.Ino), nil
+}
+
+// ParseLink understands the target of /proc/PID/ns/net, "net:[4026531840]".
+// Kernel: fs/nsfs.c, ns_get_name.
+func ParseLink(target []byte) (tcp.Namespace, bool) {
+	digits, ok := bytes.CutPrefix(target, []byte("net:["))
+	if !ok {
+		return 0, false
+	}
+	digits, ok = bytes.CutSuffix(digits, []byte("]"))
+	if !ok {
+		return 0, false
+	}
+	id, err := strconv.ParseUint(string(digits), 10, 64)
+	return tcp.Namespace(id), err == nil && id != 0
+}
+
+// printable replaces what could garble a terminal or a log.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,275 @@
+package owner
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a process that holds a socket.
+type Process struct {
+	PID int
+	// Name is the kernel's short name, comm, at most 15 bytes. A process
+	// chooses it freely: what is not printable is replaced by '?'.
+	Name string
+	// Exe is the program's path, empty when it may not be read.
+	Exe string
+	// Unit, Container and CgroupPath are those of [Membership].
+	Unit, Container, CgroupPath string
+}
+
+// Limits says what a search could not see. Processes that the kernel hides
+// (hidepid, another pid namespace) cannot be counted.
+type Limits struct {
+	// Unreadable counts processes whose descriptors may not be read; it takes
+	// CAP_SYS_PTRACE to read those of other users.
+	Unreadable int
+	// Vanished counts processes that ended while they were read.
+	Vanished int
+	// Cut counts processes that were not searched to the end, though a socket
+	// remained without a holder: they, or all together, have too many
+	// descriptors.
+	Cut int
+	// Err is why there were no processes to search at all.
+	Err error
+}
+
+// The bounds of a search, at about 3 µs per descriptor.
+const (
+	// perFirst descriptors of each process are read first. The kernel lists
+	// them in ascending order, and a server opens its listeners early: they
+	// are found beside processes with a hundred thousand connections each.
+	perFirst = 1024
+	// perProcess are read of one process.
+	perProcess = 1 << 17
+	// perSearch are read in all, about 1.5 s.
+	perSearch = 1 << 19
+	// perChunk descriptors are listed at once.
+	perChunk = 512
+)
+
+// Find searches the processes below proc ("/proc") for those that hold the
+// sockets with these inodes, and returns them sorted by pid. Several may hold
+// one socket: a server's children share its listener, and the lowest pid is
+// usually the parent. Inodes that nobody seen holds are not in the map.
+//
+// Of each process the first 1,024 descriptors are searched; the later ones
+// only for sockets that nobody was found to hold among those.
+func Find(proc string, inodes []uint64) (map[uint64][]Process, Limits) {
+	s := search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
+	for _, inode := range inodes {
+		if inode != 0 { // zero is nobody's
+			s.wanted[inode] = true
+		}
+	}
+	s.run(perFirst, perProcess)
+	return s.held, s.limits
+}
+
+// run searches the descriptors before first of every process and then, where
+// there is need, those up to last.
+func (s *search) run(first, last int) {
+	if len(s.wanted) == 0 {
+		return
+	}
+	pids, err := processes(s.proc)
+	if err != nil {
+		s.limits.Err = err
+		return
+	}
+	pids = s.round(pids, 0, first)
+	for inode := range s.held {
+		delete(s.wanted, inode)
+	}
+	if len(s.wanted) > 0 && len(pids) > 0 {
+		s.limits.Cut = len(s.round(pids, first, last))
+	}
+}
+
+// round searches the descriptors from and before to of each process, counted
+// in the order of the listing, and returns the processes that have more.
+func (s *search) round(pids []int, from, to int) (more []int) {
+	for _, pid := range pids {
+		done, err := s.process(pid, from, to)
+		switch {
+		case err == nil && !done:
+			more = append(more, pid)
+		case err == nil:
+		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+			s.limits.Unreadable++
+		default: // ENOENT, ESRCH: it ended
+			s.limits.Vanished++
+		}
+	}
+	return more
+}
+
+// processes lists the pids below proc in ascending order.
+func processes(proc string) ([]int, error) {
+	dir, err := os.Open(proc)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
+type search struct {
+	proc   string
+	wanted map[uint64]bool
+	held   map[uint64][]Process
+	limits Limits
+	left   int // descriptors that may still be read
+	link   [64]byte
+}
+
+// process notes which of the wanted sockets a process holds; done is false
+// when it has more descriptors. Everything is read relative to its directory,
+// opened once: when the process ends and its pid is given to another, the
+// reads fail.
+func (s *search) process(pid, from, to int) (done bool, err error) {
+	if s.left <= 0 {
+		return false, nil
+	}
+	dir, err := openDirectory(unix.AT_FDCWD, s.proc+"/"+strconv.Itoa(pid))
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	at := int(dir.Fd())
+	fds, err := openDirectory(at, "fd")
+	if err != nil {
+		return false, err
+	}
+	defer fds.Close()
+	found, done, err := s.descriptors(fds, from, to)
+	if len(found) == 0 {
+		return done, err
+	}
+	p, describeErr := describe(at, pid)
+	if describeErr != nil {
+		return false, describeErr
+	}
+	for _, inode := range found {
+		s.held[inode] = append(s.held[inode], p)
+	}
+	return done, err
+}
+
+// descriptors returns which of the wanted sockets are among fds, each once;
+// done is false when there are descriptors left that may hold others.
+func (s *search) descriptors(fds *os.File, from, to int) (found []uint64, done bool, err error) {
+	at := int(fds.Fd())
+	for listed := 0; ; {
+		names, err := fds.Readdirnames(perChunk)
+		if err == io.EOF {
+			return found, true, nil
+		}
+		if err != nil {
+			return found, false, err
+		}
+		for _, name := range names {
+			if listed++; listed <= from {
+				continue
+			}
+			if listed > to || s.left <= 0 {
+				return found, false, nil
+			}
+			s.left--
+			n, err := unix.Readlinkat(at, name, s.link[:])
+			if errors.Is(err, unix.ENOENT) {
+				continue // closed meanwhile
+			}
+			if err != nil {
+				return found, false, err
+			}
+			if inode, ok := ParseLink(s.link[:n]); ok && s.wanted[inode] && !slices.Contains(found, inode) {
+				if found = append(found, inode); len(found) == len(s.wanted) {
+					return found, true, nil
+				}
+			}
+		}
+	}
+}
+
+// ParseLink understands the target of a link in /proc/PID/fd and returns the
+// inode when it is a socket: "socket:[12345]".
+// Kernel: net/socket.c, sockfs_dname.
+func ParseLink(target []byte) (inode uint64, ok bool) {
+	digits, ok := bytes.CutPrefix(target, []byte("socket:["))
+	if !ok {
+		return 0, false
+	}
+	digits, ok = bytes.CutSuffix(digits, []byte("]"))
+	if !ok {
+		return 0, false
+	}
+	inode, err := strconv.ParseUint(string(digits), 10, 64)
+	return inode, err == nil && inode != 0
+}
+
+// describe reads what there is to know of a process from its directory. Only
+// the name must be readable; it always is while the process lives.
+func describe(at, pid int) (Process, error) {
+	comm, err := readFile(at, "comm")
+	if err != nil {
+		return Process{}, err
+	}
+	p := Process{PID: pid, Name: printable(strings.TrimSuffix(string(comm), "\n"))}
+	path := make([]byte, unix.PathMax)
+	if n, err := unix.Readlinkat(at, "exe", path); err == nil {
+		// A program replaced by its upgrade runs on.
+		p.Exe = printable(strings.TrimSuffix(string(path[:n]), " (deleted)"))
+	}
+	if cgroup, err := readFile(at, "cgroup"); err == nil {
+		m := ParseCgroup(cgroup)
+		p.Unit, p.Container, p.CgroupPath = m.Unit, m.Container, printable(m.Path)
+	}
+	return p, nil
+}
+
+// printable replaces what could garble a terminal or a log.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func openDirectory(at int, name string) (*os.File, error) {
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func readFile(at int, name string) ([]byte, error) {
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 64<<10))
+}

@@ -1,0 +1,297 @@
+package owner
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+)
+
+// asChild makes the test binary a process that says it runs and waits for the
+// end of its input.
+const asChild = "FORESHOCK_TEST_OWNER_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asChild) != "" {
+		fmt.Println("up")
+		_, _ = bufio.NewReader(os.Stdin).ReadByte()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func listen(t *testing.T) (*net.TCPListener, uint64) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	tl := ln.(*net.TCPListener)
+	raw, err := tl.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := raw.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tl, st.Ino
+}
+
+// self is what Find must say of this process.
+func self(t *testing.T) Process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Base(exe)
+	return Process{PID: os.Getpid(), Name: name[:min(len(name), 15)], Exe: exe} // TASK_COMM_LEN 16
+}
+
+// What the cgroup says depends on where the tests run; the parser has its own.
+var withoutCgroup = cmpopts.IgnoreFields(Process{}, "Unit", "Container", "CgroupPath")
+
+func TestFindSelf(t *testing.T) {
+	_, inode := listen(t)
+	got, limits := Find("/proc", []uint64{0, inode})
+	t.Logf("limits: %+v", limits) // others' processes come and go
+	want := map[uint64][]Process{inode: {self(t)}}
+	if diff := cmp.Diff(want, got, withoutCgroup); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestFindSharing: children share their parent's listener, as a prefork
+// server's do.
+func TestFindSharing(t *testing.T) {
+	ln, inode := listen(t)
+	file, err := ln.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	want := []Process{self(t)}
+	for range 3 {
+		cmd := exec.Command(self(t).Exe)
+		cmd.Env = append(os.Environ(), asChild+"=1")
+		cmd.ExtraFiles = []*os.File{file, file} // twice: still one holder
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = stdin.Close()
+			_ = cmd.Wait()
+		})
+		if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		child := self(t)
+		child.PID = cmd.Process.Pid
+		want = append(want, child)
+	}
+	got, _ := Find("/proc", []uint64{inode})
+	sorted := cmpopts.SortSlices(func(a, b Process) bool { return a.PID < b.PID })
+	if diff := cmp.Diff(want, got[inode], withoutCgroup, sorted); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for i := 1; i < len(got[inode]); i++ {
+		if got[inode][i-1].PID >= got[inode][i].PID {
+			t.Errorf("not in the order of pids: %v", got[inode])
+		}
+	}
+}
+
+// fake is a process of a made-up /proc.
+type fake struct {
+	comm, cgroup, exe string
+	fds               []string
+}
+
+func fakeProc(t *testing.T, processes map[int]fake) string {
+	t.Helper()
+	proc := t.TempDir()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(os.Mkdir(filepath.Join(proc, "sys"), 0o755))
+	check(os.WriteFile(filepath.Join(proc, "uptime"), nil, 0o600))
+	for pid, p := range processes {
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		check(os.Mkdir(dir, 0o755))
+		if p.comm == "" {
+			continue // it ends while it is read
+		}
+		check(os.Mkdir(filepath.Join(dir, "fd"), 0o755))
+		check(os.WriteFile(filepath.Join(dir, "comm"), []byte(p.comm+"\n"), 0o600))
+		check(os.WriteFile(filepath.Join(dir, "cgroup"), []byte(p.cgroup), 0o600))
+		if p.exe != "" {
+			check(os.Symlink(p.exe, filepath.Join(dir, "exe")))
+		}
+		for i, target := range p.fds {
+			check(os.Symlink(target, filepath.Join(dir, "fd", strconv.Itoa(i))))
+		}
+	}
+	return proc
+}
+
+func TestFindInMadeUpProc(t *testing.T) {
+	proc := fakeProc(t, map[int]fake{
+		9:   {comm: "nginx", cgroup: "0::/system.slice/nginx.service\n", exe: "/usr/sbin/nginx (deleted)", fds: []string{"/dev/null", "socket:[70]", "socket:[71]", "socket:[70]"}},
+		10:  {comm: "nginx", cgroup: "0::/system.slice/nginx.service\n", exe: "/usr/sbin/nginx", fds: []string{"socket:[70]", "anon_inode:[eventpoll]"}},
+		100: {comm: "evil\x1b[2J\nname\xff", cgroup: "0::/docker/" + id1 + "\n", fds: []string{"socket:[72]"}},
+		11:  {comm: "other", fds: []string{"socket:[7]", "pipe:[70]"}},
+		12:  {}, // vanishes
+	})
+	got, limits := Find(proc, []uint64{70, 72, 99})
+	nginx := Process{PID: 9, Name: "nginx", Exe: "/usr/sbin/nginx", Unit: "nginx.service", CgroupPath: "/system.slice/nginx.service"}
+	worker := nginx
+	worker.PID = 10
+	want := map[uint64][]Process{
+		70: {nginx, worker},
+		72: {{PID: 100, Name: "evil?[2J?name?", Container: id1, CgroupPath: "/docker/" + id1}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(Limits{Vanished: 1}, limits); diff != "" {
+		t.Errorf("limits (-want +got)\n%s", diff)
+	}
+}
+
+// TestFindIsBounded: two giants come first by pid and hold more descriptors
+// than a search reads; the small server after them is found all the same. The
+// giants' descriptors are this process' own, as only the kernel lists them in
+// order: some forty, the listener last.
+func TestFindIsBounded(t *testing.T) {
+	proc := fakeProc(t, map[int]fake{1: {comm: "a"}, 2: {comm: "b"}, 3: {comm: "c", fds: []string{"socket:[7]"}}})
+	for _, giant := range []string{"1", "2"} {
+		fd := filepath.Join(proc, giant, "fd")
+		if err := os.Remove(fd); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/proc/self/fd", fd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 30 {
+		f, err := os.Open("/dev/null")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	_, inode := listen(t)
+	tests := []struct {
+		name         string
+		inodes       []uint64
+		last, budget int
+		want         map[uint64][]int
+		limits       Limits
+	}{
+		{"among the first of a late process", []uint64{7}, 1000, 1000, map[uint64][]int{7: {3}}, Limits{}},
+		{"among the later ones, once nobody has it among the first", []uint64{7, inode}, 1000, 1000, map[uint64][]int{7: {3}, inode: {1, 2}}, Limits{}},
+		{"beyond what is read of one process", []uint64{inode}, 20, 1000, map[uint64][]int{}, Limits{Cut: 2}},
+		{"nobody's, everything read", []uint64{1}, 1000, 1000, map[uint64][]int{}, Limits{}},
+		{"the budget is spent on the first of all", []uint64{inode, 7}, 1000, 10, map[uint64][]int{7: {3}}, Limits{Cut: 2}},
+		{"the budget is spent before", []uint64{7}, 1000, 6, map[uint64][]int{}, Limits{Cut: 3}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: tt.budget}
+			for _, inode := range tt.inodes {
+				s.wanted[inode] = true
+			}
+			s.run(4, tt.last)
+			got := map[uint64][]int{}
+			for inode, holders := range s.held {
+				for _, p := range holders {
+					got[inode] = append(got[inode], p.PID)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.limits, s.limits); diff != "" {
+				t.Errorf("limits (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFindWithoutProc(t *testing.T) {
+	held, limits := Find(filepath.Join(t.TempDir(), "gone"), []uint64{1})
+	if len(held) != 0 || limits.Err == nil || !strings.Contains(limits.Err.Error(), "gone") {
+		t.Errorf("held %v, limits %+v", held, limits)
+	}
+	if held, limits := Find("/nowhere", nil); len(held) != 0 || limits != (Limits{}) {
+		t.Errorf("nothing was asked for, yet: %v, %+v", held, limits)
+	}
+}
+
+// onThread runs f on a thread that is thrown away afterwards, with whatever
+// identity f left it. The main thread cannot be thrown away: while f's turn
+// falls on it, another takes its place.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			onThread(f)
+			return
+		}
+		f() // and never unlocked
+	}()
+	<-done
+}
+
+// TestFindUnprivileged searches as nobody: what may not be read is counted,
+// not taken for absent. A process may always read its own descriptors.
+// Kernel: fs/proc/fd.c, proc_fd_permission.
+func TestFindUnprivileged(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root: cannot become another user for one thread")
+	}
+	_, inode := listen(t)
+	type answer struct {
+		held   map[uint64][]Process
+		limits Limits
+	}
+	var a answer
+	onThread(func() {
+		_ = unix.Setfsuid(65534)
+		a.held, a.limits = Find("/proc", []uint64{inode})
+	})
+	if len(a.held[inode]) != 1 || a.limits.Unreadable == 0 || a.limits.Err != nil {
+		t.Errorf("held %v, limits %+v; want only this process, and unreadable ones counted", a.held, a.limits)
+	}
+}

@@ -1,0 +1,261 @@
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/cpu"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// ByteOrder is the order in which the kernel that wrote a line keeps the
+// bytes of a word. It prints network-order addresses as words of its own.
+type ByteOrder uint8
+
+// The two orders. The zero value is none: [ParseLine] refuses it.
+const (
+	LittleEndian ByteOrder = 1 + iota
+	BigEndian
+)
+
+// NativeOrder is the order of the machine we run on.
+func NativeOrder() ByteOrder {
+	if cpu.IsBigEndian {
+		return BigEndian
+	}
+	return LittleEndian
+}
+
+// columns are the headings that rows are read by. tcp6 spells the third
+// differently. Kernel: net/ipv4/tcp_ipv4.c, tcp4_seq_show, and
+// net/ipv6/tcp_ipv6.c, tcp6_seq_show. Columns to the right may come and go;
+// the ones named here may not. Rows have fewer fields than the header has
+// names: tx_queue and rx_queue share one, as do tr and tm->when.
+var columns = [...]string{
+	"sl", "local_address", "rem_address", "st", "tx_queue", "rx_queue",
+	"tr", "tm->when", "retrnsmt", "uid", "timeout", "inode",
+}
+
+// maxQuoted bounds the part of a wrong input that an error repeats.
+const maxQuoted = 120
+
+func quoted(b []byte) []byte { return b[:min(len(b), maxQuoted)] }
+
+// ParseHeader checks that line is the header of a table whose rows ParseLine
+// understands.
+func ParseHeader(line []byte) error {
+	rest := line
+	for i, want := range columns {
+		var name []byte
+		name, rest = field(rest)
+		if string(name) != want && !(i == 2 && string(name) == "remote_address") {
+			return fmt.Errorf("header %q has %q where column %q was expected", quoted(line), quoted(name), want)
+		}
+	}
+	return nil
+}
+
+// clockTick is the unit of tm->when: USER_HZ is 100 on every architecture Go
+// runs on. Kernel: include/asm-generic/param.h; jiffies_delta_to_clock_t.
+const clockTick = time.Second / 100
+
+// ParseLine understands one row of /proc/net/tcp or tcp6, without its
+// newline. On error the socket is zero.
+//
+// Rows of TIME_WAIT and SYN_RECV have twelve fields, others seventeen; the
+// first ten are read and more do no harm. Retransmits is what sock_diag would
+// say: time-outs while the retransmission timer runs, probes while the
+// zero-window or keepalive timer does, and zero otherwise.
+// Kernel: get_tcp4_sock, get_openreq4, get_timewait4_sock in
+// net/ipv4/tcp_ipv4.c; inet_sk_diag_fill in net/ipv4/inet_diag.c.
+func ParseLine(line []byte, order ByteOrder) (tcp.Socket, error) {
+	var s tcp.Socket
+	if wrong := parse(&s, line, order); wrong != "" {
+		return tcp.Socket{}, fmt.Errorf("row %q: %s is not understood", quoted(line), wrong)
+	}
+	return s, nil
+}
+
+// parse fills s and returns the name of the field that is wrong, or "". It is
+// what a look calls: it makes no error value, so that a table full of garbage
+// costs no memory either.
+func parse(s *tcp.Socket, line []byte, order ByteOrder) (wrong string) {
+	if order != LittleEndian && order != BigEndian {
+		return "byte order"
+	}
+	sl, rest := field(line)
+	if len(sl) < 2 || sl[len(sl)-1] != ':' || !decimalDigits(sl[:len(sl)-1]) {
+		return "sl"
+	}
+	local, rest := field(rest)
+	remote, rest := field(rest)
+	state, rest := field(rest)
+	queues, rest := field(rest)
+	timer, rest := field(rest)
+	retrnsmt, rest := field(rest)
+	uid, rest := field(rest)
+	probes, rest := field(rest)
+	inode, _ := field(rest)
+
+	var ok bool
+	if s.Local, ok = addrPort(local, order); !ok {
+		return "local_address"
+	}
+	if s.Remote, ok = addrPort(remote, order); !ok || len(remote) != len(local) {
+		return "rem_address"
+	}
+	st, ok := hexWord(state, 2, 2)
+	if !ok || st == 0 || int(st) >= tcp.NumStates {
+		return "st"
+	}
+	s.State = tcp.State(st)
+	if s.State == tcp.NewSynRecv {
+		s.State = tcp.SynRecv
+	}
+	tx, rx, ok := hexPair(queues, 8, 8)
+	if !ok {
+		return "tx_queue:rx_queue"
+	}
+	s.SendQueue, s.ReceiveQueue = uint32(tx), uint32(rx)
+	tr, when, ok := hexPair(timer, 2, 16) // %02X:%08lX, and a long may need more than eight digits
+	if !ok || tr > uint64(tcp.TimerZeroWindow) || when > maxTicks {
+		return "tr:tm->when"
+	}
+	s.Timer, s.TimerExpires = tcp.Timer(tr), time.Duration(when)*clockTick
+	timeouts, ok := hexWord(retrnsmt, 8, 8)
+	if !ok {
+		return "retrnsmt"
+	}
+	user, ok := decimal(uid)
+	if !ok || user > 1<<32-1 {
+		return "uid"
+	}
+	s.UID = uint32(user)
+	probed, ok := decimal(probes)
+	if !ok {
+		return "timeout"
+	}
+	if s.Inode, ok = decimal(inode); !ok {
+		return "inode"
+	}
+	switch s.Timer {
+	case tcp.TimerRetransmit:
+		s.Retransmits = uint8(min(timeouts, 255))
+	case tcp.TimerZeroWindow, tcp.TimerKeepalive:
+		s.Retransmits = uint8(min(probed, 255))
+	}
+	if s.State == tcp.Listen {
+		s.Remote = netip.AddrPort{}
+		s.SendQueue, s.Retransmits = 0, 0 // the limit of the queue in sock_diag; here it is not known
+	}
+	return ""
+}
+
+// maxTicks is the largest tm->when that a time.Duration holds.
+const maxTicks = uint64(1<<63-1) / uint64(clockTick)
+
+// field returns the next run of characters that are not blanks, and what
+// follows it; empty when there is none.
+func field(b []byte) (f, rest []byte) {
+	i := 0
+	for i < len(b) && b[i] == ' ' {
+		i++
+	}
+	j := i
+	for j < len(b) && b[j] != ' ' {
+		j++
+	}
+	return b[i:j], b[j:]
+}
+
+// addrPort reads "0100007F:0050", or the same with four words for IPv6.
+func addrPort(b []byte, order ByteOrder) (netip.AddrPort, bool) {
+	at := len(b) - 5
+	if at != 8 && at != 32 || b[at] != ':' {
+		return netip.AddrPort{}, false
+	}
+	port, ok := hexWord(b[at+1:], 4, 4)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	var raw [16]byte
+	for i := 0; i < at/8; i++ {
+		word, ok := hexWord(b[8*i:8*i+8], 8, 8)
+		if !ok {
+			return netip.AddrPort{}, false
+		}
+		w := raw[4*i : 4*i+4]
+		if order == BigEndian {
+			w[0], w[1], w[2], w[3] = byte(word>>24), byte(word>>16), byte(word>>8), byte(word)
+		} else {
+			w[0], w[1], w[2], w[3] = byte(word), byte(word>>8), byte(word>>16), byte(word>>24)
+		}
+	}
+	if at == 8 {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(raw[:4])), uint16(port)), true
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(raw).Unmap(), uint16(port)), true
+}
+
+// hexPair reads "00000000:00000002": first of exactly, second of exactly that
+// many digits or up to atMost.
+func hexPair(b []byte, exactly, atMost int) (first, second uint64, ok bool) {
+	at := bytes.IndexByte(b, ':')
+	if at < 0 {
+		return 0, 0, false
+	}
+	if first, ok = hexWord(b[:at], exactly, exactly); !ok {
+		return 0, 0, false
+	}
+	second, ok = hexWord(b[at+1:], 8, atMost)
+	return first, second, ok
+}
+
+// hexWord reads a hexadecimal number of at least and at most so many digits;
+// at most 16 fit.
+func hexWord(b []byte, atLeast, atMost int) (v uint64, ok bool) {
+	if len(b) < atLeast || len(b) > atMost {
+		return 0, false
+	}
+	for _, c := range b {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return 0, false
+		}
+		v = v<<4 | uint64(c)
+	}
+	return v, true
+}
+
+func decimalDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// decimal reads an unsigned number of 64 bits.
+func decimal(b []byte) (v uint64, ok bool) {
+	if len(b) == 0 {
+		return 0, false
+	}
+	for _, c := range b {
+		d := uint64(c) - '0'
+		if c < '0' || c > '9' || v > (1<<64-1-d)/10 {
+			return 0, false
+		}
+		v = v*10 + d
+	}
+	return v, true
+}

@@ -1,0 +1,249 @@
+package procfs
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/sockdiag"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// asChild makes the test binary a process that listens and waits for the end
+// of its input.
+const asChild = "FORESHOCK_TEST_PROCFS_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asChild) != "" {
+		ln, err := net.Listen("tcp4", "0.0.0.0:80")
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("up")
+		_, _ = bufio.NewReader(os.Stdin).ReadByte()
+		_ = ln.Close()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not root: cannot make network namespaces")
+	}
+}
+
+// TestReadOutlivesProcess: the kept files read their namespace on after the
+// process has ended, and never another's.
+func TestReadOutlivesProcess(t *testing.T) {
+	needRoot(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), asChild+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || line != "up\n" {
+		t.Errorf("child says %q: %v", line, err)
+	}
+	r := New(fmt.Sprintf("/proc/%d/net", cmd.Process.Pid))
+	defer r.Close()
+	if _, rows := readAll(t, r, tcp.Request{States: tcp.AllStates}); len(rows) != 1 || rows[0].Local != ap("0.0.0.0:80") {
+		t.Errorf("while it lives: %+v", rows)
+	}
+	_ = stdin.Close()
+	_ = cmd.Wait()
+	if look, rows := readAll(t, r, tcp.Request{States: tcp.AllStates}); len(rows) != 0 || look.Completeness != tcp.Complete {
+		t.Errorf("after it ended: %s, %+v", &look, rows)
+	}
+}
+
+// onThread runs f on a thread that is thrown away afterwards, with whatever
+// namespace f left it. The main thread cannot be thrown away, and /proc/self
+// is that thread: while f's turn falls on it, another takes its place.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			onThread(f)
+			return
+		}
+		f() // and never unlocked
+	}()
+	<-done
+}
+
+func TestReadRefusesAnotherNamespace(t *testing.T) {
+	needRoot(t)
+	onThread(func() {
+		r := New("/proc/thread-self/net")
+		defer r.Close()
+		nothing := func([]tcp.Socket) {}
+		if _, err := r.Read(tcp.Request{States: tcp.AllStates}, nothing); err != nil {
+			t.Error(err)
+			return
+		}
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Error(err)
+			return
+		}
+		if _, err := r.Read(tcp.Request{States: tcp.AllStates}, nothing); err != nil {
+			t.Errorf("the kept files: %v", err)
+		}
+		_ = r.tables[0].close()
+		if _, err := r.Read(tcp.Request{States: tcp.AllStates}, nothing); err == nil || !strings.Contains(err.Error(), "another namespace") {
+			t.Errorf("opened again: error %v", err)
+		}
+	})
+}
+
+// TestAgreesWithSockDiag reads one live namespace both ways.
+func TestAgreesWithSockDiag(t *testing.T) {
+	needRoot(t)
+	ip, err := exec.LookPath("ip")
+	if err != nil {
+		t.Skip("ip is not installed: package iproute2")
+	}
+	onThread(func() {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Error(err)
+			return
+		}
+		if out, err := exec.Command(ip, "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			t.Errorf("ip link set lo up: %v\n%s", err, out)
+			return
+		}
+		defer populate(t)()
+		text := New("/proc/thread-self/net")
+		defer text.Close()
+		netlink, err := sockdiag.Open()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer netlink.Close()
+		var diff string
+		for range 50 { // until nothing moves between the two looks
+			var a, b []tcp.Socket
+			_, errA := text.Read(tcp.Request{States: tcp.AllStates}, func(batch []tcp.Socket) { a = append(a, batch...) })
+			_, errB := netlink.Read(tcp.Request{States: tcp.AllStates &^ tcp.MaskOf(tcp.Close)}, func(batch []tcp.Socket) { b = append(b, batch...) })
+			if errA != nil || errB != nil {
+				t.Error(errA, errB)
+				return
+			}
+			states := map[tcp.State]bool{}
+			for _, s := range a {
+				states[s.State] = true
+			}
+			for _, want := range []tcp.State{tcp.Listen, tcp.Established, tcp.CloseWait, tcp.FinWait2, tcp.TimeWait} {
+				if !states[want] {
+					t.Errorf("the namespace has no socket in %s", want)
+				}
+			}
+			if diff = gocmp.Diff(shared(b), shared(a), cmpopts.EquateComparable(netip.AddrPort{})); diff == "" {
+				return
+			}
+		}
+		t.Errorf("(-sock_diag +procfs)\n%s", diff)
+	})
+}
+
+// shared is what both readers tell, in one order.
+func shared(rows []tcp.Socket) []tcp.Socket {
+	var out []tcp.Socket
+	for _, s := range rows {
+		seen := tcp.Socket{
+			Local: s.Local, Remote: s.Remote, State: s.State, Inode: s.Inode, UID: s.UID,
+			ReceiveQueue: s.ReceiveQueue, SendQueue: s.SendQueue, Timer: s.Timer, Retransmits: s.Retransmits,
+		}
+		if s.State == tcp.Listen {
+			seen.SendQueue = 0 // the limit, which text does not have
+		}
+		out = append(out, seen)
+	}
+	slices.SortFunc(out, func(a, b tcp.Socket) int {
+		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote), cmp.Compare(a.State, b.State))
+	})
+	return out
+}
+
+// populate makes sockets of IPv4, IPv6 and v4-mapped IPv6 in many states in
+// the thread's namespace.
+func populate(t *testing.T) (closeAll func()) {
+	var open []io.Closer
+	must := func(c io.Closer, err error) {
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		open = append(open, c)
+	}
+	for _, at := range []struct{ network, listen, dial string }{
+		{"tcp4", "127.0.0.1:80", "127.0.0.1:80"},
+		{"tcp", "[::]:81", "127.0.0.1:81"},
+		{"tcp6", "[::1]:82", "[::1]:82"},
+	} {
+		ln, err := net.Listen(at.network, at.listen)
+		must(ln, err)
+		dial := func() net.Conn {
+			c, err := net.Dial("tcp", at.dial)
+			must(c, err)
+			return c
+		}
+		accept := func() net.Conn {
+			c, err := ln.Accept()
+			must(c, err)
+			return c
+		}
+		if t.Failed() {
+			break
+		}
+		dial() // accepted and idle, its keepalive timer on
+		accept()
+		_, _ = dial().Write([]byte("unread")) // accepted, its bytes unread
+		accept()
+		left, right := dial(), accept() // closed by us first: TIME_WAIT
+		_ = left.Close()
+		_ = right.Close()
+		_ = dial().(*net.TCPConn).CloseWrite() // half closed: FIN_WAIT2, and CLOSE_WAIT beyond
+		accept()
+		dial() // never accepted
+	}
+	return func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}
+}

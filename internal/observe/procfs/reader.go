@@ -1,0 +1,295 @@
+package procfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// ErrClosed: the Reader was closed.
+var ErrClosed = errors.New("procfs reader is closed")
+
+const (
+	// bufferSize is sock_diag's. The kernel fills a page at a time at most
+	// (fs/seq_file.c, seq_read_iter), so a row of up to 28 KiB still fits.
+	bufferSize = 32 << 10
+	// absentLooks is how many looks pass before a missing tcp6 is sought
+	// again: IPv6 may be loaded later, and a failed open costs memory.
+	absentLooks = 60
+	none        = -1
+)
+
+// Reader reads the socket table of one namespace. It is not safe for
+// concurrent use.
+type Reader struct {
+	tables [2]table
+	order  ByteOrder
+	buffer []byte
+	batch  []tcp.Socket
+	closed bool
+	// inode is that of the first tcp file, by which its namespace is known
+	// again: each has files of its own. Kernel: fs/proc/generic.c,
+	// proc_register.
+	inode uint64
+
+	// Of the Read under way.
+	add  func([]tcp.Socket)
+	look tcp.Look
+}
+
+// table is one of the two files.
+type table struct {
+	path string
+	fd   int // or none
+	// absent counts down the looks for which the file is taken as missing.
+	absent int
+	// optional: IPv6 may be switched off. missing: it was, when last sought.
+	optional, missing bool
+}
+
+// New returns a Reader for the namespace whose files are in dir:
+// "/proc/thread-self/net" for the one of the thread that reads first,
+// "/proc/123/net" for the one of process 123 (the whole namespace, not that
+// process alone). "/proc/self/net" is the main thread's, which may be inside
+// another for a moment.
+//
+// The files are opened by the first Read and kept, so the Reader goes on
+// reading the namespace of that moment, and keeps it alive, until Close; also
+// when process 123 has ended. A file that must be opened again and then is
+// another namespace's is refused.
+func New(dir string) *Reader {
+	return &Reader{
+		tables: [2]table{{path: dir + "/tcp", fd: none}, {path: dir + "/tcp6", fd: none, optional: true}},
+		order:  NativeOrder(),
+		buffer: make([]byte, bufferSize),
+		batch:  make([]tcp.Socket, 0, tcp.BatchSize),
+	}
+}
+
+// Abilities is none of those that tcp names.
+func (r *Reader) Abilities() tcp.Ability { return 0 }
+
+// Close closes the files and so lets go of the namespace.
+func (r *Reader) Close() error {
+	if r.closed {
+		return ErrClosed
+	}
+	r.closed = true
+	return errors.Join(r.tables[0].close(), r.tables[1].close())
+}
+
+// Read makes one look and passes the sockets to add in batches; add must not
+// keep the slice. The header's Begin, Namespace, CPU and Counters are the
+// caller's to fill.
+//
+// Complete means that both tables were read to their end. The kernel prints
+// listeners first and then bucket after bucket, letting go between pages:
+// connections that come and go meanwhile may be missing or there twice. A row
+// that is not understood is counted and left out; a table that ends in the
+// middle of a row makes the look Truncated. An error means that nothing can
+// be said, whatever was passed to add.
+func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, error) {
+	if r.closed {
+		return tcp.Look{}, ErrClosed
+	}
+	begin := time.Now()
+	r.look = tcp.Look{Request: req, Reader: "procfs", Abilities: r.Abilities(), Completeness: tcp.Complete}
+	r.add = add
+	r.batch = r.batch[:0]
+	for i := range r.tables {
+		if err := r.readTable(&r.tables[i]); err != nil {
+			// A file that failed once is opened anew for the next look.
+			_ = r.tables[i].close()
+			r.add = nil
+			return tcp.Look{}, fmt.Errorf("read sockets from %s: %w", r.tables[i].path, err)
+		}
+	}
+	r.flush()
+	r.add = nil
+	r.look.Duration = time.Since(begin)
+	return r.look, nil
+}
+
+// readTable passes one file through the buffer.
+func (r *Reader) readTable(t *table) error {
+	n, err := r.first(t)
+	if err != nil || t.fd == none {
+		return err
+	}
+	var (
+		offset   int64
+		held     int  // bytes of an unfinished line at the buffer's start
+		headed   bool // the header was seen
+		skipping bool // the line is longer than the buffer: drop it to its end
+	)
+	for n > 0 {
+		offset += int64(n)
+		r.look.Bytes += int64(n)
+		rest := r.buffer[:held+n]
+		for {
+			end := bytes.IndexByte(rest, '\n')
+			if end < 0 {
+				break
+			}
+			line := rest[:end]
+			rest = rest[end+1:]
+			switch {
+			case skipping:
+				skipping = false
+			case !headed:
+				if err := ParseHeader(line); err != nil {
+					return err
+				}
+				headed = true
+			case !r.row(line):
+				return nil
+			}
+		}
+		held = copy(r.buffer, rest)
+		if held == len(r.buffer) {
+			if !headed {
+				return ParseHeader(rest)
+			}
+			if !skipping {
+				r.look.Malformed++
+			}
+			skipping, held = true, 0
+		}
+		if n, err = pread(t.fd, r.buffer[held:], offset); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !headed:
+		if held > 0 {
+			return fmt.Errorf("ends within its header %q", quoted(r.buffer[:held]))
+		}
+		return errors.New("is empty, without even a header")
+	case held > 0 || skipping:
+		r.look.Malformed++
+		r.look.Completeness = tcp.Truncated
+	}
+	return nil
+}
+
+// first reads the beginning of the file, opening it where needed: a file kept
+// from an earlier look that fails is opened anew. It leaves t.fd none when
+// there is no such file and need not be.
+func (r *Reader) first(t *table) (int, error) {
+	if t.fd != none {
+		if n, err := pread(t.fd, r.buffer, 0); err == nil {
+			return n, nil
+		}
+		_ = t.close()
+	}
+	if t.absent > 0 {
+		t.absent--
+		return 0, nil
+	}
+	fd, err := unix.Open(t.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	gone := t.optional && errors.Is(err, unix.ENOENT)
+	if err != nil && !gone {
+		return 0, os.NewSyscallError("open", err)
+	}
+	t.fd = fd // or none
+	err = r.recognise(t)
+	switch {
+	case gone && err == nil, t.missing && (gone || err != nil):
+		t.missing, t.absent = true, absentLooks
+		return 0, t.close()
+	case err != nil:
+		return 0, err
+	}
+	t.missing = false
+	return pread(t.fd, r.buffer, 0)
+}
+
+// errOther: the process has ended and its pid was given to another, or the
+// thread has left the namespace.
+var errOther = errors.New("is another namespace's by now")
+
+// recognise checks that the directory that t was just opened in is the
+// namespace of the first look.
+func (r *Reader) recognise(t *table) error {
+	var st unix.Stat_t
+	var err error
+	if t == &r.tables[0] {
+		err = unix.Fstat(t.fd, &st)
+	} else {
+		err = unix.Stat(r.tables[0].path, &st)
+	}
+	if err != nil {
+		return os.NewSyscallError("stat", err)
+	}
+	if r.inode == 0 {
+		r.inode = st.Ino
+	}
+	if r.inode != st.Ino {
+		return errOther
+	}
+	return nil
+}
+
+func (t *table) close() error {
+	if t.fd == none {
+		return nil
+	}
+	err := unix.Close(t.fd)
+	t.fd = none
+	if err != nil {
+		return os.NewSyscallError("close "+t.path, err)
+	}
+	return nil
+}
+
+func pread(fd int, buffer []byte, offset int64) (int, error) {
+	for {
+		n, err := unix.Pread(fd, buffer, offset)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, os.NewSyscallError("pread", err)
+		}
+		return n, nil
+	}
+}
+
+// row adds one line to the batch if the request wants it. False means that
+// nothing the request wants can follow.
+func (r *Reader) row(line []byte) bool {
+	r.batch = append(r.batch, tcp.Socket{})
+	s := &r.batch[len(r.batch)-1]
+	wrong := parse(s, line, r.order)
+	state := s.State
+	if wrong != "" {
+		r.look.Malformed++
+	}
+	if wrong != "" || !r.look.Request.States.Has(state) || !r.look.Request.Filter.Match(s) {
+		r.batch = r.batch[:len(r.batch)-1]
+	} else if r.look.Sockets++; len(r.batch) == tcp.BatchSize {
+		r.flush()
+	}
+	return wrong != "" || r.look.Request.States != tcp.ListenOnly || amongListeners(state)
+}
+
+// amongListeners reports whether a row in this state may still be followed by
+// listeners. Kernel: net/ipv4/tcp_ipv4.c, tcp_get_idx: the listening hash
+// first, then the hash of connections. Before Linux 4.4 half-open connections
+// hung on their listener; a listener that closes is seen in CLOSE.
+func amongListeners(s tcp.State) bool {
+	return s == tcp.Listen || s == tcp.SynRecv || s == tcp.Close
+}
+
+func (r *Reader) flush() {
+	if len(r.batch) > 0 {
+		r.add(r.batch)
+		r.batch = r.batch[:0]
+	}
+}
