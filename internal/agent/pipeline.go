@@ -286,7 +286,7 @@ func (l *listenerSet) add(batch []tcp.Socket) {
 		for _, b := range a {
 			h = h*0x100000001b3 ^ uint64(b)
 		}
-		l.sum += h * h | 1
+		l.sum += h*h | 1
 	}
 }
 

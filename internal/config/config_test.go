@@ -81,6 +81,13 @@ services:
 				{Name: "admin", Listen: addrPorts("192.0.2.1:80")},
 			},
 		}},
+		{"colons in flow style", "services: [{name: nginx:80, listen: [\"192.0.2.1:80\"]}]\nlabels: {\"a\":b, c: d:e}\n", with(func(c *Config) {
+			c.Labels = map[string]string{"a": "b", "c": "d:e"}
+			c.Services = []Service{{Name: "nginx:80", Listen: addrPorts("192.0.2.1:80")}}
+		})},
+		{"listeners without quotes", "services:\n- name: web\n  listen: [192.0.2.1:80, :81]\n", with(func(c *Config) {
+			c.Services = []Service{{Name: "web", Listen: addrPorts("192.0.2.1:80", "[::]:81")}}
+		})},
 		{"localhost", "listen: localhost:9000\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("127.0.0.1:9000") })},
 		{"IPv6", "listen: \"[2001:db8::1]:9000\"\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("[2001:db8::1]:9000") })},
 		{"any port", "listen: 127.0.0.1:0\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("127.0.0.1:0") })},
@@ -182,8 +189,8 @@ func TestParseErrorFields(t *testing.T) {
 	}
 }
 
-// TestParseBounds gives Parse files that cost the YAML library minutes, or its
-// stack, when it is let loose on them.
+// TestParseBounds gives Parse what is no text, and files that cost the YAML
+// library minutes, or its stack, when it is let loose on them.
 func TestParseBounds(t *testing.T) {
 	r := strings.Repeat
 	tests := []struct{ name, in, want string }{
@@ -197,6 +204,10 @@ func TestParseBounds(t *testing.T) {
 		{"blank lines in a block of text", "name: |\n" + r("\n", MaxSize/2), "f:202:1: more than 200 blank lines in a row;"},
 		{"blank lines with spaces", "name: |\n" + r("  \n", MaxSize/4), "f:202:1: more than 200 blank lines in a row;"},
 		{"an alias bomb", "a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "f:1:4: an anchor (&) is not supported;"},
+		{"NUL", "name: a\x00b", "f:1:8: control character U+0000 in the file; remove it"},
+		{"escape sequence", "# é\nlabels: {é: \x1b[2J}", "f:2:13: control character U+001B in the file; remove it"},
+		{"Latin-1", "# \xc3\xa9\xe9", "f:1:4: byte 0xe9 is not UTF-8; save the file as UTF-8"},
+		{"UTF-16", "\xff\xfen\x00a\x00", "f:1:1: byte 0xff is not UTF-8; save the file as UTF-8"},
 		{"a line of tabs", r("\t", MaxSize-1) + "a", "f:1:1: a tab; use spaces"},
 		{"one long line", "nam: " + r("x", MaxSize-10), `f:1:1: unknown key "nam"; did you mean "name"?`},
 		{"a long key", r("x", MaxSize-10) + ": 1", `f:1:1: unknown key "xxxxxxx`},

@@ -97,7 +97,7 @@ func in(path string) string {
 // decodeStruct fills v, a raw struct, from pairs. path names it.
 func decodeStruct(p *problems, path string, pairs []*ast.MappingValueNode, v reflect.Value) {
 	known := fields(v.Type())
-	_, secret := v.Interface().(rawSecret)
+	_, secret := reflect.TypeAssert[rawSecret](v)
 	seen := map[string]int{} // key → line
 	for _, pair := range pairs {
 		key, at := textOf(pair.Key), place(pair.Key.GetToken())

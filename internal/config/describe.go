@@ -34,11 +34,9 @@ func Schema() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-func size(n uint64) *uint64 { return &n }
-
 // JSONSchema describes text that is shown to people.
 func (rawText) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", MaxLength: size(maxName)}
+	return &jsonschema.Schema{Type: "string", MaxLength: new(uint64(maxName))}
 }
 
 // JSONSchema describes the address to serve on.
@@ -72,14 +70,14 @@ func (rawPath) JSONSchema() *jsonschema.Schema {
 
 // JSONSchema describes the name of an environment variable.
 func (rawEnv) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: identifier.String(), MaxLength: size(maxName)}
+	return &jsonschema.Schema{Type: "string", Pattern: identifier.String(), MaxLength: new(uint64(maxName))}
 }
 
 // JSONSchema describes the labels.
 func (rawLabels) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{
 		Type:                 "object",
-		PropertyNames:        &jsonschema.Schema{Pattern: identifier.String(), MaxLength: size(maxName)},
+		PropertyNames:        &jsonschema.Schema{Pattern: identifier.String(), MaxLength: new(uint64(maxName))},
 		AdditionalProperties: rawText{}.JSONSchema(), // any name, but only text
 	}
 }
@@ -92,6 +90,6 @@ func (rawSecret) JSONSchemaExtend(s *jsonschema.Schema) {
 // JSONSchemaExtend asks for at least one listener.
 func (rawService) JSONSchemaExtend(s *jsonschema.Schema) {
 	if listen, ok := s.Properties.Get("listen"); ok {
-		listen.MinItems = size(1)
+		listen.MinItems = new(uint64(1))
 	}
 }

@@ -157,7 +157,7 @@ func TestLaterKeys(t *testing.T) {
 func TestNearest(t *testing.T) {
 	words := []string{"name", "labels", "listen", "token", "observe", "services", "cpu_budget"}
 	tests := []struct{ in, want string }{
-		{"nmae", "name"},
+		{"nmae", "name"}, //nolint:misspell // the misspelling is the test
 		{"label", "labels"},
 		{"Listen", "listen"},
 		{"lsiten", "listen"},

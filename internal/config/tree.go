@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -44,7 +45,8 @@ func tree(p *problems, data []byte) (root ast.Node, ok bool) {
 		syntax(p, text, err)
 		return nil, false
 	}
-	for _, doc := range file.Docs[min(1, len(file.Docs)):] {
+	if len(file.Docs) > 1 {
+		doc := file.Docs[1]
 		at := place(doc.Start)
 		if doc.Start == nil && doc.Body != nil { // the first one ended with ...
 			at = start(doc.Body)
@@ -180,6 +182,12 @@ func plain(p *problems, tokens token.Tokens) bool {
 			if flow == 0 && i > 0 {
 				open(place(tokens[i-1]).Column)
 			}
+			// In {a:b} and {listen: [192.0.2.1:80]} YAML sees text, and the
+			// library a key with its value.
+			if flow > 0 && i > 0 && i+1 < len(tokens) && !quoted(tokens[i-1]) && place(tokens[i+1]) == (position{at.Line, at.Column + 1}) && !ends(tokens[i+1]) {
+				p.add(at, "", ":", "a colon without a space after it", `put text in quotes, as "192.0.2.1:80", or write key: value with a space`)
+				return false
+			}
 		}
 		if len(columns)+flow > maxDepth {
 			p.add(at, "", "", fmt.Sprintf("nested more than %d deep", maxDepth), `no key is that deep: run "foreshock config reference" for every key`)
@@ -187,6 +195,16 @@ func plain(p *problems, tokens token.Tokens) bool {
 		}
 	}
 	return true
+}
+
+// quoted says whether t is text in quotes.
+func quoted(t *token.Token) bool {
+	return t.Type == token.SingleQuoteType || t.Type == token.DoubleQuoteType
+}
+
+// ends says whether t ends an entry of a flow mapping or list.
+func ends(t *token.Token) bool {
+	return t.Type == token.CollectEntryType || t.Type == token.MappingEndType || t.Type == token.SequenceEndType
 }
 
 // syntax reports what the YAML library refused.
@@ -197,23 +215,23 @@ func syntax(p *problems, text string, err error) {
 	}
 	lines := strings.Split(text, "\n")
 	lines = lines[:min(at.Line, len(lines))] // the library counts lone carriage returns too
-	quoted := ""
+	line := ""
 	if len(lines) > 0 && !nearSecret(lines) {
-		quoted = strings.TrimSpace(lines[len(lines)-1])
+		line = strings.TrimSpace(lines[len(lines)-1])
 	}
 	problem := "not valid YAML: " + message
-	if quoted != "" {
-		problem += ", in " + quote(quoted)
+	if line != "" {
+		problem += ", in " + quote(line)
 	}
-	p.add(at, "", quoted, problem, syntaxHint)
+	p.add(at, "", line, problem, syntaxHint)
 }
 
 // nearSecret says whether the last of lines, or the top-level key that it
 // stands under, may hold a secret, which a message must not repeat. Without a
 // key at the left edge to tell by, everything above counts.
 func nearSecret(lines []string) bool {
-	for i := len(lines) - 1; i >= 0; i-- {
-		l := strings.ToLower(lines[i])
+	for _, line := range slices.Backward(lines) {
+		l := strings.ToLower(line)
 		for _, word := range []string{"token", "secret", "password", "file", "env"} {
 			if strings.Contains(l, word) {
 				return true

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -19,7 +20,7 @@ type ramp []RatePoint
 
 func newRamp(points []RatePoint) (ramp, error) {
 	if len(points) == 0 {
-		return nil, fmt.Errorf("no rate given")
+		return nil, errors.New("no rate given")
 	}
 	var r ramp
 	for i, p := range points {

@@ -90,6 +90,7 @@ func runChild(run role, in io.Reader, out io.Writer) error {
 type child struct {
 	cmd    *Cmd
 	stdin  io.WriteCloser
+	pipe   *os.File // its standard output
 	out    *bufio.Reader
 	said   *tail
 	ended  chan struct{} // closed when the process has ended
@@ -121,7 +122,9 @@ func (h *Host) launchChild(ctx context.Context, roleName string, config any, ext
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	c := &child{cmd: h.Command(context.WithoutCancel(ctx), self, childArgument), said: &tail{}, ended: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), roleVariable+"="+roleName)
+	// A child of a binary with the race detector would sleep for a second
+	// before it exits.
+	c.cmd.Env = append(os.Environ(), roleVariable+"="+roleName, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	c.cmd.Stderr = c.said
 	c.cmd.ExtraFiles = extra
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
@@ -140,7 +143,7 @@ func (h *Host) launchChild(ctx context.Context, roleName string, config any, ext
 		_ = r.Close()
 		return nil, err
 	}
-	c.out = bufio.NewReader(r)
+	c.pipe, c.out = r, bufio.NewReader(r)
 	go func() {
 		c.result = c.cmd.Wait()
 		close(c.ended)
@@ -188,6 +191,7 @@ func (c *child) halt() error {
 			return fmt.Errorf("lab child %d did not end within %v of SIGKILL", c.cmd.Process.Pid, killWait)
 		}
 	}
+	_ = c.pipe.Close()
 	return nil
 }
 

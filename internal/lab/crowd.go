@@ -69,10 +69,13 @@ func runOdd(ctx context.Context, config json.RawMessage, ready func(any) error) 
 		}
 		report.Listeners++
 	}
+	closeWaits := make([]int, 0, c.Odd.CloseWait)
 	for i := range c.Odd.CloseWait {
-		if err := makeCloseWait(ring.next(), busy, busyListener); err != nil {
+		fd, err := makeCloseWait(ring.next(), busy, busyListener)
+		if err != nil {
 			return fmt.Errorf("CLOSE_WAIT socket %d: %w", i, err)
 		}
+		closeWaits = append(closeWaits, fd)
 	}
 	if c.Odd.Unaccepted > 0 {
 		queue := netip.AddrPortFrom(loopback, c.Port+1)
@@ -105,6 +108,15 @@ func runOdd(ctx context.Context, config json.RawMessage, ready func(any) error) 
 	waits := &timeWaits{want: c.Odd.TimeWait, target: busy, listener: busyListener, ring: ring}
 	if err := waits.fill(ctx); err != nil {
 		return err
+	}
+	for len(closeWaits) > 0 {
+		lost, err := remakeCloseWaits(ctx, closeWaits, ring, busy, busyListener)
+		if err != nil {
+			return err
+		}
+		if lost == 0 {
+			break
+		}
 	}
 	if err := ready(report); err != nil {
 		return err
@@ -203,28 +215,60 @@ func makeTimeWait(source netip.Addr, target netip.AddrPort, listener int) error 
 	return errors.Join(unix.Close(client), unix.Close(server))
 }
 
-// makeCloseWait leaves one CLOSE_WAIT socket, the server's, and for about a
-// second more the client's in FIN_WAIT2.
-func makeCloseWait(source netip.Addr, target netip.AddrPort, listener int) error {
+// closeWaitPeer is how long the closed end of a CLOSE_WAIT socket waits for
+// its peer's FIN, instead of 60 s.
+const closeWaitPeer = time.Second
+
+// makeCloseWait leaves one CLOSE_WAIT socket, the server's, which it returns,
+// and until closeWaitPeer has passed the client's in FIN_WAIT2.
+func makeCloseWait(source netip.Addr, target netip.AddrPort, listener int) (int, error) {
 	client, err := connectFrom(source, target)
 	if err != nil {
-		return err
+		return -1, err
 	}
-	// Seconds that the closed end waits for its peer's FIN, instead of 60.
-	if err := unix.SetsockoptInt(client, unix.IPPROTO_TCP, unix.TCP_LINGER2, 1); err != nil {
-		return fmt.Errorf("set TCP_LINGER2: %w", err)
+	if err := unix.SetsockoptInt(client, unix.IPPROTO_TCP, unix.TCP_LINGER2, int(closeWaitPeer/time.Second)); err != nil {
+		return -1, fmt.Errorf("set TCP_LINGER2: %w", err)
 	}
 	server, err := accept(listener)
 	if err != nil {
-		return err
+		return -1, err
 	}
-	// The FIN's ACK would wait 40 ms, on a busy machine long enough for the
-	// client to send the FIN again and be gone when that is answered: its
-	// reset would end the CLOSE_WAIT.
+	// The FIN's ACK would otherwise wait 40 ms, and the FIN may be sent again
+	// by then; see remakeCloseWaits.
 	if err := unix.SetsockoptInt(server, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1); err != nil {
-		return fmt.Errorf("set TCP_QUICKACK: %w", err)
+		return -1, fmt.Errorf("set TCP_QUICKACK: %w", err)
 	}
-	return unix.Close(client)
+	return server, unix.Close(client)
+}
+
+// remakeCloseWaits waits until the peers are gone and replaces the sockets that
+// went with them; it returns how many. On a busy machine a FIN is sent twice,
+// the second is answered when the client has gone, and that gives a reset.
+func remakeCloseWaits(ctx context.Context, fds []int, ring *sourceRing, target netip.AddrPort, listener int) (lost int, err error) {
+	timer := time.NewTimer(closeWaitPeer + closeWaitPeer/4)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return 0, nil
+	case <-timer.C:
+	}
+	for i, fd := range fds {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return lost, fmt.Errorf("read state of CLOSE_WAIT socket: %w", err)
+		}
+		if info.State == unix.BPF_TCP_CLOSE_WAIT {
+			continue
+		}
+		lost++
+		if err := unix.Close(fd); err != nil {
+			return lost, err
+		}
+		if fds[i], err = makeCloseWait(ring.next(), target, listener); err != nil {
+			return lost, fmt.Errorf("replace CLOSE_WAIT socket: %w", err)
+		}
+	}
+	return lost, nil
 }
 
 // makeSynSent leaves one SYN_SENT socket; i tells it from the others.

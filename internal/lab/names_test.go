@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -144,6 +145,22 @@ func TestVisitorIsNotInside(t *testing.T) {
 		t.Error(err)
 	}
 	_ = cmd.Wait()
+}
+
+func TestProgramMissing(t *testing.T) {
+	_, err := program("no-such-program", "no-such-package")
+	var missing *ErrMissing
+	if !errors.As(err, &missing) || *missing != (ErrMissing{Program: "no-such-program", Package: "no-such-package"}) {
+		t.Errorf("program = %v, want an ErrMissing", err)
+	}
+}
+
+// TestNewInChild holds that a program that forgot to call Child is told so.
+func TestNewInChild(t *testing.T) {
+	t.Setenv(roleVariable, "app")
+	if _, err := New(t.Context(), Config{Hosts: []HostConfig{{Name: "a"}}}); err == nil || !strings.Contains(err.Error(), "lab.Child") {
+		t.Errorf("New in a lab child = %v, want a word about lab.Child", err)
+	}
 }
 
 func TestParseSockStat(t *testing.T) {

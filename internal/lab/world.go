@@ -319,7 +319,10 @@ func (w *World) build(ctx context.Context, buckets int) error {
 
 // connect joins the hosts by a bridge. Each host has a default route straight
 // onto the link, so it finds every address of the others by ARP, whatever the
-// prefix; only Void goes to a neighbour that does not exist.
+// prefix. Only Void goes to a bridge without ports, which takes everything and
+// says nothing. A veth pair would refuse packets beyond 1000 at once, and the
+// kernel forgets a half-open connection whose SYN-ACK it cannot send again
+// (net/ipv4/inet_connection_sock.c, reqsk_timer_handler).
 func (w *World) connect(ctx context.Context, parent string) error {
 	var batch strings.Builder
 	fmt.Fprintln(&batch, "link set lo up")
@@ -342,8 +345,10 @@ func (w *World) connect(ctx context.Context, parent string) error {
 		fmt.Fprintf(&batch, "route add default dev eth0 src %v\n", h.addrs[0])
 		void := Void()
 		nobody := void.Addr().Next()
-		fmt.Fprintf(&batch, "neighbor add %v lladdr 02:00:00:00:00:01 dev eth0 nud permanent\n", nobody)
-		fmt.Fprintf(&batch, "route add %v via %v dev eth0 onlink src %v\n", void, nobody, h.addrs[0])
+		fmt.Fprintln(&batch, "link add void0 type bridge")
+		fmt.Fprintln(&batch, "link set void0 addrgenmode none up")
+		fmt.Fprintf(&batch, "neighbor add %v lladdr 02:00:00:00:00:01 dev void0 nud permanent\n", nobody)
+		fmt.Fprintf(&batch, "route add %v via %v dev void0 onlink src %v\n", void, nobody, h.addrs[0])
 		if err := runIP(ctx, h.Path(), batch.String()); err != nil {
 			return fmt.Errorf("set up host %s: %w", h.name, err)
 		}

@@ -90,7 +90,7 @@ func TestWorldLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A process that nobody stops.
-	stray := server.Command(context.Background(), "sleep", "1000")
+	stray := server.Command(t.Context(), "sleep", "1000")
 	if err := stray.Start(); err != nil {
 		t.Fatal(err)
 	}

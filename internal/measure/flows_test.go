@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestFlowsAgainstAMap(t *testing.T) {
 			}
 			wantGone := 0
 			for c := range twin {
-				if !contains(present, c) {
+				if !slices.Contains(present, c) {
 					delete(twin, c)
 					wantGone++
 				}
@@ -57,15 +58,6 @@ func TestFlowsAgainstAMap(t *testing.T) {
 			}
 		}
 	})
-}
-
-func contains(all []uint64, one uint64) bool {
-	for _, x := range all {
-		if x == one {
-			return true
-		}
-	}
-	return false
 }
 
 // TestFlowsStayBounded: 200,000 connections use no more memory than the bound,

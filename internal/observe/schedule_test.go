@@ -20,11 +20,10 @@ func (h host) cost(t tcp.Tier) time.Duration {
 
 // outcome is how a simulated stretch went.
 type outcome struct {
-	looks  [tcp.NumTiers]int
-	gap    [tcp.NumTiers]time.Duration // the longest between two looks of a tier
-	used   float64                     // share of one core
-	worst  float64                     // of any 10 s
-	events int
+	looks [tcp.NumTiers]int
+	gap   [tcp.NumTiers]time.Duration // the longest between two looks of a tier
+	used  float64                     // share of one core
+	worst float64                     // of any 10 s
 }
 
 var scheduleStart = time.Unix(1_790_000_000, 0)

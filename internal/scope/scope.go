@@ -143,8 +143,8 @@ type claim struct {
 func NewIndex(services []Service) *Index {
 	ix := &Index{byPort: make([]uint16, 1<<16)}
 	for generality := 2; generality >= 0; generality-- { // chains grow at the front: specific addresses end up first
-		for i := len(services) - 1; i >= 0; i-- {
-			for _, l := range services[i].Listen {
+		for i, service := range slices.Backward(services) {
+			for _, l := range service.Listen {
 				if general(l.Addr()) != generality || len(ix.claims) == 1<<16-1 {
 					continue
 				}

@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -139,7 +138,7 @@ func Run(ctx context.Context, binary string, cell Cell, progress func(string)) (
 		return out, err
 	}
 	out.sum(cell, records, queue, incidents)
-	out.CPU, err = agent.cpuShare(ctx)
+	out.CPU, err = agent.cpuShare()
 	return out, err
 }
 
@@ -213,15 +212,7 @@ func startAgent(ctx context.Context, host *lab.Host, binary, logFile string) (*a
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.Cancel = func() error { return a.cmd.Process.Signal(os.Interrupt) }
 	a.cmd.WaitDelay = 5 * time.Second
-	a.client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-			err = host.Do(func() error {
-				conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
-				return err
-			})
-			return conn, err
-		},
-	}}
+	a.client = inside(host)
 	if err := a.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
 	}
@@ -250,10 +241,10 @@ func startAgent(ctx context.Context, host *lab.Host, binary, logFile string) (*a
 func (a *agent) stop() {
 	_ = a.cmd.Process.Signal(os.Interrupt)
 	select {
-	case <-a.ended:
+	case <-a.ended: // how it ended is of no interest any more
 	case <-time.After(10 * time.Second):
 		_ = a.cmd.Process.Kill()
-		<-a.ended
+		_ = <-a.ended
 	}
 	a.client.CloseIdleConnections()
 	_ = a.log.Close()

@@ -48,8 +48,7 @@ func Serve(t testing.TB, h *lab.Host, software lab.Software) *lab.Server {
 // it at any other error.
 func Need(t testing.TB, err error) {
 	t.Helper()
-	var missing *lab.ErrMissing
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*lab.ErrMissing](err); ok {
 		t.Skip(missing)
 	}
 	if err != nil {

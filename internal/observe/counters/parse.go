@@ -161,10 +161,7 @@ func alternate(line []byte, first, last tcp.Counter) (reading, error) {
 // cutLine returns the first line and what follows; ended is false when the
 // line lacks its newline.
 func cutLine(b []byte) (line, rest []byte, ended bool) {
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		return b[:i], b[i+1:], true
-	}
-	return b, nil, false
+	return bytes.Cut(b, []byte{'\n'})
 }
 
 // maxQuoted bounds the part of a wrong input that an error repeats.

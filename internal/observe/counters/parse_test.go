@@ -173,7 +173,7 @@ func isSection(line, prefix string) bool {
 
 func twinPairs(text, prefix string, first, last tcp.Counter) (map[string]uint64, error) {
 	lines := strings.Split(text, "\n")
-	for i := 0; i < len(lines); i++ {
+	for i := range lines {
 		if !isSection(lines[i], prefix) {
 			continue
 		}

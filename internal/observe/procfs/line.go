@@ -51,7 +51,7 @@ func ParseHeader(line []byte) error {
 	for i, want := range columns {
 		var name []byte
 		name, rest = field(rest)
-		if string(name) != want && !(i == 2 && string(name) == "remote_address") {
+		if string(name) != want && (i != 2 || string(name) != "remote_address") {
 			return fmt.Errorf("header %q has %q where column %q was expected", quoted(line), quoted(name), want)
 		}
 	}
@@ -203,14 +203,14 @@ func addrPort(b []byte, order ByteOrder) (netip.AddrPort, bool) {
 // hexPair reads "00000000:00000002": first of exactly, second of exactly that
 // many digits or up to atMost.
 func hexPair(b []byte, exactly, atMost int) (first, second uint64, ok bool) {
-	at := bytes.IndexByte(b, ':')
-	if at < 0 {
+	left, right, ok := bytes.Cut(b, []byte{':'})
+	if !ok {
 		return 0, 0, false
 	}
-	if first, ok = hexWord(b[:at], exactly, exactly); !ok {
+	if first, ok = hexWord(left, exactly, exactly); !ok {
 		return 0, 0, false
 	}
-	second, ok = hexWord(b[at+1:], 8, atMost)
+	second, ok = hexWord(right, 8, atMost)
 	return first, second, ok
 }
 

@@ -1,6 +1,7 @@
 package sockdiag
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -209,11 +210,11 @@ func TestLookup(t *testing.T) {
 			t.Errorf("Lookup(%s, %s) = %+v", p.local(), p.remote(), s)
 		}
 		nobody := netip.AddrPortFrom(p.local().Addr(), 1)
-		if _, err := r.Lookup(nobody, p.remote(), false); err != ErrNoSocket {
+		if _, err := r.Lookup(nobody, p.remote(), false); !errors.Is(err, ErrNoSocket) {
 			t.Errorf("Lookup of nobody: %v, want ErrNoSocket", err)
 		}
 	}
-	if _, err := r.Lookup(netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("[::1]:1"), false); err == nil || err == ErrNoSocket {
+	if _, err := r.Lookup(netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("[::1]:1"), false); err == nil || errors.Is(err, ErrNoSocket) {
 		t.Errorf("Lookup of mixed families: %v, want a clear error", err)
 	}
 }
@@ -264,10 +265,10 @@ func TestClosedReader(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Read(tcp.Request{States: tcp.AllStates}, func([]tcp.Socket) {}); err != ErrClosed {
+	if _, err := r.Read(tcp.Request{States: tcp.AllStates}, func([]tcp.Socket) {}); !errors.Is(err, ErrClosed) {
 		t.Errorf("Read on a closed reader: %v, want ErrClosed", err)
 	}
-	if err := r.Close(); err != ErrClosed {
+	if err := r.Close(); !errors.Is(err, ErrClosed) {
 		t.Errorf("second Close: %v, want ErrClosed", err)
 	}
 }

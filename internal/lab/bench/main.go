@@ -1,0 +1,153 @@
+// Command bench runs Foreshock's long measurements, cell by cell, and keeps
+// each result with its commit so that a run can be taken up again.
+//
+//	bench -agent bin/foreshock steady -sockets 10000,100000
+//	bench -agent bin/foreshock detect -cell prefork-ramp
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/lab/detect"
+)
+
+func main() {
+	lab.Child()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// bench is what every cell needs.
+type bench struct {
+	agent, results, commit string
+	resume                 bool
+	out, err               io.Writer
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	b := bench{out: stdout, err: stderr}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&b.agent, "agent", "bin/foreshock", "the program to measure")
+	flags.StringVar(&b.results, "results", "bin/bench", "folder of the results")
+	flags.StringVar(&b.commit, "commit", "unknown", "the commit the program is built from")
+	flags.BoolVar(&b.resume, "resume", false, "leave out cells of this commit that are done")
+	sizes := flags.String("sockets", "10000,100000", "steady: populations")
+	span := flags.Duration("span", 5*time.Minute, "steady: how long each program is watched")
+	only := flags.String("cell", "", "detect: only the cells whose name contains this")
+	runs := flags.Int("runs", 1, "detect: runs of each cell")
+	if len(args) == 0 {
+		return errors.New("say what to measure: steady or detect")
+	}
+	what := args[0]
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	switch what {
+	case "steady":
+		return b.steady(ctx, *sizes, *span)
+	case "detect":
+		return b.detect(ctx, *only, *runs)
+	}
+	return fmt.Errorf("unknown measurement %q: steady or detect", what)
+}
+
+func (b *bench) say(line string) { fmt.Fprintln(b.err, "bench: "+line) }
+
+// cell runs one cell unless its result is there already, and keeps the result.
+func cell[T any](b *bench, name string, measure func() (T, error)) (T, error) {
+	file := filepath.Join(b.results, b.commit+"-"+name+".json")
+	var result T
+	if b.resume {
+		raw, err := os.ReadFile(file)
+		if err == nil {
+			b.say(name + ": done before")
+			return result, json.Unmarshal(raw, &result)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return result, err
+		}
+	}
+	result, err := measure()
+	if err != nil {
+		return result, fmt.Errorf("%s: %w", name, err)
+	}
+	raw, err := json.MarshalIndent(result, "", "  ")
+	if err != nil {
+		return result, err
+	}
+	if err := os.MkdirAll(b.results, 0o755); err != nil {
+		return result, err
+	}
+	return result, os.WriteFile(file, append(raw, '\n'), 0o644)
+}
+
+func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) error {
+	fmt.Fprintf(b.out, "%-32s %8s %8s %10s %10s %10s\n", "program", "sockets", "CPU %", "RSS MiB", "anon MiB", "peak MiB")
+	for text := range strings.SplitSeq(sizes, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("size %q is not a number", text)
+		}
+		s, err := cell(b, fmt.Sprintf("steady-%d", n), func() (detect.Steady, error) {
+			return detect.RunSteady(ctx, b.agent, n, span, b.say)
+		})
+		if err != nil {
+			return err
+		}
+		for _, u := range []detect.Usage{s.Agent, s.Peer} {
+			const mebi = 1 << 20
+			fmt.Fprintf(b.out, "%-32s %8d %8.2f %10.1f %10.1f %10.1f\n", u.Program, n, 100*u.CPU,
+				float64(u.RSS)/mebi, float64(u.RSSAnon)/mebi, float64(u.RSSPeak)/mebi)
+		}
+	}
+	return nil
+}
+
+// cells are the scenarios of this version.
+func cells() []detect.Cell {
+	return []detect.Cell{
+		detect.Prefork(240*time.Second, 240*time.Second),
+		detect.Healthy(0.6, 10*time.Minute, 1),
+		detect.Healthy(0.8, 10*time.Minute, 2),
+	}
+}
+
+func (b *bench) detect(ctx context.Context, only string, runs int) error {
+	for _, c := range cells() {
+		if !strings.Contains(c.Name, only) {
+			continue
+		}
+		for i := range runs {
+			o, err := cell(b, fmt.Sprintf("%s-%d", c.Name, i+1), func() (detect.Outcome, error) {
+				return detect.Run(ctx, b.agent, c, b.say)
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(b.out, o)
+			for _, step := range o.Steps {
+				fmt.Fprintln(b.out, "   ", step)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+//go:build linux
+
+package detect
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// The parts of the agent's answers that are needed here.
+type (
+	scopesAnswer struct {
+		Scopes []struct {
+			Kind   string   `json:"kind"`
+			Name   string   `json:"name"`
+			Listen []string `json:"listen"`
+		} `json:"scopes"`
+	}
+	scopeAnswer struct {
+		Signals map[string]struct {
+			Value *float64 `json:"value"`
+		} `json:"signals"`
+	}
+	incidentsAnswer struct {
+		Incidents []incident `json:"incidents"`
+	}
+	incident struct {
+		ID       uint64 `json:"id"`
+		State    string `json:"state"`
+		Cause    string `json:"cause"`
+		Scope    string `json:"scope"`
+		Timeline []struct {
+			At   time.Time `json:"at"`
+			What string    `json:"what"`
+		} `json:"timeline"`
+	}
+)
+
+// serviceAt returns the name of the service that listens on port, once the
+// agent has found it.
+func (a *agent) serviceAt(ctx context.Context, port uint16) (string, error) {
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
+		var answer scopesAnswer
+		if err := a.get(ctx, "/api/v1/scopes", &answer); err != nil {
+			return "", err
+		}
+		for _, s := range answer.Scopes {
+			for _, l := range s.Listen {
+				if at, err := netip.ParseAddrPort(l); err == nil && at.Port() == port && s.Kind == "service" {
+					return s.Name, nil
+				}
+			}
+		}
+		if err := wait(ctx, 250*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("the agent has found no service on port %d: %s", port, a.tail())
+}
+
+// watchQueue asks for the queue's depth until ended, and returns since when it
+// was first above zero for 5 s on end; zero when it never was.
+func (a *agent) watchQueue(ctx context.Context, service string, ended <-chan struct{}, progress func(string)) (time.Time, error) {
+	var since, found time.Time
+	said := time.Now()
+	for {
+		select {
+		case <-ended:
+			return found, nil
+		case <-ctx.Done():
+			return found, ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+		var answer scopeAnswer
+		if err := a.get(ctx, "/api/v1/scopes/service/"+url.PathEscape(service), &answer); err != nil {
+			return found, err
+		}
+		depth := answer.Signals["queue_depth"].Value
+		switch {
+		case depth == nil || *depth == 0:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case found.IsZero() && time.Since(since) >= 5*time.Second:
+			found = since
+		}
+		if time.Since(said) > 30*time.Second && depth != nil {
+			progress(fmt.Sprintf("%s: queue depth %.0f", service, *depth))
+			said = time.Now()
+		}
+	}
+}
+
+// settle waits until no incident is open, at most for patience, and returns
+// all there are.
+func (a *agent) settle(ctx context.Context, patience time.Duration) ([]incident, error) {
+	for deadline := time.Now().Add(patience); ; {
+		var answer incidentsAnswer
+		if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {
+			return nil, err
+		}
+		open := 0
+		for _, i := range answer.Incidents {
+			if !strings.EqualFold(i.State, "resolved") {
+				open++
+			}
+		}
+		if open == 0 || time.Now().After(deadline) {
+			return answer.Incidents, nil
+		}
+		if err := wait(ctx, time.Second); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// cpuShare is the agent's own processor time since its start, as a share of
+// one core.
+func (a *agent) cpuShare() (float64, error) {
+	used, err := cpuTime(a.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
+	return float64(used) / float64(time.Since(a.started)), nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,193 @@
+//go:build linux
+
+package detect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// Usage is what a program used over a stretch of time.
+type Usage struct {
+	Program string `json:"program"`
+	// CPU is processor time over time on the clock: 0.01 is 1 % of a core.
+	CPU float64 `json:"cpu_share"`
+	// RSS is all resident memory at the end, RSSAnon its part that is no
+	// file's; bytes. RSSPeak is the most there ever was.
+	RSS     int64 `json:"rss_bytes"`
+	RSSAnon int64 `json:"rss_anon_bytes"`
+	RSSPeak int64 `json:"rss_peak_bytes"`
+}
+
+// Steady is a run of the agent, and of a peer, beside a population that only
+// stands there.
+type Steady struct {
+	Sockets int           `json:"sockets"`
+	Buckets int           `json:"buckets"`
+	Span    time.Duration `json:"span_ns"`
+	Agent   Usage         `json:"agent"`
+	// Peer is prometheus-node-exporter's tcpstat, scraped each second.
+	Peer Usage `json:"peer"`
+}
+
+// peerAddress is where the peer listens inside the world.
+const peerAddress = "127.0.0.1:9100"
+
+// RunSteady makes a population and lets the agent and the peer watch it, one
+// after the other, each for span.
+func RunSteady(ctx context.Context, binary string, sockets int, span time.Duration, progress func(string)) (Steady, error) {
+	out := Steady{Sockets: sockets, Span: span}
+	world, err := lab.New(ctx, lab.Config{Hosts: []lab.HostConfig{{Name: "bench"}}, Buckets: -1})
+	if err != nil {
+		return out, err
+	}
+	defer world.Close()
+	host := world.Host("bench")
+	crowd, err := host.Populate(ctx, lab.Population{Sockets: sockets, OddShare: 0.01})
+	if err != nil {
+		return out, err
+	}
+	defer crowd.Close()
+	if out.Buckets, err = host.Buckets(); err != nil {
+		return out, err
+	}
+	out.Buckets = max(out.Buckets, -out.Buckets)
+	progress(fmt.Sprintf("%d sockets stand; the agent for %s", sockets, span))
+	a, err := startAgent(ctx, host, binary, filepath.Join(world.Dir(), "agent.log"))
+	if err != nil {
+		return out, err
+	}
+	out.Agent, err = use(ctx, "foreshock agent", a.cmd.Process.Pid, span, func() error { return nil })
+	a.stop()
+	if err != nil {
+		return out, err
+	}
+	progress(fmt.Sprintf("node_exporter's tcpstat, scraped each second, for %s", span))
+	out.Peer, err = usePeer(ctx, host, span)
+	return out, err
+}
+
+func usePeer(ctx context.Context, host *lab.Host, span time.Duration) (Usage, error) {
+	cmd := host.Command(ctx, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--web.listen-address="+peerAddress)
+	if err := cmd.Start(); err != nil {
+		return Usage{}, &lab.ErrMissing{Program: "prometheus-node-exporter", Package: "prometheus-node-exporter"}
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	client := inside(host)
+	defer client.CloseIdleConnections()
+	scrape := func() error {
+		resp, err := client.Get("http://" + peerAddress + "/metrics")
+		if err != nil {
+			return fmt.Errorf("scrape the peer: %w", err)
+		}
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(resp.Body)
+		if err != nil || !strings.Contains(string(raw), "node_tcp_connection_states") {
+			return fmt.Errorf("scrape the peer: no tcpstat in its answer: %w", err)
+		}
+		return nil
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		err := scrape()
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return Usage{}, err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return use(ctx, "node_exporter tcpstat at 1 Hz", cmd.Process.Pid, span, scrape)
+}
+
+// use measures a process over span, calling each once a second.
+func use(ctx context.Context, name string, pid int, span time.Duration, each func() error) (Usage, error) {
+	u := Usage{Program: name}
+	before, err := cpuTime(pid)
+	if err != nil {
+		return u, err
+	}
+	begin := time.Now()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for time.Since(begin) < span {
+		select {
+		case <-ctx.Done():
+			return u, ctx.Err()
+		case <-ticker.C:
+			if err := each(); err != nil {
+				return u, err
+			}
+		}
+	}
+	after, err := cpuTime(pid)
+	if err != nil {
+		return u, err
+	}
+	u.CPU = float64(after-before) / float64(time.Since(begin))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return u, fmt.Errorf("read the memory of %s: %w", name, err)
+	}
+	u.RSS, u.RSSAnon, u.RSSPeak = kilobytes(status, "VmRSS"), kilobytes(status, "RssAnon"), kilobytes(status, "VmHWM")
+	return u, nil
+}
+
+// cpuTime is the processor time of a process and its threads, from
+// /proc/PID/schedstat's first field of every thread: nanoseconds on the CPU.
+func cpuTime(pid int) (time.Duration, error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(threads) == 0 {
+		return 0, fmt.Errorf("read the processor time of process %d: it has no threads", pid)
+	}
+	var sum time.Duration
+	for _, file := range threads {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			continue // a thread that ended
+		}
+		fields := strings.Fields(string(raw))
+		ns, err := strconv.ParseInt(fields[0], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
+		}
+		sum += time.Duration(ns)
+	}
+	return sum, nil
+}
+
+func kilobytes(status []byte, key string) int64 {
+	for line := range strings.Lines(string(status)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && name == key {
+			n, _ := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
+			return n << 10
+		}
+	}
+	return -1
+}
+
+// inside returns a client whose connections begin in the host's namespace.
+func inside(host *lab.Host) *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+			err = host.Do(func() error {
+				conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+				return err
+			})
+			return conn, err
+		},
+	}}
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The long measurements: tools/bench.sh cost|detect [flags]. They need root,
+# for network namespaces of their own. Results are kept in bin/bench, by
+# commit; -resume takes a run up again. Used by `make bench`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=$1
+shift
+export PATH="$PATH:/usr/sbin:/sbin"
+if [[ $EUID -ne 0 ]]; then
+	echo "the benchmarks make network namespaces: run them as root" >&2
+	exit 1
+fi
+make -s build
+go build -o bin/foreshock-bench ./internal/lab/bench
+commit=$(git rev-parse --short HEAD)
+[[ -z $(git status --porcelain) ]] || commit+=-dirty
+
+echo "host: $(nproc) cores, $(awk -F': ' '/model name/ {print $2; exit}' /proc/cpuinfo), Linux $(uname -r | cut -d. -f1,2), $(go version | cut -d' ' -f3), commit $commit"
+case $what in
+cost)
+	go build -C internal/lab/peers -o "$PWD/bin/foreshock-peers" .
+	bin/foreshock-peers -sockets "${SIZES:-1000,10000,100000}" -rounds "${ROUNDS:-11}"
+	[[ -n ${SIZES:-} ]] || bin/foreshock-peers -sockets 500000 -rounds 1
+	if ! command -v prometheus-node-exporter >/dev/null; then
+		echo "skipped: the steady agent beside node_exporter; install prometheus-node-exporter" >&2
+		exit
+	fi
+	bin/foreshock-bench steady -commit "$commit" "$@"
+	;;
+detect)
+	bin/foreshock-bench detect -commit "$commit" "$@"
+	;;
+*)
+	echo "usage: tools/bench.sh cost|detect [flags]" >&2
+	exit 2
+	;;
+esac
