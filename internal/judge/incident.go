@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
@@ -32,6 +33,9 @@ func (c Cause) String() string {
 	}
 	return fmt.Sprintf("cause_%d", uint8(c))
 }
+
+// Words is the cause for a person: "workers full".
+func (c Cause) Words() string { return strings.ReplaceAll(c.String(), "_", " ") }
 
 // Severity says how much a finding hurts.
 type Severity uint8

@@ -126,6 +126,20 @@ func Signals() []Signal {
 	return out
 }
 
+// AppliesTo reports whether a scope of that kind can have the signal: queues
+// belong to services, the namespace's counters to the host.
+func (s Signal) AppliesTo(kind scope.Kind) bool {
+	switch kind {
+	case scope.KindService:
+		return s < PassiveOpensRate
+	case scope.KindRest:
+		return s >= Sockets && s < PassiveOpensRate
+	case scope.KindHost:
+		return s >= PassiveOpensRate
+	}
+	return false
+}
+
 // Definition returns what the signal is.
 func (s Signal) Definition() Definition { return definitions[s] }
 

@@ -196,7 +196,8 @@ func (o *Outcome) sum(cell Cell, records []lab.Record, queue time.Time, incident
 // agent is a running agent, asked over its API from inside its namespace.
 type agent struct {
 	cmd     *lab.Cmd
-	ended   chan error
+	ended   chan struct{} // closed when the program has ended, with endErr
+	endErr  error
 	client  *http.Client
 	log     *os.File
 	started time.Time
@@ -216,14 +217,16 @@ func startAgent(ctx context.Context, host *lab.Host, binary, logFile string) (*a
 	if err := a.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
 	}
-	a.ended = make(chan error, 1)
-	go func() { a.ended <- a.cmd.Wait() }()
+	a.ended = make(chan struct{})
+	go func() {
+		a.endErr = a.cmd.Wait()
+		close(a.ended)
+	}()
 	ready := func() error { return a.get(ctx, "/readyz", nil) }
 	for deadline := time.Now().Add(20 * time.Second); ready() != nil; {
 		select {
-		case err := <-a.ended:
-			a.ended <- err
-			return nil, fmt.Errorf("the agent ended at its start: %w: %s", err, a.tail())
+		case <-a.ended:
+			return nil, fmt.Errorf("the agent ended at its start: %w: %s", a.endErr, a.tail())
 		case <-ctx.Done():
 			a.stop()
 			return nil, ctx.Err()
@@ -241,10 +244,10 @@ func startAgent(ctx context.Context, host *lab.Host, binary, logFile string) (*a
 func (a *agent) stop() {
 	_ = a.cmd.Process.Signal(os.Interrupt)
 	select {
-	case <-a.ended: // how it ended is of no interest any more
+	case <-a.ended:
 	case <-time.After(10 * time.Second):
 		_ = a.cmd.Process.Kill()
-		_ = <-a.ended
+		<-a.ended
 	}
 	a.client.CloseIdleConnections()
 	_ = a.log.Close()

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foreshock/foreshock/internal/agent"
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+func agentCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Watch this host and open an incident when something fails",
+		Long: `Watches what this host serves: looks at the kernel's socket table within its
+processor budget, and opens an incident when a service runs out of workers.
+Its page, API and metrics are on http://127.0.0.1:9748 unless told otherwise.
+
+It needs no configuration and no privilege; as root it can name the programs
+that own sockets. SIGHUP reads the configuration again, and keeps the old one
+when the new one is wrong.`,
+		Example: `  foreshock agent
+  foreshock agent --config foreshock.yaml --listen 127.0.0.1:9749`,
+		Args: noArgs,
+	}
+	file := cmd.Flags().StringP("config", "c", "", "configuration file (default "+defaultConfig+" when it is there)")
+	listen := cmd.Flags().String("listen", "", "address of page, API and metrics; goes before the configuration's")
+	format := cmd.Flags().String("log-format", "text", "text or json")
+	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log, err := newLogger(cmd.ErrOrStderr(), *format, *level, os.Getenv("JOURNAL_STREAM") != "")
+		if err != nil {
+			return err
+		}
+		cfg, path, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		stdout := cmd.OutOrStdout()
+		return agent.Run(cmd.Context(), agent.Options{
+			Config: cfg, ConfigPath: path, Listen: *listen, Log: log, Version: currentVersion(),
+			Announce: func(s *api.Snapshot, address string) { announce(stdout, s, address) },
+		})
+	}
+	return cmd
+}
+
+// newLogger logs to w. The journal adds its own time.
+func newLogger(w io.Writer, format, level string, journal bool) (*slog.Logger, error) {
+	var at slog.Level
+	if err := at.UnmarshalText([]byte(level)); err != nil {
+		return nil, usage{fmt.Errorf("unknown log level %q: use debug, info, warn or error", level)}
+	}
+	options := &slog.HandlerOptions{Level: at}
+	if journal {
+		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		}
+	}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, usage{fmt.Errorf("unknown log format %q: use text or json", format)}
+}
+
+// announce says, once, what is watched, what cannot be seen, and where to
+// look.
+func announce(out io.Writer, s *api.Snapshot, address string) {
+	fmt.Fprintf(out, "foreshock %s watches %s by %s, with at most %.3g %% of one core\n\n", s.Version, s.Host, s.Reader, 100*s.Budget.Allowed)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for i := range s.Services {
+		fmt.Fprintf(w, "  %s\t%s\n", s.Services[i].Name, s.Services[i].Describe())
+	}
+	_ = w.Flush()
+	if len(s.Services) == 0 {
+		fmt.Fprintln(out, "  nothing listens here yet; a service is taken up two seconds after it starts to")
+	}
+	var every []string
+	for _, l := range s.Looks {
+		if !l.Covered && l.Interval > 0 && (l.Tier != tcp.Focus || len(s.Services) > 0) {
+			every = append(every, fmt.Sprintf("%s each %s", l.Tier, l.Interval.Round(l.Interval/100+1)))
+		}
+	}
+	fmt.Fprintf(out, "\nlooks: %s\nnot seen:\n", strings.Join(every, ", "))
+	for _, l := range s.Limits {
+		fmt.Fprintf(out, "  %s: %s\n", l.Subject, l.Reason)
+	}
+	fmt.Fprintf(out, "\npage     http://%[1]s/\nmetrics  http://%[1]s/metrics\nAPI      http://%[1]s/api/v1/openapi.yaml\n\nincidents are logged below; Ctrl-C ends it\n", address)
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foreshock/foreshock/internal/config"
+)
+
+// defaultConfig is read when it is there and no other file is named.
+const defaultConfig = "/etc/foreshock/foreshock.yaml"
+
+// loadConfig loads the named file; without a name the default one when it is
+// there, else the defaults. path is the file that was read, empty for none.
+func loadConfig(named string) (cfg config.Config, path string, err error) {
+	if named != "" {
+		cfg, err = config.Load(named)
+		return cfg, named, err
+	}
+	cfg, err = config.Load(defaultConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return config.Default(), "", nil
+	}
+	return cfg, defaultConfig, err
+}
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check, document and describe the configuration",
+		Long: `Everything in the configuration is optional: without a file the agent finds
+what this host serves by itself.`,
+		Example: `  foreshock config check /etc/foreshock/foreshock.yaml
+  foreshock config reference > foreshock.yaml`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage{fmt.Errorf("unknown command %q: use check, reference or schema", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use:   "check [FILE]",
+			Short: "Say whether a configuration is good, and what then holds",
+			Long: `Reads a configuration without running anything, and prints every value that
+would hold, defaults included. Says all that is wrong with it, by file, line
+and column, and ends with code 1 then. Without FILE it reads
+` + defaultConfig + `.`,
+			Example: `  foreshock config check
+  foreshock config check new.yaml && systemctl reload foreshock`,
+			Args: func(_ *cobra.Command, args []string) error {
+				if len(args) > 1 {
+					return usage{fmt.Errorf("config check takes one file, got %q", args)}
+				}
+				return nil
+			},
+			RunE: func(cmd *cobra.Command, args []string) error {
+				path := defaultConfig
+				if len(args) == 1 {
+					path = args[0]
+				}
+				cfg, err := config.Load(path)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprint(cmd.OutOrStdout(), config.Effective(cfg))
+				return err
+			},
+		},
+		&cobra.Command{
+			Use:   "reference",
+			Short: "Print every key with its default and unit",
+			Long:  "Prints a configuration in which every key stands with its default, its unit and what it does, all commented out.",
+			Example: `  foreshock config reference
+  foreshock config reference | grep -A3 cpu_budget`,
+			Args: noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				_, err := fmt.Fprint(cmd.OutOrStdout(), config.Reference())
+				return err
+			},
+		},
+		&cobra.Command{
+			Use:   "schema",
+			Short: "Print a JSON Schema for editors",
+			Long:  "Prints a JSON Schema of the configuration, with which editors complete keys and mark mistakes.",
+			Example: `  foreshock config schema > foreshock.schema.json
+  foreshock config schema | head`,
+			Args: noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				schema, err := config.Schema()
+				if err != nil {
+					return err
+				}
+				_, err = cmd.OutOrStdout().Write(schema)
+				return err
+			},
+		})
+	return cmd
+}

@@ -1,0 +1,109 @@
+// Command foreshock reads the kernel's TCP socket table and names what fails.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// Exit codes; `check` has Nagios's own.
+const (
+	exitDone  = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// exit is an error that only says which code to end with: what there was to
+// say is said.
+type exit struct{ code int }
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// usage is a mistake in how the command was called.
+type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
+
+// run runs one command. The first interrupt ends it in good order, a second
+// one at once.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal does what it does by default
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var code exit
+	var wrong usage
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &code):
+		return code.code
+	case errors.As(err, &wrong), strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "invalid argument"):
+		fmt.Fprintf(stderr, "foreshock: %v\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "foreshock: %v\n", err)
+		return exitError
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "foreshock",
+		Short: "Name the cause of a failure before health checks see it",
+		Long: `Foreshock reads the kernel's TCP socket table, at a cost you will not notice,
+and says what fails: a server out of workers shows as connections that nobody
+accepts, long before a health check asks.`,
+		Example: `  foreshock agent          watch this host; the page is on http://127.0.0.1:9748
+  foreshock look           count its sockets, once, by service`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage{fmt.Errorf("unknown command %q: foreshock --help lists them", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
+	})
+	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), configCommand(), versionCommand())
+	return root
+}
+
+// noArgs refuses arguments with words of ours.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage{fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args)}
+	}
+	return nil
+}
+
+// outputFlag adds --output table|json and returns a check of its value.
+func outputFlag(cmd *cobra.Command) func() (json bool, err error) {
+	output := cmd.Flags().StringP("output", "o", "table", "table or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return func() (bool, error) {
+		switch *output {
+		case "table", "json":
+			return *output == "json", nil
+		}
+		return false, usage{fmt.Errorf("unknown output %q: use table or json", *output)}
+	}
+}

@@ -1,0 +1,87 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
+)
+
+const (
+	heartbeatEvery = 5 * time.Second
+	pictureEvery   = time.Second
+	// eventDeadline is how long one event may take to reach a client; a slower
+	// one is let go, and comes back by itself.
+	eventDeadline = 10 * time.Second
+)
+
+// events streams server-sent events: at once, and then at most once a second,
+// `snapshot` with the whole picture; `incident` as soon as one changes;
+// `heartbeat` while nothing happens. Each carries the snapshot's number as its
+// id. A client that misses some has missed nothing: the next picture is whole.
+func (s *server) events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	stream := stream{w: w, control: http.NewResponseController(w)}
+	// The server's deadline for reading a request would end the stream.
+	stream.err = stream.control.SetReadDeadline(time.Time{})
+	seen := map[uint64]string{}
+	last := time.Time{}
+	heartbeat := time.NewTicker(heartbeatEvery)
+	defer heartbeat.Stop()
+	for {
+		changed := s.source.Changed() // before the snapshot, so that none is missed
+		v := s.view()
+		first := last.IsZero()
+		incidents := v.incidents(func(*judge.Incident) bool { return true })
+		for _, i := range incidents {
+			state := i.State + i.Severity + i.AcknowledgedBy
+			if seen[i.ID] != state && !first {
+				stream.send("incident", v.s.Sequence, i)
+			}
+			seen[i.ID] = state
+		}
+		if first || v.s.At.Sub(last) >= pictureEvery {
+			stream.send("snapshot", v.s.Sequence, v.picture())
+			last = v.s.At
+		}
+		if stream.err != nil {
+			return // the client has gone, or is too slow
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-changed:
+		case <-heartbeat.C:
+			stream.send("heartbeat", v.s.Sequence, struct {
+				At time.Time `json:"at"`
+			}{v.time(v.s.At)})
+		}
+	}
+}
+
+// stream writes events until the first error.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	err     error
+}
+
+func (s *stream) send(event string, id uint64, data any) {
+	if s.err != nil {
+		return
+	}
+	raw, err := json.Marshal(data)
+	if err != nil {
+		s.err = err
+		return
+	}
+	// The server's own deadline is for answers, not for streams.
+	if s.err = s.control.SetWriteDeadline(time.Now().Add(eventDeadline)); s.err != nil {
+		return
+	}
+	if _, s.err = fmt.Fprintf(s.w, "id: %d\nevent: %s\ndata: %s\n\n", id, event, raw); s.err == nil {
+		s.err = s.control.Flush()
+	}
+}

@@ -1,0 +1,361 @@
+package api
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// ErrNoIncident is what an Actor answers for an incident that is not there.
+var ErrNoIncident = errors.New("no open incident of that number")
+
+// Config is what New needs.
+type Config struct {
+	Source Source
+	Actor  Actor
+	// Token is what changing calls must present; only its hash is kept. Empty:
+	// there is none, and such calls are refused.
+	Token string
+	// AllowedHosts are the names, besides localhost and any IP address, that a
+	// request may be addressed to: a page elsewhere that points a name of its
+	// own at loopback is refused.
+	AllowedHosts []string
+	Log          *slog.Logger
+	// Web serves the page at /, Metrics /metrics; nil serves neither.
+	Web, Metrics http.Handler
+}
+
+func (c *Config) validate() error {
+	if c.Source == nil || c.Actor == nil || c.Log == nil {
+		return errors.New("api: Source, Actor and Log are required")
+	}
+	return nil
+}
+
+const (
+	maxBody       = 64 << 10
+	maxName       = 128
+	aliveWithin   = 10 * time.Second
+	headerTimeout = 5 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// server is the handler's state; it never changes after New.
+type server struct {
+	source  Source
+	actor   Actor
+	log     *slog.Logger
+	hosts   []string
+	token   [sha256.Size]byte
+	guarded bool // a token is configured
+}
+
+// route is one pattern of the mux and its handler.
+type route struct {
+	pattern string
+	handle  func(*server, http.ResponseWriter, *http.Request)
+}
+
+// routes are the API's own; the page and the metrics come beside them. A test
+// holds them against openapi.yaml.
+func routes() []route {
+	return []route{
+		{"GET /api/v1/status", (*server).status},
+		{"GET /api/v1/scopes", (*server).scopes},
+		{"GET /api/v1/scopes/{kind}/{name}", (*server).scope},
+		{"GET /api/v1/incidents", (*server).incidents},
+		{"GET /api/v1/incidents/{id}", (*server).incident},
+		{"GET /api/v1/looks", (*server).looks},
+		{"GET /api/v1/limits", (*server).limits},
+		{"GET /api/v1/events", (*server).events},
+		{"GET /api/v1/openapi.yaml", (*server).openAPI},
+		{"GET /healthz", (*server).healthz},
+		{"GET /readyz", (*server).readyz},
+		{"POST /api/v1/incidents/{id}/acknowledge", (*server).acknowledge},
+		{"POST /api/v1/reload", (*server).reload},
+	}
+}
+
+// New returns the handler of the whole port.
+func New(c Config) (http.Handler, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, guarded: c.Token != ""}
+	s.token = sha256.Sum256([]byte(c.Token))
+	mux := http.NewServeMux()
+	for _, r := range routes() {
+		mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
+	}
+	if c.Metrics != nil {
+		mux.Handle("GET /metrics", c.Metrics)
+	}
+	if c.Web != nil {
+		mux.Handle("GET /", c.Web)
+	}
+	mux.HandleFunc("/api/", s.unknown)
+	return s.guard(mux), nil
+}
+
+// NewHTTPServer returns a server with time-outs that no idle or slow client
+// can outlast; the event stream sets its own.
+func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: writeTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxBody, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// guard is in front of everything: who is addressed, from where, and the
+// headers that every answer has.
+func (s *server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		if !s.addressed(r.Host) {
+			s.problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("this agent is not called %q", r.Host), "use an IP address, localhost, or the name in its configuration")
+			return
+		}
+		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameOrigin(origin, r.Host) {
+			s.problem(w, http.StatusForbidden, "a page of another origin may not change anything here", "call from a program, or from this agent's own page")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) addressed(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		return true
+	}
+	return strings.EqualFold(name, "localhost") || slices.ContainsFunc(s.hosts, func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+func sameOrigin(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host == host
+}
+
+// may reports whether a changing call carries the token, and answers it when
+// it does not.
+func (s *server) may(w http.ResponseWriter, r *http.Request) bool {
+	if !s.guarded {
+		s.problem(w, http.StatusForbidden, "this agent has no token, so nothing can be changed over its API", "set token: {file: …} in its configuration and restart it")
+		return false
+	}
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	hash := sha256.Sum256([]byte(given))
+	if !ok || subtle.ConstantTimeCompare(hash[:], s.token[:]) != 1 {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="foreshock"`)
+		s.problem(w, http.StatusUnauthorized, "the bearer token is missing or wrong", "send the header Authorization: Bearer TOKEN")
+		return false
+	}
+	return true
+}
+
+func (s *server) json(w http.ResponseWriter, code int, body any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		s.log.Error("api: encode answer", "error", err.Error())
+		code, raw = http.StatusInternalServerError, []byte(`{"error":"the answer could not be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(raw, '\n')) // the client has gone: nobody is left to tell
+}
+
+func (s *server) problem(w http.ResponseWriter, code int, what, hint string) {
+	s.json(w, code, Problem{Error: what, Hint: hint})
+}
+
+func (s *server) unknown(w http.ResponseWriter, r *http.Request) {
+	s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "GET /api/v1/openapi.yaml lists everything")
+}
+
+func (s *server) view() viewer { return viewer{s.source.Snapshot()} }
+
+func (s *server) status(w http.ResponseWriter, _ *http.Request) {
+	s.json(w, http.StatusOK, s.view().status())
+}
+
+func (s *server) scopes(w http.ResponseWriter, _ *http.Request) {
+	v := s.view()
+	s.json(w, http.StatusOK, Scopes{At: v.time(v.s.At), Scopes: v.scopes()})
+}
+
+func (s *server) scope(w http.ResponseWriter, r *http.Request) {
+	kind, name := r.PathValue("kind"), r.PathValue("name")
+	for _, x := range s.view().scopes() {
+		if x.Kind == kind && x.Name == name {
+			s.json(w, http.StatusOK, x)
+			return
+		}
+	}
+	s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no scope %.200q", kind+"/"+name), "GET /api/v1/scopes lists them")
+}
+
+func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	state, severity := query.Get("state"), query.Get("severity")
+	states := []string{judge.Suspected.String(), judge.Open.String(), judge.Resolved.String()}
+	severities := []string{judge.Watch.String(), judge.Warning.String(), judge.Critical.String()}
+	if state != "" && !slices.Contains(states, state) {
+		s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown state %.50q", state), "the states are "+strings.Join(states, ", "))
+		return
+	}
+	if severity != "" && !slices.Contains(severities, severity) {
+		s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown severity %.50q", severity), "the severities are "+strings.Join(severities, ", "))
+		return
+	}
+	v := s.view()
+	s.json(w, http.StatusOK, Incidents{At: v.time(v.s.At), Incidents: v.incidents(func(i *judge.Incident) bool {
+		return (state == "" || i.State.String() == state) && (severity == "" || i.Finding.Severity.String() == severity)
+	})})
+}
+
+func (s *server) incidentID(w http.ResponseWriter, r *http.Request) (uint64, bool) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		s.problem(w, http.StatusBadRequest, fmt.Sprintf("%.50q is not an incident's number", r.PathValue("id")), "GET /api/v1/incidents lists them")
+	}
+	return id, err == nil
+}
+
+func (s *server) incident(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.incidentID(w, r)
+	if !ok {
+		return
+	}
+	found := s.view().incidents(func(i *judge.Incident) bool { return i.ID == id })
+	if len(found) == 0 {
+		s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no incident %d", id), "GET /api/v1/incidents lists them")
+		return
+	}
+	s.json(w, http.StatusOK, found[0])
+}
+
+func (s *server) looks(w http.ResponseWriter, _ *http.Request) {
+	v := s.view()
+	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget)})
+}
+
+func (s *server) limits(w http.ResponseWriter, _ *http.Request) {
+	v := s.view()
+	s.json(w, http.StatusOK, Limits{At: v.time(v.s.At), Limits: v.limits()})
+}
+
+func (s *server) openAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(openAPI)
+}
+
+// Health is the answer of /healthz and /readyz.
+type Health struct {
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// healthz: the loop has published lately. The clock is the machine's: the
+// snapshot's own is steady and may differ from it, by the offset it carries.
+func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
+	v := s.view()
+	if age := time.Since(v.time(v.s.At)); age > aliveWithin {
+		s.json(w, http.StatusServiceUnavailable, Health{Reason: fmt.Sprintf("the agent has not looked for %s", age.Round(time.Second))})
+		return
+	}
+	s.json(w, http.StatusOK, Health{OK: true})
+}
+
+func (s *server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if !s.source.Snapshot().Ready {
+		s.json(w, http.StatusServiceUnavailable, Health{Reason: "the agent has not looked with every tier yet"})
+		return
+	}
+	s.json(w, http.StatusOK, Health{OK: true})
+}
+
+// Acknowledgement is the body of an acknowledge call.
+type Acknowledgement struct {
+	By string `json:"by"`
+}
+
+func decodeAcknowledgement(in io.Reader) (Acknowledgement, error) {
+	var a Acknowledgement
+	d := json.NewDecoder(in)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&a); err != nil {
+		return Acknowledgement{}, fmt.Errorf("read the body: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Acknowledgement{}, errors.New("read the body: something follows the JSON object")
+	}
+	a.By = strings.TrimSpace(a.By)
+	if a.By == "" || len(a.By) > maxName || strings.ContainsFunc(a.By, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return Acknowledgement{}, fmt.Errorf("by is a name of 1 to %d printable characters", maxName)
+	}
+	return a, nil
+}
+
+func (s *server) acknowledge(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r) {
+		return
+	}
+	id, ok := s.incidentID(w, r)
+	if !ok {
+		return
+	}
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != "application/json" {
+		s.problem(w, http.StatusUnsupportedMediaType, fmt.Sprintf("the body is %.50q", kind), `send Content-Type: application/json and {"by": "your name"}`)
+		return
+	}
+	a, err := decodeAcknowledgement(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		s.problem(w, http.StatusBadRequest, err.Error(), `send {"by": "your name"}`)
+		return
+	}
+	switch err := s.actor.Acknowledge(r.Context(), id, a.By); {
+	case errors.Is(err, ErrNoIncident):
+		s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no open incident %d", id), "GET /api/v1/incidents?state=open lists them")
+	case err != nil:
+		s.problem(w, http.StatusServiceUnavailable, err.Error(), "try again")
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func (s *server) reload(w http.ResponseWriter, r *http.Request) {
+	if !s.may(w, r) {
+		return
+	}
+	if err := s.actor.Reload(r.Context()); err != nil {
+		s.problem(w, http.StatusConflict, err.Error(), "the old configuration keeps running; foreshock config check says what is wrong")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

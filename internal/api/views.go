@@ -1,0 +1,358 @@
+package api
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// The views are the JSON of the API: a contract that only grows. Keys carry
+// their units, states are the kernel's names in lower case, times are RFC 3339
+// on the wall's clock. internal/api/openapi.yaml describes them; a test holds
+// every answer to it.
+
+// Value is a number, or the reason why there is none. Unknown is never zero.
+type Value struct {
+	Value   *float64   `json:"value"`
+	Unknown string     `json:"unknown,omitempty"`
+	Samples int        `json:"samples"`
+	SeenAt  *time.Time `json:"seen_at,omitempty"`
+}
+
+// Scope is one set of sockets judged as one.
+type Scope struct {
+	ID         string           `json:"id"`
+	Kind       string           `json:"kind"`
+	Name       string           `json:"name"`
+	Listen     []string         `json:"listen,omitempty"`
+	Process    string           `json:"process,omitempty"`
+	Unit       string           `json:"unit,omitempty"`
+	PIDs       []int            `json:"pids,omitempty"`
+	Configured bool             `json:"configured"`
+	Signals    map[string]Value `json:"signals"`
+	Examples   []Socket         `json:"examples"`
+}
+
+// Scopes is the answer of /api/v1/scopes.
+type Scopes struct {
+	At     time.Time `json:"at"`
+	Scopes []Scope   `json:"scopes"`
+}
+
+// Socket is one example socket.
+type Socket struct {
+	Local             string   `json:"local"`
+	Remote            string   `json:"remote"`
+	State             string   `json:"state"`
+	Inode             uint64   `json:"inode"`
+	ReceiveQueueBytes uint32   `json:"receive_queue_bytes"`
+	SendQueueBytes    uint32   `json:"send_queue_bytes"`
+	Timer             string   `json:"timer"`
+	Retransmits       uint8    `json:"retransmits"`
+	LastSentSeconds   *float64 `json:"last_sent_seconds,omitempty"`
+	LastReceived      *float64 `json:"last_received_seconds,omitempty"`
+	RTTSeconds        *float64 `json:"rtt_seconds,omitempty"`
+}
+
+// Incident is a finding's life.
+type Incident struct {
+	ID             uint64       `json:"id"`
+	State          string       `json:"state"`
+	Scope          string       `json:"scope"`
+	Cause          string       `json:"cause"`
+	Severity       string       `json:"severity"`
+	PeakSeverity   string       `json:"peak_severity"`
+	Certainty      string       `json:"certainty"`
+	Basis          string       `json:"basis"`
+	Sentence       string       `json:"sentence"`
+	Trigger        string       `json:"trigger"`
+	SuspectedAt    *time.Time   `json:"suspected_at"`
+	OpenedAt       *time.Time   `json:"opened_at"`
+	ResolvedAt     *time.Time   `json:"resolved_at"`
+	UpdatedAt      *time.Time   `json:"updated_at"`
+	BlindSince     *time.Time   `json:"no_evidence_since"`
+	AcknowledgedAt *time.Time   `json:"acknowledged_at"`
+	AcknowledgedBy string       `json:"acknowledged_by,omitempty"`
+	End            string       `json:"end,omitempty"`
+	Evidence       []Evidence   `json:"evidence"`
+	Considered     []Considered `json:"considered"`
+	Advice         []string     `json:"advice"`
+	Timeline       []Step       `json:"timeline"`
+	Examples       []Socket     `json:"examples"`
+}
+
+// Evidence is a number beside the level it is held against.
+type Evidence struct {
+	Signal    string   `json:"signal"`
+	Unit      string   `json:"unit"`
+	Reading   Value    `json:"reading"`
+	Threshold *float64 `json:"threshold"`
+	Origin    string   `json:"threshold_origin,omitempty"`
+}
+
+// Considered is another cause, and why it was rejected.
+type Considered struct {
+	Cause string `json:"cause"`
+	Why   string `json:"why"`
+}
+
+// Step is one event of an incident's life.
+type Step struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
+}
+
+// Incidents is the answer of /api/v1/incidents.
+type Incidents struct {
+	At        time.Time  `json:"at"`
+	Incidents []Incident `json:"incidents"`
+}
+
+// Look is how one tier does.
+type Look struct {
+	Tier            string     `json:"tier"`
+	WantedSeconds   float64    `json:"wanted_interval_seconds"`
+	IntervalSeconds float64    `json:"interval_seconds"`
+	CostSeconds     float64    `json:"cost_seconds"`
+	AgeSeconds      *float64   `json:"age_seconds"`
+	At              *time.Time `json:"at"`
+	DurationSeconds float64    `json:"duration_seconds"`
+	Sockets         int        `json:"sockets"`
+	Bytes           int64      `json:"bytes"`
+	Completeness    string     `json:"completeness"`
+	Reader          string     `json:"reader"`
+	Looks           uint64     `json:"looks"`
+	Partial         uint64     `json:"partial"`
+	Failed          uint64     `json:"failed"`
+	LastError       string     `json:"last_error,omitempty"`
+	CoveredByFull   bool       `json:"covered_by_full"`
+}
+
+// Looks is the answer of /api/v1/looks.
+type Looks struct {
+	At     time.Time `json:"at"`
+	Reader string    `json:"reader"`
+	Looks  []Look    `json:"looks"`
+	Budget Budget    `json:"budget"`
+}
+
+// Budget is the processor budget, as shares of one core.
+type Budget struct {
+	Allowed float64 `json:"allowed_ratio"`
+	Used    float64 `json:"used_ratio"`
+}
+
+// LimitView is one thing this agent cannot see, and why.
+type LimitView struct {
+	Subject string `json:"subject"`
+	Reason  string `json:"reason"`
+}
+
+// Limits is the answer of /api/v1/limits.
+type Limits struct {
+	At     time.Time   `json:"at"`
+	Limits []LimitView `json:"limits"`
+}
+
+// Status is the answer of /api/v1/status.
+type Status struct {
+	At          time.Time         `json:"at"`
+	Host        string            `json:"host"`
+	Labels      map[string]string `json:"labels"`
+	Version     string            `json:"version"`
+	StartedAt   time.Time         `json:"started_at"`
+	Ready       bool              `json:"ready"`
+	Reader      string            `json:"reader"`
+	Budget      Budget            `json:"budget"`
+	OpenByWorst map[string]int    `json:"open_incidents"`
+}
+
+// Picture is one whole snapshot, as the event stream sends it.
+type Picture struct {
+	Status    Status      `json:"status"`
+	Scopes    []Scope     `json:"scopes"`
+	Incidents []Incident  `json:"incidents"`
+	Looks     []Look      `json:"looks"`
+	Limits    []LimitView `json:"limits"`
+}
+
+// Problem is every answer that is an error.
+type Problem struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// viewer turns a snapshot into views; the one place that adds the clock's
+// offset.
+type viewer struct{ s *Snapshot }
+
+func (v viewer) time(t time.Time) time.Time { return t.Add(v.s.ClockOffset).UTC() }
+
+func (v viewer) maybe(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(v.time(t))
+}
+
+func (v viewer) value(r measure.Reading) Value {
+	out := Value{Samples: r.Samples, SeenAt: v.maybe(r.Seen)}
+	if value, known := r.Get(); known {
+		out.Value = &value
+	} else {
+		out.Unknown = r.Validity.String()
+	}
+	return out
+}
+
+func (v viewer) sockets(in []tcp.Socket) []Socket {
+	out := make([]Socket, 0, len(in))
+	for i := range in {
+		s := &in[i]
+		x := Socket{
+			Local: s.Local.String(), Remote: s.Remote.String(), State: s.State.String(), Inode: s.Inode,
+			ReceiveQueueBytes: s.ReceiveQueue, SendQueueBytes: s.SendQueue, Timer: s.Timer.String(), Retransmits: s.Retransmits,
+		}
+		if s.Has&tcp.HasInfo != 0 {
+			x.LastSentSeconds, x.LastReceived = new(s.Info.LastDataSent.Seconds()), new(s.Info.LastDataReceived.Seconds())
+			if s.Info.RTT > 0 {
+				x.RTTSeconds = new(s.Info.RTT.Seconds())
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// scopes are the services, the rest and the host. Signals that no scope of
+// that kind has are left out.
+func (v viewer) scopes() []Scope {
+	services := make(map[scope.ID]*scope.Service, len(v.s.Services))
+	for i := range v.s.Services {
+		services[v.s.Services[i].ID()] = &v.s.Services[i]
+	}
+	out := make([]Scope, 0, len(v.s.View.Scopes))
+	for i := range v.s.View.Scopes {
+		sig := &v.s.View.Scopes[i]
+		x := Scope{
+			ID: sig.Scope.String(), Kind: sig.Scope.Kind.String(), Name: sig.Scope.Name,
+			Signals: map[string]Value{}, Examples: v.sockets(sig.Examples),
+		}
+		if s := services[sig.Scope]; s != nil {
+			x.Listen, x.Process, x.Unit, x.PIDs, x.Configured = addresses(s.Listen), s.Process, s.Unit, s.PIDs, s.Configured
+		}
+		for _, name := range measure.Signals() {
+			if name.AppliesTo(sig.Scope.Kind) {
+				x.Signals[name.String()] = v.value(sig.Get(name))
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func addresses(in []netip.AddrPort) []string {
+	out := make([]string, 0, len(in))
+	for _, a := range in {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+func (v viewer) incident(i *judge.Incident) Incident {
+	f := &i.Finding
+	out := Incident{
+		ID: i.ID, State: i.State.String(), Scope: f.Scope.String(), Cause: f.Cause.String(),
+		Severity: f.Severity.String(), PeakSeverity: i.Peak.String(), Certainty: f.Certainty.String(),
+		Basis: f.Basis, Sentence: f.Sentence, Trigger: f.Trigger,
+		SuspectedAt: v.maybe(i.SuspectedAt), OpenedAt: v.maybe(i.OpenedAt), ResolvedAt: v.maybe(i.ResolvedAt),
+		UpdatedAt: v.maybe(i.UpdatedAt), BlindSince: v.maybe(i.BlindSince),
+		AcknowledgedAt: v.maybe(i.AcknowledgedAt), AcknowledgedBy: i.AcknowledgedBy, End: i.End.String(),
+		Evidence: []Evidence{}, Considered: []Considered{}, Advice: append([]string{}, f.Advice...), Timeline: []Step{},
+		Examples: v.sockets(f.Examples),
+	}
+	for _, e := range f.Evidence {
+		x := Evidence{Signal: e.Signal.String(), Unit: string(e.Signal.Definition().Unit), Reading: v.value(e.Reading), Origin: e.Origin}
+		if e.HasThreshold {
+			x.Threshold = new(e.Threshold)
+		}
+		out.Evidence = append(out.Evidence, x)
+	}
+	for _, c := range f.Considered {
+		out.Considered = append(out.Considered, Considered(c))
+	}
+	for _, s := range i.Timeline {
+		out.Timeline = append(out.Timeline, Step{v.time(s.At), s.What})
+	}
+	return out
+}
+
+func (v viewer) incidents(keep func(*judge.Incident) bool) []Incident {
+	out := make([]Incident, 0, len(v.s.Incidents))
+	for i := range v.s.Incidents {
+		if keep(&v.s.Incidents[i]) {
+			out = append(out, v.incident(&v.s.Incidents[i]))
+		}
+	}
+	return out
+}
+
+func (v viewer) looks() []Look {
+	out := make([]Look, 0, len(v.s.Looks))
+	for i := range v.s.Looks {
+		l := &v.s.Looks[i]
+		x := Look{
+			Tier: l.Tier.String(), WantedSeconds: l.Wanted.Seconds(), IntervalSeconds: l.Interval.Seconds(), CostSeconds: l.Cost.Seconds(),
+			At: v.maybe(l.Last.Begin), DurationSeconds: l.Last.Duration.Seconds(), Sockets: l.Last.Sockets, Bytes: l.Last.Bytes,
+			Completeness: l.Last.Completeness.String(), Reader: l.Last.Reader,
+			Looks: l.Looks, Partial: l.Partial, Failed: l.Failed, LastError: l.LastError, CoveredByFull: l.Covered,
+		}
+		if !l.Last.Begin.IsZero() {
+			x.AgeSeconds = new(v.s.At.Sub(l.Last.Begin).Seconds())
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func (v viewer) limits() []LimitView {
+	out := make([]LimitView, 0, len(v.s.Limits))
+	for _, l := range v.s.Limits {
+		out = append(out, LimitView(l))
+	}
+	return out
+}
+
+func (v viewer) status() Status {
+	labels := v.s.Labels
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	open := map[string]int{judge.Watch.String(): 0, judge.Warning.String(): 0, judge.Critical.String(): 0}
+	for i := range v.s.Incidents {
+		if v.s.Incidents[i].State == judge.Open {
+			open[v.s.Incidents[i].Finding.Severity.String()]++
+		}
+	}
+	return Status{
+		At: v.time(v.s.At), Host: v.s.Host, Labels: labels, Version: v.s.Version, StartedAt: v.time(v.s.StartedAt),
+		Ready: v.s.Ready, Reader: v.s.Reader, Budget: Budget(v.s.Budget), OpenByWorst: open,
+	}
+}
+
+func (v viewer) picture() Picture {
+	return Picture{
+		Status: v.status(), Scopes: v.scopes(), Looks: v.looks(), Limits: v.limits(),
+		Incidents: v.incidents(func(*judge.Incident) bool { return true }),
+	}
+}
+
+// Views returns a snapshot's scopes and incidents as the API shows them.
+func Views(s *Snapshot) ([]Scope, []Incident) {
+	v := viewer{s}
+	return v.scopes(), v.incidents(func(*judge.Incident) bool { return true })
+}

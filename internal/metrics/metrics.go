@@ -1,0 +1,231 @@
+// Package metrics shows the agent's snapshots to Prometheus.
+//
+// Every scrape makes its metrics from the latest snapshot; nothing is kept in
+// between. A reading that is unknown is left out, never zero; how many are
+// unknown is a metric of its own. At most [MaxServices] services have series
+// of their own: the rest are folded into service="other".
+//
+//	handler := metrics.Handler(agent, version)
+package metrics
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+// MaxServices is how many services have series of their own.
+const MaxServices = 200
+
+// other is the label of what is folded.
+const other = "other"
+
+// Source gives the snapshots to show.
+type Source interface {
+	Snapshot() *api.Snapshot
+}
+
+// Handler returns the handler of /metrics.
+func Handler(source Source, version string) http.Handler {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(
+		New(source, version),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics()),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// Collector makes metrics from snapshots.
+type Collector struct {
+	source  Source
+	version string
+}
+
+// New returns a collector over source.
+func New(source Source, version string) *Collector { return &Collector{source, version} }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// signalMetric is one signal as a metric of its scope's kind.
+type signalMetric struct {
+	signal measure.Signal
+	desc   *prometheus.Desc
+	// worst: of the services folded into one, the largest counts, not the sum.
+	worst bool
+}
+
+func serviceMetrics() []signalMetric {
+	var out []signalMetric
+	for _, s := range measure.Signals() {
+		if s.AppliesTo(scope.KindService) {
+			d := s.Definition()
+			out = append(out, signalMetric{s, desc("foreshock_service_"+d.Name, d.Help, "service"), d.Unit == measure.UnitSeconds})
+		}
+	}
+	return out
+}
+
+func hostMetrics() []signalMetric {
+	var out []signalMetric
+	for _, s := range measure.Signals() {
+		if s.AppliesTo(scope.KindHost) {
+			d := s.Definition()
+			out = append(out, signalMetric{s, desc("foreshock_host_"+d.Name, d.Help), false})
+		}
+	}
+	return out
+}
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.source.Snapshot()
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(desc("foreshock_build_info", "always 1; the version is a label", "version"), 1, c.version)
+	gauge(desc("foreshock_ready", "1 when every tier has looked", "reader"), boolean(s.Ready), s.Reader)
+	gauge(desc("foreshock_cpu_budget_ratio", "processor time the agent may use, as a share of one core"), s.Budget.Allowed)
+	gauge(desc("foreshock_cpu_used_ratio", "processor time the agent used over the last 10 s, as a share of one core"), s.Budget.Used)
+	gauge(desc("foreshock_limits", "things this agent says it cannot see"), float64(len(s.Limits)))
+	c.services(s, gauge)
+	c.host(s, gauge)
+	incidents(s, gauge)
+	looks(s, gauge, func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
+	})
+}
+
+type emit func(d *prometheus.Desc, value float64, labels ...string)
+
+func (c *Collector) services(s *api.Snapshot, gauge emit) {
+	unknown := desc("foreshock_service_unknown_signals", "signals of the service that cannot be told now", "service")
+	metrics := serviceMetrics()
+	folded, foldedUnknown := map[measure.Signal]float64{}, 0
+	count := 0
+	for i := range s.View.Scopes {
+		sig := &s.View.Scopes[i]
+		if sig.Scope.Kind != scope.KindService {
+			continue
+		}
+		count++
+		missing := 0
+		for _, m := range metrics {
+			value, known := sig.Get(m.signal).Get()
+			switch {
+			case !known:
+				missing++
+			case count <= MaxServices:
+				gauge(m.desc, value, sig.Scope.Name)
+			case m.worst:
+				folded[m.signal] = max(folded[m.signal], value)
+			default:
+				folded[m.signal] += value
+			}
+		}
+		if count <= MaxServices {
+			gauge(unknown, float64(missing), sig.Scope.Name)
+		} else {
+			foldedUnknown += missing
+		}
+	}
+	if count > MaxServices {
+		for _, m := range metrics {
+			if value, ok := folded[m.signal]; ok {
+				gauge(m.desc, value, other)
+			}
+		}
+		gauge(unknown, float64(foldedUnknown), other)
+	}
+	gauge(desc("foreshock_services", "services found or configured"), float64(count))
+	gauge(desc("foreshock_services_folded", `services that are counted under service="other"`), float64(max(0, count-MaxServices)))
+}
+
+func (c *Collector) host(s *api.Snapshot, gauge emit) {
+	if host := s.View.Scope(scope.Host); host != nil {
+		for _, m := range hostMetrics() {
+			if value, known := host.Get(m.signal).Get(); known {
+				gauge(m.desc, value)
+			}
+		}
+	}
+	if rest := s.View.Scope(scope.Rest); rest != nil {
+		if value, known := rest.Get(measure.Sockets).Get(); known {
+			gauge(desc("foreshock_rest_sockets", "sockets that no scope claims"), value)
+		}
+	}
+}
+
+func incidents(s *api.Snapshot, gauge emit) {
+	counted := desc("foreshock_incidents", "incidents the agent knows, suspected and lately resolved ones too", "state", "severity")
+	open := desc("foreshock_incident_open", "1 for each open incident, by cause, scope and severity", "cause", "scope", "severity")
+	type key struct{ state, severity string }
+	counts := map[key]int{}
+	for _, state := range []judge.State{judge.Suspected, judge.Open, judge.Resolved} {
+		for _, severity := range []judge.Severity{judge.Watch, judge.Warning, judge.Critical} {
+			counts[key{state.String(), severity.String()}] = 0
+		}
+	}
+	shown := 0
+	for i := range s.Incidents {
+		inc := &s.Incidents[i]
+		counts[key{inc.State.String(), inc.Finding.Severity.String()}]++
+		if inc.State == judge.Open && shown < MaxServices {
+			shown++
+			gauge(open, 1, inc.Finding.Cause.String(), inc.Finding.Scope.String(), inc.Finding.Severity.String())
+		}
+	}
+	keys := make([]key, 0, len(counts))
+	for k := range counts {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b key) int { return strings.Compare(a.state+a.severity, b.state+b.severity) })
+	for _, k := range keys {
+		gauge(counted, float64(counts[k]), k.state, k.severity)
+	}
+}
+
+func looks(s *api.Snapshot, gauge, counter emit) {
+	age := desc("foreshock_look_age_seconds", "time since the tier's last look", "tier")
+	interval := desc("foreshock_look_interval_seconds", "interval the tier has now", "tier")
+	cost := desc("foreshock_look_cost_seconds", "learned processor time of one look", "tier")
+	duration := desc("foreshock_look_duration_seconds", "time the last look took on the clock", "tier")
+	sockets := desc("foreshock_look_sockets", "sockets the last look passed", "tier")
+	total := desc("foreshock_looks_total", "looks made, by how they ended", "tier", "result")
+	for i := range s.Looks {
+		l := &s.Looks[i]
+		tier := l.Tier.String()
+		gauge(interval, l.Interval.Seconds(), tier)
+		gauge(cost, l.Cost.Seconds(), tier)
+		counter(total, float64(l.Looks), tier, "complete")
+		counter(total, float64(l.Partial), tier, "partial")
+		counter(total, float64(l.Failed), tier, "failed")
+		if l.Last.Begin.IsZero() {
+			continue // it has not looked: no age, and no sockets
+		}
+		gauge(age, s.At.Sub(l.Last.Begin).Seconds(), tier)
+		gauge(duration, l.Last.Duration.Seconds(), tier)
+		gauge(sockets, float64(l.Last.Sockets), tier)
+	}
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
