@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,7 +95,7 @@ func announce(out io.Writer, s *api.Snapshot, address string) {
 	var every []string
 	for _, l := range s.Looks {
 		if !l.Covered && l.Interval > 0 && (l.Tier != tcp.Focus || len(s.Services) > 0) {
-			every = append(every, fmt.Sprintf("%s each %s", l.Tier, l.Interval.Round(l.Interval/100+1)))
+			every = append(every, fmt.Sprintf("%s each %s", l.Tier, l.Interval.Round(10*time.Millisecond)))
 		}
 	}
 	fmt.Fprintf(out, "\nlooks: %s\nnot seen:\n", strings.Join(every, ", "))

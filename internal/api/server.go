@@ -39,7 +39,7 @@ type Config struct {
 	// own at loopback is refused.
 	AllowedHosts []string
 	Log          *slog.Logger
-	// Web serves the page at /, Metrics /metrics; nil serves neither.
+	// Web serves / and /page.css, Metrics /metrics; nil serves neither.
 	Web, Metrics http.Handler
 }
 
@@ -110,9 +110,10 @@ func New(c Config) (http.Handler, error) {
 		mux.Handle("GET /metrics", c.Metrics)
 	}
 	if c.Web != nil {
-		mux.Handle("GET /", c.Web)
+		mux.Handle("GET /{$}", c.Web)
+		mux.Handle("GET /page.css", c.Web)
 	}
-	mux.HandleFunc("/api/", s.unknown)
+	mux.HandleFunc("/", s.unknown)
 	return s.guard(mux), nil
 }
 

@@ -36,7 +36,7 @@ type Source interface {
 
 // Handler returns the handler of /metrics.
 func Handler(source Source, version string) http.Handler {
-	registry := prometheus.NewPedanticRegistry()
+	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		New(source, version),
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics()),
@@ -88,8 +88,9 @@ func hostMetrics() []signalMetric {
 	return out
 }
 
-// Describe implements prometheus.Collector.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+// Describe implements prometheus.Collector. It describes nothing, which makes
+// the collector an unchecked one: its series come and go with the services.
+func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
