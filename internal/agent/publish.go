@@ -116,7 +116,7 @@ func (p *Pipeline) lookStatus() []api.LookStatus {
 		st := &p.status[t]
 		l := api.LookStatus{
 			Tier: t, Wanted: observe.Wanted(t), Interval: p.schedule.Interval(t), Cost: p.schedule.Cost(t),
-			Last: st.last, Looks: st.looks, Partial: st.partial, Failed: st.failed, Covered: p.schedule.Covered(t),
+			Last: st.last, Seen: p.schedule.Seen(t), Looks: st.looks, Partial: st.partial, Failed: st.failed, Covered: p.schedule.Covered(t),
 		}
 		if st.err != nil {
 			l.LastError = st.err.Error()

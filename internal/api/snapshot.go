@@ -47,6 +47,9 @@ type LookStatus struct {
 	Cost time.Duration
 	// Last is the header of the last look; its Begin is zero before the first.
 	Last tcp.Look
+	// Seen is when something last saw what the tier sees: itself, or a full
+	// look. Zero: never.
+	Seen time.Time
 	// Looks counts the complete ones, Partial those marked and never judged,
 	// Failed those that gave an error; LastError is the latest.
 	Looks, Partial, Failed uint64

@@ -118,7 +118,7 @@ type Look struct {
 	WantedSeconds   float64    `json:"wanted_interval_seconds"`
 	IntervalSeconds float64    `json:"interval_seconds"`
 	CostSeconds     float64    `json:"cost_seconds"`
-	AgeSeconds      *float64   `json:"age_seconds"`
+	AgeSeconds      *float64   `json:"age_seconds"` // of what this tier sees, whoever saw it
 	At              *time.Time `json:"at"`
 	DurationSeconds float64    `json:"duration_seconds"`
 	Sockets         int        `json:"sockets"`
@@ -311,8 +311,8 @@ func (v viewer) looks() []Look {
 			Completeness: l.Last.Completeness.String(), Reader: l.Last.Reader,
 			Looks: l.Looks, Partial: l.Partial, Failed: l.Failed, LastError: l.LastError, CoveredByFull: l.Covered,
 		}
-		if !l.Last.Begin.IsZero() {
-			x.AgeSeconds = new(v.s.At.Sub(l.Last.Begin).Seconds())
+		if !l.Seen.IsZero() {
+			x.AgeSeconds = new(v.s.At.Sub(l.Seen).Seconds())
 		}
 		out = append(out, x)
 	}

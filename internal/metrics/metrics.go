@@ -201,7 +201,7 @@ func incidents(s *api.Snapshot, gauge emit) {
 }
 
 func looks(s *api.Snapshot, gauge, counter emit) {
-	age := desc("foreshock_look_age_seconds", "time since the tier's last look", "tier")
+	age := desc("foreshock_look_age_seconds", "time since something saw what the tier sees: itself, or a full look", "tier")
 	interval := desc("foreshock_look_interval_seconds", "interval the tier has now", "tier")
 	cost := desc("foreshock_look_cost_seconds", "learned processor time of one look", "tier")
 	duration := desc("foreshock_look_duration_seconds", "time the last look took on the clock", "tier")
@@ -215,10 +215,12 @@ func looks(s *api.Snapshot, gauge, counter emit) {
 		counter(total, float64(l.Looks), tier, "complete")
 		counter(total, float64(l.Partial), tier, "partial")
 		counter(total, float64(l.Failed), tier, "failed")
-		if l.Last.Begin.IsZero() {
-			continue // it has not looked: no age, and no sockets
+		if !l.Seen.IsZero() {
+			gauge(age, s.At.Sub(l.Seen).Seconds(), tier)
 		}
-		gauge(age, s.At.Sub(l.Last.Begin).Seconds(), tier)
+		if l.Last.Begin.IsZero() {
+			continue // it has not looked itself
+		}
 		gauge(duration, l.Last.Duration.Seconds(), tier)
 		gauge(sockets, float64(l.Last.Sockets), tier)
 	}

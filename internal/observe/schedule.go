@@ -107,6 +107,9 @@ func (s *Schedule) Interval(t tcp.Tier) time.Duration { return s.tiers[t].interv
 // Cost returns the learned processor time of one look of that tier.
 func (s *Schedule) Cost(t tcp.Tier) time.Duration { return s.tiers[t].cost }
 
+// Seen is when something last saw what the tier sees: itself, or a full look.
+func (s *Schedule) Seen(t tcp.Tier) time.Time { return s.tiers[t].last }
+
 // Covered reports whether the tier is left out because full looks as often.
 func (s *Schedule) Covered(t tcp.Tier) bool { return s.covered && (t == tcp.Focus || t == tcp.Odd) }
 

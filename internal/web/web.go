@@ -142,8 +142,8 @@ func look(s *api.Snapshot, l *api.LookStatus) lookRow {
 	default:
 		out.State = l.Last.Completeness.String()
 	}
-	if !l.Last.Begin.IsZero() {
-		out.Age = fmt.Sprintf("%.1f s", s.At.Sub(l.Last.Begin).Seconds())
+	if !l.Seen.IsZero() {
+		out.Age = fmt.Sprintf("%.1f s", s.At.Sub(l.Seen).Seconds())
 		out.Sockets = fmt.Sprint(l.Last.Sockets)
 	}
 	return out

@@ -1,0 +1,376 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// fake is a source of one snapshot at a time, and an actor that notes what it
+// was asked.
+type fake struct {
+	mu           sync.Mutex
+	snapshot     *Snapshot
+	changed      chan struct{}
+	acknowledged []string
+	reload       error
+}
+
+func newFake(s *Snapshot) *fake { return &fake{snapshot: s, changed: make(chan struct{})} }
+
+func (f *fake) Snapshot() *Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snapshot
+}
+
+func (f *fake) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+func (f *fake) publish(s *Snapshot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.snapshot = s
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fake) Acknowledge(_ context.Context, id uint64, by string) error {
+	if id != 7 {
+		return ErrNoIncident
+	}
+	f.acknowledged = append(f.acknowledged, by)
+	return nil
+}
+
+func (f *fake) Reload(context.Context) error { return f.reload }
+
+var webID = scope.ID{Kind: scope.KindService, Name: "nginx:80"}
+
+// sample is a snapshot with a known and an unknown reading, an open and a
+// resolved incident, and a clock that was set by an hour.
+func sample(at time.Time) *Snapshot {
+	socket := tcp.Socket{
+		Local: netip.MustParseAddrPort("192.0.2.1:80"), Remote: netip.MustParseAddrPort("[2001:db8::7]:4711"),
+		State: tcp.CloseWait, Has: tcp.HasInfo, Info: tcp.Info{LastDataSent: time.Second, RTT: time.Millisecond},
+	}
+	web := measure.ScopeSignals{Scope: webID, Examples: []tcp.Socket{socket}}
+	web.Readings[measure.QueueWait] = measure.Reading{Value: 3.5, Samples: 40, Seen: at, Validity: measure.Known}
+	web.Readings[measure.Accepted] = measure.Reading{Value: 20, Seen: at.Add(-time.Minute), Validity: measure.Stale}
+	finding := judge.Finding{
+		Scope: webID, Cause: judge.WorkersFull, Severity: judge.Critical, Certainty: judge.Certain, Basis: "4 looks over 1s",
+		Sentence: "Connections to nginx:80 wait at least 3.5 s to be accepted; 40 wait.", Trigger: "queue wait above 3 s",
+		Evidence: []judge.Evidence{
+			{Signal: measure.QueueWait, Reading: web.Readings[measure.QueueWait], Threshold: 1, HasThreshold: true, Origin: "default"},
+			{Signal: measure.Accepted, Reading: web.Readings[measure.Accepted]},
+		},
+		Considered: []judge.Considered{{Cause: "syn_flood", Why: "no, syn_recv 0"}},
+		Advice:     []string{"Add workers."}, Examples: []tcp.Socket{socket},
+	}
+	return &Snapshot{
+		Sequence: 3, Host: "web03", Labels: map[string]string{"site": "cork"}, Version: "v1", StartedAt: at.Add(-time.Hour), At: at,
+		ClockOffset: time.Hour, Ready: true, Reader: "sock_diag",
+		Services: []scope.Service{{Name: "nginx:80", Process: "nginx", PIDs: []int{12}, Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:80")}}},
+		View:     measure.View{At: at, Scopes: []measure.ScopeSignals{web, {Scope: scope.Rest}, {Scope: scope.Host}}},
+		Incidents: []judge.Incident{
+			{ID: 7, State: judge.Open, Finding: finding, Peak: judge.Critical, SuspectedAt: at, OpenedAt: at, UpdatedAt: at, Timeline: []judge.Step{{At: at, What: "open, critical"}}},
+			{ID: 3, State: judge.Resolved, Finding: judge.Finding{Scope: webID, Cause: judge.ClientsGaveUp, Severity: judge.Critical}, Peak: judge.Critical, ResolvedAt: at, End: judge.Recovered},
+		},
+		Looks: []LookStatus{
+			{Tier: tcp.Pulse, Wanted: time.Second, Interval: time.Second, Seen: at, Last: tcp.Look{Begin: at, Reader: "sock_diag", Completeness: tcp.Complete}},
+			{Tier: tcp.Full, LastError: "full look: out of memory", Failed: 1},
+		},
+		Budget: BudgetStatus{Allowed: 0.01, Used: 0.002},
+		Limits: []Limit{{Subject: "QUIC and UDP", Reason: "not TCP"}},
+	}
+}
+
+var now = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+
+const token = "correct horse"
+
+func handler(t *testing.T, f *fake, token string) http.Handler {
+	t.Helper()
+	h, err := New(Config{Source: f, Actor: f, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// contract is openapi.yaml, made strict: what it does not name is an error.
+func contract(t *testing.T) (*openapi3.T, routers.Router) {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range doc.Components.Schemas {
+		s.Value.AdditionalProperties = openapi3.AdditionalProperties{Has: new(false)}
+	}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc, router
+}
+
+// TestAnswersKeepTheContract holds every answer, good and bad, to openapi.yaml.
+func TestAnswersKeepTheContract(t *testing.T) {
+	doc, router := contract(t)
+	unready := sample(now)
+	unready.Ready, unready.At = false, now.Add(-24*time.Hour)
+	fresh := sample(time.Now().UTC().Add(-time.Hour)) // its clock was set by an hour
+	bearer := map[string]string{"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+	tests := []struct {
+		name, method, path, body string
+		headers                  map[string]string
+		snapshot                 *Snapshot
+		token                    string
+		want                     int
+		has                      string
+	}{
+		{"status", "GET", "/api/v1/status", "", nil, nil, token, 200, `"critical":1`},
+		{"scopes", "GET", "/api/v1/scopes", "", nil, nil, token, 200, `"accepted":{"value":null,"unknown":"stale"`},
+		{"times are the wall's", "GET", "/api/v1/scopes", "", nil, nil, token, 200, `"at":"2026-11-21T04:00:00Z"`},
+		{"scope with a colon", "GET", "/api/v1/scopes/service/nginx:80", "", nil, nil, token, 200, `"queue_wait_seconds":{"value":3.5`},
+		{"rest", "GET", "/api/v1/scopes/rest/rest", "", nil, nil, token, 200, `"kind":"rest"`},
+		{"no such scope", "GET", "/api/v1/scopes/service/nobody", "", nil, nil, token, 404, "nobody"},
+		{"incidents", "GET", "/api/v1/incidents", "", nil, nil, token, 200, `"end":"recovered"`},
+		{"open incidents", "GET", "/api/v1/incidents?state=open&severity=critical", "", nil, nil, token, 200, `"id":7`},
+		{"unknown state", "GET", "/api/v1/incidents?state=opened", "", nil, nil, token, 400, "suspect, open, resolved"},
+		{"unknown severity", "GET", "/api/v1/incidents?severity=bad", "", nil, nil, token, 400, "watch, warning, critical"},
+		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"sentence":"Connections`},
+		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
+		{"incident that is no number", "GET", "/api/v1/incidents/seven", "", nil, nil, token, 400, "seven"},
+		{"looks", "GET", "/api/v1/looks", "", nil, nil, token, 200, `"last_error":"full look: out of memory"`},
+		{"limits", "GET", "/api/v1/limits", "", nil, nil, token, 200, "QUIC"},
+		{"openapi", "GET", "/api/v1/openapi.yaml", "", nil, nil, token, 200, "openapi: 3"},
+		{"healthy", "GET", "/healthz", "", nil, fresh, token, 200, "true"},
+		{"not looking", "GET", "/healthz", "", nil, unready, token, 503, "has not looked"},
+		{"ready", "GET", "/readyz", "", nil, nil, token, 200, "true"},
+		{"not ready", "GET", "/readyz", "", nil, unready, token, 503, "every tier"},
+		{"acknowledge", "POST", "/api/v1/incidents/7/acknowledge", `{"by":"ann"}`, bearer, nil, token, 204, ""},
+		{"acknowledge nobody's", "POST", "/api/v1/incidents/9/acknowledge", `{"by":"ann"}`, bearer, nil, token, 404, "9"},
+		{"acknowledge by nobody", "POST", "/api/v1/incidents/7/acknowledge", `{"by":" "}`, bearer, nil, token, 400, "name"},
+		{"acknowledge with more", "POST", "/api/v1/incidents/7/acknowledge", `{"by":"ann","x":1}`, bearer, nil, token, 400, "unknown field"},
+		{"acknowledge twice over", "POST", "/api/v1/incidents/7/acknowledge", `{"by":"ann"}{}`, bearer, nil, token, 400, "follows"},
+		{"acknowledge at length", "POST", "/api/v1/incidents/7/acknowledge", `{"by":"` + strings.Repeat("a", maxBody) + `"}`, bearer, nil, token, 400, "too large"},
+		{"acknowledge as text", "POST", "/api/v1/incidents/7/acknowledge", `by=ann`, map[string]string{"Authorization": "Bearer " + token, "Content-Type": "text/plain"}, nil, token, 415, "application/json"},
+		{"acknowledge without a token", "POST", "/api/v1/incidents/7/acknowledge", `{"by":"ann"}`, map[string]string{"Content-Type": "application/json"}, nil, token, 401, "bearer"},
+		{"acknowledge with a wrong token", "POST", "/api/v1/incidents/7/acknowledge", `{"by":"ann"}`, map[string]string{"Content-Type": "application/json", "Authorization": "Bearer x"}, nil, token, 401, "bearer"},
+		{"no token configured", "POST", "/api/v1/reload", "", bearer, nil, "", 403, "token:"},
+		{"the empty token is none", "POST", "/api/v1/reload", "", map[string]string{"Authorization": "Bearer "}, nil, "", 403, "token:"},
+		{"reload", "POST", "/api/v1/reload", "", bearer, nil, token, 204, ""},
+		{"another origin", "POST", "/api/v1/reload", "", map[string]string{"Authorization": "Bearer " + token, "Origin": "http://evil.example"}, nil, token, 403, "origin"},
+		{"another host", "GET", "/api/v1/status", "", map[string]string{"Host": "evil.example"}, nil, token, 421, "evil.example"},
+	}
+	covered := map[string]bool{}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := tt.snapshot
+			if s == nil {
+				s = sample(now)
+			}
+			req := httptest.NewRequest(tt.method, "http://127.0.0.1:9748"+tt.path, strings.NewReader(tt.body))
+			for k, v := range tt.headers {
+				req.Header.Set(k, v)
+			}
+			route, params, err := router.FindRoute(req)
+			if err != nil {
+				t.Fatalf("openapi.yaml does not know %s %s: %v", tt.method, tt.path, err)
+			}
+			covered[route.Method+" "+route.Path] = true
+			if host := tt.headers["Host"]; host != "" {
+				req.Host = host
+			}
+			rec := httptest.NewRecorder()
+			handler(t, newFake(s), tt.token).ServeHTTP(rec, req)
+			if rec.Code != tt.want {
+				t.Fatalf("%s %s: %d, want %d: %s", tt.method, tt.path, rec.Code, tt.want, rec.Body)
+			}
+			if !strings.Contains(rec.Body.String(), tt.has) {
+				t.Errorf("answer lacks %q: %s", tt.has, rec.Body)
+			}
+			if rec.Header().Get("Content-Security-Policy") == "" || rec.Header().Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("answer lacks its guards: %v", rec.Header())
+			}
+			input := &openapi3filter.ResponseValidationInput{
+				RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
+				Status:                 rec.Code, Header: rec.Header(), Options: &openapi3filter.Options{IncludeResponseStatus: true},
+			}
+			openapi3filter.RegisterBodyDecoder("application/yaml", openapi3filter.PlainBodyDecoder)
+			input.SetBodyBytes(rec.Body.Bytes())
+			if err := openapi3filter.ValidateResponse(t.Context(), input); err != nil {
+				t.Errorf("answer breaks the contract: %v", err)
+			}
+		})
+	}
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			if name := method + " " + path; !covered[name] && path != "/api/v1/events" {
+				t.Errorf("no test asks %s", name)
+			}
+		}
+	}
+}
+
+// TestRoutesAndContractAreTheSame: every route is in openapi.yaml, and the
+// other way round.
+func TestRoutesAndContractAreTheSame(t *testing.T) {
+	doc, _ := contract(t)
+	written := map[string]bool{}
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			written[method+" "+path] = true
+		}
+	}
+	for _, r := range routes() {
+		if !written[r.pattern] {
+			t.Errorf("openapi.yaml lacks %s", r.pattern)
+		}
+		delete(written, r.pattern)
+	}
+	for name := range written {
+		t.Errorf("openapi.yaml has %s, which nobody serves", name)
+	}
+}
+
+func TestUnknownPath(t *testing.T) {
+	rec := httptest.NewRecorder()
+	handler(t, newFake(sample(now)), token).ServeHTTP(rec, httptest.NewRequest("GET", "http://localhost/api/v2/x", nil))
+	var p Problem
+	if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil || rec.Code != 404 || p.Hint == "" {
+		t.Errorf("%d %s %v", rec.Code, rec.Body, err)
+	}
+}
+
+func TestReloadThatIsRefused(t *testing.T) {
+	f := newFake(sample(now))
+	f.reload = errors.New("foreshock.yaml:3:1: unknown key")
+	req := httptest.NewRequest("POST", "http://localhost/api/v1/reload", nil)
+	req.Header.Set("Authorization", "Bearer "+token)
+	rec := httptest.NewRecorder()
+	handler(t, f, token).ServeHTTP(rec, req)
+	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "foreshock.yaml:3:1") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestEvents: the whole picture first, an incident as soon as it changes, and
+// the end with the server.
+func TestEvents(t *testing.T) {
+	f := newFake(sample(now))
+	server := httptest.NewUnstartedServer(handler(t, f, token))
+	serving, stop := context.WithCancel(t.Context())
+	server.Config = NewHTTPServer(server.Config.Handler, slog.New(slog.DiscardHandler))
+	server.Config.BaseContext = nil
+	server.Start()
+	defer server.Close()
+	defer stop()
+	req, err := http.NewRequestWithContext(serving, http.MethodGet, server.URL+"/api/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if kind := resp.Header.Get("Content-Type"); kind != "text/event-stream" {
+		t.Fatalf("content type %q", kind)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	next := func() (event, id string, data []byte) {
+		t.Helper()
+		for lines.Scan() {
+			switch name, value, _ := strings.Cut(lines.Text(), ": "); name {
+			case "id":
+				id = value
+			case "event":
+				event = value
+			case "data":
+				data = []byte(value)
+			case "":
+				return event, id, data
+			}
+		}
+		t.Fatalf("the stream ended: %v", lines.Err())
+		return "", "", nil
+	}
+	event, id, data := next()
+	var picture Picture
+	if err := json.Unmarshal(data, &picture); err != nil || event != "snapshot" || id != "3" || len(picture.Incidents) != 2 || picture.Status.Host != "web03" {
+		t.Fatalf("first event %s %s: %v, %+v", event, id, err, picture.Status)
+	}
+	later := sample(now.Add(100 * time.Millisecond))
+	later.Sequence = 4
+	later.Incidents[0].AcknowledgedBy = "ann"
+	f.publish(later)
+	event, id, data = next()
+	var incident Incident
+	if err := json.Unmarshal(data, &incident); err != nil || event != "incident" || id != "4" || incident.ID != 7 || incident.AcknowledgedBy != "ann" {
+		t.Fatalf("second event %s %s: %v, %s", event, id, err, data)
+	}
+	last := sample(now.Add(2 * time.Second))
+	last.Sequence = 5
+	last.Incidents[0].AcknowledgedBy = "ann"
+	f.publish(last)
+	if event, id, _ = next(); event != "snapshot" || id != "5" {
+		t.Fatalf("third event %s %s", event, id)
+	}
+	stop()
+	if lines.Scan() && lines.Err() == nil {
+		for lines.Scan() {
+		}
+	}
+}
+
+func FuzzAcknowledgement(f *testing.F) {
+	for _, s := range []string{`{"by":"ann"}`, `{"by":""}`, `{`, `[]`, `{"by":"\u0000"}`, `{"by":"a"} `} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		a, err := decodeAcknowledgement(strings.NewReader(body))
+		if err != nil {
+			if a != (Acknowledgement{}) {
+				t.Fatalf("refused body gave %+v", a)
+			}
+			return
+		}
+		if a.By == "" || len(a.By) > maxName || strings.ContainsAny(a.By, "\x00\n\r") {
+			t.Fatalf("accepted %q", a.By)
+		}
+		again, _ := json.Marshal(a)
+		if b, err := decodeAcknowledgement(io.Reader(strings.NewReader(string(again)))); err != nil || b != a {
+			t.Fatalf("%q does not survive: %v", a.By, err)
+		}
+	})
+}
