@@ -71,15 +71,14 @@ func (a *agent) keep(p *Pipeline, now time.Time, incidents []judge.Incident, vie
 	}
 }
 
+// ready: every tier has looked or tried to, the pulse once more since the
+// services are known.
 func (a *agent) ready(p *Pipeline) bool {
-	if p.discovered.IsZero() && p.status[tcp.Pulse].failed == 0 {
-		return false
+	pulse, full := &p.status[tcp.Pulse], &p.status[tcp.Full]
+	if pulse.failed > 0 {
+		return full.looks+full.partial+full.failed > 0
 	}
-	tried := func(t tcp.Tier) bool {
-		s := &p.status[t]
-		return s.looks+s.partial+s.failed > 0
-	}
-	return tried(tcp.Pulse) && tried(tcp.Full)
+	return full.looks+full.partial+full.failed > 0 && !p.discovered.IsZero() && pulse.last.Begin.After(p.discovered)
 }
 
 // publish makes a snapshot of everything and wakes who waits for it.

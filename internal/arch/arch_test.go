@@ -37,8 +37,8 @@ var arrows = map[string][]string{
 	"internal/judge":   {"internal/measure", "internal/scope", "internal/tcp"},
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
-	"internal/web":     {"internal/api", "internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
-	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
+	"internal/web":     {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
+	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/observe",
@@ -47,13 +47,15 @@ var arrows = map[string][]string{
 	},
 	"cmd/foreshock": {
 		"internal/agent", "internal/api", "internal/config", "internal/judge", "internal/measure", "internal/observe",
-		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/observe/procfs",
-		"internal/scope", "internal/tcp",
+		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/scope",
+		"internal/tcp",
 	},
 	// test support
 	"internal/arch":        {},
 	"internal/lab":         {},
 	"internal/lab/labtest": {"internal/lab"},
+	"internal/lab/detect":  {"internal/lab"},
+	"internal/lab/bench":   {"internal/lab", "internal/lab/detect"},
 }
 
 // pure are the stages without clock, goroutine, file, socket or log, and the
@@ -103,6 +105,11 @@ func TestArrowsPointDown(t *testing.T) {
 			ours, found := strings.CutPrefix(imp, module)
 			if found && !slices.Contains(allowed, ours) {
 				t.Errorf("%s imports %s, which the plan does not allow", name, ours)
+			}
+		}
+		for _, arrow := range allowed {
+			if !slices.Contains(p.Imports, module+arrow) {
+				t.Errorf("the plan lets %s import %s, which it does not: take the arrow out", name, arrow)
 			}
 		}
 	}

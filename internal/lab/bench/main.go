@@ -125,9 +125,9 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 // cells are the scenarios of this version.
 func cells() []detect.Cell {
 	return []detect.Cell{
-		detect.Prefork(240*time.Second, 240*time.Second),
-		detect.Healthy(0.6, 10*time.Minute, 1),
-		detect.Healthy(0.8, 10*time.Minute, 2),
+		detect.Prefork(20, 240*time.Second, 240*time.Second),
+		detect.Healthy(20, 0.6, 10*time.Minute, 1),
+		detect.Healthy(20, 0.8, 10*time.Minute, 2),
 	}
 }
 

@@ -35,25 +35,25 @@ type Cell struct {
 	Slow time.Duration
 }
 
-// Prefork is the workers article's server: Apache prefork with 20 workers,
-// requests of 1 s, so a capacity of 20 a second; rate rises in a straight line
-// from 2 to 26 a second over span and stays.
-func Prefork(span, duration time.Duration) Cell {
+// Prefork is the workers article's server: Apache prefork, requests of 1 s, so
+// its capacity is one a second for each worker. The rate rises in a straight
+// line from a tenth to 1.3 times of that over span, and stays.
+func Prefork(workers int, span, duration time.Duration) Cell {
 	return Cell{
 		Name: "prefork-ramp", Port: 80, Slow: 2 * time.Second,
-		Software: lab.ApachePrefork{Workers: 20, Port: 80},
+		Software: lab.ApachePrefork{Workers: workers, Port: 80},
 		Load: lab.Load{
-			Rate:     []lab.RatePoint{{PerSecond: 2}, {At: span, PerSecond: 26}},
+			Rate:     []lab.RatePoint{{PerSecond: 0.1 * float64(workers)}, {At: span, PerSecond: 1.3 * float64(workers)}},
 			Duration: duration, Timeout: 10 * time.Second,
 		},
 	}
 }
 
 // Healthy is the same server at a share of its capacity, with random arrivals.
-func Healthy(share float64, duration time.Duration, seed uint64) Cell {
-	c := Prefork(time.Minute, duration)
-	c.Name = fmt.Sprintf("prefork-%.0f%%", 100*share)
-	c.Load.Rate = []lab.RatePoint{{PerSecond: 20 * share}}
+func Healthy(workers int, share float64, duration time.Duration, seed uint64) Cell {
+	c := Prefork(workers, time.Minute, duration)
+	c.Name = fmt.Sprintf("prefork-healthy-%.0f", 100*share)
+	c.Load.Rate = []lab.RatePoint{{PerSecond: float64(workers) * share}}
 	c.Load.Poisson, c.Load.Seed = true, seed
 	return c
 }

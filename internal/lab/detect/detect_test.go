@@ -1,0 +1,90 @@
+//go:build linux
+
+package detect
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/lab/labtest"
+)
+
+func TestMain(m *testing.M) {
+	lab.Child()
+	os.Exit(m.Run())
+}
+
+// program builds the agent as a user does.
+func program(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "foreshock")
+	cmd := exec.Command("go", "build", "-o", binary, "../../../cmd/foreshock")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the agent: %v\n%s", err, out)
+	}
+	return binary
+}
+
+func play(t *testing.T, binary string, cell Cell) Outcome {
+	t.Helper()
+	o, err := Run(t.Context(), binary, cell, func(line string) { t.Log(line) })
+	if errors.Is(err, lab.ErrUnavailable) {
+		t.Skip(err)
+	}
+	labtest.Need(t, err)
+	t.Log(o)
+	for _, step := range o.Steps {
+		t.Log(step)
+	}
+	return o
+}
+
+// TestWorkersRunOut is the live cell of the workers' story: a real Apache
+// prefork under a real ramp. Times are only held against each other.
+func TestWorkersRunOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a live server under load for a minute: left out with -short")
+	}
+	cell := Prefork(8, 30*time.Second, 55*time.Second)
+	cell.Load.Timeout = 6 * time.Second
+	o := play(t, program(t), cell)
+	switch {
+	case o.Warning == nil:
+		t.Fatal("no incident was opened")
+	case o.Critical == nil:
+		t.Error("the incident never became critical")
+	case o.FirstFailed == nil:
+		t.Error("no request failed: the load proves nothing")
+	case *o.Warning >= *o.FirstFailed:
+		t.Errorf("the incident came %s after the first failed request", *o.Warning-*o.FirstFailed)
+	}
+	if o.Recovered == nil {
+		t.Error("the incident did not end by itself once the load was over")
+	}
+	for _, step := range o.Steps {
+		if !strings.Contains(step, "service/apache2:80 ") {
+			t.Errorf("an incident on a bystander: %s", step)
+		}
+	}
+}
+
+// TestHealthyServerIsLeftAlone is its healthy twin, at 60 % with random
+// arrivals.
+func TestHealthyServerIsLeftAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a live server under load for half a minute: left out with -short")
+	}
+	o := play(t, program(t), Healthy(20, 0.6, 30*time.Second, 1))
+	if len(o.Steps) > 0 {
+		t.Errorf("incidents on a healthy server: %v", o.Steps)
+	}
+	if o.Requests < 200 || o.Failed > 0 {
+		t.Errorf("%d requests, %d failed: the load proves nothing", o.Requests, o.Failed)
+	}
+}

@@ -1,0 +1,149 @@
+package metrics
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+type fixed struct{ s *api.Snapshot }
+
+func (f fixed) Snapshot() *api.Snapshot { return f.s }
+
+var at = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+
+func reading(v float64) measure.Reading {
+	return measure.Reading{Value: v, Seen: at, Validity: measure.Known}
+}
+
+func snapshot(services int) *api.Snapshot {
+	s := &api.Snapshot{
+		At: at, Ready: true, Reader: "sock_diag", Budget: api.BudgetStatus{Allowed: 0.01, Used: 0.005},
+		Looks: []api.LookStatus{
+			{Tier: tcp.Pulse, Interval: 250 * time.Millisecond, Cost: 150 * time.Microsecond, Seen: at.Add(-time.Second), Looks: 8, Partial: 1, Last: tcp.Look{Begin: at.Add(-time.Second), Sockets: 3}},
+			{Tier: tcp.Full, Interval: time.Minute},
+		},
+		Limits: []api.Limit{{Subject: "QUIC"}},
+	}
+	for i := range services {
+		id := scope.ID{Kind: scope.KindService, Name: fmt.Sprintf("svc%03d", i)}
+		sig := measure.ScopeSignals{Scope: id}
+		sig.Readings[measure.QueueDepth] = reading(2)
+		sig.Readings[measure.QueueWait] = reading(float64(i))
+		sig.Readings[measure.Accepted] = measure.Reading{Value: 9, Validity: measure.Stale}
+		s.View.Scopes = append(s.View.Scopes, sig)
+	}
+	host := measure.ScopeSignals{Scope: scope.Host}
+	host.Readings[measure.PassiveOpensRate] = reading(20)
+	s.View.Scopes = append(s.View.Scopes, host)
+	s.Incidents = []judge.Incident{{ID: 1, State: judge.Open, Finding: judge.Finding{
+		Scope: scope.ID{Kind: scope.KindService, Name: "svc000"}, Cause: judge.WorkersFull, Severity: judge.Critical}}}
+	return s
+}
+
+func gather(t *testing.T, s *api.Snapshot) (map[string]float64, *prometheus.Registry) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(New(fixed{s}, "v1"))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			out[f.GetName()+"{"+strings.Join(labels, ",")+"}"] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	return out, registry
+}
+
+func TestMetrics(t *testing.T) {
+	got, registry := gather(t, snapshot(2))
+	for name, want := range map[string]float64{
+		"foreshock_build_info{version=v1}":                                                   1,
+		"foreshock_ready{reader=sock_diag}":                                                  1,
+		"foreshock_cpu_used_ratio{}":                                                         0.005,
+		"foreshock_service_queue_depth{service=svc000}":                                      2,
+		"foreshock_service_queue_wait_seconds{service=svc001}":                               1,
+		"foreshock_host_passive_opens_per_second{}":                                          20,
+		"foreshock_incident_open{cause=workers_full,scope=service/svc000,severity=critical}": 1,
+		"foreshock_incidents{severity=critical,state=open}":                                  1,
+		"foreshock_incidents{severity=critical,state=resolved}":                              0,
+		"foreshock_look_age_seconds{tier=pulse}":                                             1,
+		"foreshock_looks_total{result=partial,tier=pulse}":                                   1,
+		"foreshock_services{}":                                                               2,
+		"foreshock_services_folded{}":                                                        0,
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
+		}
+	}
+	for _, absent := range []string{
+		"foreshock_service_accepted{service=svc000}", // stale: unknown is no number
+		"foreshock_look_age_seconds{tier=full}",      // never looked
+	} {
+		if v, ok := got[absent]; ok {
+			t.Errorf("%s = %v, and should not be there", absent, v)
+		}
+	}
+	if got["foreshock_service_unknown_signals{service=svc000}"] < 10 {
+		t.Errorf("unknown signals are not counted: %v", got["foreshock_service_unknown_signals{service=svc000}"])
+	}
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestCardinalityIsCapped: services beyond the bound share one set of series;
+// counts add up, and the worst wait stands for all.
+func TestCardinalityIsCapped(t *testing.T) {
+	got, _ := gather(t, snapshot(MaxServices+50))
+	series := 0
+	for name := range got {
+		if strings.HasPrefix(name, "foreshock_service_queue_depth") {
+			series++
+		}
+	}
+	if series != MaxServices+1 {
+		t.Errorf("%d series of queue depth, want %d", series, MaxServices+1)
+	}
+	if v := got["foreshock_service_queue_depth{service=other}"]; v != 100 {
+		t.Errorf("depth of the others %v, want 50 × 2", v)
+	}
+	if v := got["foreshock_service_queue_wait_seconds{service=other}"]; v != MaxServices+49 {
+		t.Errorf("wait of the others %v, want the longest", v)
+	}
+	if v := got["foreshock_services_folded{}"]; v != 50 {
+		t.Errorf("folded %v, want 50", v)
+	}
+}
+
+func TestHandler(t *testing.T) {
+	rec := httptest.NewRecorder()
+	Handler(fixed{snapshot(1)}, "v1").ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{"foreshock_service_queue_depth", "go_goroutines", "process_resident_memory_bytes"} {
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("%d, no %s in the answer", rec.Code, want)
+		}
+	}
+}

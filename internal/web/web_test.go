@@ -1,0 +1,66 @@
+package web
+
+import (
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+type fixed struct{ s *api.Snapshot }
+
+func (f fixed) Snapshot() *api.Snapshot { return f.s }
+
+func get(t *testing.T, s *api.Snapshot) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	New(fixed{s}).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	if rec.Code != 200 {
+		t.Fatalf("GET /: %d %s", rec.Code, rec.Body)
+	}
+	return rec.Body.String()
+}
+
+func TestPage(t *testing.T) {
+	at := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+	id := scope.ID{Kind: scope.KindService, Name: "<b>web</b>"}
+	signals := measure.ScopeSignals{Scope: id}
+	signals.Readings[measure.QueueWait] = measure.Reading{Value: 3.5, Validity: measure.Known}
+	signals.Readings[measure.Accepted] = measure.Reading{Validity: measure.Stale}
+	s := &api.Snapshot{
+		Host: "web03", At: at, Ready: true, Reader: "sock_diag",
+		Services: []scope.Service{{Name: id.Name, Process: "apache2", Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:80")}}},
+		View:     measure.View{At: at, Scopes: []measure.ScopeSignals{signals}},
+		Incidents: []judge.Incident{{ID: 1, State: judge.Open, OpenedAt: at.Add(-9 * time.Second), Finding: judge.Finding{
+			Scope: id, Cause: judge.WorkersFull, Severity: judge.Critical, Certainty: judge.Certain, Basis: "4 looks over 1s",
+			Sentence: "Connections wait.", Advice: []string{"Add workers."}}}},
+		Looks:  []api.LookStatus{{Tier: tcp.Pulse, Seen: at, Last: tcp.Look{Begin: at, Completeness: tcp.Complete}}, {Tier: tcp.Full, LastError: "refused"}},
+		Limits: []api.Limit{{Subject: "QUIC", Reason: "not TCP"}},
+	}
+	page := get(t, s)
+	for _, want := range []string{
+		"<title>1 service is failing", "◆", "workers full", "critical for 9s", "Connections wait.", "certain, 4 looks over 1s",
+		"Add workers.", "&lt;b&gt;web", "unknown: stale", "3.5 s", "failing: refused", "QUIC", "not TCP",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "<script") || strings.Contains(page, "<b>web") {
+		t.Error("page holds a script, or a name unescaped")
+	}
+	s.Incidents = nil
+	if page := get(t, s); !strings.Contains(page, "Nothing found wrong in what can be seen") {
+		t.Error("page without incidents does not say so")
+	}
+	if page := get(t, &api.Snapshot{}); !strings.Contains(page, "Looking for the first time") || !strings.Contains(page, "Nothing listens") {
+		t.Error("the first page does not say what it waits for")
+	}
+}
