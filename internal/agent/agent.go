@@ -307,7 +307,7 @@ func (a *agent) tellServiceManager(ctx context.Context) error {
 
 func (a *agent) notify(state string) {
 	if state == daemon.SdNotifyReloading {
-		// Type=notify-reload wants the time too (sd_notify(3)).
+		// sd_notify(3) wants the time with it, for units of Type=notify-reload.
 		state += fmt.Sprintf("\nMONOTONIC_USEC=%d", monotonicMicroseconds())
 	}
 	if _, err := daemon.SdNotify(false, state); err != nil {

@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 	},
 	// test support
 	"internal/arch":        {},
+	"deploy":               {},
 	"internal/lab":         {},
 	"internal/lab/labtest": {"internal/lab"},
 	"internal/lab/detect":  {"internal/lab"},
