@@ -187,7 +187,7 @@ func verdict(c checked, service string) (code int, text string) {
 		code = nagiosUnknown
 		says = append(says, unknown...)
 	}
-	first := cmp.Or(strings.Join(says, "; "), fmt.Sprintf("%d services, none short of workers", len(scopes)))
+	first := cmp.Or(strings.Join(says, "; "), count(len(scopes), "service", "services")+", none short of workers")
 	var b strings.Builder
 	fmt.Fprintf(&b, "FORESHOCK %s - %s | %s\n", nagiosWords[code], first, strings.Join(data, " "))
 	for _, line := range slices.Concat(details, c.notes) {

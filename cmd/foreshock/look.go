@@ -327,7 +327,7 @@ func (c *counted) owners(inodes []uint64) map[uint64][]owner.Process {
 		c.limits = append(c.limits, "owners of sockets: "+limits.Err.Error())
 	}
 	if limits.Unreadable > 0 {
-		c.limits = append(c.limits, fmt.Sprintf("owners of sockets: %d processes may not be inspected; run as root to name them", limits.Unreadable))
+		c.limits = append(c.limits, "owners of sockets: "+count(limits.Unreadable, "process", "processes")+" may not be inspected; run as root to name them")
 	}
 	if limits.Cut > 0 {
 		c.limits = append(c.limits, fmt.Sprintf("owners of sockets: %d processes have too many descriptors to search all", limits.Cut))

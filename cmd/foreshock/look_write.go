@@ -180,8 +180,8 @@ func writeTable(out io.Writer, c counted) error {
 	if !c.complete {
 		whole = "NOT complete"
 	}
-	fmt.Fprintf(out, "%s  %s   1 look by %s, %.1f ms, %s sockets, %s\n\n", c.host, c.at.UTC().Format("2 Jan 2006 15:04:05 UTC"),
-		c.reader, c.took.Seconds()*1e3, thousands(c.breakdown.Total.Sockets), whole)
+	fmt.Fprintf(out, "%s  %s   1 look by %s, %.1f ms, %s, %s\n\n", c.host, c.at.UTC().Format("2 Jan 2006 15:04:05 UTC"),
+		c.reader, c.took.Seconds()*1e3, count(c.breakdown.Total.Sockets, "socket", "sockets"), whole)
 	if c.options.by == "service" {
 		slices.SortStableFunc(rows, func(a, b measure.Row[key]) int {
 			return boolean(a.Key.service == scope.None) - boolean(b.Key.service == scope.None)
@@ -260,6 +260,14 @@ func (c *counted) cells(n measure.Counts) []string {
 		return cells
 	}
 	return append(sized, cells...)
+}
+
+// count prints "1 socket" or "4,812 sockets".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(n) + " " + many
 }
 
 // thousands prints 4812 as "4,812".

@@ -32,7 +32,7 @@ type agent struct {
 	requests chan request
 
 	// Of the loop alone.
-	logged    map[uint64]judge.State
+	logged    map[uint64]logged
 	tierErrs  [tcp.NumTiers]string
 	lastHash  uint64
 	view      *measure.View
@@ -152,6 +152,13 @@ func (p *Pipeline) limits() []api.Limit {
 	return out
 }
 
+// logged is what the log has said of an incident: its state, and how bad it
+// has been.
+type logged struct {
+	state judge.State
+	peak  judge.Severity
+}
+
 // report logs changes of state: of incidents, and of looks that fail or work
 // again. Ticks are not logged.
 func (a *agent) report(p *Pipeline, incidents []judge.Incident, tier tcp.Tier, err error) {
@@ -168,14 +175,15 @@ func (a *agent) report(p *Pipeline, incidents []judge.Incident, tier tcp.Tier, e
 		a.tierErrs[tier] = text
 	}
 	if a.logged == nil {
-		a.logged = make(map[uint64]judge.State)
+		a.logged = make(map[uint64]logged)
 	}
 	for i := range incidents {
 		inc := &incidents[i]
-		if a.logged[inc.ID] == inc.State || inc.State == judge.Suspected {
+		said := logged{inc.State, inc.Peak}
+		if a.logged[inc.ID] == said || inc.State == judge.Suspected {
 			continue
 		}
-		a.logged[inc.ID] = inc.State
+		a.logged[inc.ID] = said
 		level := slog.LevelWarn
 		if inc.State == judge.Resolved {
 			level = slog.LevelInfo
