@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"slices"
@@ -177,6 +178,11 @@ func (a *agent) report(p *Pipeline, incidents []judge.Incident, tier tcp.Tier, e
 	if a.logged == nil {
 		a.logged = make(map[uint64]logged)
 	}
+	if len(a.logged) > 2*len(incidents)+16 { // those long forgotten
+		maps.DeleteFunc(a.logged, func(id uint64, _ logged) bool {
+			return !slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.ID == id })
+		})
+	}
 	for i := range incidents {
 		inc := &incidents[i]
 		said := logged{inc.State, inc.Peak}
@@ -188,7 +194,7 @@ func (a *agent) report(p *Pipeline, incidents []judge.Incident, tier tcp.Tier, e
 		if inc.State == judge.Resolved {
 			level = slog.LevelInfo
 		}
-		a.log.Log(nil, level, "incident "+inc.State.String(), //nolint:sloglint // one message per state is the point
+		a.log.Log(context.Background(), level, "incident "+inc.State.String(), //nolint:sloglint // one message per state is the point
 			"id", inc.ID, "scope", inc.Finding.Scope.String(), "cause", inc.Finding.Cause.String(),
 			"severity", inc.Finding.Severity.String(), "says", inc.Finding.Sentence, "end", inc.End.String())
 	}

@@ -30,6 +30,10 @@ const (
 	budgetSpan = 10 * time.Second
 	// costWeight is the share of a new measurement in a learned cost.
 	costWeight = 0.3
+	// A focus look that costs this share of a full one is not worth its
+	// filter. relearnAfter is when that is tried again.
+	focusWorth   = 0.9
+	relearnAfter = 5 * time.Minute
 	// maxStretch is the longest interval; a reading that old is of little use
 	// to anyone.
 	maxStretch = 30 * time.Minute
@@ -53,6 +57,7 @@ type Schedule struct {
 	focusing bool      // there is something to focus on
 	hurried  bool      // full was brought forward
 	covered  bool      // full runs so often that focus and odd need not
+	merged   bool      // focus costs what full does, so full takes its place
 }
 
 type plan struct {
@@ -82,9 +87,11 @@ func (s *Schedule) SetBudget(budget float64) {
 	s.plan()
 }
 
-// SetFocusing says whether there are scopes to focus on.
+// SetFocusing says whether there are scopes to focus on. What a look at them
+// costs is learned anew: they may be others than before.
 func (s *Schedule) SetFocusing(focusing bool) {
 	s.focusing = focusing
+	s.tiers[tcp.Focus].cost = 0
 	s.plan()
 }
 
@@ -110,8 +117,11 @@ func (s *Schedule) Cost(t tcp.Tier) time.Duration { return s.tiers[t].cost }
 // Seen is when something last saw what the tier sees: itself, or a full look.
 func (s *Schedule) Seen(t tcp.Tier) time.Time { return s.tiers[t].last }
 
-// Covered reports whether the tier is left out because full looks as often.
-func (s *Schedule) Covered(t tcp.Tier) bool { return s.covered && (t == tcp.Focus || t == tcp.Odd) }
+// Covered reports whether the tier is left out because full looks take its
+// place: they are as often, or cost no more.
+func (s *Schedule) Covered(t tcp.Tier) bool {
+	return s.covered && (t == tcp.Focus || t == tcp.Odd) || s.merged && t == tcp.Focus
+}
 
 // Wanted returns a tier's interval when nothing presses.
 func Wanted(t tcp.Tier) time.Duration {
@@ -208,6 +218,9 @@ func (s *Schedule) Looked(t tcp.Tier, began time.Time, cost time.Duration) {
 		s.tiers[tcp.Odd].last = began
 		if s.focusing {
 			s.tiers[tcp.Focus].last = began
+			if focus := &s.tiers[tcp.Focus]; s.merged && began.Sub(focus.looked) > relearnAfter {
+				focus.cost = 0
+			}
 		}
 	}
 	s.plan()
@@ -265,12 +278,26 @@ func (s *Schedule) plan() {
 	// all there is to do.
 	suspecting := s.lastSpent().Before(s.suspect)
 	if cost(tcp.Full) > 0 && share(tcp.Full, FastFull) <= 0.9*free && !suspecting {
-		s.covered = true
+		s.covered, s.merged = true, false
 		s.tiers[tcp.Full].interval = FastFull
 		s.tiers[tcp.Focus].interval, s.tiers[tcp.Odd].interval = FastFull, FastFull
 		return
 	}
 	s.covered = false
+	// Most sockets belong to the services in use: a look at them all costs no
+	// more than the filter, and sees the rest as well.
+	s.merged = s.focusing && cost(tcp.Focus) > 0 && cost(tcp.Full) > 0 && cost(tcp.Focus) >= focusWorth*cost(tcp.Full)
+	if s.merged {
+		oddShare := min(oddWants, oddFloor*free)
+		stretch(tcp.Odd, oddShare, OddInterval)
+		fullShare := free - oddShare
+		if suspecting {
+			fullShare = max(fullShare, suspectShare)
+		}
+		stretch(tcp.Full, fullShare, FocusInterval)
+		s.tiers[tcp.Focus].interval = s.tiers[tcp.Full].interval
+		return
+	}
 	fullShare := min(share(tcp.Full, FastFull), max(free-focusWants-oddWants, fullFloor*free))
 	stretch(tcp.Full, fullShare, FastFull)
 	oddShare := min(oddWants, max(free-fullShare-focusWants, oddFloor*free))

@@ -192,6 +192,34 @@ func TestHurryBringsFullForward(t *testing.T) {
 	}
 }
 
+// TestOneServiceHasItAll: where focus would cost what full does, full takes
+// its place, and the filter is tried again now and then.
+func TestOneServiceHasItAll(t *testing.T) {
+	ms := time.Millisecond
+	h := host{ms / 10, 98 * ms, 8 * ms, 100 * ms, ms}
+	s := NewSchedule(0.01)
+	s.SetFocusing(true)
+	got := simulate(s, h, 30*time.Minute, nil)
+	if got.used > 0.0115 {
+		t.Errorf("used %.2f %% of a core, budget 1 %%", 100*got.used)
+	}
+	if got.looks[tcp.Focus] < 2 || got.looks[tcp.Focus] > 10 {
+		t.Errorf("%d focus looks in half an hour, want one each 5 min", got.looks[tcp.Focus])
+	}
+	if got.gap[tcp.Full] > 25*time.Second {
+		t.Errorf("%v between two full looks, which are all there is", got.gap[tcp.Full])
+	}
+	t.Logf("used %.2f %%; looks %v, longest gaps %v", 100*got.used, got.looks, got.gap)
+	s.Looked(tcp.Focus, scheduleStart.Add(time.Hour), h.focus)
+	if !s.Covered(tcp.Focus) {
+		t.Error("focus is not covered by full")
+	}
+	s.SetFocusing(true) // other services: learn anew
+	if s.Covered(tcp.Focus) {
+		t.Error("focus is still covered after the services changed")
+	}
+}
+
 func TestNothingToFocusOn(t *testing.T) {
 	ms := time.Millisecond
 	got := simulate(NewSchedule(0.01), host{ms / 10, 5 * ms, 5 * ms, 50 * ms, ms}, time.Minute, nil)
