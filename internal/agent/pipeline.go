@@ -38,6 +38,7 @@ type Pipeline struct {
 	problems   []discover.Problem
 	listeners  listenerSet
 	discovered time.Time
+	searchAt   time.Time // owners are not searched again before
 	owners     map[uint64][]owner.Process
 	unreadable int
 
@@ -61,9 +62,13 @@ type tierStatus struct {
 	err                    error
 }
 
-// rediscoverAfter is how long a change among the listeners waits for the next
-// search of owners: it walks every process, and listeners come in bursts.
-const rediscoverAfter = 2 * time.Second
+// A change among the listeners waits so long for the next search of owners: it
+// walks every process, and listeners come in bursts. Where one search costs
+// much, the next waits for rediscoverTimes of that.
+const (
+	rediscoverAfter = 2 * time.Second
+	rediscoverTimes = 200
+)
 
 // wideFocus is how many ports a focus filter takes in without asking whether
 // anybody uses them.
@@ -109,7 +114,7 @@ func configuredServices(cfg config.Config) []discover.Configured {
 func (p *Pipeline) Configure(cfg config.Config) {
 	p.configured = configuredServices(cfg)
 	p.schedule.SetBudget(cfg.Observe.CPUBudget)
-	p.rediscover(nil)
+	p.discover(nil)
 }
 
 // Close lets go of the readers.
@@ -163,10 +168,11 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	}
 	tallies := p.tallier.End(look, p.schedule.Interval(tier))
 	p.noteUse(tallies)
-	if tier == tcp.Pulse && look.Judgeable() && p.listeners.changed() && (p.discovered.IsZero() || now.Sub(p.discovered) >= rediscoverAfter) {
-		p.discovered = now
+	if tier == tcp.Pulse && look.Judgeable() && p.listeners.changed() && !now.Before(p.searchAt) {
 		p.listeners.accept()
-		p.rediscover(p.listeners.rows)
+		p.discover(p.listeners.rows)
+		p.discovered = now
+		p.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began-look.CPU)))
 	}
 	return tallies, nil
 }
@@ -248,9 +254,9 @@ func (p *Pipeline) reopen() {
 	p.reader, p.fallback = reader, fallback
 }
 
-// rediscover works out the services from the listeners, nil for those known
+// discover works out the services from the listeners, nil for those known
 // already, and the configuration.
-func (p *Pipeline) rediscover(rows []tcp.Socket) {
+func (p *Pipeline) discover(rows []tcp.Socket) {
 	if rows != nil {
 		inodes := make([]uint64, 0, len(rows))
 		for i := range rows {
@@ -263,6 +269,13 @@ func (p *Pipeline) rediscover(rows []tcp.Socket) {
 	}
 	p.services, p.problems = discover.Services(rows, p.owners, p.configured)
 	p.tallier.SetServices(p.services)
+	inUse := p.inUse
+	p.inUse = make(map[scope.ID]bool, len(p.services))
+	for i := range p.services {
+		if id := p.services[i].ID(); inUse[id] {
+			p.inUse[id] = true
+		}
+	}
 	p.schedule.SetFocusing(len(p.services) > 0)
 }
 

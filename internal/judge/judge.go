@@ -24,6 +24,7 @@ const (
 type Judge struct {
 	rules     []rule
 	nextID    uint64
+	step      uint64
 	cases     map[caseKey]*dossier
 	order     []caseKey
 	resolved  []Incident // newest first
@@ -45,6 +46,7 @@ type dossier struct {
 	triggers []holding
 	clear    holding
 	incident Incident // State is NoState while nothing is suspected
+	followed uint64   // the step whose view had the scope last
 	absent   time.Time
 }
 
@@ -52,6 +54,7 @@ type dossier struct {
 // suspected and the open ones, then the lately resolved, newest first. The
 // slice is good until the next Step.
 func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
+	j.step++
 	host := view.Scope(scope.Host)
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
@@ -61,7 +64,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			}
 		}
 	}
-	j.closeGone(now, view)
+	j.closeGone(now)
 	return j.list()
 }
 
@@ -73,7 +76,7 @@ func (j *Judge) follow(now time.Time, r *rule, s subject) {
 		j.cases[key] = d
 		j.order = append(j.order, key)
 	}
-	d.absent = time.Time{}
+	d.followed, d.absent = j.step, time.Time{}
 	severity, suspected, trigger, basis := d.weigh(r, s)
 	inc := &d.incident
 	blind := d.blind(r, s)
@@ -212,12 +215,12 @@ func (j *Judge) resolve(now time.Time, d *dossier, how End) {
 }
 
 // closeGone ends what belongs to scopes that are no longer there.
-func (j *Judge) closeGone(now time.Time, view *measure.View) {
+func (j *Judge) closeGone(now time.Time) {
 	j.order = slices.DeleteFunc(j.order, func(key caseKey) bool {
-		if view.Scope(key.scope) != nil {
+		d := j.cases[key]
+		if d.followed == j.step {
 			return false
 		}
-		d := j.cases[key]
 		if d.absent.IsZero() {
 			d.absent = now
 		}
