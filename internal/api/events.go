@@ -19,14 +19,25 @@ const (
 
 // events streams server-sent events: at once, and then at most once a second,
 // `snapshot` with the whole picture; `incident` as soon as one changes;
-// `heartbeat` while nothing happens. Each carries the snapshot's number as its
+// `heartbeat` every five seconds, so that a client can tell silence from
+// calm. Each carries the snapshot's number as its
 // id. A client that misses some has missed nothing: the next picture is whole.
 func (s *server) events(w http.ResponseWriter, r *http.Request) {
+	if s.streams.Add(1) > maxStreams {
+		s.streams.Add(-1)
+		s.problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d clients follow the events already", maxStreams), "close one, or ask /api/v1/status now and then")
+		return
+	}
+	defer s.streams.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx in between would hold events back
+	if r.Method == http.MethodHead {
+		return
+	}
 	stream := stream{w: w, control: http.NewResponseController(w)}
 	// The server's deadline for reading a request would end the stream.
 	stream.err = stream.control.SetReadDeadline(time.Time{})
-	seen := map[uint64]string{}
+	seen := map[uint64]lifeOf{}
 	last := time.Time{}
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()
@@ -34,14 +45,15 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 		changed := s.source.Changed() // before the snapshot, so that none is missed
 		v := s.view()
 		first := last.IsZero()
-		incidents := v.incidents(func(*judge.Incident) bool { return true })
-		for _, i := range incidents {
-			state := i.State + i.Severity + i.AcknowledgedBy
-			if seen[i.ID] != state && !first {
-				stream.send("incident", v.s.Sequence, i)
+		now := make(map[uint64]lifeOf, len(v.s.Incidents)) // anew, or it would grow for as long as the client stays
+		for i := range v.s.Incidents {
+			inc := &v.s.Incidents[i]
+			now[inc.ID] = life(inc)
+			if seen[inc.ID] != now[inc.ID] && !first {
+				stream.send("incident", v.s.Sequence, v.incident(inc))
 			}
-			seen[i.ID] = state
 		}
+		seen = now
 		if first || v.s.At.Sub(last) >= pictureEvery {
 			stream.send("snapshot", v.s.Sequence, v.picture())
 			last = v.s.At
@@ -59,6 +71,20 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 			}{v.time(v.s.At)})
 		}
 	}
+}
+
+// lifeOf is what makes an incident event when it changes. The numbers in its
+// words change with every look; they come with the next picture.
+type lifeOf struct {
+	state        judge.State
+	severity     judge.Severity
+	certainty    judge.Certainty
+	blind        bool
+	acknowledged string
+}
+
+func life(i *judge.Incident) lifeOf {
+	return lifeOf{i.State, i.Finding.Severity, i.Finding.Certainty, !i.BlindSince.IsZero(), i.AcknowledgedBy}
 }
 
 // stream writes events until the first error.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	_ "embed"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,7 +18,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/foreshock/foreshock/internal/judge"
 )
@@ -51,47 +56,53 @@ func (c *Config) validate() error {
 }
 
 const (
-	maxBody       = 64 << 10
-	maxName       = 128
-	aliveWithin   = 10 * time.Second
+	maxBody       = 64 << 10 // bytes
+	maxHeader     = 16 << 10 // bytes
+	maxName       = 128      // characters
+	maxStreams    = 32       // event streams at once: each encodes the picture each second
 	headerTimeout = 5 * time.Second
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 )
 
-// server is the handler's state; it never changes after New.
+// server is the handler's state; but for the count of streams it never changes
+// after New.
 type server struct {
 	source  Source
 	actor   Actor
 	log     *slog.Logger
 	hosts   []string
+	metrics http.Handler // nil when there is none
 	token   [sha256.Size]byte
 	guarded bool // a token is configured
+	streams atomic.Int32
 }
 
-// route is one pattern of the mux and its handler.
+// route is one path of the mux, the one method it takes (GET takes HEAD too),
+// and its handler.
 type route struct {
-	pattern string
-	handle  func(*server, http.ResponseWriter, *http.Request)
+	method, path string
+	handle       func(*server, http.ResponseWriter, *http.Request)
 }
 
-// routes are the API's own; the page and the metrics come beside them. A test
-// holds them against openapi.yaml.
+// routes are the API's own; the page comes beside them. A test holds them
+// against openapi.yaml.
 func routes() []route {
 	return []route{
-		{"GET /api/v1/status", (*server).status},
-		{"GET /api/v1/scopes", (*server).scopes},
-		{"GET /api/v1/scopes/{kind}/{name}", (*server).scope},
-		{"GET /api/v1/incidents", (*server).incidents},
-		{"GET /api/v1/incidents/{id}", (*server).incident},
-		{"GET /api/v1/looks", (*server).looks},
-		{"GET /api/v1/limits", (*server).limits},
-		{"GET /api/v1/events", (*server).events},
-		{"GET /api/v1/openapi.yaml", (*server).openAPI},
-		{"GET /healthz", (*server).healthz},
-		{"GET /readyz", (*server).readyz},
-		{"POST /api/v1/incidents/{id}/acknowledge", (*server).acknowledge},
-		{"POST /api/v1/reload", (*server).reload},
+		{"GET", "/api/v1/status", (*server).status},
+		{"GET", "/api/v1/scopes", (*server).scopes},
+		{"GET", "/api/v1/scopes/{kind}/{name}", (*server).scope},
+		{"GET", "/api/v1/incidents", (*server).incidents},
+		{"GET", "/api/v1/incidents/{id}", (*server).incident},
+		{"GET", "/api/v1/looks", (*server).looks},
+		{"GET", "/api/v1/limits", (*server).limits},
+		{"GET", "/api/v1/events", (*server).events},
+		{"GET", "/api/v1/openapi.yaml", (*server).openAPI},
+		{"GET", "/healthz", (*server).healthz},
+		{"GET", "/readyz", (*server).readyz},
+		{"GET", "/metrics", (*server).scrape},
+		{"POST", "/api/v1/incidents/{id}/acknowledge", (*server).acknowledge},
+		{"POST", "/api/v1/reload", (*server).reload},
 	}
 }
 
@@ -100,14 +111,12 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	for _, r := range routes() {
-		mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
-	}
-	if c.Metrics != nil {
-		mux.Handle("GET /metrics", c.Metrics)
+		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
+		mux.HandleFunc(r.path, func(w http.ResponseWriter, req *http.Request) { s.otherMethod(w, req, r.method) })
 	}
 	if c.Web != nil {
 		mux.Handle("GET /{$}", c.Web)
@@ -122,7 +131,7 @@ func New(c Config) (http.Handler, error) {
 func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: writeTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxBody, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 
@@ -136,7 +145,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
 		if !s.addressed(r.Host) {
-			s.problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("this agent is not called %q", r.Host), "use an IP address, localhost, or the name in its configuration")
+			s.problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("this agent is not called %.200q", r.Host), "use an IP address, localhost, or the name in its configuration")
 			return
 		}
 		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameOrigin(origin, r.Host) {
@@ -147,7 +156,12 @@ func (s *server) guard(next http.Handler) http.Handler {
 	})
 }
 
+// addressed reports whether a request for host is meant for us. HTTP/1.0 needs
+// no Host, balancers' health checks speak it, and browsers do not.
 func (s *server) addressed(host string) bool {
+	if host == "" {
+		return true
+	}
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
@@ -170,9 +184,11 @@ func (s *server) may(w http.ResponseWriter, r *http.Request) bool {
 		s.problem(w, http.StatusForbidden, "this agent has no token, so nothing can be changed over its API", "set token: {file: …} in its configuration and restart it")
 		return false
 	}
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	ok = ok && strings.EqualFold(scheme, "Bearer") // RFC 9110, 11.1: in any case
 	hash := sha256.Sum256([]byte(given))
 	if !ok || subtle.ConstantTimeCompare(hash[:], s.token[:]) != 1 {
+		s.log.Warn("api: a changing call with a missing or wrong token was refused", "remote", r.RemoteAddr, "path", r.URL.Path)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="foreshock"`)
 		s.problem(w, http.StatusUnauthorized, "the bearer token is missing or wrong", "send the header Authorization: Bearer TOKEN")
 		return false
@@ -196,7 +212,20 @@ func (s *server) problem(w http.ResponseWriter, code int, what, hint string) {
 }
 
 func (s *server) unknown(w http.ResponseWriter, r *http.Request) {
-	s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "GET /api/v1/openapi.yaml lists everything")
+	s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no %.20s %.200q", r.Method, r.URL.Path), "GET /api/v1/openapi.yaml lists everything")
+}
+
+func (s *server) otherMethod(w http.ResponseWriter, r *http.Request, method string) {
+	w.Header().Set("Allow", method)
+	s.problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %.20q", r.URL.Path, r.Method), "it takes "+method)
+}
+
+func (s *server) scrape(w http.ResponseWriter, r *http.Request) {
+	if s.metrics == nil {
+		s.unknown(w, r)
+		return
+	}
+	s.metrics.ServeHTTP(w, r)
 }
 
 func (s *server) view() viewer { return viewer{s.source.Snapshot()} }
@@ -223,6 +252,12 @@ func (s *server) scope(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
+	for key := range query {
+		if key != "state" && key != "severity" { // a typing mistake would otherwise show everything
+			s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown parameter %.50q", key), "the parameters are state and severity")
+			return
+		}
+	}
 	state, severity := query.Get("state"), query.Get("severity")
 	states := []string{judge.Suspected.String(), judge.Open.String(), judge.Resolved.String()}
 	severities := []string{judge.Watch.String(), judge.Warning.String(), judge.Critical.String()}
@@ -285,8 +320,7 @@ type Health struct {
 // healthz: the loop has published lately. The clock is the machine's: the
 // snapshot's own is steady and may differ from it, by the offset it carries.
 func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
-	v := s.view()
-	if age := time.Since(v.time(v.s.At)); age > aliveWithin {
+	if age := s.source.Snapshot().Age(time.Now()); age > AliveWithin {
 		s.json(w, http.StatusServiceUnavailable, Health{Reason: fmt.Sprintf("the agent has not looked for %s", age.Round(time.Second))})
 		return
 	}
@@ -317,7 +351,7 @@ func decodeAcknowledgement(in io.Reader) (Acknowledgement, error) {
 		return Acknowledgement{}, errors.New("read the body: something follows the JSON object")
 	}
 	a.By = strings.TrimSpace(a.By)
-	if a.By == "" || len(a.By) > maxName || strings.ContainsFunc(a.By, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if a.By == "" || utf8.RuneCountInString(a.By) > maxName || strings.ContainsFunc(a.By, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return Acknowledgement{}, fmt.Errorf("by is a name of 1 to %d printable characters", maxName)
 	}
 	return a, nil
@@ -331,12 +365,17 @@ func (s *server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != "application/json" {
-		s.problem(w, http.StatusUnsupportedMediaType, fmt.Sprintf("the body is %.50q", kind), `send Content-Type: application/json and {"by": "your name"}`)
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		s.problem(w, http.StatusUnsupportedMediaType, fmt.Sprintf("the body is of type %.50q", r.Header.Get("Content-Type")), `send Content-Type: application/json and {"by": "your name"}`)
 		return
 	}
 	a, err := decodeAcknowledgement(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		s.problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit), `send {"by": "your name"}`)
+		return
+	case err != nil:
 		s.problem(w, http.StatusBadRequest, err.Error(), `send {"by": "your name"}`)
 		return
 	}
@@ -346,6 +385,7 @@ func (s *server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.problem(w, http.StatusServiceUnavailable, err.Error(), "try again")
 	default:
+		s.log.Info("api: incident acknowledged", "id", id, "by", a.By, "remote", r.RemoteAddr)
 		w.WriteHeader(http.StatusNoContent)
 	}
 }
@@ -354,9 +394,14 @@ func (s *server) reload(w http.ResponseWriter, r *http.Request) {
 	if !s.may(w, r) {
 		return
 	}
-	if err := s.actor.Reload(r.Context()); err != nil {
+	switch err := s.actor.Reload(r.Context()); {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		s.problem(w, http.StatusServiceUnavailable, err.Error(), "try again")
+		return
+	case err != nil:
 		s.problem(w, http.StatusConflict, err.Error(), "the old configuration keeps running; foreshock config check says what is wrong")
 		return
 	}
+	s.log.Info("api: configuration reloaded", "remote", r.RemoteAddr)
 	w.WriteHeader(http.StatusNoContent)
 }

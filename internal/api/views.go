@@ -1,7 +1,9 @@
 package api
 
 import (
+	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
@@ -186,11 +188,21 @@ type Problem struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// viewer turns a snapshot into views; the one place that adds the clock's
-// offset.
+// AliveWithin is how old a snapshot may be while the agent's loop is alive: it
+// publishes one each second.
+const AliveWithin = 10 * time.Second
+
+// Wall is a time of the snapshot as people read it: with the clock's offset,
+// in UTC.
+func (s *Snapshot) Wall(t time.Time) time.Time { return t.Add(s.ClockOffset).UTC() }
+
+// Age is how long ago the snapshot was made, when now is the wall's time.
+func (s *Snapshot) Age(now time.Time) time.Duration { return now.Sub(s.Wall(s.At)) }
+
+// viewer turns a snapshot into views.
 type viewer struct{ s *Snapshot }
 
-func (v viewer) time(t time.Time) time.Time { return t.Add(v.s.ClockOffset).UTC() }
+func (v viewer) time(t time.Time) time.Time { return v.s.Wall(t) }
 
 func (v viewer) maybe(t time.Time) *time.Time {
 	if t.IsZero() {
@@ -201,10 +213,13 @@ func (v viewer) maybe(t time.Time) *time.Time {
 
 func (v viewer) value(r measure.Reading) Value {
 	out := Value{Samples: r.Samples, SeenAt: v.maybe(r.Seen)}
-	if value, known := r.Get(); known {
-		out.Value = &value
-	} else {
+	switch value, known := r.Get(); {
+	case !known:
 		out.Unknown = r.Validity.String()
+	case math.IsNaN(value) || math.IsInf(value, 0):
+		out.Unknown = "not a number" // JSON has no way to say it: one would cost the whole answer
+	default:
+		out.Value = &value
 	}
 	return out
 }
@@ -235,9 +250,20 @@ func (v viewer) scopes() []Scope {
 	for i := range v.s.Services {
 		services[v.s.Services[i].ID()] = &v.s.Services[i]
 	}
-	out := make([]Scope, 0, len(v.s.View.Scopes))
-	for i := range v.s.View.Scopes {
-		sig := &v.s.View.Scopes[i]
+	signals := slices.Clip(v.s.View.Scopes)
+	seen := make(map[scope.ID]bool, len(signals))
+	for i := range signals {
+		seen[signals[i].Scope] = true
+	}
+	for i := range v.s.Services {
+		// Found, and not looked at yet: it is there, and all of it unknown.
+		if id := v.s.Services[i].ID(); !seen[id] {
+			signals = append(signals, measure.ScopeSignals{Scope: id})
+		}
+	}
+	out := make([]Scope, 0, len(signals))
+	for i := range signals {
+		sig := &signals[i]
 		x := Scope{
 			ID: sig.Scope.String(), Kind: sig.Scope.Kind.String(), Name: sig.Scope.Name,
 			Signals: map[string]Value{}, Examples: v.sockets(sig.Examples),

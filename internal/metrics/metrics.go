@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -26,7 +27,8 @@ import (
 // MaxServices is how many services have series of their own.
 const MaxServices = 200
 
-// other is the label of what is folded.
+// other is the label of what is folded. A service of this very name is folded
+// too: two series of one name would spoil the whole scrape.
 const other = "other"
 
 // Source gives the snapshots to show.
@@ -49,10 +51,11 @@ func Handler(source Source, version string) http.Handler {
 type Collector struct {
 	source  Source
 	version string
+	now     func() time.Time
 }
 
 // New returns a collector over source.
-func New(source Source, version string) *Collector { return &Collector{source, version} }
+func New(source Source, version string) *Collector { return &Collector{source, version, time.Now} }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
@@ -100,13 +103,14 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(desc("foreshock_build_info", "always 1; the version is a label", "version"), 1, c.version)
 	gauge(desc("foreshock_ready", "1 when every tier has looked", "reader"), boolean(s.Ready), s.Reader)
+	gauge(desc("foreshock_snapshot_timestamp_seconds", "when the agent's loop last said something; it does each second"), float64(s.Wall(s.At).UnixMilli())/1e3)
 	gauge(desc("foreshock_cpu_budget_ratio", "processor time the agent may use, as a share of one core"), s.Budget.Allowed)
 	gauge(desc("foreshock_cpu_used_ratio", "processor time the agent used over the last 10 s, as a share of one core"), s.Budget.Used)
 	gauge(desc("foreshock_limits", "things this agent says it cannot see"), float64(len(s.Limits)))
 	c.services(s, gauge)
 	c.host(s, gauge)
 	incidents(s, gauge)
-	looks(s, gauge, func(d *prometheus.Desc, value float64, labels ...string) {
+	looks(c.now(), s, gauge, func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
 	})
 }
@@ -117,34 +121,42 @@ func (c *Collector) services(s *api.Snapshot, gauge emit) {
 	unknown := desc("foreshock_service_unknown_signals", "signals of the service that cannot be told now", "service")
 	metrics := serviceMetrics()
 	folded, foldedUnknown := map[measure.Signal]float64{}, 0
-	count := 0
+	count, others := 0, 0
+	own := map[string]bool{other: true}
 	for i := range s.View.Scopes {
 		sig := &s.View.Scopes[i]
 		if sig.Scope.Kind != scope.KindService {
 			continue
 		}
 		count++
+		name := text(sig.Scope.Name)
+		alone := !own[name] && len(own) <= MaxServices // own holds other too
+		if alone {
+			own[name] = true
+		} else {
+			others++
+		}
 		missing := 0
 		for _, m := range metrics {
 			value, known := sig.Get(m.signal).Get()
 			switch {
 			case !known:
 				missing++
-			case count <= MaxServices:
-				gauge(m.desc, value, sig.Scope.Name)
+			case alone:
+				gauge(m.desc, value, name)
 			case m.worst:
 				folded[m.signal] = max(folded[m.signal], value)
 			default:
 				folded[m.signal] += value
 			}
 		}
-		if count <= MaxServices {
-			gauge(unknown, float64(missing), sig.Scope.Name)
+		if alone {
+			gauge(unknown, float64(missing), name)
 		} else {
 			foldedUnknown += missing
 		}
 	}
-	if count > MaxServices {
+	if others > 0 {
 		for _, m := range metrics {
 			if value, ok := folded[m.signal]; ok {
 				gauge(m.desc, value, other)
@@ -153,7 +165,7 @@ func (c *Collector) services(s *api.Snapshot, gauge emit) {
 		gauge(unknown, float64(foldedUnknown), other)
 	}
 	gauge(desc("foreshock_services", "services found or configured"), float64(count))
-	gauge(desc("foreshock_services_folded", `services that are counted under service="other"`), float64(max(0, count-MaxServices)))
+	gauge(desc("foreshock_services_folded", `services that are counted under service="other"`), float64(others))
 }
 
 func (c *Collector) host(s *api.Snapshot, gauge emit) {
@@ -187,7 +199,7 @@ func incidents(s *api.Snapshot, gauge emit) {
 		counts[key{inc.State.String(), inc.Finding.Severity.String()}]++
 		if inc.State == judge.Open && shown < MaxServices {
 			shown++
-			gauge(open, 1, inc.Finding.Cause.String(), inc.Finding.Scope.String(), inc.Finding.Severity.String())
+			gauge(open, 1, inc.Finding.Cause.String(), text(inc.Finding.Scope.String()), inc.Finding.Severity.String())
 		}
 	}
 	keys := make([]key, 0, len(counts))
@@ -200,7 +212,7 @@ func incidents(s *api.Snapshot, gauge emit) {
 	}
 }
 
-func looks(s *api.Snapshot, gauge, counter emit) {
+func looks(now time.Time, s *api.Snapshot, gauge, counter emit) {
 	age := desc("foreshock_look_age_seconds", "time since something saw what the tier sees: itself, or a full look", "tier")
 	interval := desc("foreshock_look_interval_seconds", "interval the tier has now", "tier")
 	cost := desc("foreshock_look_cost_seconds", "learned processor time of one look", "tier")
@@ -216,7 +228,8 @@ func looks(s *api.Snapshot, gauge, counter emit) {
 		counter(total, float64(l.Partial), tier, "partial")
 		counter(total, float64(l.Failed), tier, "failed")
 		if !l.Seen.IsZero() {
-			gauge(age, s.At.Sub(l.Seen).Seconds(), tier)
+			// By the machine's clock: it grows also when the loop has died.
+			gauge(age, max(0, now.Sub(s.Wall(l.Seen))).Seconds(), tier)
 		}
 		if l.Last.Begin.IsZero() {
 			continue // it has not looked itself
@@ -225,6 +238,10 @@ func looks(s *api.Snapshot, gauge, counter emit) {
 		gauge(sockets, float64(l.Last.Sockets), tier)
 	}
 }
+
+// text makes a label of a name: a label must be UTF-8, a program's name need
+// not be.
+func text(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
 
 func boolean(b bool) float64 {
 	if b {

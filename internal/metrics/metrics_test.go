@@ -55,7 +55,9 @@ func snapshot(services int) *api.Snapshot {
 func gather(t *testing.T, s *api.Snapshot) (map[string]float64, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(New(fixed{s}, "v1"))
+	c := New(fixed{s}, "v1")
+	c.now = func() time.Time { return at }
+	registry.MustRegister(c)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -145,5 +147,45 @@ func TestHandler(t *testing.T) {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("%d, no %s in the answer", rec.Code, want)
 		}
+	}
+}
+
+// TestNamesThatWouldSpoilAScrape: service names come from programs. None may
+// cost the whole answer, by being what we call the rest, or no text, or alike
+// once made text.
+func TestNamesThatWouldSpoilAScrape(t *testing.T) {
+	s := snapshot(4)
+	for i, name := range []string{"other", "a\xff", "a\xfe"} {
+		s.View.Scopes[i].Scope.Name = name
+	}
+	s.Incidents[0].Finding.Scope.Name = "a\xff"
+	got, _ := gather(t, s)
+	for name, want := range map[string]float64{
+		"foreshock_service_queue_depth{service=other}":                                        4, // other and the second a
+		"foreshock_service_queue_depth{service=a\uFFFD}":                                      2,
+		"foreshock_service_queue_depth{service=svc003}":                                       2,
+		"foreshock_incident_open{cause=workers_full,scope=service/a\uFFFD,severity=critical}": 1,
+		"foreshock_services{}":                                                                4,
+		"foreshock_services_folded{}":                                                         2,
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
+		}
+	}
+}
+
+// TestAgesGrowWhenTheLoopIsDead: the last snapshot stays, and its ages do not.
+func TestAgesGrowWhenTheLoopIsDead(t *testing.T) {
+	s := snapshot(0)
+	s.ClockOffset = time.Hour
+	c := New(fixed{s}, "v1")
+	c.now = func() time.Time { return at.Add(time.Hour + time.Minute) }
+	want := `
+# HELP foreshock_look_age_seconds time since something saw what the tier sees: itself, or a full look
+# TYPE foreshock_look_age_seconds gauge
+foreshock_look_age_seconds{tier="pulse"} 61
+`
+	if err := testutil.CollectAndCompare(c, strings.NewReader(want), "foreshock_look_age_seconds"); err != nil {
+		t.Error(err)
 	}
 }

@@ -26,13 +26,15 @@ type Source interface {
 }
 
 // New returns the handler of / and /page.css.
-func New(source Source) http.Handler {
+func New(source Source) http.Handler { return at(source, time.Now) }
+
+func at(source Source, now func() time.Time) http.Handler {
 	page := template.Must(template.ParseFS(files, "page.html"))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /page.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "page.css") })
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		var b bytes.Buffer
-		if err := page.Execute(&b, picture(source.Snapshot())); err != nil {
+		if err := page.Execute(&b, picture(now(), source.Snapshot())); err != nil {
 			http.Error(w, "the page could not be drawn: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
@@ -66,10 +68,10 @@ type lookRow struct {
 	Tier, Age, Every, Cost, Sockets, State string
 }
 
-func picture(s *api.Snapshot) page {
+func picture(now time.Time, s *api.Snapshot) page {
 	p := page{
 		Host: s.Host, Version: s.Version, Reader: s.Reader, Limits: s.Limits,
-		At:   s.At.Add(s.ClockOffset).UTC().Format("2 Jan 2006 15:04:05 UTC"),
+		At:   s.Wall(s.At).Format("2 Jan 2006 15:04:05 UTC"),
 		Used: fmt.Sprintf("%.2f %%", 100*s.Budget.Used), Allowed: fmt.Sprintf("%.3g %%", 100*s.Budget.Allowed),
 	}
 	for i := range s.Incidents {
@@ -77,7 +79,7 @@ func picture(s *api.Snapshot) page {
 			p.Incidents = append(p.Incidents, row(s, inc))
 		}
 	}
-	p.Verdict = verdict(s, len(p.Incidents))
+	p.Verdict = verdict(now, s, p.Incidents)
 	for i := range s.Services {
 		p.Services = append(p.Services, service(s, &s.Services[i]))
 	}
@@ -87,24 +89,35 @@ func picture(s *api.Snapshot) page {
 	return p
 }
 
-func verdict(s *api.Snapshot, open int) string {
-	switch {
+// verdict is the page's title. A picture that has grown old never says that
+// all is well.
+func verdict(now time.Time, s *api.Snapshot, open []incidentRow) string {
+	switch age := s.Age(now); {
+	case s.Sequence > 0 && age > api.AliveWithin:
+		return fmt.Sprintf("No word from the agent for %s: this is how it was", age.Round(time.Second))
+	case len(open) == 1:
+		return open[0].Scope + ": " + open[0].Cause
+	case len(open) > 1:
+		return fmt.Sprintf("%d things are going wrong", len(open))
 	case !s.Ready:
 		return "Looking for the first time"
-	case open == 1:
-		return "1 service is failing"
-	case open > 1:
-		return fmt.Sprintf("%d findings are open", open)
 	}
 	return "Nothing found wrong in what can be seen"
 }
 
 func row(s *api.Snapshot, inc *judge.Incident) incidentRow {
 	glyph := map[judge.Severity]string{judge.Critical: "◆", judge.Warning: "▲", judge.Watch: "○"}[inc.Finding.Severity]
+	sure := inc.Finding.Certainty.String() + ", " + inc.Finding.Basis
+	if !inc.BlindSince.IsZero() {
+		sure = "unknown: no evidence since " + s.Wall(inc.BlindSince).Format("15:04:05 UTC")
+	}
+	if !inc.AcknowledgedAt.IsZero() {
+		sure += "; taken by " + inc.AcknowledgedBy
+	}
 	return incidentRow{
 		Glyph: glyph, Severity: inc.Finding.Severity.String(), Cause: inc.Finding.Cause.Words(), Scope: inc.Finding.Scope.Name,
 		Sentence: inc.Finding.Sentence, Since: s.At.Sub(inc.OpenedAt).Round(time.Second).String(),
-		Sure: inc.Finding.Certainty.String() + ", " + inc.Finding.Basis, Advice: inc.Finding.Advice,
+		Sure: sure, Advice: inc.Finding.Advice,
 	}
 }
 

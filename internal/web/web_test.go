@@ -21,7 +21,7 @@ func (f fixed) Snapshot() *api.Snapshot { return f.s }
 func get(t *testing.T, s *api.Snapshot) string {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	New(fixed{s}).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	at(fixed{s}, func() time.Time { return s.Wall(s.At) }).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
 	if rec.Code != 200 {
 		t.Fatalf("GET /: %d %s", rec.Code, rec.Body)
 	}
@@ -46,7 +46,7 @@ func TestPage(t *testing.T) {
 	}
 	page := get(t, s)
 	for _, want := range []string{
-		"<title>1 service is failing", "◆", "workers full", "critical for 9s", "Connections wait.", "certain, 4 looks over 1s",
+		"<title>&lt;b&gt;web&lt;/b&gt;: workers full", "◆", "workers full", "critical for 9s", "Connections wait.", "certain, 4 looks over 1s",
 		"Add workers.", "&lt;b&gt;web", "unknown: stale", "3.5 s", "failing: refused", "QUIC", "not TCP",
 	} {
 		if !strings.Contains(page, want) {
@@ -62,5 +62,28 @@ func TestPage(t *testing.T) {
 	}
 	if page := get(t, &api.Snapshot{}); !strings.Contains(page, "Looking for the first time") || !strings.Contains(page, "Nothing listens") {
 		t.Error("the first page does not say what it waits for")
+	}
+}
+
+// TestPageOfWhatIsOver: a picture nobody renews, and a finding nobody can see
+// any more, are said to be that.
+func TestPageOfWhatIsOver(t *testing.T) {
+	taken := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+	s := &api.Snapshot{Sequence: 9, Host: "web03", At: taken, ClockOffset: time.Hour, Ready: true}
+	rec := httptest.NewRecorder()
+	at(fixed{s}, func() time.Time { return taken.Add(time.Hour + 21*time.Second) }).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	if page := rec.Body.String(); !strings.Contains(page, "<title>No word from the agent for 21s") || strings.Contains(page, "Nothing found wrong") {
+		t.Errorf("an old picture is shown as new: %s", page)
+	}
+	s.Incidents = []judge.Incident{{ID: 1, State: judge.Open, OpenedAt: taken, BlindSince: taken, AcknowledgedAt: taken, AcknowledgedBy: "ann",
+		Finding: judge.Finding{Cause: judge.WorkersFull, Severity: judge.Critical, Certainty: judge.Certain, Basis: "4 looks"}}}
+	page := get(t, s)
+	for _, want := range []string{"unknown: no evidence since 04:00:00 UTC", "taken by ann"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("page lacks %q: %s", want, page)
+		}
+	}
+	if strings.Contains(page, "certain, 4 looks") {
+		t.Error("the page is certain of what it cannot see")
 	}
 }
