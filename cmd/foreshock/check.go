@@ -168,7 +168,7 @@ func verdict(c checked, service string) (code int, text string) {
 			v := s.Signals[p.signal]
 			if v.Value == nil {
 				if p.signal == measure.QueueWait.String() {
-					unknown = append(unknown, fmt.Sprintf("%s: %s is %s", s.Name, p.signal, v.Unknown))
+					unknown = append(unknown, fmt.Sprintf("%s: %s is %s", s.Name, p.signal, strings.ReplaceAll(v.Unknown, "_", " ")))
 				}
 				continue
 			}

@@ -102,8 +102,8 @@ func TestUnknownIsSaid(t *testing.T) {
 	s.View.Scopes[0].Readings[measure.QueueWait].Value = math.Inf(1)
 	h := handler(t, newFake(s), token)
 	for path, want := range map[string]string{
-		"service/new":      `"queue_depth":{"value":null,"unknown":"never seen"`,
-		"service/nginx:80": `"queue_wait_seconds":{"value":null,"unknown":"not a number"`,
+		"service/new":      `"queue_depth":{"value":null,"unknown":"never_seen"`,
+		"service/nginx:80": `"queue_wait_seconds":{"value":null,"unknown":"not_a_number"`,
 	} {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest("GET", "http://localhost/api/v1/scopes/"+path, nil))

@@ -217,7 +217,7 @@ func (v viewer) value(r measure.Reading) Value {
 	case !known:
 		out.Unknown = r.Validity.String()
 	case math.IsNaN(value) || math.IsInf(value, 0):
-		out.Unknown = "not a number" // JSON has no way to say it: one would cost the whole answer
+		out.Unknown = "not_a_number" // JSON has no way to say it: one would cost the whole answer
 	default:
 		out.Value = &value
 	}

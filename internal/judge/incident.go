@@ -149,9 +149,12 @@ const (
 	NoEvidence     // nothing could be seen of it for 15 minutes; not a recovery
 )
 
-var endNames = [...]string{"", "recovered", "scope gone", "no evidence"}
+var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence"}
 
-// String names it: "recovered"; empty while it goes on.
+// Words is how it ended, for a person: "scope gone".
+func (e End) Words() string { return strings.ReplaceAll(e.String(), "_", " ") }
+
+// String names it as the API does: "scope_gone"; empty while it goes on.
 func (e End) String() string {
 	if int(e) < len(endNames) {
 		return endNames[e]

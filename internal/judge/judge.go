@@ -202,7 +202,7 @@ func (j *Judge) end(now time.Time, d *dossier, r *rule, s subject, blind bool) {
 func (j *Judge) resolve(now time.Time, d *dossier, how End) {
 	inc := &d.incident
 	inc.State, inc.End, inc.ResolvedAt = Resolved, how, now
-	inc.note(now, "resolved: "+how.String())
+	inc.note(now, "resolved: "+how.Words())
 	j.resolved = slices.Insert(j.resolved, 0, *inc)
 	if len(j.resolved) > maxResolved {
 		j.resolved = j.resolved[:maxResolved]

@@ -204,7 +204,7 @@ func synFlooded(s subject) truth {
 // that says so.
 func rejected(s subject, sig measure.Signal, answer truth) string {
 	r := s.scope.Get(sig)
-	number := fmt.Sprintf("%s is %s", sig, r.Validity)
+	number := fmt.Sprintf("%s is %s", sig, r.Validity.Words())
 	if r.Validity == measure.Known {
 		number = fmt.Sprintf("%s %s", sig, trim(r.Value))
 	}

@@ -63,7 +63,7 @@ type Unit string
 const (
 	UnitCount     Unit = "count"
 	UnitSeconds   Unit = "seconds"
-	UnitPerSecond Unit = "per second"
+	UnitPerSecond Unit = "per_second"
 )
 
 // Definition says what a signal is.
@@ -159,9 +159,19 @@ const (
 	NotEnough                  // too few looks, or too few sockets, to say
 )
 
-var validityNames = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet"}
+var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough"}
 
-// String says why, for a person.
+var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet"}
+
+// Words says why, for a person.
+func (v Validity) Words() string {
+	if int(v) < len(validityWords) {
+		return validityWords[v]
+	}
+	return v.String()
+}
+
+// String names it as the API does: "stale", "no_listener".
 func (v Validity) String() string {
 	if int(v) < len(validityNames) {
 		return validityNames[v]

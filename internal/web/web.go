@@ -130,7 +130,7 @@ func service(s *api.Snapshot, x *scope.Service) serviceRow {
 		r := signals.Get(sig)
 		value, known := r.Get()
 		if !known {
-			return "unknown: " + r.Validity.String()
+			return "unknown: " + r.Validity.Words()
 		}
 		if sig == measure.QueueWait {
 			return fmt.Sprintf("%.1f%s", value, unit)
