@@ -68,14 +68,15 @@ const (
 // server is the handler's state; but for the count of streams it never changes
 // after New.
 type server struct {
-	source  Source
-	actor   Actor
-	log     *slog.Logger
-	hosts   []string
-	metrics http.Handler // nil when there is none
-	token   [sha256.Size]byte
-	guarded bool // a token is configured
-	streams atomic.Int32
+	source   Source
+	actor    Actor
+	log      *slog.Logger
+	hosts    []string
+	metrics  http.Handler // nil when there is none
+	token    [sha256.Size]byte
+	guarded  bool // a token is configured
+	streams  atomic.Int32
+	pictures pictures
 }
 
 // route is one path of the mux, the one method it takes (GET takes HEAD too),
