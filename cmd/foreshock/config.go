@@ -65,7 +65,10 @@ and column, and ends with code 1 then. Without FILE it reads
 					path = args[0]
 				}
 				cfg, err := config.Load(path)
-				if err != nil {
+				switch {
+				case len(args) == 0 && errors.Is(err, fs.ErrNotExist):
+					return fmt.Errorf("there is no %s, so the agent runs with its defaults: name a file to check another", defaultConfig)
+				case err != nil:
 					return err
 				}
 				_, err = fmt.Fprint(cmd.OutOrStdout(), config.Effective(cfg))

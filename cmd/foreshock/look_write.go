@@ -2,135 +2,17 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
-
-// lookJSON is the contract of look --output json. It only grows.
-type lookJSON struct {
-	At       time.Time     `json:"at"`
-	Reader   string        `json:"reader"`
-	Complete bool          `json:"complete"`
-	Limits   []string      `json:"limits"`
-	Rows     []lookRowJSON `json:"rows"`
-	// Rest sums the groups that --top leaves out.
-	Rest            *lookRowJSON `json:"rest,omitempty"`
-	Groups          int          `json:"groups"`
-	DurationSeconds float64      `json:"duration_seconds"`
-}
-
-type lookRowJSON struct {
-	Key                 map[string]any `json:"key"`
-	Sockets             int            `json:"sockets"`
-	States              map[string]int `json:"states"`
-	Accepted            int            `json:"accepted"`
-	Unaccepted          int            `json:"unaccepted"`
-	UnacceptedCloseWait int            `json:"close_wait_unaccepted"`
-	Busy                *int           `json:"busy"` // null when the reader cannot see it
-	Pending             *int           `json:"pending"`
-	Retransmitting      int            `json:"retransmitting"`
-	ZeroWindow          int            `json:"zero_window"`
-	QueueDepth          uint64         `json:"queue_depth"`
-	QueueLimit          *uint64        `json:"queue_limit"`
-	// Share is of all sockets that are neither LISTEN nor TIME_WAIT.
-	Share *float64 `json:"share_ratio"`
-}
-
-func writeJSON(out io.Writer, c counted) error {
-	rows, rest, groups := c.breakdown.Rows(c.options.top, compareKeys)
-	doc := lookJSON{
-		At: c.at.UTC(), Reader: c.reader, Complete: c.complete, Limits: c.limits, Rows: []lookRowJSON{},
-		Groups: groups, DurationSeconds: c.took.Seconds(),
-	}
-	for _, r := range rows {
-		doc.Rows = append(doc.Rows, c.rowJSON(c.keyJSON(r.Key), r.Counts))
-	}
-	if rest.Sockets > 0 {
-		r := c.rowJSON(map[string]any{}, rest)
-		doc.Rest = &r
-	}
-	return json.NewEncoder(out).Encode(doc)
-}
-
-func (c *counted) rowJSON(name map[string]any, n measure.Counts) lookRowJSON {
-	row := lookRowJSON{
-		Key: name, Sockets: n.Sockets, States: map[string]int{}, Accepted: n.Accepted, Unaccepted: n.Unaccepted,
-		UnacceptedCloseWait: n.UnacceptedCloseWait, Retransmitting: n.Retransmitting, ZeroWindow: n.ZeroWindow, QueueDepth: n.QueueDepth,
-	}
-	for _, s := range tcp.States() {
-		row.States[s.String()] = n.States[s]
-	}
-	if c.reader == sourceWithInfo {
-		row.QueueLimit = &n.QueueLimit
-		if c.options.by != "namespace" {
-			row.Busy, row.Pending = &n.Busy, &n.Pending
-		}
-	}
-	if all := c.breakdown.Total.Connections(); all > 0 {
-		row.Share = new(float64(n.Connections()) / float64(all))
-	}
-	return row
-}
-
-// sourceWithInfo is the reader that sees tcp_info and queue limits.
-const sourceWithInfo = "sock_diag"
-
-func (c *counted) keyJSON(k key) map[string]any {
-	switch c.options.by {
-	case "service":
-		if k.service == scope.None {
-			m := map[string]any{"rest": true}
-			if k.remote.IsValid() {
-				m["remote"] = k.remote.String()
-			}
-			return m
-		}
-		s := &c.services[k.service]
-		m := map[string]any{"service": s.Name, "process": s.Process, "unit": s.Unit}
-		var listen []string
-		for _, l := range s.Listen {
-			listen = append(listen, l.String())
-		}
-		m["listen"] = listen
-		return m
-	case "state":
-		return map[string]any{"state": k.state.String()}
-	case "remote":
-		return map[string]any{"remote": remoteText(k)}
-	case "prefix":
-		if !k.prefix.IsValid() {
-			return map[string]any{"prefix": nil}
-		}
-		return map[string]any{"prefix": k.prefix.String()}
-	case "process":
-		m := map[string]any{"process": k.process, "pid": nil}
-		if k.pid > 0 {
-			m["pid"] = k.pid
-		}
-		return m
-	}
-	n := c.names[k.namespace]
-	return map[string]any{"namespace": strconv.FormatUint(uint64(k.namespace), 10), "name": n.Name, "path": n.Path, "processes": n.Processes, "own": n.Own}
-}
-
-func remoteText(k key) string {
-	switch {
-	case !k.remote.Addr().IsValid():
-		return ""
-	case k.remote.Port() == 0:
-		return k.remote.Addr().String()
-	}
-	return k.remote.String()
-}
 
 // labels is how many columns a group's name takes.
 func (c *counted) labels() int {
@@ -162,10 +44,10 @@ func (c *counted) label(k key) []string {
 		}
 		return []string{"(listeners)"}
 	case "process":
-		if k.pid > 0 {
-			return []string{fmt.Sprintf("%s (%d)", k.process, k.pid)}
+		if k.nobody != "" {
+			return []string{k.nobody}
 		}
-		return []string{k.process}
+		return []string{fmt.Sprintf("%s (%d)", k.process, k.pid)}
 	}
 	n := c.names[k.namespace]
 	if n.Own {
@@ -180,9 +62,14 @@ func writeTable(out io.Writer, c counted) error {
 	if !c.complete {
 		whole = "NOT complete"
 	}
+	total := &c.breakdown.Total
+	seen := count(total.Sockets, "socket", "sockets")
+	if c.options.by == "namespace" {
+		seen += ", " + count(len(c.names), "namespace", "namespaces")
+	}
 	fmt.Fprintf(out, "%s  %s   1 look by %s, %.1f ms, %s, %s\n\n", c.host, c.at.UTC().Format("2 Jan 2006 15:04:05 UTC"),
-		c.reader, c.took.Seconds()*1e3, count(c.breakdown.Total.Sockets, "socket", "sockets"), whole)
-	if c.options.by == "service" {
+		c.reader, c.took.Seconds()*1e3, seen, whole)
+	if c.options.by == "service" { // what belongs to none comes last
 		slices.SortStableFunc(rows, func(a, b measure.Row[key]) int {
 			return boolean(a.Key.service == scope.None) - boolean(b.Key.service == scope.None)
 		})
@@ -191,9 +78,12 @@ func writeTable(out io.Writer, c counted) error {
 	for _, r := range rows {
 		table = append(table, append(c.label(r.Key), c.cells(r.Counts)...))
 	}
-	if left := groups - len(rows); left > 0 {
+	if left := groups - len(rows); left > 0 || rest.Sockets > 0 {
 		label := make([]string, c.labels())
-		label[0] = fmt.Sprintf("(%d more)", left)
+		label[0] = fmt.Sprintf("(%s more)", thousands(left))
+		if groups == maxGroups { // what came later was not told apart
+			label[0] = fmt.Sprintf("(at least %s more)", thousands(left))
+		}
 		table = append(table, append(label, c.cells(rest)...))
 	}
 	if len(rows) == 0 {
@@ -202,7 +92,20 @@ func writeTable(out io.Writer, c counted) error {
 	if err := writeColumns(out, c.labels(), table); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nNot seen: %s.\n", strings.Join(c.limits, "; "))
+	fmt.Fprintln(out)
+	if c.options.by != "service" && total.Connections() > 0 {
+		fmt.Fprintf(out, "Shares are of %s: LISTEN and TIME_WAIT are left out.\n", count(total.Connections(), "socket", "sockets"))
+	}
+	for _, r := range rows {
+		if r.Key.service == scope.None && !c.options.rest && r.Connections() > 0 {
+			fmt.Fprintf(out, "%s (%.1f %%) of no service: --rest lists them.\n",
+				count(r.Connections(), "connection", "connections"), 100*float64(r.Connections())/float64(total.Connections()))
+		}
+	}
+	fmt.Fprintln(out, "Not seen:")
+	for _, limit := range c.limits {
+		fmt.Fprintf(out, "  %s\n", limit)
+	}
 	_, err := fmt.Fprintln(out, "One look counts; it does not judge. `foreshock check` or the agent says what is wrong.")
 	return err
 }
@@ -277,4 +180,12 @@ func thousands(n int) string {
 		text = text[:at] + "," + text[at:]
 	}
 	return text
+}
+
+// spell writes a listening address as a person does: ":80" is every address.
+func spell(a netip.AddrPort) string {
+	if a.Addr() == netip.IPv6Unspecified() {
+		return ":" + strconv.Itoa(int(a.Port()))
+	}
+	return a.String()
 }

@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var code exit
 	var wrong usage
 	switch {
@@ -53,12 +53,23 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitDone
 	case errors.As(err, &code):
 		return code.code
-	case errors.As(err, &wrong), strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "invalid argument"):
-		fmt.Fprintf(stderr, "foreshock: %v\n", err)
+	case errors.As(err, &wrong) && cmd.CommandPath() == "foreshock check":
+		fmt.Fprint(stdout, unknown(err)) // a plugin that ends with 2 says CRITICAL
+		return nagiosUnknown
+	case errors.As(err, &wrong):
+		complain(stderr, err)
 		return exitUsage
 	default:
-		fmt.Fprintf(stderr, "foreshock: %v\n", err)
+		complain(stderr, err)
 		return exitError
+	}
+}
+
+// complain prints an error, each of its lines prefixed: a configuration may
+// have many.
+func complain(stderr io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "foreshock: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 }
 
@@ -84,6 +95,7 @@ accepts, long before a health check asks.`,
 		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), configCommand(), versionCommand())
+	addStandardCommands(root)
 	return root
 }
 

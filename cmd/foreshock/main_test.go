@@ -1,21 +1,28 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var update = flag.Bool("update", false, "write the expected output of testdata/*.txtar anew")
+var update = flag.Bool("update", false, "write the expected output in testdata anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"foreshock": main})
+	testscript.Main(m, map[string]func(){"foreshock": main, "server": server})
 }
 
 // TestScripts runs the program as a user does: testdata/*.txtar, with stdout,
@@ -24,10 +31,22 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata",
 		UpdateScripts: *update,
-		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"code": code, "lookjson": lookJSONKeys, "waitready": waitReady},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "lookjson": lookJSONKeys, "row": row, "serve": serve, "waitready": waitReady,
+		},
 		Condition: func(name string) (bool, error) {
-			if name == "root" {
+			switch name {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "configured":
+				_, err := os.Stat(defaultConfig)
+				return err == nil, nil
+			case "agent":
+				conn, err := net.Dial("tcp", strings.TrimPrefix(defaultAgent, "http://"))
+				if err == nil {
+					_ = conn.Close()
+				}
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
@@ -69,24 +88,101 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("no agent is ready at %s after 10 s", args[0])
 }
 
+// serve starts a server, makes CONNECTIONS to it over loopback and lets it
+// accept some of them: serve ADDRESS CONNECTIONS ACCEPTED. $PORT is its port,
+// $PID its process, "foreshock.test:$PORT" the name of the service.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: serve ADDRESS CONNECTIONS ACCEPTED")
+	}
+	connections, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	path, err := os.Executable()
+	ts.Check(err)
+	cmd := &exec.Cmd{Path: path, Args: []string{"server", args[0], args[2]}, Stderr: os.Stderr}
+	stdin, err := cmd.StdinPipe()
+	ts.Check(err)
+	stdout, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() { _ = stdin.Close(); _ = cmd.Wait() })
+	said := bufio.NewReader(stdout)
+	port, err := said.ReadString('\n')
+	ts.Check(err)
+	port = strings.TrimSpace(port)
+	for range connections {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		ts.Check(err)
+		ts.Defer(func() { _ = conn.Close() })
+	}
+	if _, err := said.ReadString('\n'); err != nil {
+		ts.Fatalf("the server did not accept %s connections: %v", args[2], err)
+	}
+	ts.Setenv("PORT", port)
+	ts.Setenv("PID", strconv.Itoa(cmd.Process.Pid))
+}
+
+// server is a program of its own: server ADDRESS ACCEPTED. It prints its port,
+// accepts so many connections, says so, and ends with its standard input.
+func server() {
+	listener, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	accepted, err := strconv.Atoi(os.Args[2])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	var held []net.Conn
+	for range accepted {
+		conn, err := listener.Accept()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		held = append(held, conn)
+	}
+	fmt.Println("accepted")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	runtime.KeepAlive(held)
+	runtime.KeepAlive(listener)
+}
+
+// looked is the last output, as JSON.
+func looked(ts *testscript.TestScript) (doc map[string]any, rows []map[string]any) {
+	if err := json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc); err != nil {
+		ts.Fatalf("stdout is no JSON: %v", err)
+	}
+	list, ok := doc["rows"].([]any)
+	if !ok {
+		ts.Fatalf("rows is no list: %v", doc["rows"])
+	}
+	for _, r := range list {
+		row, _ := r.(map[string]any)
+		rows = append(rows, row)
+	}
+	return doc, rows
+}
+
 // lookJSONKeys holds the last output to the contract of look --output json:
 // lookjson KEY, where KEY must be in every row's key.
 func lookJSONKeys(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: lookjson KEY")
 	}
-	var doc map[string]any
-	if err := json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc); err != nil {
-		ts.Fatalf("stdout is no JSON: %v", err)
-	}
+	doc, rows := looked(ts)
 	for _, key := range []string{"at", "reader", "complete", "limits", "rows", "groups", "duration_seconds"} {
 		if _, ok := doc[key]; !ok {
 			ts.Fatalf("no %q in %v", key, doc)
 		}
 	}
-	rows, _ := doc["rows"].([]any)
-	for _, r := range rows {
-		row, _ := r.(map[string]any)
+	if _, ok := doc["limits"].([]any); !ok {
+		ts.Fatalf("limits is no list: %v", doc["limits"])
+	}
+	for _, row := range rows {
 		name, _ := row["key"].(map[string]any)
 		states, _ := row["states"].(map[string]any)
 		_, rest := name["rest"]
@@ -96,8 +192,49 @@ func lookJSONKeys(ts *testscript.TestScript, neg bool, args []string) {
 		if _, ok := states["close_wait"]; !ok {
 			ts.Fatalf("row without its states: %v", row)
 		}
-		if _, ok := row["sockets"].(float64); !ok {
-			ts.Fatalf("row without its sockets: %v", row)
+		for _, key := range []string{"sockets", "accepted", "unaccepted", "retransmitting", "queue_depth"} {
+			if _, ok := row[key].(float64); !ok {
+				ts.Fatalf("row without its %s: %v", key, row)
+			}
 		}
 	}
+}
+
+// row wants one row of the last output, found by a field of its key, and
+// fields of it: row state=established sockets=6 states.established=6. With !
+// there must be no such row.
+func row(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 1 || neg && len(args) > 1 {
+		ts.Fatalf("usage: [!] row KEY=VALUE [FIELD=VALUE …]")
+	}
+	doc, rows := looked(ts)
+	name, value, _ := strings.Cut(args[0], "=")
+	for _, r := range rows {
+		if fmt.Sprint(inside(r, "key."+name)) != value {
+			continue
+		}
+		if neg {
+			ts.Fatalf("there is a row with %s: %v", args[0], r)
+		}
+		for _, field := range args[1:] {
+			path, want, _ := strings.Cut(field, "=")
+			if got := fmt.Sprint(inside(r, path)); got != want {
+				ts.Fatalf("row %s: %s is %s, want %s: %v", args[0], path, got, want, r)
+			}
+		}
+		return
+	}
+	if !neg {
+		ts.Fatalf("there is no row with %s: %v", args[0], doc)
+	}
+}
+
+// inside returns a value inside an object: inside(doc, "states.close_wait").
+func inside(doc map[string]any, path string) any {
+	first, rest, deeper := strings.Cut(path, ".")
+	if !deeper {
+		return doc[first]
+	}
+	inner, _ := doc[first].(map[string]any)
+	return inside(inner, rest)
 }

@@ -82,7 +82,8 @@ func (c *Counts) Connections() int {
 }
 
 // Breakdown counts the sockets of looks by a key. It keeps at most a given
-// number of keys; what comes later under others is counted in Other.
+// number of keys; what comes later under others is counted in Other. It is not
+// safe for concurrent use.
 type Breakdown[K comparable] struct {
 	rows map[K]*Counts
 	most int
@@ -122,14 +123,16 @@ type Row[K comparable] struct {
 	Counts
 }
 
-// Rows returns the top groups by sockets, ties in the order of less, and what
-// all others add up to, Other included.
-func (b *Breakdown[K]) Rows(top int, less func(a, b K) int) (rows []Row[K], rest Counts, groups int) {
+// Rows returns the top groups by sockets, all of them when top is zero, ties in
+// the order of compare; what all others add up to, Other included; and how many
+// groups were kept, shown or not.
+func (b *Breakdown[K]) Rows(top int, compare func(a, b K) int) (rows []Row[K], rest Counts, groups int) {
+	rows = make([]Row[K], 0, len(b.rows))
 	for key, c := range b.rows {
 		rows = append(rows, Row[K]{key, *c})
 	}
 	slices.SortFunc(rows, func(x, y Row[K]) int {
-		return cmp.Or(cmp.Compare(y.Sockets, x.Sockets), less(x.Key, y.Key))
+		return cmp.Or(cmp.Compare(y.Sockets, x.Sockets), compare(x.Key, y.Key))
 	})
 	rest = b.Other
 	groups = len(rows)

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/netns"
+	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+var at = netip.MustParseAddrPort
+
+// asked is a connection whose client waits for an answer.
+var asked = tcp.Info{BytesReceived: 80, DataSegsOut: 1, LastDataReceived: time.Second, LastDataSent: time.Minute}
+
+// population is a small web server in trouble, and what else a host has.
+func population() []tcp.Socket {
+	all := []tcp.Socket{
+		{State: tcp.Listen, Local: at("[::]:80"), Inode: 1, ReceiveQueue: 51, SendQueue: 511},
+		{State: tcp.Listen, Local: at("127.0.0.1:9748"), Inode: 2, SendQueue: 4096},
+		{State: tcp.SynRecv, Local: at("192.0.2.1:80"), Remote: at("198.51.100.9:40000")},
+		{State: tcp.SynSent, Local: at("192.0.2.1:51000"), Remote: at("203.0.113.31:5432"), Inode: 70, Timer: tcp.TimerRetransmit, Retransmits: 2},
+		{State: tcp.Established, Local: at("192.0.2.1:51001"), Remote: at("203.0.113.31:5432"), Inode: 71},
+		{State: tcp.FinWait1, Local: at("192.0.2.1:80"), Remote: at("[2001:db8:1:2::9]:40000")},
+	}
+	for i := range 1200 {
+		all = append(all, tcp.Socket{State: tcp.TimeWait, Local: at("192.0.2.1:80"), Remote: netip.AddrPortFrom(netip.MustParseAddr("198.51.100.7"), uint16(40000+i))})
+	}
+	for i := range 8 {
+		all = append(all, tcp.Socket{
+			State: tcp.Established, Local: at("192.0.2.1:80"), Remote: netip.AddrPortFrom(netip.MustParseAddr("198.51.100.8"), uint16(40000+i)),
+			Inode: uint64(10 + i), Has: tcp.HasInfo, Info: asked,
+		})
+	}
+	for i := range 51 {
+		s := tcp.Socket{State: tcp.Established, Local: at("192.0.2.1:80"), Remote: netip.AddrPortFrom(netip.MustParseAddr("2001:db8:1:2::7"), uint16(40000+i)), ReceiveQueue: 80}
+		if i < 3 {
+			s.State = tcp.CloseWait
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// fixed is what a look by that grouping would have found in the population.
+func fixed(by string, change func(*counted)) counted {
+	c := counted{
+		at: time.Date(2026, 11, 21, 3, 12, 27, 0, time.UTC), host: "edge-ams-2", took: 4400 * time.Microsecond,
+		options: lookOptions{by: by, top: 20}, reader: "sock_diag", complete: true,
+		limits: []string{"QUIC, UDP and unix sockets: not in the kernel's TCP table"},
+		services: []scope.Service{
+			{Name: "web", Process: "apache2", Unit: "apache2.service", Listen: []netip.AddrPort{at("[::]:80")}},
+			{Name: "foreshock:9748", Process: "foreshock", Listen: []netip.AddrPort{at("127.0.0.1:9748")}},
+		},
+		names: map[tcp.Namespace]netns.Found{
+			4026531840: {ID: 4026531840, Name: "systemd", Path: "/proc/1/ns/net", Processes: 80, Own: true},
+			4026532000: {ID: 4026532000, Name: "blue", Path: "/run/netns/blue"},
+		},
+	}
+	if change != nil {
+		change(&c)
+	}
+	c.breakdown = measure.NewBreakdown[key](maxGroups)
+	index := scope.NewIndex(c.services)
+	owners := map[uint64][]owner.Process{1: {{PID: 12, Name: "apache2"}, {PID: 13, Name: "apache2"}}, 2: {{PID: 99, Name: "foreshock"}}, 71: {{PID: 50, Name: "billing"}}}
+	for i := range 8 {
+		owners[uint64(10+i)] = []owner.Process{{PID: 13, Name: "apache2"}}
+	}
+	var asked []uint64
+	for inode := range uint64(71) { // 71 itself came later, but its owner is known
+		asked = append(asked, inode)
+	}
+	for _, s := range population() {
+		k := map[string]key{
+			"service":   {service: index.Service(&s)},
+			"state":     {state: s.State},
+			"remote":    {remote: remoteOf(&s, map[uint16]bool{80: true, 9748: true})},
+			"prefix":    {prefix: prefixOf(s.Remote.Addr())},
+			"process":   processOf(&s, owners, asked),
+			"namespace": {namespace: 4026531840},
+		}[by]
+		if by == "service" && k.service == scope.None && c.options.rest {
+			k.remote = s.Remote
+		}
+		c.breakdown.Add(k, &s)
+	}
+	if by == "namespace" {
+		c.breakdown.Touch(key{namespace: 4026532000})
+	}
+	return c
+}
+
+// TestWriteLook holds tables and JSON to testdata/golden, one file per look;
+// `go test -update` writes them anew.
+func TestWriteLook(t *testing.T) {
+	tests := []struct {
+		name string
+		look counted
+	}{
+		{"service", fixed("service", nil)},
+		{"service-rest", fixed("service", func(c *counted) { c.options.rest = true })},
+		{"state", fixed("state", nil)},
+		{"remote", fixed("remote", nil)},
+		{"remote-top", fixed("remote", func(c *counted) { c.options.top = 1 })},
+		{"prefix", fixed("prefix", nil)},
+		{"process", fixed("process", nil)},
+		{"namespace", fixed("namespace", nil)},
+		{"procfs-partial", fixed("service", func(c *counted) {
+			c.reader, c.complete = "procfs", false
+			c.limits = append(c.limits, "the look is not whole: interrupted, 0 rows not understood; look again")
+		})},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var table, doc strings.Builder
+			if err := writeTable(&table, tt.look); err != nil {
+				t.Fatal(err)
+			}
+			if err := writeJSON(&doc, tt.look); err != nil {
+				t.Fatal(err)
+			}
+			got := table.String() + "\n" + strings.ReplaceAll(doc.String(), `{"key"`, "\n"+`{"key"`)
+			path := filepath.Join("testdata", "golden", "look-"+tt.name+".txt")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", path, diff)
+			}
+		})
+	}
+}
+
+func TestWriteLookBeyondTheBound(t *testing.T) {
+	c := fixed("state", nil)
+	c.breakdown = measure.NewBreakdown[key](1)
+	c.options.top = 0
+	for _, s := range population() {
+		c.breakdown.Add(key{state: s.State}, &s)
+	}
+	var table strings.Builder
+	if err := writeTable(&table, c); err != nil {
+		t.Fatal(err)
+	}
+	if want := "more)"; !strings.Contains(table.String(), want) {
+		t.Errorf("what was not told apart is not shown:\n%s", &table)
+	}
+}
+
+func TestAtListener(t *testing.T) {
+	listener := func(at string) tcp.Socket {
+		return tcp.Socket{State: tcp.Listen, Local: netip.MustParseAddrPort(at)}
+	}
+	connection := func(at string) tcp.Socket {
+		return tcp.Socket{State: tcp.Established, Local: netip.MustParseAddrPort(at)}
+	}
+	tests := []struct {
+		name   string
+		listen string
+		socket tcp.Socket
+		want   bool
+	}{
+		{"every address", "[::]:80", connection("192.0.2.1:80"), true},
+		{"every address of IPv6 too", "[::]:80", connection("[2001:db8::1]:80"), true},
+		{"another port", "[::]:80", connection("192.0.2.1:81"), false},
+		{"every IPv4 address", "0.0.0.0:80", connection("192.0.2.1:80"), true},
+		{"no IPv6 address", "0.0.0.0:80", connection("[2001:db8::1]:80"), false},
+		{"one address", "192.0.2.1:80", connection("192.0.2.1:80"), true},
+		{"another address", "192.0.2.1:80", connection("192.0.2.2:80"), false},
+		{"a listener among all", "[::]:80", listener("127.0.0.1:80"), true},
+		{"a wider listener takes its connections", "192.0.2.1:80", listener("0.0.0.0:80"), true},
+		{"a dual-stack one too", "192.0.2.1:80", listener("[::]:80"), true},
+		{"one of IPv4 takes none of IPv6", "[2001:db8::1]:80", listener("0.0.0.0:80"), false},
+		{"another's listener", "192.0.2.1:80", listener("192.0.2.2:80"), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := atListener(at(tt.listen), &tt.socket); got != tt.want {
+				t.Errorf("%s, socket %s: %t, want %t", tt.listen, tt.socket.Local, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestProcessOf(t *testing.T) {
+	owners := map[uint64][]owner.Process{7: {{PID: 12, Name: "nginx"}, {PID: 13, Name: "nginx"}}, 0: {{PID: 1, Name: "nobody's"}}}
+	tests := []struct {
+		name   string
+		socket tcp.Socket
+		want   key
+	}{
+		{"the first of two", tcp.Socket{State: tcp.Established, Inode: 7}, key{process: "nginx", pid: 12}},
+		{"in the accept queue", tcp.Socket{State: tcp.Established}, key{nobody: nobodyWaiting}},
+		{"gave up in the accept queue", tcp.Socket{State: tcp.CloseWait}, key{nobody: nobodyWaiting}},
+		{"half open", tcp.Socket{State: tcp.SynRecv}, key{nobody: nobodyHalfOpen}},
+		{"closed", tcp.Socket{State: tcp.TimeWait}, key{nobody: nobodyTimeWait}},
+		{"orphaned", tcp.Socket{State: tcp.FinWait1}, key{nobody: nobodyClosed}},
+		{"hidden", tcp.Socket{State: tcp.Established, Inode: 8}, key{nobody: unknownHidden}},
+		{"newer than the search", tcp.Socket{State: tcp.Established, Inode: 9}, key{nobody: unknownYet}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := processOf(&tt.socket, owners, []uint64{7, 8})
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(key{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+				cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+				t.Errorf("key (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRemoteAndPrefix(t *testing.T) {
+	tests := []struct {
+		name           string
+		socket         tcp.Socket
+		remote, prefix string
+	}{
+		{"a client of ours", tcp.Socket{Local: at("192.0.2.1:80"), Remote: at("198.51.100.7:40001")}, "198.51.100.7", "198.51.100.0/24"},
+		{"we are the client", tcp.Socket{Local: at("192.0.2.1:51000"), Remote: at("203.0.113.31:5432")}, "203.0.113.31:5432", "203.0.113.0/24"},
+		{"IPv6", tcp.Socket{Local: at("[2001:db8::1]:80"), Remote: at("[2001:db8:1:2::7]:40001")}, "2001:db8:1:2::7", "2001:db8:1::/48"},
+		{"a listener has none", tcp.Socket{State: tcp.Listen, Local: at("192.0.2.1:81")}, "", "invalid Prefix"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := remoteText(key{remote: remoteOf(&tt.socket, map[uint16]bool{80: true})}); got != tt.remote {
+				t.Errorf("remote %q, want %q", got, tt.remote)
+			}
+			if got := prefixOf(tt.socket.Remote.Addr()).String(); got != tt.prefix {
+				t.Errorf("prefix %q, want %q", got, tt.prefix)
+			}
+		})
+	}
+}
+
+func TestLookFlags(t *testing.T) {
+	good := lookFlags{by: "remote", source: "procfs", listen: "192.0.2.1:80", states: []string{"close_wait", "listen"}, top: 3}
+	got, err := good.check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := lookOptions{
+		by: "remote", source: observe.Procfs, listen: at("192.0.2.1:80"), top: 3,
+		states: tcp.MaskOf(tcp.CloseWait, tcp.Listen), filter: tcp.Filter{LocalPorts: []uint16{80}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(lookOptions{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+}
+
+func TestPainted(t *testing.T) {
+	const first, later = "\x1b[H\x1b[2Ja\x1b[K\nb\x1b[K\n\x1b[J", "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J"
+	if got := painted("a\nb\n", true); got != first {
+		t.Errorf("first: %q, want %q", got, first)
+	}
+	if got := painted("a\nb\n", false); got != later {
+		t.Errorf("later: %q, want %q", got, later)
+	}
+}
+
+// FuzzParseListen: no panic; an error comes with the zero value; what is
+// understood has a port and no zone, is folded, and reads the same when it is
+// spelled out.
+func FuzzParseListen(f *testing.F) {
+	for _, s := range []string{":80", "192.0.2.1:80", "[::1]:443", "[::ffff:192.0.2.1]:80", ":0", ":65536", "80", "[fe80::1%eth0]:80", "", ":+80", "[::]:80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseListen(text)
+		if err != nil {
+			if got != (netip.AddrPort{}) {
+				t.Errorf("%q: %v with an error", text, got)
+			}
+			return
+		}
+		if got.Port() == 0 || !got.Addr().IsValid() || got.Addr().Zone() != "" || got.Addr().Is4In6() {
+			t.Errorf("%q: %v", text, got)
+		}
+		for _, again := range []string{got.String(), spell(got)} {
+			if back, err := parseListen(again); err != nil || back != got {
+				t.Errorf("%q: %v spelled %q is %v, %v", text, got, again, back, err)
+			}
+		}
+	})
+}
