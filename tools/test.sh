@@ -7,6 +7,9 @@ cd "$(dirname "$0")/.."
 # Program and the Debian package that brings it.
 needs=(ip:iproute2 ss:iproute2 nft:nftables apache2:apache2 nginx:nginx-light haproxy:haproxy setpriv:util-linux systemd-analyze:systemd)
 
+policy= log=$(mktemp)
+trap 'rm -f "$log" $policy' EXIT
+
 missing=()
 for need in "${needs[@]}"; do
 	PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
@@ -16,11 +19,10 @@ if ((${#missing[@]})); then
 	if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
 		echo "installing: ${missing[*]}"
 		# The packages would start their servers; 101 forbids it for this run.
-		policy=/usr/sbin/policy-rc.d
-		if [[ ! -e $policy ]]; then
+		if [[ ! -e /usr/sbin/policy-rc.d ]]; then # one that is there is the user's
+			policy=/usr/sbin/policy-rc.d
 			printf '#!/bin/sh\nexit 101\n' >"$policy"
 			chmod 755 "$policy"
-			trap 'rm -f "$policy"' EXIT
 		fi
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get update -qq
@@ -31,10 +33,9 @@ if ((${#missing[@]})); then
 fi
 export PATH="$PATH:/usr/sbin:/sbin"
 
-log=$(mktemp)
-trap 'rm -f "$log" ${policy:+"$policy"}' EXIT
 echo "go vet"
 go vet ./...
+(cd internal/lab/peers && go vet ./...)
 echo "go test"
 status=0
 go test -v -count=1 -timeout 20m ./... >"$log" 2>&1 || status=$?
