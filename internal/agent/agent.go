@@ -195,7 +195,7 @@ func (a *agent) loop(ctx context.Context) error {
 		}
 		incidents, view, err := p.Tick(now, tier)
 		p.schedule.Spent(a.clock.Now(), processTime())
-		a.report(p, incidents, tier, err)
+		a.report(incidents, tier, err)
 		a.keep(p, now, incidents, view)
 	}
 }

@@ -162,7 +162,7 @@ type logged struct {
 
 // report logs changes of state: of incidents, and of looks that fail or work
 // again. Ticks are not logged.
-func (a *agent) report(p *Pipeline, incidents []judge.Incident, tier tcp.Tier, err error) {
+func (a *agent) report(incidents []judge.Incident, tier tcp.Tier, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
