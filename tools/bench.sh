@@ -22,11 +22,12 @@ cost)
 	go build -C internal/lab/peers -o "$PWD/bin/foreshock-peers" .
 	bin/foreshock-peers -sockets "${SIZES:-1000,10000,100000}" -rounds "${ROUNDS:-11}"
 	[[ -n ${SIZES:-} ]] || bin/foreshock-peers -sockets 500000 -rounds 1
-	if ! command -v prometheus-node-exporter >/dev/null; then
+	if command -v prometheus-node-exporter >/dev/null; then
+		bin/foreshock-bench steady -commit "$commit" "$@"
+	else
 		echo "skipped: the steady agent beside node_exporter; install prometheus-node-exporter" >&2
-		exit
 	fi
-	bin/foreshock-bench steady -commit "$commit" "$@"
+	bin/foreshock-bench detect -cell prefork-ramp -commit "$commit"
 	;;
 detect)
 	bin/foreshock-bench detect -commit "$commit" "$@"
