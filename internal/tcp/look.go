@@ -3,7 +3,6 @@ package tcp
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -180,13 +179,3 @@ type Look struct {
 
 // Judgeable reports whether causes may be judged from this look.
 func (l *Look) Judgeable() bool { return l.Completeness == Complete && l.Malformed == 0 }
-
-// String says in a line what was read: "full look by sock_diag: 4,812 sockets in 4.4ms, complete".
-func (l *Look) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s look by %s: %d sockets in %s, %s", l.Request.Tier, l.Reader, l.Sockets, l.Duration.Round(10*time.Microsecond), l.Completeness)
-	if l.Malformed > 0 {
-		fmt.Fprintf(&b, ", %d malformed", l.Malformed)
-	}
-	return b.String()
-}

@@ -83,7 +83,7 @@ func TestReadOutlivesProcess(t *testing.T) {
 	_ = stdin.Close()
 	_ = cmd.Wait()
 	if look, rows := readAll(t, r, tcp.Request{States: tcp.AllStates}); len(rows) != 0 || look.Completeness != tcp.Complete {
-		t.Errorf("after it ended: %s, %+v", &look, rows)
+		t.Errorf("after it ended: %+v, %+v", look, rows)
 	}
 }
 
