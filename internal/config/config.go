@@ -20,6 +20,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"time"
 )
 
 // MaxSize is the largest file that is read, in bytes. A thousand services
@@ -49,6 +50,50 @@ type Config struct {
 	Token    Secret
 	Observe  Observe
 	Services []Service // as written; nil when they are to be found
+	// Presets are the names of embedded files of rules that are switched on.
+	Presets []string
+	Rules   []Rule
+	Notify  []Channel
+	// PublicURL is where people reach the page, for links in notices; empty
+	// when notices have none. It has no slash at its end.
+	PublicURL string
+}
+
+// Rule is an expression over signals in the user's own words. The expression
+// is checked by whoever compiles it: this package knows no signals.
+type Rule struct {
+	Name string // unique in the file
+	When string // an expression that is true or false
+	// Hold is for how long it must be true before it is a finding.
+	Hold time.Duration
+	// Severity is "watch", "warning" or "critical".
+	Severity string
+	// Advice says what to do; may be empty.
+	Advice string
+	// Line is where the file has the expression, for messages.
+	Line int
+}
+
+// Channel is one place where notices go: exactly one of its kinds is set.
+type Channel struct {
+	Name string // unique in the file
+	// Severities are those that are sent; warning and critical by default.
+	Severities   []string
+	Log          bool // our own log
+	Webhook      *Webhook
+	Alertmanager *Alertmanager
+}
+
+// Webhook is one URL that takes signed JSON.
+type Webhook struct {
+	URL string // http or https
+	// Secret is the key of the signature; zero sends unsigned.
+	Secret Secret
+}
+
+// Alertmanager is the members of one cluster: each of them gets every alert.
+type Alertmanager struct {
+	URLs []string
 }
 
 // Observe says how hard to look.
@@ -66,6 +111,15 @@ type Service struct {
 	// unspecified address claims the port on every address, and [::] claims
 	// IPv4 too. IPv4-mapped addresses are folded to IPv4.
 	Listen []netip.AddrPort
+	// WorkersFrom says where the limit of its workers comes from.
+	WorkersFrom WorkersFrom
+}
+
+// WorkersFrom is where a service's limit of workers comes from. The zero value
+// is auto: read from the server's own configuration, else learned.
+type WorkersFrom struct {
+	Learn bool // never read, only learned
+	Limit int  // this many; 0 when not given
 }
 
 // Default returns what holds with no file at all.

@@ -79,6 +79,28 @@ func (c Certainty) String() string {
 	return fmt.Sprintf("certainty_%d", uint8(c))
 }
 
+// Pattern is how a service fails, in the three kinds of the workers article;
+// each has its own response.
+type Pattern uint8
+
+// The patterns. Zero is none: the cause belongs to none of the three.
+const (
+	NoPattern         Pattern = iota
+	GradualSaturation         // load grew for minutes: scale
+	SuddenSpike               // load came at once: limit rates
+	ResourceLeak              // connections are never closed: restart
+)
+
+var patternNames = [...]string{"", "gradual_saturation", "sudden_spike", "resource_leak"}
+
+// String names it as the API does: "gradual_saturation"; empty for none.
+func (p Pattern) String() string {
+	if int(p) < len(patternNames) {
+		return patternNames[p]
+	}
+	return fmt.Sprintf("pattern_%d", uint8(p))
+}
+
 // Finding is what is wrong with one scope at one instant, with everything it
 // rests on.
 type Finding struct {
@@ -97,6 +119,13 @@ type Finding struct {
 	// Advice says what to do now, what helps clients first.
 	Advice   []string
 	Examples []tcp.Socket
+	Pattern  Pattern
+	// PatternEvidence says what makes it that pattern, with numbers; Response
+	// is what the pattern calls for. Both are empty without a pattern.
+	PatternEvidence, Response string
+	// Prefixes are the clients that hold most workers, the largest first;
+	// empty when no few of them stand out.
+	Prefixes []measure.PrefixHeld
 }
 
 // Evidence is one number beside the threshold it is held against.

@@ -83,6 +83,42 @@ type Service struct {
 	PIDs    []int
 	// Configured is true when the user's file names the service.
 	Configured bool
+	Workers    Workers
+}
+
+// Workers is how many connections or requests a service can serve at once.
+type Workers struct {
+	// Software is the server in words, "apache prefork"; empty when unknown.
+	Software string
+	Held     Held
+	// Limit is how many at once; 0 when it is not known.
+	Limit int
+	// Origin is where Limit came from, for a person: "MaxRequestWorkers 20,
+	// /etc/apache2/mods-enabled/mpm_prefork.conf:12". Empty without a Limit.
+	Origin string
+	// Problem is why the limit is not known, or what is odd about it.
+	Problem string
+}
+
+// Held says what holds a worker.
+type Held uint8
+
+// The ways a worker is held. Zero: the server is not known; a request then,
+// as on most servers.
+const (
+	HeldUnknown      Held = iota
+	HeldByConnection      // for as long as the connection is open: one process or thread each
+	HeldByRequest         // only while a request is being answered: event-driven
+)
+
+var heldNames = [...]string{"unknown", "connection", "request"}
+
+// String names it: "connection".
+func (h Held) String() string {
+	if int(h) < len(heldNames) {
+		return heldNames[h]
+	}
+	return fmt.Sprintf("held_%d", uint8(h))
 }
 
 // ID returns the scope's name.
