@@ -35,12 +35,16 @@ type Pipeline struct {
 
 	configured []discover.Configured
 	services   []scope.Service
-	problems   []discover.Problem
-	listeners  listenerSet
-	discovered time.Time
-	searchAt   time.Time // owners are not searched again before
-	owners     map[uint64][]owner.Process
-	unreadable int
+	// workersFrom is by the name of a configured service; capacityAt is when
+	// limits and descriptors are read next.
+	workersFrom map[string]config.WorkersFrom
+	capacityAt  time.Time
+	problems    []discover.Problem
+	listeners   listenerSet
+	discovered  time.Time
+	searchAt    time.Time // owners are not searched again before
+	owners      map[uint64][]owner.Process
+	unreadable  int
 
 	tallier  *measure.Tallier
 	measure  *measure.Measure
@@ -93,7 +97,7 @@ func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 		p.listeners.add(batch)
 		p.tallier.Add(batch)
 	}
-	p.configured = configuredServices(cfg)
+	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.namespace, err = netns.Self()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("find our network namespace: %w", err), reader.Close())
@@ -112,7 +116,7 @@ func configuredServices(cfg config.Config) []discover.Configured {
 
 // Configure takes over a new configuration. Windows and incidents stay.
 func (p *Pipeline) Configure(cfg config.Config) {
-	p.configured = configuredServices(cfg)
+	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.schedule.SetBudget(cfg.Observe.CPUBudget)
 	p.discover(nil)
 }
@@ -173,6 +177,9 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 		p.discover(p.listeners.rows)
 		p.discovered = now
 		p.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began-look.CPU)))
+	}
+	if tier == tcp.Pulse && !now.Before(p.capacityAt) {
+		p.capacities(now)
 	}
 	return tallies, nil
 }
@@ -269,6 +276,7 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 	}
 	p.services, p.problems = discover.Services(rows, p.owners, p.configured)
 	p.tallier.SetServices(p.services)
+	p.capacityAt = time.Time{}
 	inUse := p.inUse
 	p.inUse = make(map[scope.ID]bool, len(p.services))
 	for i := range p.services {

@@ -99,6 +99,7 @@ func (a *agent) publish(p *Pipeline) {
 		s.View = measure.View{At: a.view.At, Scopes: slices.Clone(a.view.Scopes)}
 		for i := range s.View.Scopes {
 			s.View.Scopes[i].Examples = slices.Clone(s.View.Scopes[i].Examples)
+			s.View.Scopes[i].Prefixes = slices.Clone(s.View.Scopes[i].Prefixes)
 		}
 	}
 	a.mu.Lock()
@@ -133,7 +134,6 @@ func (p *Pipeline) limits() []api.Limit {
 		{Subject: "unix sockets", Reason: "not TCP: a server behind one, as PHP-FPM often is, cannot be seen"},
 		{Subject: "other network namespaces", Reason: "this version watches its own; `foreshock look --by namespace` counts the others"},
 		{Subject: "connections shorter than a look", Reason: "they are counted (passive_opens_per_second), not seen one by one"},
-		{Subject: "worker limits", Reason: "not read in this version: the warning is by queue wait and overflow, not by forecast"},
 	}
 	if p.fallback != nil {
 		out = append(out, api.Limit{Subject: "sock_diag", Reason: "refused, /proc/net/tcp is read instead: " + p.fallback.Error()})
@@ -146,6 +146,11 @@ func (p *Pipeline) limits() []api.Limit {
 	}
 	if p.countersE != nil {
 		out = append(out, api.Limit{Subject: "counters", Reason: p.countersE.Error()})
+	}
+	for i := range p.services {
+		if s := &p.services[i]; s.Workers.Problem != "" {
+			out = append(out, api.Limit{Subject: "workers of service/" + s.Name, Reason: s.Workers.Problem})
+		}
 	}
 	for _, problem := range p.problems {
 		out = append(out, api.Limit{Subject: "service/" + problem.Service, Reason: problem.String()})

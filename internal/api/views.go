@@ -35,8 +35,27 @@ type Scope struct {
 	Unit       string           `json:"unit,omitempty"`
 	PIDs       []int            `json:"pids,omitempty"`
 	Configured bool             `json:"configured"`
+	Workers    *Workers         `json:"workers,omitempty"`
 	Signals    map[string]Value `json:"signals"`
+	Prefixes   []Prefix         `json:"prefixes"`
 	Examples   []Socket         `json:"examples"`
+}
+
+// Workers is what is known of how many a service can serve at once. The limit
+// in force, which may be learned, is the signal workers_limit.
+type Workers struct {
+	Software string `json:"software"`
+	Held     string `json:"held"`
+	Limit    *int   `json:"limit"`
+	Origin   string `json:"origin"`
+	Problem  string `json:"problem"`
+}
+
+// Prefix is how many workers the clients of one prefix hold.
+type Prefix struct {
+	Prefix string `json:"prefix"`
+	Held   uint32 `json:"held"`
+	Slow   uint32 `json:"slow"`
 }
 
 // Scopes is the answer of /api/v1/scopes.
@@ -85,6 +104,14 @@ type Incident struct {
 	Advice         []string     `json:"advice"`
 	Timeline       []Step       `json:"timeline"`
 	Examples       []Socket     `json:"examples"`
+	// Pattern is one of the workers article's three, empty for none, with
+	// what makes it that one and what it calls for.
+	Pattern         string   `json:"pattern"`
+	PatternEvidence string   `json:"pattern_evidence"`
+	Response        string   `json:"response"`
+	Prefixes        []Prefix `json:"prefixes"`
+	// Rule is the user's rule, where the cause is user_rule.
+	Rule string `json:"rule,omitempty"`
 }
 
 // Evidence is a number beside the level it is held against.
@@ -266,10 +293,11 @@ func (v viewer) scopes() []Scope {
 		sig := &signals[i]
 		x := Scope{
 			ID: sig.Scope.String(), Kind: sig.Scope.Kind.String(), Name: sig.Scope.Name,
-			Signals: map[string]Value{}, Examples: v.sockets(sig.Examples),
+			Signals: map[string]Value{}, Prefixes: prefixes(sig.Prefixes), Examples: v.sockets(sig.Examples),
 		}
 		if s := services[sig.Scope]; s != nil {
 			x.Listen, x.Process, x.Unit, x.PIDs, x.Configured = addresses(s.Listen), s.Process, s.Unit, s.PIDs, s.Configured
+			x.Workers = workers(&s.Workers)
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {
@@ -289,6 +317,22 @@ func addresses(in []netip.AddrPort) []string {
 	return out
 }
 
+func workers(w *scope.Workers) *Workers {
+	out := &Workers{Software: w.Software, Held: w.Held.String(), Origin: w.Origin, Problem: w.Problem}
+	if w.Limit > 0 {
+		out.Limit = &w.Limit
+	}
+	return out
+}
+
+func prefixes(in []measure.PrefixHeld) []Prefix {
+	out := make([]Prefix, 0, len(in))
+	for _, p := range in {
+		out = append(out, Prefix{p.Prefix.String(), p.Held, p.Slow})
+	}
+	return out
+}
+
 func (v viewer) incident(i *judge.Incident) Incident {
 	f := &i.Finding
 	out := Incident{
@@ -300,6 +344,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		AcknowledgedAt: v.maybe(i.AcknowledgedAt), AcknowledgedBy: i.AcknowledgedBy, End: i.End.String(),
 		Evidence: []Evidence{}, Considered: []Considered{}, Advice: append([]string{}, f.Advice...), Timeline: []Step{},
 		Examples: v.sockets(f.Examples),
+		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
 	}
 	for _, e := range f.Evidence {
 		x := Evidence{Signal: e.Signal.String(), Unit: string(e.Signal.Definition().Unit), Reading: v.value(e.Reading), Origin: e.Origin}

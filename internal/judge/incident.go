@@ -17,14 +17,29 @@ type Cause uint8
 // The causes.
 const (
 	NoCause Cause = iota
+	WorkersFilling
 	WorkersFull
 	ClientsGaveUp
+	ConnLimit
+	SlowClients
+	Leak
+	SynFlood
+	TrafficMissing
+	StuckClosing
 )
 
-var causeNames = [...]string{"none", "workers_full", "clients_gave_up"}
+var causeNames = [...]string{
+	"none", "workers_filling", "workers_full", "clients_gave_up", "conn_limit", "slow_clients", "leak", "syn_flood", "traffic_missing", "stuck_closing",
+}
 
 // Causes returns every cause in order.
-func Causes() []Cause { return []Cause{WorkersFull, ClientsGaveUp} }
+func Causes() []Cause {
+	var out []Cause
+	for i := range causeNames[1:] {
+		out = append(out, Cause(i+1))
+	}
+	return out
+}
 
 // String is the cause's name: "workers_full".
 func (c Cause) String() string {
@@ -126,6 +141,8 @@ type Finding struct {
 	// Prefixes are the clients that hold most workers, the largest first;
 	// empty when no few of them stand out.
 	Prefixes []measure.PrefixHeld
+	// Rule is the name of the user's rule; empty for any cause but UserRule.
+	Rule string
 }
 
 // Evidence is one number beside the threshold it is held against.
@@ -176,9 +193,10 @@ const (
 	Recovered      // by positive evidence
 	ScopeGone      // the service is no longer there
 	NoEvidence     // nothing could be seen of it for 15 minutes; not a recovery
+	CameTrue       // what it foretold is there, and has an incident of its own
 )
 
-var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence"}
+var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true"}
 
 // Words is how it ended, for a person: "scope gone".
 func (e End) Words() string { return strings.ReplaceAll(e.String(), "_", " ") }

@@ -33,7 +33,15 @@ type Judge struct {
 
 // New returns a Judge with no incidents. firstID is the number of the first.
 func New(firstID uint64) *Judge {
-	return &Judge{rules: []rule{workersFull(), clientsGaveUp()}, nextID: firstID, cases: make(map[caseKey]*dossier)}
+	return &Judge{rules: causeRules(), nextID: firstID, cases: make(map[caseKey]*dossier)}
+}
+
+// causeRules are the causes in an order that puts what is overtaken after what
+// overtakes it.
+func causeRules() []rule {
+	return []rule{
+		workersFull(), clientsGaveUp(), connLimit(), workersFilling(), slowClients(), leak(), synFlood(), trafficMissing(), stuckClosing(),
+	}
 }
 
 type caseKey struct {
@@ -79,6 +87,13 @@ func (j *Judge) follow(now time.Time, r *rule, s subject) {
 	d.followed, d.absent = j.step, time.Time{}
 	severity, suspected, trigger, basis := d.weigh(r, s)
 	inc := &d.incident
+	if slices.ContainsFunc(r.overtakenBy, func(c Cause) bool { return j.isOpen(caseKey{key.scope, c}) }) {
+		if inc.State == Open {
+			j.resolve(now, d, CameTrue)
+		}
+		d.reset()
+		return
+	}
 	blind := d.blind(r, s)
 	if inc.State == NoState && severity == NoSeverity && suspected == NoSeverity {
 		return
@@ -174,6 +189,13 @@ func (d *dossier) explain(now time.Time, r *rule, s subject, severity, suspected
 	}
 	f := Finding{Scope: inc.Finding.Scope, Cause: r.cause, Severity: severity, Trigger: trigger, Basis: basis}
 	r.explain(s, &f)
+	if was := &inc.Finding; inc.State == Open && now.After(inc.OpenedAt) && was.Pattern != NoPattern && f.Pattern != ResourceLeak {
+		// How it began decides: a spike that lasts is still a spike.
+		f.Pattern, f.PatternEvidence, f.Response = was.Pattern, was.PatternEvidence, was.Response
+		if f.Pattern == SuddenSpike {
+			f.Response = limitRates(f.Prefixes)
+		}
+	}
 	if inc.State == Suspected {
 		f.Severity, f.Certainty = suspected, Suspect
 	} else if severity == NoSeverity {
@@ -207,11 +229,21 @@ func (j *Judge) resolve(now time.Time, d *dossier, how End) {
 	if len(j.resolved) > maxResolved {
 		j.resolved = j.resolved[:maxResolved]
 	}
+	d.reset()
+}
+
+// reset forgets what is suspected, open or on its way there.
+func (d *dossier) reset() {
 	for i := range d.triggers {
 		d.triggers[i] = holding{}
 	}
 	d.clear = holding{}
 	d.incident = Incident{}
+}
+
+func (j *Judge) isOpen(key caseKey) bool {
+	d := j.cases[key]
+	return d != nil && d.incident.State == Open
 }
 
 // closeGone ends what belongs to scopes that are no longer there.

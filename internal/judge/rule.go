@@ -42,6 +42,16 @@ func (t truth) or(other truth) truth {
 	return cannotTell
 }
 
+func negate(t truth) truth {
+	switch t {
+	case yes:
+		return no
+	case no:
+		return yes
+	}
+	return cannotTell
+}
+
 // subject is what a condition may look at: one scope and the host.
 type subject struct {
 	scope *measure.ScopeSignals
@@ -55,6 +65,11 @@ func (s subject) is(sig measure.Signal, compare func(value, level float64) bool,
 		return cannotTell
 	}
 	return isTrue(compare(value, level))
+}
+
+// hostIs compares a signal of the host with a level.
+func (s subject) hostIs(sig measure.Signal, compare func(value, level float64) bool, level float64) truth {
+	return subject{scope: s.host}.is(sig, compare, level)
 }
 
 func above(value, level float64) bool   { return value > level }
@@ -87,6 +102,9 @@ type rule struct {
 	// triggers in any order; the finding has the worst severity that holds.
 	triggers []trigger
 	clear    condition
+	// overtakenBy are the causes that this one foretells: where one of them is
+	// open, this one has come true.
+	overtakenBy []Cause
 	// explain fills in what a person reads, from the numbers of this instant.
 	explain func(subject, *Finding)
 }

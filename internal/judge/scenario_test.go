@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,7 +36,14 @@ var update = flag.Bool("update", false, "write the decisions of testdata/*.txt a
 //	oldest     seconds the first in the queue has waited
 //	gaveup     CLOSE_WAIT in the queue; dead: CLOSE_WAIT with a worker
 //	lost       connections per second lost to the full queue
-//	synrecv    half-open ones
+//	synrecv    half-open ones; cookies: SYN cookies per second
+//	resets     resets per second that we send
+//	workers    the limit (0: not known), each held by a connection
+//	slow       clients that hold a worker with next to nothing, from so many
+//	           prefixes
+//	leaked     CLOSE_WAIT held for long, fds descriptors of maxfds
+//	stuck      closing connections that are not answered
+//	flows      new connections per second that are seen
 //
 // and the words: blind (looks are interrupted), deaf (sock_diag fails),
 // absent (the scope is not there), closed (nothing listens).
@@ -132,7 +140,7 @@ var scenarioStart = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
 // play runs the pulse at 4 Hz and the focus tier at 1 Hz, as on a quiet host.
 func play(segments []segment) string {
 	m, j := measure.New(), New(1)
-	var opens, lost float64
+	var opens, lost, resets, cookies float64
 	var out strings.Builder
 	told := map[uint64]int{}
 	id := scope.ID{Kind: scope.KindService, Name: "web"}
@@ -141,6 +149,8 @@ func play(segments []segment) string {
 			now := scenarioStart.Add(time.Duration(at * float64(time.Second)))
 			opens += seg.value("arrivals", at) / 4
 			lost += seg.value("lost", at) / 4
+			resets += seg.value("resets", at) / 4
+			cookies += seg.value("cookies", at) / 4
 			tick := func(tier tcp.Tier, states tcp.StateMask, interval time.Duration) {
 				look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
 				switch {
@@ -152,7 +162,8 @@ func play(segments []segment) string {
 				if tier == tcp.Pulse {
 					look.Counters.Set(tcp.PassiveOpens, uint64(opens))
 					look.Counters.Set(tcp.ListenOverflows, uint64(lost))
-					look.Counters.Set(tcp.SyncookiesSent, 0)
+					look.Counters.Set(tcp.SyncookiesSent, uint64(cookies))
+					look.Counters.Set(tcp.OutRsts, uint64(resets))
 				}
 				y := measure.Tally{Scope: id}
 				y.Queue = measure.Queue{Listeners: 1, Depth: uint64(seg.value("depth", at)), Limit: 511, Drops: uint64(lost), Set: 1}
@@ -167,6 +178,18 @@ func play(segments []segment) string {
 				y.UnacceptedCloseWait = uint32(seg.value("gaveup", at))
 				y.Unaccepted = uint32(y.Queue.Depth)
 				y.OldestUnaccepted = time.Duration(seg.value("oldest", at) * float64(time.Second))
+				y.Busy = uint32(seg.value("accepted", at))
+				y.SlowClients = uint32(seg.value("slow", at))
+				y.Leaked = uint32(seg.value("leaked", at))
+				y.StuckClosing = uint32(seg.value("stuck", at))
+				y.Flows = measure.Flows{Known: true, New: uint32(seg.value("flows", at)), Since: time.Second, Scale: 1}
+				y.Capacity = measure.Capacity{
+					Held: scope.HeldByConnection, Workers: uint32(seg.value("workers", at)),
+					DescriptorsUsed: uint32(seg.value("fds", at)), DescriptorsLimit: uint32(seg.value("maxfds", at)),
+				}
+				for i := range int(seg.value("prefixes", at)) {
+					y.Prefixes = append(y.Prefixes, measure.PrefixHeld{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2 + byte(i), 0}), 24), Held: y.SlowClients / uint32(seg.value("prefixes", at)), Slow: y.SlowClients / uint32(seg.value("prefixes", at))})
+				}
 				y.States[tcp.Established] = y.Accepted + y.Unaccepted
 				y.States[tcp.SynRecv] = uint32(seg.value("synrecv", at))
 				scopes := []measure.Tally{y, {Scope: scope.Rest}}

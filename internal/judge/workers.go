@@ -2,7 +2,6 @@ package judge
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
@@ -43,16 +42,6 @@ func workersFull() rule {
 			}},
 		explain: explainWorkersFull,
 	}
-}
-
-func negate(t truth) truth {
-	switch t {
-	case yes:
-		return no
-	case no:
-		return yes
-	}
-	return cannotTell
 }
 
 // notShrinking: the slope of the accepted connections is not below zero by
@@ -120,17 +109,6 @@ func servingTheDead(s subject) truth {
 		and(s.is(measure.QueueDepth, above, 0))
 }
 
-// wilsonLower is the lower end of the 95 % Wilson score interval of the share
-// part ÷ whole; zero without any.
-func wilsonLower(part, whole float64) float64 {
-	const z = 1.96
-	if whole <= 0 {
-		return 0
-	}
-	share := min(part/whole, 1)
-	return (share + z*z/(2*whole) - z*math.Sqrt(share*(1-share)/whole+z*z/(4*whole*whole))) / (1 + z*z/whole)
-}
-
 func explainWorkersFull(s subject, f *Finding) {
 	depth := s.scope.Get(measure.QueueDepth)
 	wait := s.scope.Get(measure.QueueWait)
@@ -149,19 +127,21 @@ func explainWorkersFull(s subject, f *Finding) {
 		{Signal: measure.QueueLimit, Reading: s.scope.Get(measure.QueueLimit)},
 		{Signal: measure.OldestUnaccepted, Reading: oldest},
 		{Signal: measure.ListenDropsRate, Reading: s.scope.Get(measure.ListenDropsRate), Threshold: overflowsAtLeast / 3.0, HasThreshold: true, Origin: "default"},
-		{Signal: measure.Accepted, Reading: s.scope.Get(measure.Accepted)},
+		occupiedEvidence(s, 1),
 		{Signal: measure.AcceptedSlope, Reading: s.scope.Get(measure.AcceptedSlope)},
 	}
 	f.Considered = []Considered{
 		{ClientsGaveUp.String(), rejected(s, measure.CloseWaitUnaccepted, leavingQueue(s).or(servingTheDead(s)))},
-		{"syn_flood", rejected(s, measure.SynRecvCount, synFlooded(s))},
-		{"leak", rejected(s, measure.CloseWaitAccepted, s.is(measure.CloseWaitAccepted, atLeast, gaveUpAtLeast))},
+		{SynFlood.String(), rejected(s, measure.SynRecvCount, flooded(s))},
+		{SlowClients.String(), rejected(s, measure.SlowClients, slowHolders(s))},
+		{Leak.String(), rejected(s, measure.CloseWaitLeaked, leaking(s))},
 	}
 	f.Advice = []string{
 		"Add workers or instances, or take load away from this one.",
 		"Find what the workers wait for: a slow upstream or database keeps them as busy as load does.",
 		"Do not raise the backlog: a longer queue only makes clients wait longer.",
 	}
+	f.fail(s)
 }
 
 func explainClientsGaveUp(s subject, f *Finding) {
@@ -181,60 +161,13 @@ func explainClientsGaveUp(s subject, f *Finding) {
 		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth)},
 	}
 	f.Considered = []Considered{
-		{"leak", "no, the sockets have no owner yet: the program never got them"},
-		{"syn_flood", rejected(s, measure.SynRecvCount, synFlooded(s))},
+		{Leak.String(), rejected(s, measure.CloseWaitLeaked, leaking(s))},
+		{SynFlood.String(), rejected(s, measure.SynRecvCount, flooded(s))},
 	}
 	f.Advice = []string{
 		"Shed load at once: refuse or divert new requests, so that workers reach clients that still wait.",
 		"Restart only if shedding does not help: a restart empties the queue and loses who is in it.",
 		"Make the server's own time-out shorter than its clients'.",
 	}
-}
-
-// synFlooded is the sign of a flood that can be seen today: cookies go out.
-func synFlooded(s subject) truth {
-	cookies, known := s.host.Get(measure.SyncookiesSentRate).Get()
-	if !known {
-		return cannotTell
-	}
-	return isTrue(cookies > 0)
-}
-
-// rejected words what was considered: yes, no or cannot tell, with the number
-// that says so.
-func rejected(s subject, sig measure.Signal, answer truth) string {
-	r := s.scope.Get(sig)
-	number := fmt.Sprintf("%s is %s", sig, r.Validity.Words())
-	if r.Validity == measure.Known {
-		number = fmt.Sprintf("%s %s", sig, trim(r.Value))
-	}
-	switch answer {
-	case yes:
-		return "also: " + number
-	case no:
-		return "no, " + number
-	}
-	return "cannot tell, " + number
-}
-
-func seconds(r measure.Reading) string {
-	if r.Validity != measure.Known {
-		return "an unknown time"
-	}
-	return fmt.Sprintf("at least %.1f s", r.Value)
-}
-
-func people(n float64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%.0f %s", n, many)
-}
-
-// trim prints a number with at most two decimals, and none it does not need.
-func trim(v float64) string {
-	if v == math.Trunc(v) {
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
+	f.fail(s)
 }

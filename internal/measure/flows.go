@@ -15,10 +15,14 @@ const maxFlows = 4096
 type flow struct {
 	key          uint64 // 0 is an empty place
 	first, since int32  // 1/100 s since the tallier's first look
+	asked        int32  // since when the client has been asking and nothing was sent to it; notAsking
 	state        tcp.State
 	look         uint8 // the look at all states that saw it last
 	uncounted    bool  // first met by a look that cannot tell new from old
 }
+
+// notAsking marks a flow whose client waits for nothing.
+const notAsking = -1
 
 // flows remembers the connections of one scope: since when each is known, and
 // since when it is in its state. The kernel's record has no age.
@@ -78,6 +82,7 @@ type sighting struct {
 	new      bool
 	age      time.Duration
 	stateAge time.Duration
+	asking   time.Duration // for how long the client has been sending a request
 }
 
 // see records a socket of a look that began at now centiseconds. whole is true
@@ -96,7 +101,8 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	p := f.place(key)
 	out := sighting{known: true}
 	if p.key == 0 {
-		*p = flow{key: key, first: now, since: now, state: s.State, look: f.look, uncounted: !whole}
+		*p = flow{key: key, first: now, since: now, asked: notAsking, state: s.State, look: f.look, uncounted: !whole}
+		p.ask(s, now)
 		f.used++
 		out.new = whole && f.sampled(key, f.countShift)
 		return out
@@ -112,9 +118,27 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	if p.state != s.State {
 		p.state, p.since = s.State, now
 	}
+	out.asking = p.ask(s, now)
 	out.age = time.Duration(now-p.first) * 10 * time.Millisecond
 	out.stateAge = time.Duration(now-p.since) * 10 * time.Millisecond
 	return out
+}
+
+// ask follows for how long the client has been sending a request: since the
+// first look that found it busy, unless something was sent to it since.
+func (p *flow) ask(s *tcp.Socket, now int32) time.Duration {
+	if !s.Busy() {
+		p.asked = notAsking
+		return 0
+	}
+	if p.asked == notAsking {
+		p.asked = now
+	}
+	asking := time.Duration(now-p.asked) * 10 * time.Millisecond
+	if s.Has&tcp.HasInfo != 0 && s.Info.DataSegsOut > 0 && s.Info.LastDataSent < asking {
+		p.asked, asking = now, 0
+	}
+	return asking
 }
 
 // grow makes room: a larger table, or at the bound a thinner sample.

@@ -19,6 +19,22 @@ const (
 	QueueLimit
 	QueueWait
 	ListenDropsRate
+	// Of a service, seen by every look at all states.
+	WorkersOccupied
+	WorkersLimit
+	WorkersSlope
+	WorkersFullIn
+	WorkersFullInError
+	WorkersFullInFast
+	WorkersRise
+	SlowClients
+	CloseWaitLeaked
+	CloseWaitLeakedSlope
+	DescriptorsUsed
+	DescriptorsLimit
+	DescriptorsSlope
+	StuckClosing
+	NewFlowsUsual
 	// Of a service or of the rest, seen by every look at all states.
 	Sockets
 	EstablishedCount
@@ -84,6 +100,21 @@ var definitions = [NumSignals]Definition{
 	QueueLimit:                {"queue_limit", UnitCount, tcp.Pulse, "how many may wait: the listeners' backlogs"},
 	QueueWait:                 {"queue_wait_seconds", UnitSeconds, tcp.Pulse, "how long a new connection waits to be accepted, at least"},
 	ListenDropsRate:           {"listen_drops_per_second", UnitPerSecond, tcp.Pulse, "connections this service's listeners threw away"},
+	WorkersOccupied:           {"workers_occupied", UnitCount, tcp.Focus, "workers that hold a connection, or a request where the server is event-driven"},
+	WorkersLimit:              {"workers_limit", UnitCount, tcp.Focus, "how many workers there are: configured, read from the server's configuration, or learned"},
+	WorkersSlope:              {"workers_slope_per_second", UnitPerSecond, tcp.Focus, "how fast occupied workers grow, over 60 s"},
+	WorkersFullIn:             {"workers_full_in_seconds", UnitSeconds, tcp.Focus, "when all workers will be occupied, at the growth of the last 60 s"},
+	WorkersFullInError:        {"workers_full_in_error_seconds", UnitSeconds, tcp.Focus, "how far that forecast may be off, either way"},
+	WorkersFullInFast:         {"workers_full_in_fast_seconds", UnitSeconds, tcp.Focus, "when all workers will be occupied, at the growth of the last 15 s"},
+	WorkersRise:               {"workers_rise_seconds", UnitSeconds, tcp.Focus, "how long ago half as many workers were occupied as now, within 5 min"},
+	SlowClients:               {"slow_clients", UnitCount, tcp.Focus, "accepted connections whose client has taken 10 s or more over its request"},
+	CloseWaitLeaked:           {"close_wait_leaked", UnitCount, tcp.Focus, "CLOSE_WAIT that a process has held for 10 s or more"},
+	CloseWaitLeakedSlope:      {"close_wait_leaked_slope_per_second", UnitPerSecond, tcp.Focus, "how fast those grow, over 60 s; zero unless beyond chance"},
+	DescriptorsUsed:           {"descriptors_used", UnitCount, tcp.Focus, "open descriptors of the process of the service that is nearest its limit"},
+	DescriptorsLimit:          {"descriptors_limit", UnitCount, tcp.Focus, "how many that process may open"},
+	DescriptorsSlope:          {"descriptors_slope_per_second", UnitPerSecond, tcp.Focus, "how fast its descriptors grow, over 5 min"},
+	StuckClosing:              {"stuck_closing", UnitCount, tcp.Focus, "FIN_WAIT1, LAST_ACK or CLOSING that retransmits, probes, or has lasted 30 s"},
+	NewFlowsUsual:             {"new_flows_usual_per_second", UnitPerSecond, tcp.Focus, "the median of new_flows_per_second over the last hour"},
 	Sockets:                   {"sockets", UnitCount, tcp.Focus, "sockets of the scope, listeners left out"},
 	EstablishedCount:          {"established", UnitCount, tcp.Focus, "ESTABLISHED"},
 	Accepted:                  {"accepted", UnitCount, tcp.Focus, "connections a process holds: ESTABLISHED or CLOSE_WAIT with an inode"},
@@ -157,11 +188,13 @@ const (
 	NoListener                 // nothing listens, so there is no queue to see
 	NoAbility                  // this reader cannot see it
 	NotEnough                  // too few looks, or too few sockets, to say
+	NotFilling                 // there is no such time: nothing fills up
+	NoLimit                    // the limit is not known
 )
 
-var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough"}
+var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough", "not_filling", "no_limit"}
 
-var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet"}
+var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known"}
 
 // Words says why, for a person.
 func (v Validity) Words() string {
@@ -203,6 +236,8 @@ type ScopeSignals struct {
 	// Examples are sockets worth showing: those that failures leave behind
 	// first. They are copies and stay valid.
 	Examples []tcp.Socket
+	// Prefixes are the clients that hold most workers, the largest first.
+	Prefixes []PrefixHeld
 }
 
 // Get returns one reading.

@@ -46,6 +46,7 @@ type history struct {
 	newSum  float64
 	goneSum float64
 	waiting time.Time // since when no pulse saw the queue empty
+	workers workers
 }
 
 // New returns a Measure that has seen nothing.
@@ -65,6 +66,7 @@ func newHistory(id scope.ID) *history {
 		gaveUp:  NewWindow(gaveUpSpan, slopeSamples),
 		arrived: NewWindow(flowRateSpan, slopeSamples),
 		left:    NewWindow(flowRateSpan, slopeSamples),
+		workers: newWorkers(),
 	}
 }
 
@@ -161,7 +163,7 @@ func (h *history) unknown(sig Signal, why Validity) {
 func (h *history) expire(now time.Time) {
 	for i := range h.signals.Readings {
 		r := &h.signals.Readings[i]
-		if r.Validity == Known && now.Sub(r.Seen) > h.ttl[i] {
+		if (r.Validity == Known || r.Validity == NotFilling) && now.Sub(r.Seen) > h.ttl[i] {
 			r.Validity = Stale
 		}
 	}
@@ -258,6 +260,10 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 		h.unknown(AcceptedSlope, NotEnough)
 	}
 	h.takeFlows(now, &y.Flows, ttl)
+	if y.Scope.Kind == scope.KindService {
+		h.takeWorkers(now, y, look, ttl)
+		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
+	}
 }
 
 func (h *history) takeFlows(now time.Time, f *Flows, ttl time.Duration) {

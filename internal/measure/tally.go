@@ -22,6 +22,14 @@ type Tally struct {
 	// Busy: the client spoke last. Pending: we did. Both need tcp_info.
 	Busy, Pending              uint32
 	Retransmitting, ZeroWindow uint32
+	// SlowClients counts accepted connections whose client takes slowAfter or
+	// longer over its request, or does not read the answer.
+	SlowClients uint32
+	// Leaked counts CLOSE_WAIT that a process has held for leakedAfter.
+	Leaked uint32
+	// StuckClosing counts FIN_WAIT1, LAST_ACK and CLOSING that retransmit,
+	// probe, or have lasted stuckAfter.
+	StuckClosing uint32
 	// TotalRetransmits adds up the segments sent again by the sockets there
 	// are; it falls when one of them closes.
 	TotalRetransmits uint64
@@ -34,8 +42,22 @@ type Tally struct {
 	// pending one.
 	Age, StateAge, PendingFor Histogram
 	Flows                     Flows
+	Capacity                  Capacity
+	// Prefixes are the clients that hold most workers, the largest first, at
+	// most 5; each holds at least a twentieth of them.
+	Prefixes []PrefixHeld
 	// Examples holds up to 20 sockets that show a failure, the worst first.
 	Examples []tcp.Socket
+}
+
+// Capacity is what a service has to serve with, as far as it is known.
+type Capacity struct {
+	Held scope.Held
+	// Workers is the limit; 0 when it is not known.
+	Workers uint32
+	// DescriptorsUsed and DescriptorsLimit are of the process nearest its
+	// limit; zero when they could not be read.
+	DescriptorsUsed, DescriptorsLimit uint32
 }
 
 // Queue adds up the accept queues of a scope's listeners.
@@ -72,6 +94,42 @@ type Tallies struct {
 	Scopes   []Tally
 }
 
+const (
+	// leakedAfter: a server that reads its connections closes a CLOSE_WAIT
+	// within one request's time.
+	leakedAfter = 10 * time.Second
+	// slowAfter is how long a request may take to arrive. Servers' own limits
+	// for the head of a request lie at 20 to 60 s.
+	slowAfter = 10 * time.Second
+	// slowBytesPerSecond: what arrives faster is an upload, not a slow client.
+	// Servers that bound it ask for 500 bytes a second.
+	slowBytesPerSecond = 1000
+	// stuckAfter: a peer that is there acknowledges a FIN within its last
+	// answer's time; a large answer to a slow reader takes longer.
+	stuckAfter = 30 * time.Second
+)
+
+// slowClient reports whether the client, not the server, is what the
+// connection waits for: nothing was ever asked, or the request still arrives
+// after slowAfter, a few bytes at a time, or the answer is not read. A request
+// that arrived whole and waits for its answer is not slow: nothing was received
+// since shortly after it began.
+func slowClient(s *tcp.Socket, seen sighting) bool {
+	if s.State != tcp.Established || seen.age < slowAfter || s.Has&tcp.HasInfo == 0 {
+		return false
+	}
+	if s.Info.BytesReceived == 0 {
+		return s.Info.DataSegsOut == 0 // a server that speaks first waits for nobody
+	}
+	if s.ZeroWindow() {
+		return true
+	}
+	const dribble = 2 * time.Second // the whole of a plain request is there by then
+	return seen.asking >= slowAfter &&
+		seen.asking-s.Info.LastDataReceived >= dribble &&
+		float64(s.Info.BytesReceived) < slowBytesPerSecond*seen.age.Seconds()
+}
+
 // maxExamples is how many example sockets a tally keeps.
 const maxExamples = 20
 
@@ -94,6 +152,8 @@ type counting struct {
 	tally    Tally
 	flows    flows
 	ports    []uint16
+	capacity Capacity
+	prefixes prefixes
 	scores   [maxExamples]uint64
 	minScore uint64
 	examples []tcp.Socket
@@ -114,21 +174,34 @@ func (t *Tallier) SetServices(services []scope.Service) {
 	for _, c := range t.scopes {
 		old[c.tally.Scope] = c
 	}
-	keep := func(id scope.ID, ports []uint16) counting {
+	keep := func(id scope.ID, ports []uint16, capacity Capacity) counting {
 		c := old[id]
 		c.tally.Scope = id
 		c.ports = ports
+		c.capacity = capacity
 		return c
 	}
 	t.index = scope.NewIndex(services)
 	t.scopes = make([]counting, 0, len(services)+1)
 	for i := range services {
-		t.scopes = append(t.scopes, keep(services[i].ID(), services[i].Ports()))
+		t.scopes = append(t.scopes, keep(services[i].ID(), services[i].Ports(), CapacityOf(&services[i])))
 	}
-	t.scopes = append(t.scopes, keep(scope.Rest, nil))
+	t.scopes = append(t.scopes, keep(scope.Rest, nil, Capacity{}))
 	t.tallies = make([]Tally, 0, len(t.scopes))
 	t.covered = make([]int, 0, len(t.scopes))
 }
+
+// CapacityOf is what is known of a service's capacity.
+func CapacityOf(s *scope.Service) Capacity {
+	return Capacity{
+		Held: s.Workers.Held, Workers: uint32(max(0, s.Workers.Limit)),
+		DescriptorsUsed: uint32(max(0, s.Descriptors.Used)), DescriptorsLimit: uint32(max(0, s.Descriptors.Limit)),
+	}
+}
+
+// SetCapacity changes what is known of the capacity of service i, by its
+// position in the slice that SetServices was given.
+func (t *Tallier) SetCapacity(i int, c Capacity) { t.scopes[i].capacity = c }
 
 // Begin starts a look. Request and Begin of the header are used.
 func (t *Tallier) Begin(look tcp.Look) {
@@ -141,7 +214,8 @@ func (t *Tallier) Begin(look tcp.Look) {
 	t.covered = t.covered[:0]
 	for i := range t.scopes {
 		c := &t.scopes[i]
-		c.tally = Tally{Scope: c.tally.Scope}
+		c.tally = Tally{Scope: c.tally.Scope, Capacity: c.capacity}
+		c.prefixes.reset()
 		c.examples = c.examples[:0]
 		c.minScore = 0
 		if !covers(look.Request.Filter, c) {
@@ -214,6 +288,10 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	switch s.State {
 	case tcp.Established, tcp.CloseWait:
 		c.addConnected(s, seen)
+	case tcp.FinWait1, tcp.LastAck, tcp.Closing:
+		if s.Retransmitting() || s.ZeroWindow() || seen.known && seen.stateAge >= stuckAfter {
+			y.StuckClosing++
+		}
 	case tcp.TimeWait:
 		return // nobody's any more: no timer, queue or info to read
 	}
@@ -251,10 +329,22 @@ func (c *counting) addConnected(s *tcp.Socket, seen sighting) {
 	y.Accepted++
 	if closeWait {
 		y.AcceptedCloseWait++
+		if seen.known && seen.stateAge >= leakedAfter {
+			y.Leaked += c.flows.scale()
+		}
 		c.example(s, scoreCloseWait+uint64(seen.stateAge/time.Millisecond))
 	}
-	if s.Busy() {
+	busy := s.Busy()
+	if busy {
 		y.Busy++
+	}
+	slow := seen.known && slowClient(s, seen)
+	if slow {
+		y.SlowClients += c.flows.scale()
+		c.example(s, scoreSlow+uint64(seen.age/time.Millisecond))
+	}
+	if c.ports != nil && (busy || slow || c.capacity.Held == scope.HeldByConnection) {
+		c.prefixes.add(s.Remote.Addr(), slow)
 	}
 	if s.Pending() {
 		y.Pending++
@@ -278,10 +368,11 @@ func (c *counting) addListener(s *tcp.Socket) {
 // longest or is largest.
 const (
 	scoreCloseWait      uint64 = 1 << 40
-	scoreZeroWindow     uint64 = 2 << 40
-	scoreUnaccepted     uint64 = 3 << 40
-	scoreRetransmitting uint64 = 4 << 40
-	scoreGaveUp         uint64 = 5 << 40
+	scoreSlow           uint64 = 2 << 40
+	scoreZeroWindow     uint64 = 3 << 40
+	scoreUnaccepted     uint64 = 4 << 40
+	scoreRetransmitting uint64 = 5 << 40
+	scoreGaveUp         uint64 = 6 << 40
 )
 
 func (c *counting) example(s *tcp.Socket, score uint64) {
@@ -331,6 +422,7 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 		}
 		c.sortExamples()
 		c.tally.Examples = c.examples
+		c.tally.Prefixes = c.prefixes.top()
 		t.tallies = append(t.tallies, c.tally)
 	}
 	return Tallies{Look: look, Interval: interval, Scopes: t.tallies}

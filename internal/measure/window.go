@@ -2,6 +2,7 @@ package measure
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -68,8 +69,29 @@ func (w *Window) Change() (delta float64, over time.Duration) {
 // Slope is the least-squares slope per second and its standard error. It is
 // false with fewer than three samples or no time between them.
 func (w *Window) Slope() (perSecond, standardError float64, ok bool) {
+	t, ok := w.Trend()
+	return t.PerSecond, t.Error, ok
+}
+
+// Trend is the straight line through a window.
+type Trend struct {
+	// PerSecond is the slope, Error its standard error.
+	PerSecond, Error float64
+	// Level is where the line is at the newest sample.
+	Level float64
+}
+
+// Beyond reports whether the line rises by more than so many standard errors.
+func (t Trend) Beyond(errors float64) bool { return t.PerSecond > 0 && t.PerSecond > errors*t.Error }
+
+// Trend fits a line by least squares. Neighbouring samples of one crowd are
+// alike, as most of it is still there; the standard error takes that from the
+// residuals' correlation at a lag of one (an AR(1) process has
+// (1 + r) ÷ (1 − r) times the variance). It is false with fewer than three
+// samples or no time between them.
+func (w *Window) Trend() (Trend, bool) {
 	if w.count < 3 || w.Covers() <= 0 {
-		return 0, 0, false
+		return Trend{}, false
 	}
 	n := float64(w.count)
 	origin := w.at(0).at
@@ -78,15 +100,59 @@ func (w *Window) Slope() (perSecond, standardError float64, ok bool) {
 		meanX += w.at(i).at.Sub(origin).Seconds() / n
 		meanY += w.at(i).value / n
 	}
-	var xx, xy, yy float64
+	var xx, xy float64
 	for i := range w.count {
 		x, y := w.at(i).at.Sub(origin).Seconds()-meanX, w.at(i).value-meanY
-		xx, xy, yy = xx+x*x, xy+x*y, yy+y*y
+		xx, xy = xx+x*x, xy+x*y
 	}
 	if xx == 0 {
-		return 0, 0, false
+		return Trend{}, false
 	}
-	perSecond = xy / xx
-	residual := math.Max(0, yy-perSecond*xy)
-	return perSecond, math.Sqrt(residual / (n - 2) / xx), true
+	slope := xy / xx
+	residual := func(i int) float64 {
+		return w.at(i).value - meanY - slope*(w.at(i).at.Sub(origin).Seconds()-meanX)
+	}
+	var squares, lagged float64
+	before := 0.0
+	for i := range w.count {
+		r := residual(i)
+		squares += r * r
+		lagged += r * before
+		before = r
+	}
+	inflation := 1.0
+	if squares > 0 {
+		const most = 0.9 // a window this short cannot tell more from a bend in the line
+		r := math.Min(math.Max(lagged/squares, 0), most)
+		inflation = (1 + r) / (1 - r)
+	}
+	return Trend{
+		PerSecond: slope,
+		Error:     math.Sqrt(squares / (n - 2) / xx * inflation),
+		Level:     meanY + slope*(w.Covers().Seconds()-meanX),
+	}, true
+}
+
+// Median is the middle of the values; false with none. It allocates.
+func (w *Window) Median() (float64, bool) {
+	if w.count == 0 {
+		return 0, false
+	}
+	values := make([]float64, w.count)
+	for i := range values {
+		values[i] = w.at(i).value
+	}
+	slices.Sort(values)
+	return values[len(values)/2], true
+}
+
+// SinceAtMost is how long before the newest sample the value was last at most
+// level; false when no sample was.
+func (w *Window) SinceAtMost(level float64) (time.Duration, bool) {
+	for i := w.count - 1; i >= 0; i-- {
+		if w.at(i).value <= level {
+			return w.at(w.count - 1).at.Sub(w.at(i).at), true
+		}
+	}
+	return 0, false
 }

@@ -82,9 +82,14 @@ type Service struct {
 	Unit    string
 	PIDs    []int
 	// Configured is true when the user's file names the service.
-	Configured bool
-	Workers    Workers
+	Configured  bool
+	Workers     Workers
+	Descriptors Descriptors
 }
+
+// Descriptors is how many files and sockets a process has open, and how many
+// it may; zero when they could not be read.
+type Descriptors struct{ Used, Limit int }
 
 // Workers is how many connections or requests a service can serve at once.
 type Workers struct {

@@ -1,0 +1,76 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+)
+
+// wilsonLower is the lower end of the 95 % Wilson score interval of the share
+// part ÷ whole; zero without any.
+func wilsonLower(part, whole float64) float64 {
+	const z = 1.96
+	if whole <= 0 {
+		return 0
+	}
+	share := min(part/whole, 1)
+	return (share + z*z/(2*whole) - z*math.Sqrt(share*(1-share)/whole+z*z/(4*whole*whole))) / (1 + z*z/whole)
+}
+
+// rejected words what was considered: yes, no or cannot tell, with the number
+// that says so.
+func rejected(s subject, sig measure.Signal, answer truth) string {
+	r := s.scope.Get(sig)
+	number := fmt.Sprintf("%s is %s", sig, r.Validity.Words())
+	if r.Validity == measure.Known {
+		number = fmt.Sprintf("%s %s", sig, trim(r.Value))
+	}
+	switch answer {
+	case yes:
+		return "also: " + number
+	case no:
+		return "no, " + number
+	}
+	return "cannot tell, " + number
+}
+
+func seconds(r measure.Reading) string {
+	if r.Validity != measure.Known {
+		return "an unknown time"
+	}
+	return fmt.Sprintf("at least %.1f s", r.Value)
+}
+
+func people(n float64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%.0f %s", n, many)
+}
+
+// trim prints a number with at most two decimals, and none it does not need.
+func trim(v float64) string {
+	if v == math.Trunc(v) {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// inWords is a duration as people say it: "2 min 27 s".
+func inWords(seconds float64) string {
+	d := time.Duration(math.Round(seconds)) * time.Second
+	switch h, m, s := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60; {
+	case h > 0 && m > 0:
+		return fmt.Sprintf("%d h %d min", h, m)
+	case h > 0:
+		return fmt.Sprintf("%d h", h)
+	case m > 0 && s > 0:
+		return fmt.Sprintf("%d min %d s", m, s)
+	case m > 0:
+		return fmt.Sprintf("%d min", m)
+	default:
+		return fmt.Sprintf("%d s", s)
+	}
+}

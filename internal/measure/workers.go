@@ -1,0 +1,266 @@
+package measure
+
+import (
+	"math"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// The forecast. Levels and spans are the lab's (docs/SIGNALS.md).
+const (
+	fullInSpan = 60 * time.Second
+	fastSpan   = 15 * time.Second
+	riseSpan   = 5 * time.Minute
+	// perSample: occupied is taken as the mean of each second, so that looking
+	// closer while something is suspected does not make chance look certain.
+	perSample = time.Second
+	// fillingErrors is by how many standard errors the slope must be above
+	// zero, and fillingLevel from which share of the limit on a forecast means
+	// something.
+	fillingErrors = 3
+	fastErrors    = 5
+	fillingLevel  = 0.3
+	// learnAfter is for how long more than learnQueue connections must wait for
+	// what is occupied to be all the workers there are; shorter stretches, as a
+	// server starts more processes, teach too small a number.
+	learnAfter = 5 * time.Second
+	learnQueue = 2
+	// leakErrors is by how many standard errors leaked sockets must grow.
+	leakErrors = 3
+	// usualSpan, usualEvery: what new connections usually are. At least
+	// usualLeast of it must have been seen.
+	usualSpan  = time.Hour
+	usualEvery = 10 * time.Second
+	usualLeast = 10 * time.Minute
+	// usualAnew: once the usual had to be forgotten, it is unknown for longer
+	// than an incident lives without evidence, so that nothing "recovers" by
+	// getting used to it.
+	usualAnew = 20 * time.Minute
+
+	descriptorsSpan = 5 * time.Minute
+)
+
+// workers is what Measure remembers of a service's workers.
+type workers struct {
+	slow, fast *Window // occupied, one sample a second
+	rise       *Window
+	second     meanOf
+	learning   *Window // occupied while connections wait
+	learned    float64 // 0: never
+	leaked     *Window
+	descrs     *Window
+	usual      *Window
+	median     float64   // of usual
+	lowSince   time.Time // since when the means lie below half of it
+	least      time.Duration
+	flows      meanOf
+}
+
+func newWorkers() workers {
+	return workers{
+		slow: NewWindow(fullInSpan, 64), fast: NewWindow(fastSpan, 32), rise: NewWindow(riseSpan, 304),
+		learning: NewWindow(learnAfter, slopeSamples), leaked: NewWindow(slopeSpan, slopeSamples),
+		least: usualLeast, descrs: NewWindow(descriptorsSpan, 128), usual: NewWindow(usualSpan, int(usualSpan/usualEvery)+2),
+	}
+}
+
+// meanOf adds up samples until a stretch of time is over.
+type meanOf struct {
+	emitted time.Time
+	sum     float64
+	count   int
+}
+
+// add takes a sample, and returns the mean of those since the last mean once
+// every has passed.
+func (m *meanOf) add(at time.Time, value float64, every time.Duration) (mean float64, done bool) {
+	m.sum += value
+	m.count++
+	// Looks come a little early or late: nine tenths make a stretch.
+	if !m.emitted.IsZero() && at.Sub(m.emitted) < every*9/10 {
+		return 0, false
+	}
+	mean = m.sum / float64(m.count)
+	*m = meanOf{emitted: at}
+	return mean, true
+}
+
+// takeWorkers measures a service's workers from a look at all states.
+func (h *history) takeWorkers(now time.Time, y *Tally, look *tcp.Look, ttl time.Duration) {
+	info := look.Abilities.Has(tcp.CanInfo) && look.Request.Info
+	occupied, known := float64(y.Busy), info
+	if y.Capacity.Held == scope.HeldByConnection {
+		occupied, known = float64(y.Accepted), true
+	}
+	if !known {
+		for _, sig := range []Signal{WorkersOccupied, WorkersSlope, WorkersFullIn, WorkersFullInError, WorkersFullInFast, WorkersRise} {
+			h.unknown(sig, NoAbility)
+		}
+	} else {
+		h.takeOccupied(now, occupied, float64(y.Capacity.Workers), ttl)
+	}
+	if info {
+		h.set(now, SlowClients, float64(y.SlowClients), int(y.Accepted), ttl)
+	} else {
+		h.unknown(SlowClients, NoAbility)
+	}
+	h.set(now, StuckClosing, float64(y.StuckClosing), int(y.StuckClosing), ttl)
+	h.takeLeaked(now, float64(y.Leaked), ttl)
+	h.takeDescriptors(now, &y.Capacity, ttl)
+	h.takeUsual(now, ttl)
+}
+
+func (h *history) takeOccupied(now time.Time, occupied, limit float64, ttl time.Duration) {
+	w := &h.workers
+	h.set(now, WorkersOccupied, occupied, int(occupied), ttl)
+	if mean, done := w.second.add(now, occupied, perSample); done {
+		w.slow.Add(now, mean)
+		w.fast.Add(now, mean)
+		w.rise.Add(now, mean)
+	}
+	w.learn(now, occupied, &h.signals)
+	if limit == 0 {
+		limit = w.learned
+	}
+	if limit == 0 {
+		h.unknown(WorkersLimit, NoLimit)
+	} else {
+		h.set(now, WorkersLimit, limit, int(limit), ttl)
+	}
+	trend, ok := w.slow.Trend()
+	if ok && w.slow.Covers() >= fullInSpan/4 {
+		h.set(now, WorkersSlope, trend.PerSecond, w.slow.Len(), ttl)
+	} else {
+		h.unknown(WorkersSlope, NotEnough)
+	}
+	h.forecast(now, WorkersFullIn, w.slow, fillingErrors, limit, ttl)
+	h.forecast(now, WorkersFullInFast, w.fast, fastErrors, limit, ttl)
+	if h.signals.Readings[WorkersFullIn].Validity == Known {
+		fullIn := h.signals.Readings[WorkersFullIn].Value
+		h.set(now, WorkersFullInError, fullIn*2*trend.Error/trend.PerSecond, w.slow.Len(), ttl)
+	} else {
+		h.unknown(WorkersFullInError, h.signals.Readings[WorkersFullIn].Validity)
+	}
+	if since, ok := w.rise.SinceAtMost(occupied / 2); ok && occupied > 1 {
+		h.set(now, WorkersRise, since.Seconds(), w.rise.Len(), ttl)
+	} else {
+		h.unknown(WorkersRise, NotEnough)
+	}
+}
+
+// forecast says when the line through a window reaches the limit.
+func (h *history) forecast(now time.Time, sig Signal, w *Window, errors, limit float64, ttl time.Duration) {
+	trend, ok := w.Trend()
+	switch {
+	case limit == 0:
+		h.unknown(sig, NoLimit)
+	case !ok || w.Covers() < w.span/2:
+		h.unknown(sig, NotEnough)
+	case h.workers.learning.Len() > 0 && h.workers.learned == limit:
+		h.notFilling(now, sig, w.Len(), ttl) // it is full: that is how the limit is learned
+	case !trend.Beyond(errors) || trend.Level < fillingLevel*limit:
+		h.notFilling(now, sig, w.Len(), ttl)
+	default:
+		h.set(now, sig, math.Max(0, limit-trend.Level)/trend.PerSecond, w.Len(), ttl)
+	}
+}
+
+func (h *history) notFilling(now time.Time, sig Signal, samples int, ttl time.Duration) {
+	h.set(now, sig, 0, samples, ttl)
+	h.unknown(sig, NotFilling)
+}
+
+// learn takes what is occupied while connections wait for all the workers
+// there are.
+func (w *workers) learn(now time.Time, occupied float64, s *ScopeSignals) {
+	if w.learned > 0 && occupied > w.learned {
+		w.learned = occupied // so many are served at once
+	}
+	depth, known := s.Readings[QueueDepth].Get()
+	if !known || depth <= learnQueue {
+		w.learning.Reset()
+		return
+	}
+	w.learning.Add(now, occupied)
+	if w.learning.Covers() < learnAfter {
+		return
+	}
+	if median, ok := w.learning.Median(); ok && median >= 1 {
+		w.learned = median
+	}
+}
+
+func (h *history) takeLeaked(now time.Time, leaked float64, ttl time.Duration) {
+	w := h.workers.leaked
+	h.set(now, CloseWaitLeaked, leaked, int(leaked), ttl)
+	w.Add(now, leaked)
+	trend, ok := w.Trend()
+	switch {
+	case !ok || w.Covers() < slopeSpan/2:
+		h.unknown(CloseWaitLeakedSlope, NotEnough)
+	case !trend.Beyond(leakErrors):
+		h.set(now, CloseWaitLeakedSlope, 0, w.Len(), ttl)
+	default:
+		h.set(now, CloseWaitLeakedSlope, trend.PerSecond, w.Len(), ttl)
+	}
+}
+
+func (h *history) takeDescriptors(now time.Time, c *Capacity, ttl time.Duration) {
+	w := h.workers.descrs
+	if c.DescriptorsLimit == 0 {
+		w.Reset()
+		for _, sig := range []Signal{DescriptorsUsed, DescriptorsLimit, DescriptorsSlope} {
+			h.unknown(sig, NoAbility)
+		}
+		return
+	}
+	h.set(now, DescriptorsUsed, float64(c.DescriptorsUsed), 1, ttl)
+	h.set(now, DescriptorsLimit, float64(c.DescriptorsLimit), 1, ttl)
+	if w.Len() == 0 || now.Sub(w.at(w.Len()-1).at) >= 5*time.Second {
+		w.Add(now, float64(c.DescriptorsUsed))
+	}
+	trend, ok := w.Trend()
+	if !ok || w.Covers() < time.Minute {
+		h.unknown(DescriptorsSlope, NotEnough)
+		return
+	}
+	h.set(now, DescriptorsSlope, trend.PerSecond, w.Len(), ttl)
+}
+
+// takeUsual follows what new connections usually are.
+func (h *history) takeUsual(now time.Time, ttl time.Duration) {
+	w := &h.workers
+	rate, known := h.signals.Readings[NewFlowsRate].Get()
+	if !known {
+		w.flows = meanOf{}
+	} else if mean, done := w.flows.add(now, rate, usualEvery); done {
+		w.learnUsual(now, mean)
+	}
+	if w.usual.Covers() < w.least {
+		h.unknown(NewFlowsUsual, NotEnough)
+		return
+	}
+	h.set(now, NewFlowsUsual, w.median, w.usual.Len(), ttl)
+}
+
+// learnUsual takes one mean of new connections. What lies below half of the
+// usual is left out for an hour, so that an outage does not become the usual;
+// what lasts longer is learned anew.
+func (w *workers) learnUsual(now time.Time, mean float64) {
+	switch {
+	case w.usual.Covers() < w.least || mean >= w.median/2:
+		w.lowSince = time.Time{}
+	case w.lowSince.IsZero():
+		w.lowSince = now
+		return
+	case now.Sub(w.lowSince) < usualSpan:
+		return
+	default:
+		w.usual.Reset()
+		w.lowSince, w.least = time.Time{}, usualAnew
+	}
+	w.usual.Add(now, mean)
+	w.median, _ = w.usual.Median()
+}
