@@ -182,19 +182,20 @@ type Validity uint8
 
 // The validities. The zero value is unknown.
 const (
-	NeverSeen  Validity = iota // no look has seen it yet
-	Known                      // Value holds
-	Stale                      // last seen more than 2.5 intervals of its tier ago
-	NoListener                 // nothing listens, so there is no queue to see
-	NoAbility                  // this reader cannot see it
-	NotEnough                  // too few looks, or too few sockets, to say
-	NotFilling                 // there is no such time: nothing fills up
-	NoLimit                    // the limit is not known
+	NeverSeen    Validity = iota // no look has seen it yet
+	Known                        // Value holds
+	Stale                        // last seen more than 2.5 intervals of its tier ago
+	NoListener                   // nothing listens, so there is no queue to see
+	NoAbility                    // this reader cannot see it
+	NotEnough                    // too few looks, or too few sockets, to say
+	NotFilling                   // there is no such time: nothing fills up
+	NoLimit                      // the limit is not known
+	Contradicted                 // many more are occupied than the limit says
 )
 
-var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough", "not_filling", "no_limit"}
+var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough", "not_filling", "no_limit", "contradicted"}
 
-var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known"}
+var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known", "contradicted: many more are occupied than the limit says"}
 
 // Words says why, for a person.
 func (v Validity) Words() string {

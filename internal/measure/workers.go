@@ -27,6 +27,12 @@ const (
 	// server starts more processes, teach too small a number.
 	learnAfter = 5 * time.Second
 	learnQueue = 2
+	// contradictedAbove times the given limit occupied for disbelieveAfter say
+	// that it is not this server's. A request that waits inside an event-driven
+	// server looks like a served one, hence the margin.
+	contradictedAbove = 1.5
+	disbelieveAfter   = 30 * time.Second
+	believeAgain      = 60 * time.Second
 	// leakErrors is by how many standard errors leaked sockets must grow.
 	leakErrors = 3
 	// usualSpan, usualEvery: what new connections usually are. At least
@@ -52,10 +58,14 @@ type workers struct {
 	leaked     *Window
 	descrs     *Window
 	usual      *Window
-	median     float64   // of usual
-	lowSince   time.Time // since when the means lie below half of it
-	least      time.Duration
-	flows      meanOf
+	// disbelieved: more were occupied than the given limit; changing is since
+	// when the opposite has been seen.
+	disbelieved bool
+	changing    time.Time
+	median      float64   // of usual
+	lowSince    time.Time // since when the means lie below half of it
+	least       time.Duration
+	flows       meanOf
 }
 
 func newWorkers() workers {
@@ -121,11 +131,15 @@ func (h *history) takeOccupied(now time.Time, occupied, limit float64, ttl time.
 		w.rise.Add(now, mean)
 	}
 	w.learn(now, occupied, &h.signals)
+	why := NoLimit
+	if limit > 0 && !w.believable(now, occupied, limit) {
+		limit, why = 0, Contradicted
+	}
 	if limit == 0 {
 		limit = w.learned
 	}
 	if limit == 0 {
-		h.unknown(WorkersLimit, NoLimit)
+		h.unknown(WorkersLimit, why)
 	} else {
 		h.set(now, WorkersLimit, limit, int(limit), ttl)
 	}
@@ -165,6 +179,24 @@ func (h *history) forecast(now time.Time, sig Signal, w *Window, errors, limit f
 	default:
 		h.set(now, sig, math.Max(0, limit-trend.Level)/trend.PerSecond, w.Len(), ttl)
 	}
+}
+
+// believable reports whether a limit that somebody gave can be true: more are
+// served at once only while a server is being replaced by the next, or when the
+// limit is another's. Once disbelieved, it must fit for a while again.
+func (w *workers) believable(now time.Time, occupied, limit float64) bool {
+	fits := occupied <= limit*contradictedAbove
+	if fits == w.disbelieved {
+		if w.changing.IsZero() {
+			w.changing = now
+		}
+		if held := now.Sub(w.changing); w.disbelieved && held >= believeAgain || !w.disbelieved && held >= disbelieveAfter {
+			w.disbelieved, w.changing = !w.disbelieved, time.Time{}
+		}
+	} else {
+		w.changing = time.Time{}
+	}
+	return !w.disbelieved
 }
 
 func (h *history) notFilling(now time.Time, sig Signal, samples int, ttl time.Duration) {

@@ -259,3 +259,25 @@ func TestCapacityIsInTheTally(t *testing.T) {
 		t.Errorf("after a change (-want +got):\n%s", diff)
 	}
 }
+
+// TestContradictedLimit: a limit that half as many again exceed for 30 s is not
+// this server's, and is believed again once it has fitted for a minute.
+func TestContradictedLimit(t *testing.T) {
+	m := New()
+	second := 0
+	limit := func(seconds int, occupied uint32) string {
+		var v *View
+		for range seconds {
+			at := begin.Add(time.Duration(second) * time.Second)
+			v = m.Step(at, focus(at, Tally{Busy: occupied, Capacity: Capacity{Held: scope.HeldByRequest, Workers: 20}}))
+			second++
+		}
+		r := v.Scope(webID).Get(WorkersLimit)
+		return fmt.Sprintf("%v %s", r.Value, r.Validity)
+	}
+	got := []string{limit(60, 28), limit(20, 60), limit(60, 10), limit(32, 60), limit(50, 10), limit(20, 10)}
+	want := []string{"20 known", "20 known", "20 known", "20 contradicted", "20 contradicted", "20 known"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
