@@ -89,9 +89,13 @@ func labels(n *Notice) map[string]string {
 		"host":      n.Host,
 		"instance":  n.Host,
 	}
+	if n.Rule != "" { // user rules share a cause: without it, two of one scope would be one alert
+		out["rule"] = n.Rule
+	}
+	ours := maps.Clone(out)
 	for _, name := range slices.Sorted(maps.Keys(n.Labels)) {
 		clean := labelName(name)
-		if _, taken := out[clean]; taken {
+		if _, taken := ours[clean]; taken {
 			clean = "exported_" + clean
 		}
 		for free, i := clean, 2; ; i++ { // a-b and a.b are both a_b: neither is lost

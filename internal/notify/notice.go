@@ -49,6 +49,8 @@ type Notice struct {
 	Incident uint64 `json:"incident"`
 	Scope    string `json:"scope"` // "service/web"
 	Cause    string `json:"cause"`
+	// Rule is the name of the user's rule; empty for every other cause.
+	Rule string `json:"rule,omitempty"`
 	// Severity is the worst that the channel has been told, with this notice.
 	Severity string `json:"severity"`
 	// Certainty is "certain", "likely" or "unknown"; Basis what it rests on.
