@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -141,7 +142,7 @@ func TestWebhookRefusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			address, host := serve(t, tt.handle)
 			err := hookTo(t, address, nil).send(t.Context(), epoch, &Notice{})
-			refusal, ok := err.(*Refusal) //nolint:errorlint // the very value is compared
+			refusal, ok := errors.AsType[*Refusal](err)
 			if !ok {
 				t.Fatalf("error %v, want a refusal", err)
 			}

@@ -138,4 +138,3 @@ func TestRealAlertmanager(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 }
-

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
 )
 
 // journal writes notices to our own log, one line each.
@@ -11,6 +13,7 @@ type journal struct{ log *slog.Logger }
 
 func (j *journal) send(ctx context.Context, _ time.Time, n *Notice) error {
 	attributes := []slog.Attr{
+		slog.String("step", string(n.Step)),
 		slog.Uint64("incident", n.Incident), slog.String("scope", n.Scope), slog.String("cause", n.Cause),
 		slog.String("severity", n.Severity), slog.String("certainty", n.Certainty), slog.String("says", n.Sentence),
 		slog.String("because", n.Trigger),
@@ -20,20 +23,14 @@ func (j *journal) send(ctx context.Context, _ time.Time, n *Notice) error {
 			attributes = append(attributes, a)
 		}
 	}
-	level, words := slog.LevelWarn, "notice: an incident lasts"
-	switch n.Step {
-	case Opened:
-		words = "notice: an incident is open"
-	case Worse:
-		words = "notice: an incident got worse"
-	case Resolved:
-		level, words = slog.LevelInfo, "notice: an incident is over"
-	case Lasting:
-	}
-	if n.Severity == "critical" && n.Step != Resolved {
+	level := slog.LevelWarn
+	switch {
+	case n.Step == Resolved:
+		level = slog.LevelInfo
+	case n.Severity == judge.Critical.String():
 		level = slog.LevelError
 	}
-	j.log.LogAttrs(ctx, level, words, attributes...)
+	j.log.LogAttrs(ctx, level, "incident notice", attributes...)
 	return nil
 }
 

@@ -25,9 +25,9 @@ func TestLog(t *testing.T) {
 	const about = " incident=7 scope=service/web cause=workers_full severity="
 	const rest = " certainty=likely pattern=gradual_saturation"
 	const link = " link=https://web03.example:9748/incidents/7\n"
-	want := `level=WARN msg="notice: an incident is open"` + about + "warning" + rest + link +
-		`level=ERROR msg="notice: an incident got worse"` + about + "critical" + rest + link +
-		`level=INFO msg="notice: an incident is over"` + about + "critical" + rest + " end=recovered" + link
+	want := `level=WARN msg="incident notice" step=opened` + about + "warning" + rest + link +
+		`level=ERROR msg="incident notice" step=worse` + about + "critical" + rest + link +
+		`level=INFO msg="incident notice" step=resolved` + about + "critical" + rest + " end=recovered" + link
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

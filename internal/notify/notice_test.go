@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"math"
 	"net/netip"
 	"os"
@@ -43,7 +44,7 @@ func full() []judge.Incident {
 	return []judge.Incident{open, worse, over}
 }
 
-// told plans that life for one channel: opened, worse, resolved.
+// toldAll plans that life for one channel: opened, worse, resolved.
 func toldAll(t *testing.T, c Channel) []Notice {
 	t.Helper()
 	p, err := NewPlanner(Config{
@@ -146,9 +147,7 @@ func TestLabels(t *testing.T) {
 				"alertname": "ForeshockClientsGaveUp", "cause": "clients_gave_up", "severity": "critical", "scope": "service/web",
 				"host": "web03", "instance": "web03",
 			}
-			for k, v := range tt.want {
-				want[k] = v
-			}
+			maps.Copy(want, tt.want)
 			got := labels(&Notice{Host: "web03", Cause: "clients_gave_up", Severity: "critical", Scope: "service/web", Labels: tt.in})
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
