@@ -39,7 +39,8 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Words }
 
 // client posts JSON to one address. Proxies are those of the environment
-// (HTTPS_PROXY, NO_PROXY), as in other programs; loopback never has one.
+// (HTTPS_PROXY, NO_PROXY), as in other programs; loopback never has one. net/http passes over a value
+// there that is no URL.
 type client struct {
 	address string
 	host    string
@@ -48,7 +49,7 @@ type client struct {
 
 func newClient(u *url.URL, roots *x509.CertPool) *client {
 	transport := &http.Transport{
-		Proxy:                  environmentProxy,
+		Proxy:                  http.ProxyFromEnvironment,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: maxHeaders,
@@ -63,16 +64,6 @@ func newClient(u *url.URL, roots *x509.CertPool) *client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
-}
-
-// environmentProxy keeps what the variable holds, perhaps a password, out of
-// the error.
-func environmentProxy(r *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(r)
-	if err != nil {
-		return nil, errors.New("the proxy in the environment is not a URL; correct HTTPS_PROXY or HTTP_PROXY")
-	}
-	return u, nil
 }
 
 // post sends body and returns nil when it was taken. says words a refusal by

@@ -138,3 +138,19 @@ func TestRealAlertmanager(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 }
+
+// TestRealAlertmanagerForgetsTheDead: an alert that nobody repeats ends by
+// itself. What a notice of almost expireAfter ago left there is about to.
+func TestRealAlertmanagerForgetsTheDead(t *testing.T) {
+	address := startAlertmanager(t)
+	c := Channel{Name: "alarm", Alertmanager: &Alertmanager{URLs: []string{address}}}
+	n := toldAll(t, c)[0]
+	now := time.Now()
+	n.OpenedAt = now.Add(-time.Hour)
+	lastWord := now.Add(2*time.Second - expireAfter)
+	if err := receivers(&c)[0].sender.send(t.Context(), lastWord, &n); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the alert is there", func() bool { return len(active(t, address)) == 1 })
+	eventually(t, "the alert is gone", func() bool { return len(active(t, address)) == 0 })
+}
