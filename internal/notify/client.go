@@ -39,8 +39,8 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Words }
 
 // client posts JSON to one address. Proxies are those of the environment
-// (HTTPS_PROXY, NO_PROXY), as in other programs; loopback never has one. net/http passes over a value
-// there that is no URL.
+// (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), as in other programs; loopback never
+// has one. A value there that is no URL is passed over (net/http).
 type client struct {
 	address string
 	host    string
