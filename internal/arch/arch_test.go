@@ -35,6 +35,8 @@ var arrows = map[string][]string{
 	// measure, judge: pure
 	"internal/measure": {"internal/scope", "internal/tcp"},
 	"internal/judge":   {"internal/measure", "internal/scope", "internal/tcp"},
+	// notify: deciding (a pure planner) and delivering
+	"internal/notify": {"internal/judge"},
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
 	"internal/web":     {"internal/api", "internal/judge", "internal/measure", "internal/scope"},

@@ -1,0 +1,172 @@
+package notify
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
+)
+
+// Version is the version of a notice's JSON. It rises when a key goes or
+// changes its meaning; new keys come without a rise.
+const Version = 1
+
+// Step is what happened to an incident that a notice tells of.
+type Step string
+
+// The steps.
+const (
+	Opened   Step = "opened"   // the channel's first word of the incident
+	Worse    Step = "worse"    // its severity is above what the channel was told
+	Lasting  Step = "lasting"  // nothing new: for receivers that forget what is not repeated
+	Resolved Step = "resolved" // it is over; End says how
+)
+
+// Notice is one step of one incident for one channel. It is a plain value, and
+// its JSON is what webhooks get: keys carry their units, times are RFC 3339 in
+// UTC on the wall's clock.
+type Notice struct {
+	Version int `json:"version"`
+	// Key names this notice for ever: the same for each attempt to deliver it,
+	// and different for every other notice of every host. 32 hex digits.
+	Key     string `json:"key"`
+	Channel string `json:"channel"`
+	Step    Step   `json:"step"`
+	// Sequence counts the notices of this incident to this channel, from 1.
+	Sequence int       `json:"sequence"`
+	At       time.Time `json:"at"` // when it was decided
+
+	Host   string            `json:"host"`
+	Labels map[string]string `json:"labels"`
+	Link   string            `json:"link,omitempty"`
+
+	// Incident is its number, unique within one run of the agent.
+	Incident uint64 `json:"incident"`
+	Scope    string `json:"scope"` // "service/web"
+	Cause    string `json:"cause"`
+	// Rule is the name of the user's rule; empty for every other cause.
+	Rule string `json:"rule,omitempty"`
+	// Severity is the worst that the channel has been told, with this notice.
+	Severity string `json:"severity"`
+	// Certainty is "certain", "likely" or "unknown"; Basis what it rests on.
+	Certainty string     `json:"certainty"`
+	Basis     string     `json:"basis"`
+	Sentence  string     `json:"sentence"`
+	Trigger   string     `json:"trigger"`
+	Evidence  []Evidence `json:"evidence"`
+	Advice    []string   `json:"advice"`
+	// Pattern is "gradual_saturation", "sudden_spike", "resource_leak", or
+	// empty like the two below.
+	Pattern         string   `json:"pattern"`
+	PatternEvidence string   `json:"pattern_evidence"`
+	Response        string   `json:"response"`
+	Prefixes        []Prefix `json:"prefixes"`
+
+	OpenedAt       time.Time  `json:"opened_at"`
+	UpdatedAt      time.Time  `json:"updated_at"` // of the evidence
+	BlindSince     *time.Time `json:"no_evidence_since"`
+	AcknowledgedAt *time.Time `json:"acknowledged_at"`
+	AcknowledgedBy string     `json:"acknowledged_by,omitempty"`
+	ResolvedAt     *time.Time `json:"resolved_at"`
+	// End is "recovered", "scope_gone" or "no_evidence"; empty while it lasts.
+	End string `json:"end,omitempty"`
+	// Earlier are the lower severities the channel was told before, the first
+	// one first.
+	Earlier []Told `json:"earlier"`
+}
+
+// Told is a severity that a channel was told, and until when it was the worst.
+type Told struct {
+	Severity string    `json:"severity"`
+	Until    time.Time `json:"until"`
+}
+
+// Evidence is a number beside the level it is held against.
+type Evidence struct {
+	Signal string `json:"signal"`
+	Unit   string `json:"unit"` // "count", "seconds", "per_second"
+	// Value is nil when it is not known; Unknown says why then.
+	Value     *float64 `json:"value"`
+	Unknown   string   `json:"unknown,omitempty"`
+	Threshold *float64 `json:"threshold"` // nil: a number for context
+	Origin    string   `json:"threshold_origin,omitempty"`
+}
+
+// Prefix is how many workers the clients of one prefix hold.
+type Prefix struct {
+	Prefix string `json:"prefix"`
+	Held   uint32 `json:"held"`
+	Slow   uint32 `json:"slow"`
+}
+
+// JSON is the notice as webhooks get it, one line.
+func (n *Notice) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // the body is no part of a page, and people read it
+	if err := e.Encode(n); err != nil {
+		return nil, fmt.Errorf("encode notice %s: %w", n.Key, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// key hashes what makes a notice the one it is. opened is on the pipeline's
+// steady clock, which nobody can set, so that the key does not change with the
+// wall's; lengths keep the parts apart.
+func key(host string, incident uint64, opened time.Time, step Step, sequence int, channel string) string {
+	text := fmt.Sprintf("%d:%s|%d|%d|%s|%d|%d:%s", len(host), host, incident, opened.UnixNano(), step, sequence, len(channel), channel)
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
+// describe fills in what the incident says. offset leads from the pipeline's
+// clock to the wall's.
+func (n *Notice) describe(inc *judge.Incident, offset time.Duration) {
+	f := &inc.Finding
+	n.Incident, n.Scope, n.Cause = inc.ID, f.Scope.String(), f.Cause.String()
+	n.Certainty, n.Basis, n.Sentence, n.Trigger = f.Certainty.String(), f.Basis, f.Sentence, f.Trigger
+	n.Pattern, n.PatternEvidence, n.Response = f.Pattern.String(), f.PatternEvidence, f.Response
+	n.Advice = append([]string{}, f.Advice...)
+	n.Evidence = make([]Evidence, 0, len(f.Evidence))
+	for _, e := range f.Evidence {
+		n.Evidence = append(n.Evidence, evidence(e))
+	}
+	n.Prefixes = make([]Prefix, 0, len(f.Prefixes))
+	for _, p := range f.Prefixes {
+		n.Prefixes = append(n.Prefixes, Prefix{p.Prefix.String(), p.Held, p.Slow})
+	}
+	n.UpdatedAt = wall(inc.UpdatedAt, offset)
+	n.BlindSince = maybe(inc.BlindSince, offset)
+	n.AcknowledgedAt, n.AcknowledgedBy = maybe(inc.AcknowledgedAt, offset), inc.AcknowledgedBy
+	n.ResolvedAt, n.End = maybe(inc.ResolvedAt, offset), inc.End.String()
+}
+
+func evidence(e judge.Evidence) Evidence {
+	out := Evidence{Signal: e.Signal.String(), Unit: string(e.Signal.Definition().Unit), Origin: e.Origin}
+	switch value, known := e.Reading.Get(); {
+	case !known:
+		out.Unknown = e.Reading.Validity.String()
+	case math.IsNaN(value) || math.IsInf(value, 0):
+		out.Unknown = "not_a_number" // JSON cannot say it: one would cost the whole notice
+	default:
+		out.Value = &value
+	}
+	if e.HasThreshold && !math.IsNaN(e.Threshold) && !math.IsInf(e.Threshold, 0) {
+		out.Threshold = new(e.Threshold)
+	}
+	return out
+}
+
+func wall(t time.Time, offset time.Duration) time.Time { return t.Add(offset).UTC() }
+
+func maybe(t time.Time, offset time.Duration) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(wall(t, offset))
+}

@@ -1,0 +1,336 @@
+package notify
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// fake is a receiver that answers what it is told to.
+type fake struct {
+	answer func(ctx context.Context, n *Notice) error
+	mu     sync.Mutex
+	tried  []string
+	when   []time.Time
+}
+
+func (f *fake) send(ctx context.Context, now time.Time, n *Notice) error {
+	f.mu.Lock()
+	f.tried, f.when = append(f.tried, n.Key), append(f.when, now)
+	f.mu.Unlock()
+	return f.answer(ctx, n)
+}
+
+func (f *fake) close() {}
+
+func (f *fake) got() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.tried...)
+}
+
+func takes(context.Context, *Notice) error       { return nil }
+func refuses(context.Context, *Notice) error     { return errDown }
+func hangs(ctx context.Context, _ *Notice) error { <-ctx.Done(); return ctx.Err() }
+
+var (
+	hookChannel  = Channel{Name: "hook", Webhook: &Webhook{URL: "https://ops.example/hook"}}
+	alarmChannel = Channel{Name: "alarm", Alertmanager: &Alertmanager{URLs: []string{"http://a.example", "http://b.example"}}}
+)
+
+// start runs an outbox whose lanes have the given receivers, in order. The
+// returned function stops it and waits; it may be called twice.
+func start(t *testing.T, channels []Channel, fakes ...*fake) (*Outbox, func()) {
+	t.Helper()
+	o, lanes, err := NewOutbox(chance(), channels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(lanes) != len(fakes) {
+		t.Fatalf("%d lanes, want %d", len(lanes), len(fakes))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i, l := range lanes {
+		l.sender = fakes[i]
+		wg.Go(func() {
+			if err := l.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	stop := func() { cancel(); wg.Wait() }
+	t.Cleanup(stop)
+	return o, stop
+}
+
+func to(channel string, n Notice) Notice { n.Channel = channel; return n }
+
+// counts are a status without times and words.
+func counts(s Status) Status {
+	return Status{Name: s.Name, Kind: s.Kind, Queued: s.Queued, Delivered: s.Delivered, Undelivered: s.Undelivered, Superseded: s.Superseded}
+}
+
+func check(t *testing.T, o *Outbox, want ...Status) {
+	t.Helper()
+	var got []Status
+	for _, s := range o.Status() {
+		got = append(got, counts(s))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// TestHangHoldsUpNobody: a webhook and a member that hang, and the other
+// member is told at once.
+func TestHangHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook, a, b := &fake{answer: hangs}, &fake{answer: hangs}, &fake{answer: takes}
+		o, stop := start(t, []Channel{hookChannel, alarmChannel}, hook, a, b)
+		o.Put([]Notice{to("hook", letterOf(1, 1)), to("alarm", letterOf(1, 1)), to("nobody", letterOf(1, 1))})
+		synctest.Wait()
+		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 1}, Status{Name: "alarm", Kind: "alertmanager", Delivered: 1})
+		stop()
+		// We stopped: the receiver is not to blame, and the notice stays.
+		s := o.Status()
+		if s[0].Queued != 1 || s[0].LastError != "" || o.Entries()[0].Attempts != 0 {
+			t.Errorf("after the stop: %+v, %+v", s[0], o.Entries()[0])
+		}
+	})
+}
+
+// TestRetries: the waits double, a notice that nobody takes for an hour is
+// undelivered and shown with its last error, and what follows it is told.
+func TestRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook := &fake{answer: refuses}
+		o, _ := start(t, []Channel{hookChannel}, hook)
+		begin := time.Now()
+		o.Put([]Notice{to("hook", letterOf(1, 1))})
+		synctest.Wait()
+		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 1})
+		time.Sleep(GiveUpAfter + maxRetry)
+		synctest.Wait()
+		check(t, o, Status{Name: "hook", Kind: "webhook", Undelivered: 1})
+		hook.mu.Lock()
+		last := hook.when[0]
+		for i, when := range hook.when[1:] {
+			full := maxRetry
+			if i < 6 {
+				full = firstRetry << i
+			}
+			if wait := when.Sub(last); wait < full/2 || wait > full {
+				t.Errorf("wait %d was %s, want between %s and %s", i+1, wait, full/2, full)
+			}
+			last = when
+		}
+		if tried := last.Sub(begin); tried < GiveUpAfter || tried > GiveUpAfter+maxRetry {
+			t.Errorf("given up after %s, want about %s", tried, GiveUpAfter)
+		}
+		attempts := len(hook.when)
+		hook.mu.Unlock()
+		want := []Entry{{Channel: "hook", Key: "1.1", Incident: 1, State: Undelivered, Attempts: attempts, LastError: "channel hook: down", At: last}}
+		if diff := cmp.Diff(want, o.Entries()); diff != "" {
+			t.Errorf("entries (-want +got):\n%s", diff)
+		}
+		o.Put([]Notice{to("hook", letterOf(1, 2))})
+		synctest.Wait()
+		if got := hook.got(); got[len(got)-1] != "1.2" {
+			t.Errorf("tried %v, want 1.2 last", got)
+		}
+	})
+}
+
+// TestRetryAfterHolds all notices to that receiver, for as long as it asked.
+func TestRetryAfterHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := true
+		hook := &fake{}
+		hook.answer = func(context.Context, *Notice) error {
+			if busy {
+				busy = false
+				return &Refusal{Words: "busy", RetryAfter: 5 * time.Minute}
+			}
+			return nil
+		}
+		o, _ := start(t, []Channel{hookChannel}, hook)
+		o.Put([]Notice{to("hook", letterOf(1, 1))})
+		synctest.Wait()
+		o.Put([]Notice{to("hook", letterOf(2, 1))})
+		time.Sleep(5*time.Minute - time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"1.1"}, hook.got()); diff != "" {
+			t.Errorf("while it must wait (-want +got):\n%s", diff)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		check(t, o, Status{Name: "hook", Kind: "webhook", Delivered: 2})
+	})
+}
+
+// TestOneBadNotice: it does not hold up other incidents, and its own
+// incident's next one waits for it.
+func TestOneBadNotice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook := &fake{answer: func(_ context.Context, n *Notice) error {
+			if n.Key == "1.1" {
+				return errDown
+			}
+			return nil
+		}}
+		o, _ := start(t, []Channel{hookChannel}, hook)
+		o.Put([]Notice{to("hook", letterOf(1, 1)), to("hook", letterOf(1, 2)), to("hook", letterOf(2, 1))})
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"1.1", "2.1"}, hook.got()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 2, Delivered: 1})
+	})
+}
+
+// TestRefusedForGood is undelivered at once: the same bytes would be refused
+// again.
+func TestRefusedForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook := &fake{answer: func(context.Context, *Notice) error { return &Refusal{Words: "h answered 400", ForGood: true} }}
+		o, _ := start(t, []Channel{hookChannel}, hook)
+		o.Put([]Notice{to("hook", letterOf(1, 1))})
+		synctest.Wait()
+		check(t, o, Status{Name: "hook", Kind: "webhook", Undelivered: 1})
+		if got := o.Status()[0].LastError; got != "channel hook: h answered 400" {
+			t.Errorf("last error %q", got)
+		}
+	})
+}
+
+// TestMembersCount: a notice is delivered when one member took it, and lost
+// only when none did.
+func TestMembersCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &fake{answer: takes}
+		o, _ := start(t, []Channel{alarmChannel}, &fake{answer: refuses}, b)
+		o.Put([]Notice{to("alarm", letterOf(1, 1))})
+		synctest.Wait()
+		o.Put([]Notice{to("alarm", letterOf(1, 2))}) // a's 1.1 gives way
+		time.Sleep(GiveUpAfter + 2*maxRetry)
+		synctest.Wait()
+		check(t, o, Status{Name: "alarm", Kind: "alertmanager", Delivered: 2})
+		s := o.Status()[0]
+		want := []Receiver{{Host: "a.example", LastError: "channel alarm: down"}, {Host: "b.example"}}
+		if diff := cmp.Diff(want, s.Receivers, cmpopts.IgnoreFields(Receiver{}, "LastDeliveredAt")); diff != "" {
+			t.Errorf("receivers (-want +got):\n%s", diff)
+		}
+		if s.LastDeliveredAt.IsZero() || s.Receivers[1].LastDeliveredAt != s.LastDeliveredAt || !s.Receivers[0].LastDeliveredAt.IsZero() {
+			t.Errorf("times of delivery: %+v", s)
+		}
+	})
+}
+
+// TestOverflowIsShown: nothing is lost in silence.
+func TestOverflowIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := start(t, []Channel{hookChannel}, &fake{answer: refuses})
+		var all []Notice
+		for i := range MaxQueued + 10 {
+			all = append(all, to("hook", letterOf(uint64(i), 1)))
+		}
+		o.Put(all)
+		synctest.Wait()
+		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: MaxQueued, Undelivered: 10})
+		var lost int
+		for _, e := range o.Entries() {
+			if e.State == Undelivered && strings.Contains(e.LastError, errOverflow.Error()) {
+				lost++
+			}
+		}
+		if lost != 10 {
+			t.Errorf("%d entries say that the queue was full, want 10", lost)
+		}
+	})
+}
+
+// TestConfigure: a corrected address gets what waits, at once; a channel that
+// goes ends its lane and says what was lost with it.
+func TestConfigure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := Channel{Name: "log", Log: slog.New(slog.DiscardHandler)}
+		o, lanes, err := NewOutbox(chance(), []Channel{hookChannel, alarmChannel, journal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range lanes[:3] {
+			l.sender = &fake{answer: refuses}
+		}
+		var wg sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, l := range lanes {
+			wg.Go(func() { _ = l.Run(ctx) })
+		}
+		o.Put([]Notice{to("hook", letterOf(1, 1)), to("alarm", letterOf(1, 1)), to("log", letterOf(1, 1))})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+
+		if _, err := o.Configure([]Channel{{Name: "bad"}}); err == nil {
+			t.Error("a channel without a kind was taken")
+		}
+		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 1}, Status{Name: "alarm", Kind: "alertmanager", Queued: 1}, Status{Name: "log", Kind: "log", Delivered: 1})
+
+		right := &fake{answer: takes}
+		o.mu.Lock() // what Configure does for an address, with a receiver that is none
+		lanes[0].sender = right
+		lanes[0].queue.hurry(time.Now())
+		lanes[0].nudge()
+		o.mu.Unlock()
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"1.1"}, right.got()); diff != "" {
+			t.Errorf("the corrected receiver (-want +got):\n%s", diff)
+		}
+
+		fresh, err := o.Configure([]Channel{journal, {Name: "hook", Webhook: &Webhook{URL: "https://new.example"}}, {Name: "new", Log: journal.Log}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(fresh) != 1 || fresh[0].channel.config.Name != "new" {
+			t.Errorf("fresh lanes: %+v", fresh)
+		}
+		if lanes[0].host != "new.example" {
+			t.Errorf("the hook's host is %s", lanes[0].host)
+		}
+		check(t, o, Status{Name: "log", Kind: "log", Delivered: 1}, Status{Name: "hook", Kind: "webhook", Delivered: 1}, Status{Name: "new", Kind: "log"})
+		cancel()
+		wg.Wait()
+	})
+}
+
+// TestRunEndsWithItsLane, not only with the context.
+func TestRunEndsWithItsLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, lanes, err := NewOutbox(chance(), []Channel{hookChannel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- lanes[0].Run(context.Background()) }()
+		synctest.Wait()
+		if _, err := o.Configure(nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Fatal("Run goes on")
+		}
+	})
+}
