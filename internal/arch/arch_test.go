@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"internal/judge":   {"internal/measure", "internal/scope", "internal/tcp"},
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
-	"internal/web":     {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
+	"internal/web":     {"internal/api"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
