@@ -187,7 +187,7 @@ const drawPrefixes = (prefixes) => h("table", {class: "prefixes"},
     h("th", {scope: "row"}, x.prefix), h("td", {class: "n"}, x.held), h("td", {class: "n"}, x.slow)))));
 
 const columns = [["Service", ""], ["Verdict", ""], ["Since", "n"], ["Busy, 5 min", ""], ["Busy of limit", "n"], ["Busy | waiting", ""],
-  ["Queue", "n"], ["Wait", "n"], ["Limit", ""]];
+  ["Queue", "n"], ["Wait", "n"]];
 
 /**
  * @param {View} v
@@ -204,15 +204,14 @@ function drawServices(v, p) {
     h("tbody", {role: "rowgroup", "data-steady": ""}, ...v.services.map((s) =>
       h("tr", {role: "row", "data-key": s.id, "data-level": s.level, "data-verdict": `${s.level} ${s.verdict}`},
         cell("glyph", h("span", {"aria-hidden": "true"}, s.glyph)),
-        h("th", {role: "rowheader", scope: "row", class: "service"}, h("span", {class: "name"}, s.name), " ", h("span", {class: "note"}, s.what)),
+        h("th", {role: "rowheader", scope: "row", class: "service"}, h("span", {class: "name"}, s.name), " ", h("span", {class: "note"}, s.what), " ", h("span", {class: "note limit"}, s.limit)),
         cell("verdict", h("span", {class: "chip"}, s.verdict), ...(s.reason ? [" ", h("span", {class: "note"}, s.reason)] : [])),
         cell("n since", s.since),
         cell("spark", drawSpark(histories.get(s.id) ?? [], limits.get(s.id) ?? null, now)),
         cell("n of", `${s.occupied} of ${s.of}`),
         cell("bars", drawBar(s.bar)),
         h("td", {role: "cell", class: "n queue", "data-label": "queue"}, `${s.queue} of ${s.backlog}`),
-        h("td", {role: "cell", class: "n wait", "data-label": "wait"}, s.wait),
-        cell("limit note", s.limit)))));
+        h("td", {role: "cell", class: "n wait", "data-label": "wait"}, s.wait)))));
 }
 
 /** @param {import("./words.js").Bar} b */
@@ -234,7 +233,7 @@ function drawBar(b) {
  */
 function drawSpark(points, limit, now) {
   const known = points.flatMap((p) => p.v === null ? [] : [p.v]);
-  if (known.length < 2) return h("span", {class: "note"}, "drawn while this page is open");
+  if (known.length < 2) return h("span", {class: "note"}, "drawn live only");
   const top = Math.max(limit ?? 0, ...known, 1);
   /** @param {number} t */
   const x = (t) => (136 * (1 - (now - t) / historyFor)).toFixed(1);

@@ -300,7 +300,7 @@ func barOf(held, lim, waiting value) bar {
 }
 
 func lookOf(l look) lookRow {
-	out := lookRow{Tier: l.Tier, Age: "–", Every: tenth(l.IntervalSeconds) + " s", Cost: tenth(l.CostSeconds*1e3) + " ms", Sockets: "–"}
+	out := lookRow{Tier: l.Tier, Age: "–", Every: hundredth(l.IntervalSeconds) + " s", Cost: tenth(l.CostSeconds*1e3) + " ms", Sockets: "–"}
 	switch {
 	case l.LastError != "":
 		out.State = "failing: " + l.LastError
@@ -431,9 +431,10 @@ func span(seconds float64) string {
 func whole(v float64) string   { return strconv.FormatFloat(math.Floor(v+0.5), 'f', -1, 64) }
 func tenths(v float64) float64 { return math.Floor(v*10+0.5) / 10 }
 func tenth(v float64) string   { return strconv.FormatFloat(tenths(v), 'f', 1, 64) }
-func percent(share float64) string {
-	return strconv.FormatFloat(math.Floor(share*1e4+0.5)/100, 'f', 2, 64) + " %"
+func hundredth(v float64) string {
+	return strconv.FormatFloat(math.Floor(v*100+0.5)/100, 'f', 2, 64)
 }
+func percent(share float64) string { return hundredth(share*100) + " %" }
 
 func spaced(s string) string { return strings.ReplaceAll(s, "_", " ") }
 

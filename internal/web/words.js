@@ -204,7 +204,7 @@ function lookOf(l) {
   if (l.last_error) state = `failing: ${l.last_error}`;
   else if (l.covered_by_full) state = "full looks as often, and sees it all";
   return {
-    tier: l.tier, age: seen ? `${tenth(l.age_seconds ?? 0)} s` : "–", every: `${tenth(l.interval_seconds)} s`,
+    tier: l.tier, age: seen ? `${tenth(l.age_seconds ?? 0)} s` : "–", every: `${hundredth(l.interval_seconds)} s`,
     cost: `${tenth(l.cost_seconds * 1e3)} ms`, sockets: seen ? String(l.sockets) : "–", state,
   };
 }
@@ -277,7 +277,9 @@ const whole = (v) => String(Math.floor(v + 0.5));
 const tenths = (v) => Math.floor(v * 10 + 0.5) / 10;
 /** @param {number} v */
 const tenth = (v) => tenths(v).toFixed(1);
+/** @param {number} v */
+const hundredth = (v) => (Math.floor(v * 100 + 0.5) / 100).toFixed(2);
 /** @param {number} share */
-const percent = (share) => `${(Math.floor(share * 1e4 + 0.5) / 100).toFixed(2)} %`;
+const percent = (share) => `${hundredth(share * 100)} %`;
 /** @param {string} s */
 const spaced = (s) => s.replaceAll("_", " ");
