@@ -208,9 +208,9 @@ function drawServices(v, p) {
         cell("verdict", h("span", {class: "chip"}, s.verdict), ...(s.reason ? [" ", h("span", {class: "note"}, s.reason)] : [])),
         cell("n since", s.since),
         cell("spark", drawSpark(histories.get(s.id) ?? [], limits.get(s.id) ?? null, now)),
-        cell("n of", `${s.occupied} of ${s.of}`),
+        cell("n of", s.busy),
         cell("bars", drawBar(s.bar)),
-        h("td", {role: "cell", class: "n queue", "data-label": "queue"}, `${s.queue} of ${s.backlog}`),
+        h("td", {role: "cell", class: "n queue", "data-label": "queue"}, s.queue),
         h("td", {role: "cell", class: "n wait", "data-label": "wait"}, s.wait)))));
 }
 

@@ -47,7 +47,7 @@ func TestPage(t *testing.T) {
 	page := get(t, s)
 	for _, want := range []string{
 		"<title>&lt;b&gt;web&lt;/b&gt;: workers full", "◆", "workers full", `<p class="fact">9 s</p>`, "Connections wait.", `<p class="fact">certain</p><p class="note">4 looks over 1s</p>`,
-		"Add workers.", "&lt;b&gt;web", "3.5 s", "unknown of unknown", "failing: refused", "QUIC", "not TCP",
+		"Add workers.", "&lt;b&gt;web", "3.5 s", `<td role="cell" class="n of">unknown</td>`, "failing: refused", "QUIC", "not TCP",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page lacks %q", want)

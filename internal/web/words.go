@@ -58,21 +58,19 @@ type prefixRow struct {
 }
 
 type service struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	What     string `json:"what"`
-	Level    string `json:"level"` // as of a need; "normal" when nothing is wrong
-	Glyph    string `json:"glyph"`
-	Verdict  string `json:"verdict"`
-	Reason   string `json:"reason"` // forecast, or why unknown; may be empty
-	Since    string `json:"since"`
-	Occupied string `json:"occupied"`
-	Of       string `json:"of"`
-	Limit    string `json:"limit"` // where the limit is from
-	Bar      bar    `json:"bar"`
-	Queue    string `json:"queue"`
-	Backlog  string `json:"backlog"`
-	Wait     string `json:"wait"`
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	What    string `json:"what"`
+	Level   string `json:"level"` // as of a need; "normal" when nothing is wrong
+	Glyph   string `json:"glyph"`
+	Verdict string `json:"verdict"`
+	Reason  string `json:"reason"` // forecast, or why unknown; may be empty
+	Since   string `json:"since"`
+	Busy    string `json:"busy"`  // "7 of 20"
+	Limit   string `json:"limit"` // where the limit is from
+	Bar     bar    `json:"bar"`
+	Queue   string `json:"queue"` // "0 of 511"
+	Wait    string `json:"wait"`
 }
 
 // bar is the state bar in hundredths of its length. With a limit its box ends
@@ -156,6 +154,8 @@ func title(p picture, open []incident, age time.Duration) string {
 	switch {
 	case age > silentAfter:
 		return fmt.Sprintf("No word from the agent for %s: this is how it was", span(age.Seconds()))
+	case len(open) == 1 && open[0].BlindSince != nil:
+		return fmt.Sprintf("%s: unknown, %s when last seen", nameOf(open[0].Scope), causeOf(open[0]))
 	case len(open) == 1:
 		return fmt.Sprintf("%s: %s", nameOf(open[0].Scope), causeOf(open[0]))
 	case len(open) > 1:
@@ -201,12 +201,9 @@ func serviceOf(p picture, s scope, open []incident) service {
 	held, lim, waiting := occupied(s), limitOf(s), s.signal("queue_depth")
 	out := service{
 		ID: s.ID, Name: s.Name, What: whatOf(s), Level: "normal", Verdict: "normal", Since: "–",
-		Occupied: count(held), Of: "unknown", Limit: limitWords(s), Bar: barOf(held, lim, waiting),
-		Queue: count(waiting), Backlog: count(s.signal("queue_limit")), Wait: seconds(s.signal("queue_wait_seconds")),
+		Busy: share(held, lim), Limit: limitWords(s), Bar: barOf(held, lim, waiting),
+		Queue: share(waiting, s.signal("queue_limit")), Wait: seconds(s.signal("queue_wait_seconds")),
 		Reason: forecast(s),
-	}
-	if lim.Value != nil {
-		out.Of = whole(*lim.Value)
 	}
 	if i := slices.IndexFunc(open, func(i incident) bool { return i.Scope == s.ID }); i >= 0 {
 		out.Level, out.Verdict, out.Since = level(open[i]), causeOf(open[i]), since(p, open[i])
@@ -397,6 +394,15 @@ func count(v value) string {
 		return "unknown"
 	}
 	return whole(*v.Value)
+}
+
+// share is a part of a whole in words, "7 of 20"; "unknown" alone when neither
+// is known.
+func share(part, of value) string {
+	if part.Value == nil && of.Value == nil {
+		return "unknown"
+	}
+	return count(part) + " of " + count(of)
 }
 
 func seconds(v value) string {

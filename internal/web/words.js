@@ -24,7 +24,7 @@
  *   pattern: string, response: string, since: string, at: string, sure: string, basis: string, advice: string[],
  *   prefixes: {prefix: string, held: string, slow: string}[], considered: Considered[]}} Need
  * @typedef {{id: string, name: string, what: string, level: string, glyph: string, verdict: string, reason: string,
- *   since: string, occupied: string, of: string, limit: string, bar: Bar, queue: string, backlog: string, wait: string}} Service
+ *   since: string, busy: string, limit: string, bar: Bar, queue: string, wait: string}} Service
  * @typedef {{tier: string, age: string, every: string, cost: string, sockets: string, state: string}} LookRow
  * @typedef {{title: string, sub: string, lost: boolean, needs: Need[], more: string, services: Service[],
  *   looks: LookRow[], limits: Limit[], version: string}} View
@@ -79,6 +79,7 @@ function openOf(p) {
 function title(p, open, age) {
   const blind = services(p).filter((s) => occupied(s).value === null).length;
   if (age > silentAfter) return `No word from the agent for ${span(age)}: this is how it was`;
+  if (open.length === 1 && open[0].no_evidence_since) return `${nameOf(open[0].scope)}: unknown, ${causeOf(open[0])} when last seen`;
   if (open.length === 1) return `${nameOf(open[0].scope)}: ${causeOf(open[0])}`;
   if (open.length > 1) return `${open.length} things are going wrong on ${p.status.host}`;
   if (!p.status.ready) return "Looking for the first time";
@@ -127,8 +128,8 @@ function serviceOf(p, s, open) {
   }
   return {
     id: s.id, name: s.name, what: whatOf(s), level: shown, glyph: glyphs[shown] ?? "", verdict, reason: why,
-    since: inc ? since(p, inc) : "–", occupied: count(held), of: limit.value === null ? "unknown" : whole(limit.value),
-    limit: limitWords(s), bar: barOf(held, limit, waiting), queue: count(waiting), backlog: count(signal(s, "queue_limit")),
+    since: inc ? since(p, inc) : "–", busy: share(held, limit),
+    limit: limitWords(s), bar: barOf(held, limit, waiting), queue: share(waiting, signal(s, "queue_limit")),
     wait: seconds(signal(s, "queue_wait_seconds")),
   };
 }
@@ -255,6 +256,13 @@ const reason = (v) => reasons[v.unknown ?? ""] ?? spaced(v.unknown ?? "");
 
 /** @param {Value} v */
 const count = (v) => v.value === null ? "unknown" : whole(v.value);
+
+/**
+ * A part of a whole: "7 of 20"; "unknown" alone when neither is known.
+ * @param {Value} part
+ * @param {Value} of
+ */
+const share = (part, of) => part.value === null && of.value === null ? "unknown" : `${count(part)} of ${count(of)}`;
 
 /** @param {Value} v */
 const seconds = (v) => v.value === null ? "unknown" : `${tenth(v.value)} s`;

@@ -35,23 +35,23 @@ func fixtures(t *testing.T) map[string][]byte {
 
 func TestWords(t *testing.T) {
 	type said struct {
-		Title, Verdict, Reason, Occupied, Of, Limit string
+		Title, Verdict, Reason, Busy, Limit string
 	}
 	apache := "limit 20, MaxRequestWorkers 20, /etc/apache2/mods-enabled/mpm_prefork.conf:12"
 	unknown := "limit unknown: no forecast before the first saturation"
 	want := map[string]said{
-		"calm":          {"Nothing found wrong in what can be seen", "normal", "", "3", "20", apache},
-		"filling":       {"web: workers filling", "workers filling", "All 20 workers busy in 2 min 27 s (± 20 s) at this rate.", "7", "20", apache},
-		"full":          {"2 things are going wrong on web03", "workers full", "All 20 workers are busy.", "20", "20", apache},
-		"unknown_limit": {"Nothing found wrong in what can be seen", "normal", "", "9", "unknown", unknown + "; /etc/apache2/apache2.conf: permission denied"},
-		"learned_limit": {"web: rule night queue", "rule night queue", "All 18 workers busy in 41 s at the rate of the last 15 s.", "11", "18", "limit 18, learned"},
-		"slow_clients":  {"web: slow clients", "slow clients", "All 20 workers busy in 12 s (± 3 s) at this rate.", "19", "20", apache},
-		"blind":         {"web: workers full", "workers full", "no evidence since 03:12:02 UTC", "unknown", "20", apache},
-		"source_lost":   {"Unknown: 1 service cannot be seen", "unknown", "not visible to this reader", "unknown", "unknown", unknown + "; no process of this service can be read"},
-		"many":          {"8 things are going wrong on web03", "leak", "", "0", "20", "limit 20, learned"},
-		"older_agent":   {"web: workers full", "workers full", "", "5", "unknown", unknown},
+		"calm":          {"Nothing found wrong in what can be seen", "normal", "", "3 of 20", apache},
+		"filling":       {"web: workers filling", "workers filling", "All 20 workers busy in 2 min 27 s (± 20 s) at this rate.", "7 of 20", apache},
+		"full":          {"2 things are going wrong on web03", "workers full", "All 20 workers are busy.", "20 of 20", apache},
+		"unknown_limit": {"Nothing found wrong in what can be seen", "normal", "", "9 of unknown", unknown + "; /etc/apache2/apache2.conf: permission denied"},
+		"learned_limit": {"web: rule night queue", "rule night queue", "All 18 workers busy in 41 s at the rate of the last 15 s.", "11 of 18", "limit 18, learned"},
+		"slow_clients":  {"web: slow clients", "slow clients", "All 20 workers busy in 12 s (± 3 s) at this rate.", "19 of 20", apache},
+		"blind":         {"web: unknown, workers full when last seen", "workers full", "no evidence since 03:12:02 UTC", "unknown of 20", apache},
+		"source_lost":   {"Unknown: 1 service cannot be seen", "unknown", "not visible to this reader", "unknown", unknown + "; no process of this service can be read"},
+		"many":          {"8 things are going wrong on web03", "leak", "", "0 of 20", "limit 20, learned"},
+		"older_agent":   {"web: workers full", "workers full", "", "5 of unknown", unknown},
 		"first":         {Title: "Looking for the first time"},
-		"hostile": {"<script>alert(1)</script>: <script>alert(1)</script>", "<script>alert(1)</script>", "", "1", "20",
+		"hostile": {"<script>alert(1)</script>: <script>alert(1)</script>", "<script>alert(1)</script>", "", "1 of 20",
 			"limit 20, <script>alert(1)</script>; " + strings.Repeat("a", 300)},
 	}
 	got := map[string]said{}
@@ -64,7 +64,7 @@ func TestWords(t *testing.T) {
 		x := said{Title: v.Title}
 		if len(v.Services) > 0 {
 			s := v.Services[0]
-			x = said{v.Title, s.Verdict, s.Reason, s.Occupied, s.Of, s.Limit}
+			x = said{v.Title, s.Verdict, s.Reason, s.Busy, s.Limit}
 		}
 		got[name] = x
 	}
