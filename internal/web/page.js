@@ -238,7 +238,7 @@ function drawSpark(points, limit, now) {
   /** @param {number} t */
   const x = (t) => (136 * (1 - (now - t) / historyFor)).toFixed(1);
   /** @param {number} v */
-  const y = (v) => (25 - 22 * v / top).toFixed(1);
+  const y = (v) => (17 - 14 * v / top).toFixed(1);
   let path = "";
   /** @type {number} */
   let before = -Infinity;
@@ -248,7 +248,7 @@ function drawSpark(points, limit, now) {
   }
   const last = points[points.length - 1];
   const of = limit === null ? "" : ` of ${limit}`;
-  return h("svg", {class: "spark", viewBox: "0 0 140 28", role: "img", "aria-label": `busy over the last 5 min: ${Math.min(...known)} to ${Math.max(...known)}${of}`},
+  return h("svg", {class: "spark", viewBox: "0 0 140 20", role: "img", "aria-label": `busy over the last 5 min: ${Math.min(...known)} to ${Math.max(...known)}${of}`},
     limit !== null && h("path", {class: "limit", d: `M0 ${y(limit)}H140`}),
     h("path", {class: "line", d: path}),
     last.v !== null && h("circle", {class: "last", cx: x(last.t), cy: y(last.v), r: "2"}));
