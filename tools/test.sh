@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Program and the Debian package that brings it.
-needs=(ip:iproute2 ss:iproute2 nft:nftables apache2:apache2 nginx:nginx-light haproxy:haproxy setpriv:util-linux systemd-analyze:systemd prometheus-alertmanager:prometheus-alertmanager)
+needs=(ip:iproute2 ss:iproute2 nft:nftables apache2:apache2 nginx:nginx-light haproxy:haproxy setpriv:util-linux systemd-analyze:systemd prometheus-alertmanager:prometheus-alertmanager chromium:chromium)
 
 policy= log=$(mktemp)
 trap 'rm -f "$log" $policy' EXIT
@@ -28,7 +28,7 @@ if ((${#missing[@]})); then
 		apt-get update -qq
 		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 	else
-		echo "not installed: ${missing[*]}; the labs that need them are skipped. As root on Debian, make test installs them." >&2
+		echo "not installed: ${missing[*]}; the labs and browser tests that need them are skipped. As root on Debian, make test installs them." >&2
 	fi
 fi
 export PATH="$PATH:/usr/sbin:/sbin"

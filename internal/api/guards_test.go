@@ -124,7 +124,7 @@ func TestBesideTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"/": "page", "/page.css": "page", "/metrics": "metrics", "/nothing": `{"error":`} {
+	for path, want := range map[string]string{"/": "page", "/page.css": "page", "/page.js": "page", "/words.js": "page", "/metrics": "metrics", "/nothing": `{"error":`} {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest("GET", "http://localhost"+path, nil))
 		if !strings.HasPrefix(rec.Body.String(), want) {

@@ -44,7 +44,7 @@ type Config struct {
 	// own at loopback is refused.
 	AllowedHosts []string
 	Log          *slog.Logger
-	// Web serves / and /page.css, Metrics /metrics; nil serves neither.
+	// Web serves / and its files, Metrics /metrics; nil serves neither.
 	Web, Metrics http.Handler
 }
 
@@ -121,7 +121,9 @@ func New(c Config) (http.Handler, error) {
 	}
 	if c.Web != nil {
 		mux.Handle("GET /{$}", c.Web)
-		mux.Handle("GET /page.css", c.Web)
+		for _, file := range []string{"page.css", "page.js", "words.js"} {
+			mux.Handle("GET /"+file, c.Web)
+		}
 	}
 	mux.HandleFunc("/", s.unknown)
 	return s.guard(mux), nil
@@ -141,7 +143,7 @@ func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")

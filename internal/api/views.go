@@ -422,6 +422,9 @@ func (v viewer) picture() Picture {
 	}
 }
 
+// PictureOf is the snapshot as the event stream sends it.
+func PictureOf(s *Snapshot) Picture { return viewer{s}.picture() }
+
 // Views returns a snapshot's scopes and incidents as the API shows them.
 func Views(s *Snapshot) ([]Scope, []Incident) {
 	v := viewer{s}

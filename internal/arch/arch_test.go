@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"internal/notify": {"internal/judge"},
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
-	"internal/web":     {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
+	"internal/web":     {"internal/api"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {

@@ -10,7 +10,7 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
+	scopes "github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -30,13 +30,13 @@ func get(t *testing.T, s *api.Snapshot) string {
 
 func TestPage(t *testing.T) {
 	at := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
-	id := scope.ID{Kind: scope.KindService, Name: "<b>web</b>"}
+	id := scopes.ID{Kind: scopes.KindService, Name: "<b>web</b>"}
 	signals := measure.ScopeSignals{Scope: id}
 	signals.Readings[measure.QueueWait] = measure.Reading{Value: 3.5, Validity: measure.Known}
 	signals.Readings[measure.Accepted] = measure.Reading{Validity: measure.Stale}
 	s := &api.Snapshot{
 		Host: "web03", At: at, Ready: true, Reader: "sock_diag",
-		Services: []scope.Service{{Name: id.Name, Process: "apache2", Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:80")}}},
+		Services: []scopes.Service{{Name: id.Name, Process: "apache2", Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:80")}}},
 		View:     measure.View{At: at, Scopes: []measure.ScopeSignals{signals}},
 		Incidents: []judge.Incident{{ID: 1, State: judge.Open, OpenedAt: at.Add(-9 * time.Second), Finding: judge.Finding{
 			Scope: id, Cause: judge.WorkersFull, Severity: judge.Critical, Certainty: judge.Certain, Basis: "4 looks over 1s",
@@ -46,17 +46,21 @@ func TestPage(t *testing.T) {
 	}
 	page := get(t, s)
 	for _, want := range []string{
-		"<title>&lt;b&gt;web&lt;/b&gt;: workers full", "◆", "workers full", "critical for 9s", "Connections wait.", "certain, 4 looks over 1s",
-		"Add workers.", "&lt;b&gt;web", "unknown: stale", "3.5 s", "failing: refused", "QUIC", "not TCP",
+		"<title>&lt;b&gt;web&lt;/b&gt;: workers full", "◆", "workers full", `<p class="fact">9 s</p>`, "Connections wait.", `<p class="fact">certain</p><p class="note">4 looks over 1s</p>`,
+		"Add workers.", "&lt;b&gt;web", "3.5 s", `<td role="cell" class="n of">unknown</td>`, "failing: refused", "QUIC", "not TCP",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page lacks %q", want)
 		}
 	}
-	if strings.Contains(page, "<script") || strings.Contains(page, "<b>web") {
-		t.Error("page holds a script, or a name unescaped")
+	if strings.Contains(page, "<b>web") {
+		t.Error("page holds a name unescaped")
 	}
 	s.Incidents = nil
+	if page := get(t, s); !strings.Contains(page, "Unknown: 1 service cannot be seen") {
+		t.Error("page of a service nobody sees does not say so")
+	}
+	s.Services, s.View = nil, measure.View{}
 	if page := get(t, s); !strings.Contains(page, "Nothing found wrong in what can be seen") {
 		t.Error("page without incidents does not say so")
 	}
@@ -72,13 +76,13 @@ func TestPageOfWhatIsOver(t *testing.T) {
 	s := &api.Snapshot{Sequence: 9, Host: "web03", At: taken, ClockOffset: time.Hour, Ready: true}
 	rec := httptest.NewRecorder()
 	at(fixed{s}, func() time.Time { return taken.Add(time.Hour + 21*time.Second) }).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
-	if page := rec.Body.String(); !strings.Contains(page, "<title>No word from the agent for 21s") || strings.Contains(page, "Nothing found wrong") {
+	if page := rec.Body.String(); !strings.Contains(page, "<title>No word from the agent for 21 s") || strings.Contains(page, "Nothing found wrong") {
 		t.Errorf("an old picture is shown as new: %s", page)
 	}
 	s.Incidents = []judge.Incident{{ID: 1, State: judge.Open, OpenedAt: taken, BlindSince: taken, AcknowledgedAt: taken, AcknowledgedBy: "ann",
 		Finding: judge.Finding{Cause: judge.WorkersFull, Severity: judge.Critical, Certainty: judge.Certain, Basis: "4 looks"}}}
 	page := get(t, s)
-	for _, want := range []string{"unknown: no evidence since 04:00:00 UTC", "taken by ann"} {
+	for _, want := range []string{`<p class="fact">unknown</p><p class="note">no evidence since 04:00:00 UTC; taken by ann</p>`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page lacks %q: %s", want, page)
 		}

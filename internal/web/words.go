@@ -1,0 +1,447 @@
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// silentAfter is how old a picture may be before the page stops trusting it:
+// three heartbeats of the event stream.
+const silentAfter = 15 * time.Second
+
+// maxNeeds is how many things that need someone are shown in full.
+const maxNeeds = 5
+
+// view is the page in words. words.js makes the same from the same picture; a
+// test holds the two against each other, so a change here is a change there.
+type view struct {
+	Title    string    `json:"title"`
+	Sub      string    `json:"sub"`
+	Lost     bool      `json:"lost"` // the picture is old
+	Needs    []need    `json:"needs"`
+	More     string    `json:"more"` // "and 3 more"; empty
+	Services []service `json:"services"`
+	Looks    []lookRow `json:"looks"`
+	Limits   []limit   `json:"limits"`
+	Version  string    `json:"version"`
+}
+
+type need struct {
+	ID         uint64       `json:"id"`
+	Level      string       `json:"level"` // critical, warning, watch, unknown
+	Glyph      string       `json:"glyph"`
+	Cause      string       `json:"cause"`
+	Scope      string       `json:"scope"`
+	Severity   string       `json:"severity"`
+	Sentence   string       `json:"sentence"`
+	Pattern    string       `json:"pattern"`
+	Response   string       `json:"response"`
+	Since      string       `json:"since"`
+	At         string       `json:"at"`
+	Sure       string       `json:"sure"`
+	Basis      string       `json:"basis"`
+	Advice     []string     `json:"advice"`
+	Prefixes   []prefixRow  `json:"prefixes"`
+	Considered []considered `json:"considered"`
+}
+
+type prefixRow struct {
+	Prefix string `json:"prefix"`
+	Held   string `json:"held"`
+	Slow   string `json:"slow"`
+}
+
+type service struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	What    string `json:"what"`
+	Level   string `json:"level"` // as of a need; "normal" when nothing is wrong
+	Glyph   string `json:"glyph"`
+	Verdict string `json:"verdict"`
+	Reason  string `json:"reason"` // forecast, or why unknown; may be empty
+	Since   string `json:"since"`
+	Busy    string `json:"busy"`  // "7 of 20"
+	Limit   string `json:"limit"` // where the limit is from
+	Bar     bar    `json:"bar"`
+	Queue   string `json:"queue"` // "0 of 511"
+	Wait    string `json:"wait"`
+}
+
+// bar is the state bar in hundredths of its length. With a limit its box ends
+// at the limit's tick and what waits stands behind it or fills it up; without
+// one there is no tick.
+type bar struct {
+	Label    string  `json:"label"`
+	Occupied float64 `json:"occupied"`
+	Waiting  float64 `json:"waiting"`
+	Tick     float64 `json:"tick"` // 0: none
+}
+
+type lookRow struct {
+	Tier    string `json:"tier"`
+	Age     string `json:"age"`
+	Every   string `json:"every"`
+	Cost    string `json:"cost"`
+	Sockets string `json:"sockets"`
+	State   string `json:"state"`
+}
+
+// viewOf words a picture that is age old.
+func viewOf(p picture, age time.Duration) view {
+	open := openOf(p)
+	v := view{
+		Title: title(p, open, age), Lost: age > silentAfter, Version: p.Status.Version,
+		Sub: fmt.Sprintf("%s · %s · %s · %s of one core, budget %s", p.Status.Host, p.Status.At.UTC().Format("2006-01-02 15:04:05 UTC"),
+			or(p.Status.Reader, "no reader yet"), percent(p.Status.Budget.Used), percent(p.Status.Budget.Allowed)),
+		Needs: []need{}, Services: []service{}, Looks: []lookRow{}, Limits: slices.Concat([]limit{}, p.Limits),
+	}
+	for i, inc := range open {
+		if i == maxNeeds {
+			v.More = fmt.Sprintf("and %d more", len(open)-maxNeeds)
+			break
+		}
+		v.Needs = append(v.Needs, needOf(p, inc))
+	}
+	for _, s := range p.Scopes {
+		if s.Kind == "service" {
+			v.Services = append(v.Services, serviceOf(p, s, open))
+		}
+	}
+	for _, l := range p.Looks {
+		v.Looks = append(v.Looks, lookOf(l))
+	}
+	return v
+}
+
+// openOf are the open incidents in the order they are shown: severity, then
+// age, then scope and number, so that equals never change places.
+func openOf(p picture) []incident {
+	var open []incident
+	for _, inc := range p.Incidents {
+		if inc.State == "open" {
+			open = append(open, inc)
+		}
+	}
+	rank := func(i incident) int { return slices.Index([]string{"critical", "warning", "watch"}, i.Severity) }
+	slices.SortStableFunc(open, func(a, b incident) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(openedAt(a), openedAt(b)), strings.Compare(a.Scope, b.Scope), cmp.Compare(a.ID, b.ID))
+	})
+	return open
+}
+
+func openedAt(i incident) int64 {
+	if i.OpenedAt == nil {
+		return math.MaxInt64
+	}
+	return i.OpenedAt.UnixMilli()
+}
+
+// title is the verdict. A picture that has grown old never says that all is
+// well, nor does one in which a service cannot be seen.
+func title(p picture, open []incident, age time.Duration) string {
+	blind := 0
+	for _, s := range p.Scopes {
+		if s.Kind == "service" && occupied(s).Value == nil {
+			blind++
+		}
+	}
+	switch {
+	case age > silentAfter:
+		return fmt.Sprintf("No word from the agent for %s: this is how it was", span(age.Seconds()))
+	case len(open) == 1 && open[0].BlindSince != nil:
+		return fmt.Sprintf("%s: unknown, %s when last seen", nameOf(open[0].Scope), causeOf(open[0]))
+	case len(open) == 1:
+		return fmt.Sprintf("%s: %s", nameOf(open[0].Scope), causeOf(open[0]))
+	case len(open) > 1:
+		return fmt.Sprintf("%d things are going wrong on %s", len(open), p.Status.Host)
+	case !p.Status.Ready:
+		return "Looking for the first time"
+	case blind == 1:
+		return "Unknown: 1 service cannot be seen"
+	case blind > 1:
+		return fmt.Sprintf("Unknown: %d services cannot be seen", blind)
+	}
+	return "Nothing found wrong in what can be seen"
+}
+
+func needOf(p picture, inc incident) need {
+	n := need{
+		ID: inc.ID, Level: level(inc), Glyph: glyph(level(inc)), Cause: causeOf(inc), Scope: nameOf(inc.Scope), Severity: inc.Severity,
+		Sentence: inc.Sentence, Sure: inc.Certainty, Basis: inc.Basis, Since: since(p, inc), At: clock(inc.OpenedAt),
+		Response: inc.Response, Advice: slices.Concat([]string{}, inc.Advice), Prefixes: []prefixRow{}, Considered: []considered{},
+	}
+	if inc.BlindSince != nil {
+		n.Sure, n.Basis = "unknown", "no evidence since "+clock(inc.BlindSince)
+	}
+	if inc.AcknowledgedAt != nil {
+		n.Basis += "; taken by " + or(inc.AcknowledgedBy, "someone")
+	}
+	if inc.Pattern != "" {
+		n.Pattern = spaced(inc.Pattern)
+		if inc.PatternEvidence != "" {
+			n.Pattern += ": " + inc.PatternEvidence
+		}
+	}
+	for _, x := range inc.Prefixes {
+		n.Prefixes = append(n.Prefixes, prefixRow{x.Prefix, strconv.Itoa(x.Held), strconv.Itoa(x.Slow)})
+	}
+	for _, c := range inc.Considered {
+		n.Considered = append(n.Considered, considered{spaced(c.Cause), c.Why})
+	}
+	return n
+}
+
+func serviceOf(p picture, s scope, open []incident) service {
+	held, lim, waiting := occupied(s), limitOf(s), s.signal("queue_depth")
+	out := service{
+		ID: s.ID, Name: s.Name, What: whatOf(s), Level: "normal", Verdict: "normal", Since: "–",
+		Busy: share(held, lim), Limit: limitWords(s), Bar: barOf(held, lim, waiting),
+		Queue: share(waiting, s.signal("queue_limit")), Wait: seconds(s.signal("queue_wait_seconds")),
+		Reason: forecast(s),
+	}
+	if i := slices.IndexFunc(open, func(i incident) bool { return i.Scope == s.ID }); i >= 0 {
+		out.Level, out.Verdict, out.Since = level(open[i]), causeOf(open[i]), since(p, open[i])
+		if open[i].BlindSince != nil {
+			out.Reason = "no evidence since " + clock(open[i].BlindSince)
+		}
+	} else if held.Value == nil {
+		out.Level, out.Verdict, out.Reason = "unknown", "unknown", reason(held)
+	}
+	out.Glyph = glyph(out.Level)
+	return out
+}
+
+// occupied is how many workers are taken. An agent older than the signal gives
+// what it is made of: what is accepted where a connection holds a worker, and
+// what is busy elsewhere.
+func occupied(s scope) value {
+	if v, ok := s.Signals["workers_occupied"]; ok {
+		return v
+	}
+	if s.Workers != nil && s.Workers.Held == "connection" {
+		return s.signal("accepted")
+	}
+	return s.signal("busy")
+}
+
+// limitOf is the limit in force, read from the server's configuration or
+// learned.
+func limitOf(s scope) value {
+	if v := s.signal("workers_limit"); v.Value != nil {
+		return v
+	}
+	if s.Workers != nil && s.Workers.Limit != nil {
+		return value{Value: new(float64(*s.Workers.Limit))}
+	}
+	return value{Unknown: "never_seen"}
+}
+
+func limitWords(s scope) string {
+	var origin, problem string
+	if s.Workers != nil {
+		origin, problem = s.Workers.Origin, s.Workers.Problem
+	}
+	lim := limitOf(s)
+	words := "limit unknown: no forecast before the first saturation"
+	if lim.Value != nil {
+		words = fmt.Sprintf("limit %s, %s", whole(*lim.Value), or(origin, "learned"))
+	}
+	if problem != "" {
+		words += "; " + problem
+	}
+	return words
+}
+
+// forecast says when the workers are all busy; empty when nothing is filling
+// or no limit says what full is.
+func forecast(s scope) string {
+	held, lim := occupied(s), limitOf(s)
+	if held.Value == nil || lim.Value == nil {
+		return ""
+	}
+	full, err, fast := s.signal("workers_full_in_seconds"), s.signal("workers_full_in_error_seconds"), s.signal("workers_full_in_fast_seconds")
+	all := fmt.Sprintf("All %s workers", whole(*lim.Value))
+	switch {
+	case *lim.Value > 0 && *held.Value >= *lim.Value:
+		return all + " are busy."
+	case full.Value != nil && err.Value != nil:
+		return fmt.Sprintf("%s busy in %s (± %s) at this rate.", all, span(*full.Value), span(*err.Value))
+	case full.Value != nil:
+		return fmt.Sprintf("%s busy in %s at this rate.", all, span(*full.Value))
+	case fast.Value != nil:
+		return fmt.Sprintf("%s busy in %s at the rate of the last 15 s.", all, span(*fast.Value))
+	case full.Unknown != "" && full.Unknown != "not_filling":
+		return "no forecast: " + reason(full)
+	}
+	return ""
+}
+
+func barOf(held, lim, waiting value) bar {
+	h, w := number(held), number(waiting)
+	b := bar{Label: fmt.Sprintf("%s busy, %s waiting", count(held), count(waiting))}
+	scale := max(h+w, 1)
+	if lim.Value != nil && *lim.Value > 0 {
+		// A ninth of the bar lies behind the tick, for what waits there.
+		scale = max(*lim.Value/0.9, h+w)
+		b.Tick = tenths(100 * *lim.Value / scale)
+		b.Label += fmt.Sprintf(", limit %s", whole(*lim.Value))
+	}
+	b.Occupied, b.Waiting = tenths(100*h/scale), tenths(100*w/scale)
+	return b
+}
+
+func lookOf(l look) lookRow {
+	out := lookRow{Tier: l.Tier, Age: "–", Every: hundredth(l.IntervalSeconds) + " s", Cost: tenth(l.CostSeconds*1e3) + " ms", Sockets: "–"}
+	switch {
+	case l.LastError != "":
+		out.State = "failing: " + l.LastError
+	case l.CoveredByFull:
+		out.State = "full looks as often, and sees it all"
+	case l.AgeSeconds == nil:
+		out.State = "not yet"
+	default:
+		out.State = l.Completeness
+	}
+	if l.AgeSeconds != nil {
+		out.Age, out.Sockets = tenth(*l.AgeSeconds)+" s", strconv.Itoa(l.Sockets)
+	}
+	return out
+}
+
+// whatOf says what a service is: "apache prefork · :80 :443".
+func whatOf(s scope) string {
+	what := or(s.Process, "listener")
+	if s.Workers != nil && s.Workers.Software != "" {
+		what = s.Workers.Software
+	}
+	sep := " · "
+	for _, l := range s.Listen {
+		if a, err := netip.ParseAddrPort(l); err == nil && a.Addr().IsUnspecified() {
+			l = fmt.Sprintf(":%d", a.Port())
+		}
+		what, sep = what+sep+l, " "
+	}
+	return what
+}
+
+// signal returns one of the scope's signals; one that is not there was never
+// seen.
+func (s scope) signal(name string) value {
+	if v, ok := s.Signals[name]; ok {
+		return v
+	}
+	return value{Unknown: "never_seen"}
+}
+
+// level is how an incident is shown: its severity, and unknown when nobody can
+// see it any more.
+func level(i incident) string {
+	if i.BlindSince != nil {
+		return "unknown"
+	}
+	return i.Severity
+}
+
+func glyph(level string) string {
+	return map[string]string{"critical": "◆", "warning": "▲", "watch": "○", "unknown": "◌"}[level]
+}
+
+func causeOf(i incident) string {
+	if i.Rule != "" {
+		return "rule " + i.Rule
+	}
+	return spaced(i.Cause)
+}
+
+// nameOf is a scope's name without its kind: "web" of "service/web".
+func nameOf(id string) string {
+	if _, name, ok := strings.Cut(id, "/"); ok {
+		return name
+	}
+	return id
+}
+
+func since(p picture, i incident) string {
+	if i.OpenedAt == nil {
+		return "–"
+	}
+	return span(p.Status.At.Sub(*i.OpenedAt).Seconds())
+}
+
+func clock(t *time.Time) string {
+	if t == nil {
+		return "–"
+	}
+	return t.UTC().Format("15:04:05 UTC")
+}
+
+// reasons words why a value is not known; measure.Validity has the same.
+var reasons = map[string]string{
+	"never_seen": "never seen", "stale": "stale", "no_listener": "no listener",
+	"no_ability": "not visible to this reader", "not_enough": "not enough looks yet",
+}
+
+func reason(v value) string { return or(reasons[v.Unknown], spaced(v.Unknown)) }
+
+func count(v value) string {
+	if v.Value == nil {
+		return "unknown"
+	}
+	return whole(*v.Value)
+}
+
+// share is a part of a whole in words, "7 of 20"; "unknown" alone when neither
+// is known.
+func share(part, of value) string {
+	if part.Value == nil && of.Value == nil {
+		return "unknown"
+	}
+	return count(part) + " of " + count(of)
+}
+
+func seconds(v value) string {
+	if v.Value == nil {
+		return "unknown"
+	}
+	return tenth(*v.Value) + " s"
+}
+
+func number(v value) float64 {
+	if v.Value == nil {
+		return 0
+	}
+	return max(*v.Value, 0)
+}
+
+// span words a duration with two units at most: "2 min 27 s".
+func span(seconds float64) string {
+	s := int64(math.Floor(max(seconds, 0) + 0.5))
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
+	}
+	return fmt.Sprintf("%d d %d h", s/86400, s%86400/3600)
+}
+
+// Halves are rounded up, as browsers do; fmt rounds them to even.
+func whole(v float64) string   { return strconv.FormatFloat(math.Floor(v+0.5), 'f', -1, 64) }
+func tenths(v float64) float64 { return math.Floor(v*10+0.5) / 10 }
+func tenth(v float64) string   { return strconv.FormatFloat(tenths(v), 'f', 1, 64) }
+func hundredth(v float64) string {
+	return strconv.FormatFloat(math.Floor(v*100+0.5)/100, 'f', 2, 64)
+}
+func percent(share float64) string { return hundredth(share*100) + " %" }
+
+func spaced(s string) string { return strings.ReplaceAll(s, "_", " ") }
+
+func or(s, otherwise string) string { return cmp.Or(s, otherwise) }

@@ -1,0 +1,293 @@
+// The page in words: a picture of the event stream goes in, what to paint comes
+// out. words.go makes the same from the same JSON, and a test holds the two
+// against each other, so a change here is a change there.
+
+/**
+ * @typedef {{value: number|null, unknown?: string}} Value
+ * @typedef {{software: string, held: string, limit: number|null, origin: string, problem: string}} Workers
+ * @typedef {{id: string, kind: string, name: string, listen?: string[], process?: string,
+ *   signals: Record<string, Value>, workers?: Workers|null}} Scope
+ * @typedef {{prefix: string, held: number, slow: number}} Prefix
+ * @typedef {{cause: string, why: string}} Considered
+ * @typedef {{id: number, state: string, scope: string, cause: string, rule?: string, severity: string, certainty: string,
+ *   basis: string, sentence: string, opened_at: string|null, no_evidence_since: string|null, acknowledged_at: string|null,
+ *   acknowledged_by?: string, pattern?: string, pattern_evidence?: string, response?: string, prefixes?: Prefix[],
+ *   considered: Considered[], advice: string[]}} Incident
+ * @typedef {{tier: string, interval_seconds: number, cost_seconds: number, age_seconds: number|null, sockets: number,
+ *   completeness: string, last_error?: string, covered_by_full: boolean}} Look
+ * @typedef {{subject: string, reason: string}} Limit
+ * @typedef {{at: string, host: string, version: string, ready: boolean, reader: string,
+ *   budget: {allowed_ratio: number, used_ratio: number}}} Status
+ * @typedef {{status: Status, scopes: Scope[], incidents: Incident[], looks: Look[], limits: Limit[]}} Picture
+ * @typedef {{label: string, occupied: number, waiting: number, tick: number}} Bar hundredths of its length; tick 0 is none
+ * @typedef {{id: number, level: string, glyph: string, cause: string, scope: string, severity: string, sentence: string,
+ *   pattern: string, response: string, since: string, at: string, sure: string, basis: string, advice: string[],
+ *   prefixes: {prefix: string, held: string, slow: string}[], considered: Considered[]}} Need
+ * @typedef {{id: string, name: string, what: string, level: string, glyph: string, verdict: string, reason: string,
+ *   since: string, busy: string, limit: string, bar: Bar, queue: string, wait: string}} Service
+ * @typedef {{tier: string, age: string, every: string, cost: string, sockets: string, state: string}} LookRow
+ * @typedef {{title: string, sub: string, lost: boolean, needs: Need[], more: string, services: Service[],
+ *   looks: LookRow[], limits: Limit[], version: string}} View
+ */
+
+/** Seconds after which a picture is not trusted: three heartbeats. */
+export const silentAfter = 15;
+
+const maxNeeds = 5;
+
+/**
+ * Words a picture that is age seconds old.
+ * @param {Picture} p
+ * @param {number} age
+ * @returns {View}
+ */
+export function viewOf(p, age) {
+  const open = openOf(p);
+  return {
+    title: title(p, open, age),
+    sub: `${p.status.host} · ${p.status.at.slice(0, 10)} ${clock(p.status.at)} · ${p.status.reader || "no reader yet"} · ` +
+      `${percent(p.status.budget.used_ratio)} of one core, budget ${percent(p.status.budget.allowed_ratio)}`,
+    lost: age > silentAfter,
+    needs: open.slice(0, maxNeeds).map((inc) => needOf(p, inc)),
+    more: open.length > maxNeeds ? `and ${open.length - maxNeeds} more` : "",
+    services: services(p).map((s) => serviceOf(p, s, open)),
+    looks: (p.looks ?? []).map(lookOf),
+    limits: p.limits ?? [],
+    version: p.status.version,
+  };
+}
+
+/** @param {Picture} p */
+export const services = (p) => (p.scopes ?? []).filter((s) => s.kind === "service");
+
+const ranks = ["critical", "warning", "watch"];
+
+/** @param {Picture} p */
+function openOf(p) {
+  /** @param {Incident} i */
+  const opened = (i) => i.opened_at ? Date.parse(i.opened_at) : Number.MAX_SAFE_INTEGER;
+  return (p.incidents ?? []).filter((i) => i.state === "open").sort((a, b) =>
+    ranks.indexOf(a.severity) - ranks.indexOf(b.severity) || opened(a) - opened(b) ||
+    (a.scope < b.scope ? -1 : a.scope > b.scope ? 1 : a.id - b.id));
+}
+
+/**
+ * @param {Picture} p
+ * @param {Incident[]} open
+ * @param {number} age
+ */
+function title(p, open, age) {
+  const blind = services(p).filter((s) => occupied(s).value === null).length;
+  if (age > silentAfter) return `No word from the agent for ${span(age)}: this is how it was`;
+  if (open.length === 1 && open[0].no_evidence_since) return `${nameOf(open[0].scope)}: unknown, ${causeOf(open[0])} when last seen`;
+  if (open.length === 1) return `${nameOf(open[0].scope)}: ${causeOf(open[0])}`;
+  if (open.length > 1) return `${open.length} things are going wrong on ${p.status.host}`;
+  if (!p.status.ready) return "Looking for the first time";
+  if (blind === 1) return "Unknown: 1 service cannot be seen";
+  if (blind > 1) return `Unknown: ${blind} services cannot be seen`;
+  return "Nothing found wrong in what can be seen";
+}
+
+/**
+ * @param {Picture} p
+ * @param {Incident} inc
+ * @returns {Need}
+ */
+function needOf(p, inc) {
+  const blind = inc.no_evidence_since;
+  let basis = blind ? `no evidence since ${clock(blind)}` : inc.basis;
+  if (inc.acknowledged_at) basis += `; taken by ${inc.acknowledged_by || "someone"}`;
+  let pattern = spaced(inc.pattern ?? "");
+  if (pattern && inc.pattern_evidence) pattern += `: ${inc.pattern_evidence}`;
+  return {
+    id: inc.id, level: level(inc), glyph: glyphs[level(inc)] ?? "", cause: causeOf(inc), scope: nameOf(inc.scope), severity: inc.severity,
+    sentence: inc.sentence, pattern, response: inc.response ?? "", since: since(p, inc), at: clock(inc.opened_at),
+    sure: blind ? "unknown" : inc.certainty, basis, advice: inc.advice ?? [],
+    prefixes: (inc.prefixes ?? []).map((x) => ({prefix: x.prefix, held: String(x.held), slow: String(x.slow)})),
+    considered: (inc.considered ?? []).map((c) => ({cause: spaced(c.cause), why: c.why})),
+  };
+}
+
+/**
+ * @param {Picture} p
+ * @param {Scope} s
+ * @param {Incident[]} open
+ * @returns {Service}
+ */
+function serviceOf(p, s, open) {
+  const held = occupied(s), limit = limitOf(s), waiting = signal(s, "queue_depth");
+  const inc = open.find((i) => i.scope === s.id);
+  let shown = "normal", verdict = "normal", why = forecast(s);
+  if (inc) {
+    shown = level(inc);
+    verdict = causeOf(inc);
+    if (inc.no_evidence_since) why = `no evidence since ${clock(inc.no_evidence_since)}`;
+  } else if (held.value === null) {
+    shown = verdict = "unknown";
+    why = reason(held);
+  }
+  return {
+    id: s.id, name: s.name, what: whatOf(s), level: shown, glyph: glyphs[shown] ?? "", verdict, reason: why,
+    since: inc ? since(p, inc) : "–", busy: share(held, limit),
+    limit: limitWords(s), bar: barOf(held, limit, waiting), queue: share(waiting, signal(s, "queue_limit")),
+    wait: seconds(signal(s, "queue_wait_seconds")),
+  };
+}
+
+/**
+ * How many workers are taken. An agent older than the signal gives what it is
+ * made of.
+ * @param {Scope} s
+ * @returns {Value}
+ */
+export function occupied(s) {
+  return s.signals.workers_occupied ?? signal(s, s.workers?.held === "connection" ? "accepted" : "busy");
+}
+
+/**
+ * @param {Scope} s
+ * @returns {Value}
+ */
+export function limitOf(s) {
+  const learned = signal(s, "workers_limit");
+  if (learned.value !== null) return learned;
+  return {value: s.workers?.limit ?? null, unknown: "never_seen"};
+}
+
+/** @param {Scope} s */
+function limitWords(s) {
+  const limit = limitOf(s).value;
+  let words = "limit unknown: no forecast before the first saturation";
+  if (limit !== null) words = `limit ${whole(limit)}, ${s.workers?.origin || "learned"}`;
+  return s.workers?.problem ? `${words}; ${s.workers.problem}` : words;
+}
+
+/** @param {Scope} s */
+function forecast(s) {
+  const held = occupied(s).value, limit = limitOf(s).value;
+  if (held === null || limit === null) return "";
+  const full = signal(s, "workers_full_in_seconds"), error = signal(s, "workers_full_in_error_seconds").value;
+  const fast = signal(s, "workers_full_in_fast_seconds").value;
+  const all = `All ${whole(limit)} workers`;
+  if (limit > 0 && held >= limit) return `${all} are busy.`;
+  if (full.value !== null && error !== null) return `${all} busy in ${span(full.value)} (± ${span(error)}) at this rate.`;
+  if (full.value !== null) return `${all} busy in ${span(full.value)} at this rate.`;
+  if (fast !== null) return `${all} busy in ${span(fast)} at the rate of the last 15 s.`;
+  if (full.unknown && full.unknown !== "not_filling") return `no forecast: ${reason(full)}`;
+  return "";
+}
+
+/**
+ * @param {Value} held
+ * @param {Value} limit
+ * @param {Value} waiting
+ * @returns {Bar}
+ */
+function barOf(held, limit, waiting) {
+  const h = Math.max(held.value ?? 0, 0), w = Math.max(waiting.value ?? 0, 0);
+  let label = `${count(held)} busy, ${count(waiting)} waiting`, scale = Math.max(h + w, 1), tick = 0;
+  if (limit.value !== null && limit.value > 0) {
+    // A ninth of the bar lies behind the tick, for what waits there.
+    scale = Math.max(limit.value / 0.9, h + w);
+    tick = tenths(100 * limit.value / scale);
+    label += `, limit ${whole(limit.value)}`;
+  }
+  return {label, occupied: tenths(100 * h / scale), waiting: tenths(100 * w / scale), tick};
+}
+
+/**
+ * @param {Look} l
+ * @returns {LookRow}
+ */
+function lookOf(l) {
+  const seen = l.age_seconds !== null && l.age_seconds !== undefined;
+  let state = seen ? l.completeness : "not yet";
+  if (l.last_error) state = `failing: ${l.last_error}`;
+  else if (l.covered_by_full) state = "full looks as often, and sees it all";
+  return {
+    tier: l.tier, age: seen ? `${tenth(l.age_seconds ?? 0)} s` : "–", every: `${hundredth(l.interval_seconds)} s`,
+    cost: `${tenth(l.cost_seconds * 1e3)} ms`, sockets: seen ? String(l.sockets) : "–", state,
+  };
+}
+
+/** @param {Scope} s */
+function whatOf(s) {
+  const ends = (s.listen ?? []).map((l) => l.replace(/^(0\.0\.0\.0|\[::\]):/, ":"));
+  const what = s.workers?.software || s.process || "listener";
+  return ends.length ? `${what} · ${ends.join(" ")}` : what;
+}
+
+/**
+ * @param {Scope} s
+ * @param {string} name
+ * @returns {Value}
+ */
+const signal = (s, name) => s.signals[name] ?? {value: null, unknown: "never_seen"};
+
+/** @param {Incident} i */
+const level = (i) => i.no_evidence_since ? "unknown" : i.severity;
+
+/** @type {Record<string, string>} */
+const glyphs = {critical: "◆", warning: "▲", watch: "○", unknown: "◌"};
+
+/** @param {Incident} i */
+const causeOf = (i) => i.rule ? `rule ${i.rule}` : spaced(i.cause);
+
+/** @param {string} id */
+const nameOf = (id) => id.includes("/") ? id.slice(id.indexOf("/") + 1) : id;
+
+/**
+ * @param {Picture} p
+ * @param {Incident} i
+ */
+const since = (p, i) => i.opened_at ? span((Date.parse(p.status.at) - Date.parse(i.opened_at)) / 1e3) : "–";
+
+/** @param {string|null} t */
+const clock = (t) => t ? `${new Date(t).toISOString().slice(11, 19)} UTC` : "–";
+
+/** @type {Record<string, string>} */
+const reasons = {
+  never_seen: "never seen", stale: "stale", no_listener: "no listener",
+  no_ability: "not visible to this reader", not_enough: "not enough looks yet",
+};
+
+/** @param {Value} v */
+const reason = (v) => reasons[v.unknown ?? ""] ?? spaced(v.unknown ?? "");
+
+/** @param {Value} v */
+const count = (v) => v.value === null ? "unknown" : whole(v.value);
+
+/**
+ * A part of a whole: "7 of 20"; "unknown" alone when neither is known.
+ * @param {Value} part
+ * @param {Value} of
+ */
+const share = (part, of) => part.value === null && of.value === null ? "unknown" : `${count(part)} of ${count(of)}`;
+
+/** @param {Value} v */
+const seconds = (v) => v.value === null ? "unknown" : `${tenth(v.value)} s`;
+
+/**
+ * A duration with two units at most: "2 min 27 s".
+ * @param {number} seconds
+ */
+export function span(seconds) {
+  const s = Math.floor(Math.max(seconds, 0) + 0.5), of = Math.floor;
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${of(s / 60)} min ${s % 60} s`;
+  if (s < 86400) return `${of(s / 3600)} h ${of(s % 3600 / 60)} min`;
+  return `${of(s / 86400)} d ${of(s % 86400 / 3600)} h`;
+}
+
+/** @param {number} v */
+const whole = (v) => String(Math.floor(v + 0.5));
+/** @param {number} v */
+const tenths = (v) => Math.floor(v * 10 + 0.5) / 10;
+/** @param {number} v */
+const tenth = (v) => tenths(v).toFixed(1);
+/** @param {number} v */
+const hundredth = (v) => (Math.floor(v * 100 + 0.5) / 100).toFixed(2);
+/** @param {number} share */
+const percent = (share) => `${hundredth(share * 100)} %`;
+/** @param {string} s */
+const spaced = (s) => s.replaceAll("_", " ");
