@@ -40,7 +40,7 @@ func TestTableIsHonest(t *testing.T) {
 		"first slow request     8.0 s",
 		"first failed request   12.0 s",
 		"The warning came 2.0 s before the first failed request.",
-		"The critical came 3.0 s after the first failed request.",
+		"The critical finding came 3.0 s after the first failed request.",
 		"",
 	}, "\n")
 	if diff := cmp.Diff(want, sum.Table()); diff != "" {
@@ -60,6 +60,8 @@ func TestAddNotesEachSeverityOnce(t *testing.T) {
 	s.add(Moment{At: 2, Incidents: []judge.Incident{inc}})
 	inc.Finding.Severity = judge.Critical
 	s.add(Moment{At: 3, Incidents: []judge.Incident{inc}})
+	inc.Finding.Severity = judge.Warning // it declines: no news
+	s.add(Moment{At: 4, Incidents: []judge.Incident{inc}})
 	want := []Seen{
 		{Cause: judge.WorkersFull, Severity: judge.Warning, At: 1},
 		{Cause: judge.WorkersFull, Severity: judge.Critical, At: 3},

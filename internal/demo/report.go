@@ -58,6 +58,14 @@ func (s Seen) Lines() []string {
 	for _, a := range s.Advice[:min(1, len(s.Advice))] {
 		lines = append(lines, "         "+a)
 	}
+	for _, more := range []string{s.PatternEvidence, s.Response} {
+		if more != "" {
+			lines = append(lines, "         "+more)
+		}
+	}
+	for _, p := range s.Prefixes {
+		lines = append(lines, fmt.Sprintf("         %s holds %d", p.Prefix, p.Held))
+	}
 	return lines
 }
 
@@ -90,7 +98,7 @@ func (s *Summary) Table() string {
 	}
 	lead("forecast", forecast, hasForecast)
 	lead("warning", warning, hasWarning)
-	lead("critical", critical, hasCritical)
+	lead("critical finding", critical, hasCritical)
 	return b.String()
 }
 

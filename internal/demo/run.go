@@ -23,14 +23,17 @@ type Moment struct {
 	Truth     Truth
 }
 
-// Seen is when the pipeline first opened an incident of that cause and
-// severity.
+// Seen is when the pipeline opened an incident, or raised its severity above
+// what the cause had reached before.
 type Seen struct {
 	Cause    judge.Cause
 	Severity judge.Severity
 	At       time.Duration
 	Sentence string
 	Advice   []string
+	// PatternEvidence, Response and Prefixes are the finding's; often empty.
+	PatternEvidence, Response string
+	Prefixes                  []measure.PrefixHeld
 }
 
 // Summary is one whole run.
@@ -88,27 +91,30 @@ func (s *Summary) add(m Moment) []Seen {
 	known := len(s.Seen)
 	for _, inc := range m.Incidents {
 		f := inc.Finding
-		if inc.State != judge.Open || s.has(f.Cause, f.Severity) {
+		if inc.State != judge.Open || f.Severity <= s.worst(f.Cause) {
 			continue
 		}
-		s.Seen = append(s.Seen, Seen{f.Cause, f.Severity, m.At, f.Sentence, f.Advice})
+		s.Seen = append(s.Seen, Seen{f.Cause, f.Severity, m.At, f.Sentence, f.Advice, f.PatternEvidence, f.Response, f.Prefixes})
 	}
 	return s.Seen[known:]
 }
 
-func (s *Summary) has(c judge.Cause, v judge.Severity) bool {
+// worst is the highest severity that a cause has reached.
+func (s *Summary) worst(c judge.Cause) judge.Severity {
+	worst := judge.NoSeverity
 	for _, seen := range s.Seen {
-		if seen.Cause == c && seen.Severity == v {
-			return true
+		if seen.Cause == c {
+			worst = max(worst, seen.Severity)
 		}
 	}
-	return false
+	return worst
 }
 
-// firstOf is when a severity was first reached; false when never.
+// firstOf is when a severity, or a worse one, was first reached; false when
+// never. What opens as critical has warned by that.
 func (s *Summary) firstOf(v judge.Severity) (time.Duration, bool) {
 	for _, seen := range s.Seen {
-		if seen.Severity == v {
+		if seen.Severity >= v {
 			return seen.At, true
 		}
 	}
