@@ -1,0 +1,221 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Truth is what the clients saw. Times are since the world's start; zero means
+// that it did not happen.
+type Truth struct {
+	OK, Slow, Failed       int
+	FirstSlow, FirstFailed time.Duration
+}
+
+// World is the server and its load. Its goroutines end when Run returns.
+type World struct {
+	scenario Scenario
+	duration time.Duration
+	listener net.Listener
+	began    time.Time
+
+	mu     sync.Mutex
+	truth  Truth
+	leaked int
+}
+
+// NewWorld opens the server's listener on a free port of 127.0.0.1; Run closes it.
+func NewWorld(ctx context.Context, s Scenario, d time.Duration) (*World, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("open the demo's server: %w", err)
+	}
+	raw, err := l.(syscall.Conn).SyscallConn()
+	if err == nil {
+		// A second listen(2) only changes the backlog.
+		cerr := raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), backlog) })
+		if err == nil {
+			err = cerr
+		}
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("set the backlog of the demo's server: %w", err)
+	}
+	return &World{scenario: s, duration: d, listener: l, began: time.Now()}, nil
+}
+
+// Addr is where the server listens.
+func (w *World) Addr() netip.AddrPort { return w.listener.Addr().(*net.TCPAddr).AddrPort() }
+
+// Truth is what the clients have seen so far; safe for concurrent use.
+func (w *World) Truth() Truth {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.truth
+}
+
+// Run serves and loads until ctx ends, and then waits for everything it
+// started.
+func (w *World) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = w.listener.Close() })
+	defer stop()
+	var all sync.WaitGroup
+	for range Workers {
+		all.Go(func() { w.work(ctx) })
+	}
+	w.arrive(ctx, &all)
+	all.Wait()
+}
+
+// arrive starts requests, evenly spaced, and slow clients as they are due.
+func (w *World) arrive(ctx context.Context, all *sync.WaitGroup) {
+	next, held := w.began, 0
+	for n := 0; ; n++ {
+		done := float64(time.Since(w.began)) / float64(w.duration)
+		if w.scenario == SlowClients && held < w.scenario.holders(done) {
+			held++
+			all.Go(func() { w.dawdle(ctx, client(7, held)) })
+		}
+		from := client(n%5, n)
+		all.Go(func() { w.request(ctx, from) })
+		next = next.Add(time.Duration(float64(time.Second) / w.scenario.rate(done)))
+		if !wait(ctx, time.Until(next)) {
+			return
+		}
+	}
+}
+
+// client is an address of the loopback network: 127.0.subnet.1–200.
+func client(subnet, n int) net.IP { return net.IPv4(127, 0, byte(subnet), byte(1+n%200)) }
+
+// work is one worker: it serves one connection at a time.
+func (w *World) work(ctx context.Context) {
+	for {
+		conn, err := w.listener.Accept()
+		if err != nil {
+			return // closed, as ctx is over
+		}
+		w.serve(ctx, conn)
+	}
+}
+
+func (w *World) serve(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+		return
+	}
+	if !wait(ctx, serviceTime) {
+		return
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+	if w.leaks() {
+		// The bug of the scenario: the client goes, nobody closes.
+		<-ctx.Done()
+	}
+}
+
+// leaks reports whether this connection is one that the server forgets.
+func (w *World) leaks() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.scenario != Leak || w.leaked >= w.scenario.holders(float64(time.Since(w.began))/float64(w.duration)) {
+		return false
+	}
+	w.leaked++
+	return true
+}
+
+// request is one client's request; what became of it goes into the truth.
+func (w *World) request(ctx context.Context, from net.IP) {
+	began := time.Now()
+	err := w.ask(ctx, from, began.Add(clientTimeout))
+	if ctx.Err() != nil {
+		return // cut off by the end, not by the server
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := time.Since(w.began)
+	switch {
+	case err != nil:
+		w.truth.Failed++
+		first(&w.truth.FirstFailed, at)
+	case time.Since(began) >= slowAfter:
+		w.truth.Slow++
+		first(&w.truth.FirstSlow, at)
+	default:
+		w.truth.OK++
+	}
+}
+
+func first(d *time.Duration, at time.Duration) {
+	if *d == 0 {
+		*d = at
+	}
+}
+
+func (w *World) dial(ctx context.Context, from net.IP) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+	return d.DialContext(ctx, "tcp4", w.Addr().String())
+}
+
+func (w *World) ask(ctx context.Context, from net.IP, deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	conn, err := w.dial(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: demo\r\n\r\n"); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
+// dawdle sends a header that never ends, a byte each second.
+func (w *World) dawdle(ctx context.Context, from net.IP) {
+	conn, err := w.dial(ctx, from)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nX: ")
+	for err == nil && wait(ctx, time.Second) {
+		_, err = io.WriteString(conn, "a")
+	}
+}
+
+// wait reports whether the time passed; false when ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
