@@ -9,42 +9,40 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 )
 
-// reading finds a signal by the name it has in the API.
-func reading(s *measure.ScopeSignals, name string) (float64, bool) {
-	if s == nil {
+// reading is a signal's value, and whether it is known.
+func (m Moment) reading(sig measure.Signal) (float64, bool) {
+	if m.Signals == nil {
 		return 0, false
 	}
-	for i := range measure.NumSignals {
-		if sig := measure.Signal(i); sig.String() == name {
-			return s.Get(sig).Get()
-		}
-	}
-	return 0, false
+	return m.Signals.Get(sig).Get()
 }
 
 // Line is a moment in one line of at most 100 columns.
 func (m Moment) Line() string {
-	occupied, known := reading(m.Signals, "workers_occupied")
-	if !known {
-		occupied, known = reading(m.Signals, "accepted")
-	}
+	occupied, known := m.reading(measure.WorkersOccupied)
 	workers := "workers unknown"
 	if known {
 		full := min(Workers, max(0, int(occupied)))
 		workers = fmt.Sprintf("[%s%s] %.0f of %d", strings.Repeat("#", full), strings.Repeat(".", Workers-full), occupied, Workers)
 	}
 	line := fmt.Sprintf("%5.1f s  %s", m.At.Seconds(), workers)
-	if depth, ok := reading(m.Signals, "queue_depth"); ok {
+	if depth, ok := m.reading(measure.QueueDepth); ok {
 		line += fmt.Sprintf("  queue %.0f", depth)
 	}
-	if wait, ok := reading(m.Signals, "queue_wait_seconds"); ok {
+	if wait, ok := m.reading(measure.QueueWait); ok {
 		line += fmt.Sprintf("  wait %.1f s", wait)
 	}
-	if in, ok := reading(m.Signals, "workers_full_in_seconds"); ok {
+	if in, ok := m.reading(measure.WorkersFullIn); ok && in >= 1 {
 		line += fmt.Sprintf("  full in %.0f s", in)
-		if e, ok := reading(m.Signals, "workers_full_in_error_seconds"); ok {
+		if e, ok := m.reading(measure.WorkersFullInError); ok {
 			line += fmt.Sprintf(" (± %.0f s)", e)
 		}
+	}
+	if slow, ok := m.reading(measure.SlowClients); ok && slow > 0 {
+		line += fmt.Sprintf("  slow clients %.0f", slow)
+	}
+	if leaked, ok := m.reading(measure.CloseWaitLeaked); ok && leaked > 0 {
+		line += fmt.Sprintf("  never closed %.0f", leaked)
 	}
 	t := m.Truth
 	return line + fmt.Sprintf("  requests %d ok %d slow %d failed", t.OK, t.Slow, t.Failed)

@@ -124,7 +124,7 @@ func (s *Summary) firstOf(v judge.Severity) (time.Duration, bool) {
 // forecast is when the agent first opened the cause that looks ahead.
 func (s *Summary) forecast() (time.Duration, bool) {
 	for _, seen := range s.Seen {
-		if seen.Cause.String() == "workers_filling" {
+		if seen.Cause == judge.WorkersFilling {
 			return seen.At, true
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	Workers       = 8
 	serviceTime   = 500 * time.Millisecond
 	backlog       = 64
-	clientTimeout = 3 * time.Second
+	clientTimeout = 2 * time.Second
 	slowAfter     = time.Second // twice the service time
 )
 
@@ -66,9 +66,9 @@ func ParseScenario(name string) (Scenario, error) {
 // Duration is how long the scenario takes unless told otherwise.
 func (s Scenario) Duration() time.Duration {
 	if s == Gradual {
-		return 85 * time.Second
+		return 88 * time.Second
 	}
-	return 60 * time.Second
+	return 70 * time.Second
 }
 
 // rate is how many requests arrive each second when the share done of the
@@ -77,18 +77,29 @@ func (s Scenario) rate(done float64) float64 {
 	const calm = 4 // a quarter of what the workers can do
 	switch {
 	case s == Gradual:
-		return 2 + 22*min(1, done/0.82)
+		// As slow as 90 s allow: a forecast needs half a minute of history, and
+		// must hold for as long again before it is a warning.
+		return 3 + 17*min(1, done/0.95)
 	case s == Spike && done >= 0.3 && done < 0.6:
-		return 48 // three times what the workers can do
+		return 32 // twice what the workers can do
 	}
 	return calm
 }
 
-// holders is how many workers should be held for good by then: by clients that
-// dawdle, or by connections that the server forgets to close.
-func (s Scenario) holders(done float64) int {
-	if s != Leak && s != SlowClients {
+// dawdlers is how many clients should hold a worker by then.
+func (s Scenario) dawdlers(done float64) int {
+	if s != SlowClients {
 		return 0
 	}
-	return min(Workers, max(0, int((done-0.1)/0.08)))
+	return min(Workers, max(0, int((done-0.1)/0.06)))
+}
+
+// leaked is how many connections the server should have forgotten to close by
+// then. They hold descriptors, no workers: nobody notices.
+func (s Scenario) leaked(done float64) int {
+	const inAll = 60
+	if s != Leak {
+		return 0
+	}
+	return int(inAll * max(0, done-0.1))
 }

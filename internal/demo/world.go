@@ -31,7 +31,7 @@ type World struct {
 
 	mu     sync.Mutex
 	truth  Truth
-	leaked int
+	leaked []net.Conn // kept in reach, or the garbage collector would close them
 }
 
 // NewWorld opens the server's listener on a free port of 127.0.0.1; Run closes it.
@@ -79,6 +79,9 @@ func (w *World) Run(ctx context.Context) {
 	}
 	w.arrive(ctx, &all)
 	all.Wait()
+	for _, c := range w.leaked {
+		_ = c.Close()
+	}
 }
 
 // arrive starts requests, evenly spaced, and slow clients as they are due.
@@ -86,7 +89,7 @@ func (w *World) arrive(ctx context.Context, all *sync.WaitGroup) {
 	next, held := w.began, 0
 	for n := 0; ; n++ {
 		done := float64(time.Since(w.began)) / float64(w.duration)
-		if w.scenario == SlowClients && held < w.scenario.holders(done) {
+		if w.scenario == SlowClients && held < w.scenario.dawdlers(done) {
 			held++
 			all.Go(func() { w.dawdle(ctx, client(7, held)) })
 		}
@@ -114,8 +117,13 @@ func (w *World) work(ctx context.Context) {
 }
 
 func (w *World) serve(ctx context.Context, conn net.Conn) {
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	forgotten := false
+	defer func() {
+		if !forgotten {
+			_ = conn.Close()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 		return
@@ -124,20 +132,18 @@ func (w *World) serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
-	if w.leaks() {
-		// The bug of the scenario: the client goes, nobody closes.
-		<-ctx.Done()
-	}
+	forgotten = w.forget(conn)
 }
 
-// leaks reports whether this connection is one that the server forgets.
-func (w *World) leaks() bool {
+// forget reports whether this connection is one that the server never closes:
+// the bug of the scenario.
+func (w *World) forget(conn net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.scenario != Leak || w.leaked >= w.scenario.holders(float64(time.Since(w.began))/float64(w.duration)) {
+	if len(w.leaked) >= w.scenario.leaked(float64(time.Since(w.began))/float64(w.duration)) {
 		return false
 	}
-	w.leaked++
+	w.leaked = append(w.leaked, conn)
 	return true
 }
 

@@ -150,7 +150,14 @@ func turningAway(s subject) truth {
 	if resets.Validity != measure.Known || !known {
 		return cannotTell
 	}
-	return occupiedShare(s, turnedAway).
+	limit, knownLimit := s.scope.Get(measure.TurnAwayLimit).Get()
+	if s.scope.Get(measure.TurnAwayLimit).Validity == measure.NotSuch {
+		return no // it leaves them in the queue
+	}
+	if !knownLimit {
+		return cannotTell
+	}
+	return s.is(measure.WorkersOccupied, atLeast, turnedAway*limit).
 		and(s.is(measure.QueueDepth, atMost, 0)).
 		and(isTrue(resets.Samples >= resetsAtLeast && resets.Value >= resetsPerOpens*opens))
 }

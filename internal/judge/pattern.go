@@ -48,6 +48,9 @@ func patternOf(cause Cause, s subject) (p Pattern, evidence string) {
 	if leaked.Validity == measure.Known && known && leaked.Value >= gaveUpAtLeast && leaked.Value >= leakedShare*occupied {
 		return ResourceLeak, fmt.Sprintf("%.0f of %.0f occupied workers hold connections their clients closed", leaked.Value, occupied)
 	}
+	if fullIn, slow := s.scope.Get(measure.WorkersFullIn).Get(); cause == WorkersFilling && slow {
+		return GradualSaturation, fmt.Sprintf("steady growth over the last minute: %+.2f workers a second, full in %s", s.scope.Get(measure.WorkersSlope).Value, inWords(fullIn))
+	}
 	if seconds, risen := rise.Get(); risen && seconds <= spikeWithin {
 		return SuddenSpike, fmt.Sprintf("occupied workers doubled to %.0f within %s", occupied, inWords(seconds))
 	} else if risen {

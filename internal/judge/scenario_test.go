@@ -38,7 +38,8 @@ var update = flag.Bool("update", false, "write the decisions of testdata/*.txt a
 //	lost       connections per second lost to the full queue
 //	synrecv    half-open ones; cookies: SYN cookies per second
 //	resets     resets per second that we send
-//	workers    the limit (0: not known), each held by a connection
+//	workers    the limit (0: not known), each held by a connection; turnsaway:
+//	           beyond it connections are closed at once
 //	slow       clients that hold a worker with next to nothing, from so many
 //	           prefixes
 //	leaked     CLOSE_WAIT held for long, fds descriptors of maxfds
@@ -184,7 +185,7 @@ func play(segments []segment) string {
 				y.StuckClosing = uint32(seg.value("stuck", at))
 				y.Flows = measure.Flows{Known: true, New: uint32(seg.value("flows", at)), Since: time.Second, Scale: 1}
 				y.Capacity = measure.Capacity{
-					Held: scope.HeldByConnection, Workers: uint32(seg.value("workers", at)),
+					Held: scope.HeldByConnection, Workers: uint32(seg.value("workers", at)), TurnsAway: seg.words["turnsaway"],
 					DescriptorsUsed: uint32(seg.value("fds", at)), DescriptorsLimit: uint32(seg.value("maxfds", at)),
 				}
 				for i := range int(seg.value("prefixes", at)) {

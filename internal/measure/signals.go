@@ -27,6 +27,7 @@ const (
 	WorkersFullInError
 	WorkersFullInFast
 	WorkersRise
+	TurnAwayLimit
 	SlowClients
 	CloseWaitLeaked
 	CloseWaitLeakedSlope
@@ -107,6 +108,7 @@ var definitions = [NumSignals]Definition{
 	WorkersFullInError:        {"workers_full_in_error_seconds", UnitSeconds, tcp.Focus, "how far that forecast may be off, either way"},
 	WorkersFullInFast:         {"workers_full_in_fast_seconds", UnitSeconds, tcp.Focus, "when all workers will be occupied, at the growth of the last 15 s"},
 	WorkersRise:               {"workers_rise_seconds", UnitSeconds, tcp.Focus, "how long ago half as many workers were occupied as now, within 5 min"},
+	TurnAwayLimit:             {"turn_away_limit", UnitCount, tcp.Focus, "how many connections the server holds before it closes new ones at once; only for servers that do"},
 	SlowClients:               {"slow_clients", UnitCount, tcp.Focus, "accepted connections whose client has taken 10 s or more over its request"},
 	CloseWaitLeaked:           {"close_wait_leaked", UnitCount, tcp.Focus, "CLOSE_WAIT that a process has held for 10 s or more"},
 	CloseWaitLeakedSlope:      {"close_wait_leaked_slope_per_second", UnitPerSecond, tcp.Focus, "how fast those grow, over 60 s; zero unless beyond chance"},
@@ -190,12 +192,13 @@ const (
 	NotEnough                    // too few looks, or too few sockets, to say
 	NotFilling                   // there is no such time: nothing fills up
 	NoLimit                      // the limit is not known
+	NotSuch                      // the server does not have it
 	Contradicted                 // many more are occupied than the limit says
 )
 
-var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough", "not_filling", "no_limit", "contradicted"}
+var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough", "not_filling", "no_limit", "not_such", "contradicted"}
 
-var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known", "contradicted: many more are occupied than the limit says"}
+var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known", "not that kind of server", "contradicted by what is occupied"}
 
 // Words says why, for a person.
 func (v Validity) Words() string {

@@ -53,8 +53,10 @@ type Tally struct {
 // Capacity is what a service has to serve with, as far as it is known.
 type Capacity struct {
 	Held scope.Held
-	// Workers is the limit; 0 when it is not known.
-	Workers uint32
+	// Workers is the limit; 0 when it is not known. TurnsAway: beyond it
+	// connections are accepted and closed at once.
+	Workers   uint32
+	TurnsAway bool
 	// DescriptorsUsed and DescriptorsLimit are of the process nearest its
 	// limit; zero when they could not be read.
 	DescriptorsUsed, DescriptorsLimit uint32
@@ -194,7 +196,7 @@ func (t *Tallier) SetServices(services []scope.Service) {
 // CapacityOf is what is known of a service's capacity.
 func CapacityOf(s *scope.Service) Capacity {
 	return Capacity{
-		Held: s.Workers.Held, Workers: uint32(max(0, s.Workers.Limit)),
+		Held: s.Workers.Held, Workers: uint32(max(0, s.Workers.Limit)), TurnsAway: s.Workers.TurnsAway,
 		DescriptorsUsed: uint32(max(0, s.Descriptors.Used)), DescriptorsLimit: uint32(max(0, s.Descriptors.Limit)),
 	}
 }

@@ -105,11 +105,11 @@ func (h *history) takeWorkers(now time.Time, y *Tally, look *tcp.Look, ttl time.
 		occupied, known = float64(y.Accepted), true
 	}
 	if !known {
-		for _, sig := range []Signal{WorkersOccupied, WorkersSlope, WorkersFullIn, WorkersFullInError, WorkersFullInFast, WorkersRise} {
+		for _, sig := range []Signal{WorkersOccupied, WorkersSlope, WorkersFullIn, WorkersFullInError, WorkersFullInFast, WorkersRise, TurnAwayLimit} {
 			h.unknown(sig, NoAbility)
 		}
 	} else {
-		h.takeOccupied(now, occupied, float64(y.Capacity.Workers), ttl)
+		h.takeOccupied(now, occupied, float64(y.Capacity.Workers), y.Capacity.TurnsAway, ttl)
 	}
 	if info {
 		h.set(now, SlowClients, float64(y.SlowClients), int(y.Accepted), ttl)
@@ -122,7 +122,7 @@ func (h *history) takeWorkers(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	h.takeUsual(now, ttl)
 }
 
-func (h *history) takeOccupied(now time.Time, occupied, limit float64, ttl time.Duration) {
+func (h *history) takeOccupied(now time.Time, occupied, limit float64, turnsAway bool, ttl time.Duration) {
 	w := &h.workers
 	h.set(now, WorkersOccupied, occupied, int(occupied), ttl)
 	if mean, done := w.second.add(now, occupied, perSample); done {
@@ -142,6 +142,14 @@ func (h *history) takeOccupied(now time.Time, occupied, limit float64, ttl time.
 		h.unknown(WorkersLimit, why)
 	} else {
 		h.set(now, WorkersLimit, limit, int(limit), ttl)
+	}
+	switch {
+	case !turnsAway:
+		h.unknown(TurnAwayLimit, NotSuch)
+	case limit == 0:
+		h.unknown(TurnAwayLimit, why)
+	default:
+		h.set(now, TurnAwayLimit, limit, int(limit), ttl)
 	}
 	trend, ok := w.slow.Trend()
 	if ok && w.slow.Covers() >= fullInSpan/4 {

@@ -101,6 +101,9 @@ type Workers struct {
 	// Origin is where Limit came from, for a person: "MaxRequestWorkers 20,
 	// /etc/apache2/mods-enabled/mpm_prefork.conf:12". Empty without a Limit.
 	Origin string
+	// TurnsAway: at its limit the server accepts and closes at once, instead of
+	// leaving connections in the accept queue.
+	TurnsAway bool
 	// Problem is why the limit is not known, or what is odd about it.
 	Problem string
 }

@@ -126,7 +126,11 @@ func (s *Socket) Busy() bool {
 	if s.Inode == 0 || s.State != Established && s.State != CloseWait {
 		return false
 	}
-	if s.ReceiveQueue > 0 {
+	unread := s.ReceiveQueue
+	if s.State == CloseWait && unread > 0 {
+		unread-- // the client's FIN counts as one byte until it is read (tcp_diag_get_info, net/ipv4/tcp_diag.c)
+	}
+	if unread > 0 {
 		return true
 	}
 	return s.Has&HasInfo != 0 && s.Info.BytesReceived > 0 && s.Info.LastDataReceived < s.Info.LastDataSent ||

@@ -385,6 +385,7 @@ func clock(t *time.Time) string {
 var reasons = map[string]string{
 	"never_seen": "never seen", "stale": "stale", "no_listener": "no listener",
 	"no_ability": "not visible to this reader", "not_enough": "not enough looks yet",
+	"not_filling": "not filling", "no_limit": "limit not known", "not_such": "not that kind of server", "contradicted": "contradicted by what is occupied",
 }
 
 func reason(v value) string { return or(reasons[v.Unknown], spaced(v.Unknown)) }

@@ -249,6 +249,7 @@ const clock = (t) => t ? `${new Date(t).toISOString().slice(11, 19)} UTC` : "–
 const reasons = {
   never_seen: "never seen", stale: "stale", no_listener: "no listener",
   no_ability: "not visible to this reader", not_enough: "not enough looks yet",
+  not_filling: "not filling", no_limit: "limit not known", not_such: "not that kind of server", contradicted: "contradicted by what is occupied",
 };
 
 /** @param {Value} v */
