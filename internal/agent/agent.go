@@ -25,6 +25,7 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/metrics"
+	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/web"
 )
@@ -73,6 +74,12 @@ func Run(ctx context.Context, o Options) error {
 	server.BaseContext = func(net.Listener) context.Context { return serving }
 
 	group, ctx := errgroup.WithContext(ctx)
+	a.run = func(lanes []*notify.Lane) {
+		for _, lane := range lanes {
+			group.Go(func() error { return lane.Run(ctx) })
+		}
+	}
+	a.run(a.notices.lanes)
 	group.Go(func() error { return a.loop(ctx) })
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -119,6 +126,9 @@ func newAgent(o Options) (*agent, error) {
 		options: o, log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
 		changed:  make(chan struct{}),
+	}
+	if a.notices, err = newNotices(o.Config, host, o.Log); err != nil {
+		return nil, err
 	}
 	a.started = a.clock.Now()
 	a.snapshot = &api.Snapshot{Host: host, Labels: o.Config.Labels, Version: o.Version, StartedAt: a.started, At: a.started}
@@ -196,6 +206,7 @@ func (a *agent) loop(ctx context.Context) error {
 		incidents, view, err := p.Tick(now, tier)
 		p.schedule.Spent(a.clock.Now(), processTime())
 		a.report(incidents, tier, err)
+		a.notices.tell(now, a.clock.Offset(), incidents)
 		a.keep(p, now, incidents, view)
 	}
 }
@@ -241,7 +252,16 @@ func (a *agent) Reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
+	told, err := notifyConfig(cfg, a.host, a.log)
+	if err != nil {
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
 	return a.ask(ctx, func(p *Pipeline) error {
+		lanes, err := a.notices.configure(told)
+		if err != nil {
+			return fmt.Errorf("the running configuration stays: %w", err)
+		}
+		a.run(lanes)
 		if cfg.Listen != a.options.Config.Listen || !sameToken(cfg, a.options.Config) {
 			a.log.Warn("listen and token change only with a restart")
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -31,6 +32,9 @@ type agent struct {
 	clock    *Clock
 	started  time.Time
 	requests chan request
+	notices  *notices // its planner is the loop's
+	// run starts lanes beside the others; set before the loop runs.
+	run func([]*notify.Lane)
 
 	// Of the loop alone.
 	logged    map[uint64]logged
@@ -93,6 +97,7 @@ func (a *agent) publish(p *Pipeline) {
 		Looks:     p.lookStatus(),
 		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: p.schedule.Used()},
 		Limits:    p.limits(),
+		Channels:  a.notices.outbox.Status(),
 		Reader:    p.status[tcp.Pulse].last.Reader,
 	}
 	if a.view != nil {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -104,8 +105,9 @@ func sample(at time.Time) *Snapshot {
 			{Tier: tcp.Pulse, Wanted: time.Second, Interval: time.Second, Seen: at, Last: tcp.Look{Begin: at, Reader: "sock_diag", Completeness: tcp.Complete}},
 			{Tier: tcp.Full, LastError: "full look: out of memory", Failed: 1},
 		},
-		Budget: BudgetStatus{Allowed: 0.01, Used: 0.002},
-		Limits: []Limit{{Subject: "QUIC and UDP", Reason: "not TCP"}},
+		Budget:   BudgetStatus{Allowed: 0.01, Used: 0.002},
+		Limits:   []Limit{{Subject: "QUIC and UDP", Reason: "not TCP"}},
+		Channels: []notify.Status{{Name: "oncall", Kind: "webhook", Delivered: 3, Undelivered: 1, LastError: "oncall: hooks.example: 500", LastErrorAt: at, LastDeliveredAt: at}},
 	}
 }
 
@@ -171,6 +173,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
 		{"incident that is no number", "GET", "/api/v1/incidents/seven", "", nil, nil, token, 400, "seven"},
 		{"looks", "GET", "/api/v1/looks", "", nil, nil, token, 200, `"last_error":"full look: out of memory"`},
+		{"channels", "GET", "/api/v1/channels", "", nil, nil, token, 200, "oncall"},
 		{"limits", "GET", "/api/v1/limits", "", nil, nil, token, 200, "QUIC"},
 		{"openapi", "GET", "/api/v1/openapi.yaml", "", nil, nil, token, 200, "openapi: 3"},
 		{"healthy", "GET", "/healthz", "", nil, fresh, token, 200, "true"},

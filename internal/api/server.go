@@ -97,6 +97,7 @@ func routes() []route {
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
 		{"GET", "/api/v1/looks", (*server).looks},
 		{"GET", "/api/v1/limits", (*server).limits},
+		{"GET", "/api/v1/channels", (*server).channels},
 		{"GET", "/api/v1/events", (*server).events},
 		{"GET", "/api/v1/openapi.yaml", (*server).openAPI},
 		{"GET", "/healthz", (*server).healthz},
@@ -307,6 +308,11 @@ func (s *server) looks(w http.ResponseWriter, _ *http.Request) {
 func (s *server) limits(w http.ResponseWriter, _ *http.Request) {
 	v := s.view()
 	s.json(w, http.StatusOK, Limits{At: v.time(v.s.At), Limits: v.limits()})
+}
+
+func (s *server) channels(w http.ResponseWriter, _ *http.Request) {
+	v := s.view()
+	s.json(w, http.StatusOK, Channels{At: v.time(v.s.At), Channels: v.channels()})
 }
 
 func (s *server) openAPI(w http.ResponseWriter, _ *http.Request) {

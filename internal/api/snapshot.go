@@ -6,6 +6,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -34,7 +35,9 @@ type Snapshot struct {
 	Incidents []judge.Incident
 	Looks     []LookStatus
 	Budget    BudgetStatus
-	Limits    []Limit
+	// Channels is how the notices do.
+	Channels []notify.Status
+	Limits   []Limit
 }
 
 // LookStatus is how one tier of the schedule does.

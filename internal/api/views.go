@@ -207,6 +207,27 @@ type Picture struct {
 	Incidents []Incident  `json:"incidents"`
 	Looks     []Look      `json:"looks"`
 	Limits    []LimitView `json:"limits"`
+	Channels  []Channel   `json:"channels"`
+}
+
+// Channel is how one channel of notices does. Counts are since the agent's
+// start.
+type Channel struct {
+	Name            string     `json:"name"`
+	Kind            string     `json:"kind"`
+	Queued          int        `json:"queued"`
+	Delivered       uint64     `json:"delivered"`
+	Undelivered     uint64     `json:"undelivered"`
+	Superseded      uint64     `json:"superseded"`
+	LastError       string     `json:"last_error"`
+	LastErrorAt     *time.Time `json:"last_error_at"`
+	LastDeliveredAt *time.Time `json:"last_delivered_at"`
+}
+
+// Channels is the answer of /api/v1/channels.
+type Channels struct {
+	At       time.Time `json:"at"`
+	Channels []Channel `json:"channels"`
 }
 
 // Problem is every answer that is an error.
@@ -398,6 +419,24 @@ func (v viewer) limits() []LimitView {
 	return out
 }
 
+func (v viewer) channels() []Channel {
+	out := make([]Channel, 0, len(v.s.Channels))
+	onWall := func(t time.Time) *time.Time { // the outbox keeps the wall's time
+		if t.IsZero() {
+			return nil
+		}
+		return new(t.UTC())
+	}
+	for i := range v.s.Channels {
+		c := &v.s.Channels[i]
+		out = append(out, Channel{
+			Name: c.Name, Kind: c.Kind, Queued: c.Queued, Delivered: c.Delivered, Undelivered: c.Undelivered, Superseded: c.Superseded,
+			LastError: c.LastError, LastErrorAt: onWall(c.LastErrorAt), LastDeliveredAt: onWall(c.LastDeliveredAt),
+		})
+	}
+	return out
+}
+
 func (v viewer) status() Status {
 	labels := v.s.Labels
 	if labels == nil {
@@ -417,7 +456,7 @@ func (v viewer) status() Status {
 
 func (v viewer) picture() Picture {
 	return Picture{
-		Status: v.status(), Scopes: v.scopes(), Looks: v.looks(), Limits: v.limits(),
+		Status: v.status(), Scopes: v.scopes(), Looks: v.looks(), Limits: v.limits(), Channels: v.channels(),
 		Incidents: v.incidents(func(*judge.Incident) bool { return true }),
 	}
 }

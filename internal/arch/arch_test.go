@@ -38,12 +38,12 @@ var arrows = map[string][]string{
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
 	// show
-	"internal/api":     {"internal/judge", "internal/measure", "internal/scope", "internal/tcp"},
+	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/tcp"},
 	"internal/web":     {"internal/api"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
-		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/observe",
+		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe",
 		"internal/observe/counters", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner",
 		"internal/scope", "internal/tcp", "internal/web",
 	},

@@ -73,6 +73,17 @@ func (s Severity) String() string {
 	return fmt.Sprintf("severity_%d", uint8(s))
 }
 
+// ParseSeverity is the reverse of String, for those that can be asked for:
+// "watch", "warning", "critical".
+func ParseSeverity(name string) (Severity, error) {
+	for s := Watch; s <= Critical; s++ {
+		if s.String() == name {
+			return s, nil
+		}
+	}
+	return NoSeverity, fmt.Errorf("severity %q is not one of watch, warning, critical", name)
+}
+
 // Certainty says how sure a finding is.
 type Certainty uint8
 

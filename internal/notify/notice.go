@@ -128,7 +128,7 @@ func key(host string, incident uint64, opened time.Time, step Step, sequence int
 // clock to the wall's.
 func (n *Notice) describe(inc *judge.Incident, offset time.Duration) {
 	f := &inc.Finding
-	n.Incident, n.Scope, n.Cause = inc.ID, f.Scope.String(), f.Cause.String()
+	n.Incident, n.Scope, n.Cause, n.Rule = inc.ID, f.Scope.String(), f.Cause.String(), f.Rule
 	n.Certainty, n.Basis, n.Sentence, n.Trigger = f.Certainty.String(), f.Basis, f.Sentence, f.Trigger
 	n.Pattern, n.PatternEvidence, n.Response = f.Pattern.String(), f.PatternEvidence, f.Response
 	n.Advice = append([]string{}, f.Advice...)
