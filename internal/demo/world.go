@@ -22,6 +22,10 @@ type Truth struct {
 	FirstSlow, FirstFailed time.Duration
 }
 
+// leakDescriptors is how many files this process may open while it plays the
+// leak, so that their end is near enough to be told.
+const leakDescriptors = 1024
+
 // World is the server and its load. Its goroutines end when Run returns.
 type World struct {
 	scenario Scenario
@@ -71,6 +75,9 @@ func (w *World) Truth() Truth {
 func (w *World) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if w.scenario == Leak {
+		defer limitDescriptors(leakDescriptors)()
+	}
 	stop := context.AfterFunc(ctx, func() { _ = w.listener.Close() })
 	defer stop()
 	var all sync.WaitGroup
@@ -82,6 +89,18 @@ func (w *World) Run(ctx context.Context) {
 	for _, c := range w.leaked {
 		_ = c.Close()
 	}
+}
+
+// limitDescriptors lowers the soft limit of open files and returns what puts it
+// back. Where that is refused the limit stays as it is, and what is shown is
+// true of that.
+func limitDescriptors(most uint64) (restore func()) {
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil || was.Cur <= most {
+		return func() {}
+	}
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: was.Max})
+	return func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }
 }
 
 // arrive starts requests, evenly spaced, and slow clients as they are due.
@@ -151,7 +170,7 @@ func (w *World) forget(conn net.Conn) bool {
 func (w *World) request(ctx context.Context, from net.IP) {
 	began := time.Now()
 	err := w.ask(ctx, from, began.Add(clientTimeout))
-	if ctx.Err() != nil {
+	if end, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(end) {
 		return // cut off by the end, not by the server
 	}
 	w.mu.Lock()
