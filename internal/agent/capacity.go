@@ -6,6 +6,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe/limits"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/scope"
 )
@@ -32,17 +33,45 @@ func (p *Pipeline) capacities(now time.Time) {
 	p.services = services
 }
 
-// workers is how many a service can serve at once, and who says so.
+// readLimit is what a server's own configuration says, and when to ask again.
+type readLimit struct {
+	workers scope.Workers
+	stamp   limits.Stamp
+	known   bool // a server that can be read
+}
+
+// workers is how many a service can serve at once, and who says so. The
+// server's own configuration says what holds a worker, even where ours gives
+// the number.
 func (p *Pipeline) workers(s *scope.Service) scope.Workers {
-	from := p.workersFrom[s.Name]
-	w := scope.Workers{}
-	switch {
+	read := p.read(s)
+	w := read.workers
+	switch from := p.workersFrom[s.Name]; {
 	case from.Limit > 0:
-		w.Limit, w.Origin, w.Problem = from.Limit, "workers_from in our configuration", ""
+		w.Limit, w.Origin, w.Problem = from.Limit, "workers_from in foreshock's configuration", ""
 	case from.Learn:
-		w.Limit, w.Origin, w.Problem = 0, "", "workers_from is learn: it is taken from the first saturation"
+		w.Limit, w.Origin, w.Problem = 0, "", ""
+	case !read.known:
+		w.Problem = "" // nothing to read is no problem: the limit is learned
 	}
 	return w
+}
+
+// read returns what the server behind a service says of itself, from its files
+// when they changed.
+func (p *Pipeline) read(s *scope.Service) readLimit {
+	if len(s.PIDs) == 0 {
+		delete(p.limitsRead, s.Name)
+		return readLimit{}
+	}
+	if last, ok := p.limitsRead[s.Name]; ok && last.known && !last.stamp.Changed() {
+		return last
+	}
+	lead := s.PIDs[0]
+	var read readLimit
+	read.workers, read.stamp, read.known = limits.Of(procRoot, lead, s.Process, s.Exe, s.Listen)
+	p.limitsRead[s.Name] = read
+	return read
 }
 
 // descriptors are those of the process nearest its limit; zero when none may

@@ -39,6 +39,7 @@ type Pipeline struct {
 	// limits and descriptors are read next.
 	workersFrom map[string]config.WorkersFrom
 	capacityAt  time.Time
+	limitsRead  map[string]readLimit // by service
 	problems    []discover.Problem
 	listeners   listenerSet
 	discovered  time.Time
@@ -91,6 +92,8 @@ func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 		judge:    judge.New(1),
 		schedule: observe.NewSchedule(cfg.Observe.CPUBudget),
 		inUse:    make(map[scope.ID]bool),
+
+		limitsRead: make(map[string]readLimit),
 	}
 	p.addAny = p.tallier.Add
 	p.addPulse = func(batch []tcp.Socket) {

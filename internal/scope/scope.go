@@ -76,9 +76,10 @@ type Service struct {
 	// (0.0.0.0 or ::) claims the port on every address; :: claims IPv4 too,
 	// as dual-stack listeners do.
 	Listen []netip.AddrPort
-	// Process is the name of the program that listens, Unit its service
-	// unit, PIDs its processes. Empty when they could not be read.
+	// Process is the name of the program that listens, Exe its path, Unit its
+	// service unit, PIDs its processes. Empty when they could not be read.
 	Process string
+	Exe     string
 	Unit    string
 	PIDs    []int
 	// Configured is true when the user's file names the service.

@@ -99,7 +99,7 @@ func own(s *scope.Service, rows []tcp.Socket, owners map[uint64][]owner.Process)
 		return
 	}
 	slices.SortStableFunc(holders, func(a, b owner.Process) int { return cmp.Compare(a.PID, b.PID) })
-	s.Process, s.Unit, s.PIDs = holders[0].Name, holders[0].Unit, nil
+	s.Process, s.Exe, s.Unit, s.PIDs = holders[0].Name, holders[0].Exe, holders[0].Unit, nil
 	for _, p := range holders {
 		if len(s.PIDs) == 0 || s.PIDs[len(s.PIDs)-1] != p.PID {
 			s.PIDs = append(s.PIDs, p.PID)

@@ -39,7 +39,7 @@ func readNginx(r *reading) scope.Workers {
 		n.items([]byte(options.globals), position{file: "nginx -g"}, nil, 0)
 	}
 	n.file(main, position{}, nil, 0)
-	w := scope.Workers{Software: "nginx", Held: scope.HeldByRequest}
+	w := scope.Workers{Software: "nginx", Held: scope.HeldByRequest, TurnsAway: true}
 	w.Limit, w.Origin = n.limit()
 	return w
 }
