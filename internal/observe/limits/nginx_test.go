@@ -21,7 +21,7 @@ func TestNginx(t *testing.T) {
 	)
 	plain := nginxMaster("nginx: master process nginx -g daemon off;", "", "")
 	workers := func(limit int, origin, problem string) scope.Workers {
-		return scope.Workers{Software: "nginx", Held: scope.HeldByRequest, Limit: limit, Origin: origin, Problem: problem}
+		return scope.Workers{Software: "nginx", Held: scope.HeldByRequest, TurnsAway: true, Limit: limit, Origin: origin, Problem: problem}
 	}
 	for _, test := range []struct {
 		name     string
