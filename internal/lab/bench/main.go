@@ -126,8 +126,8 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 func cells() []detect.Cell {
 	return []detect.Cell{
 		detect.Prefork(20, 240*time.Second, 240*time.Second),
-		detect.Healthy(20, 0.6, 10*time.Minute, 1),
-		detect.Healthy(20, 0.8, 10*time.Minute, 2),
+		detect.Healthy(20, 0.6, time.Hour, 1),
+		detect.Healthy(20, 0.8, time.Hour, 2),
 	}
 }
 
