@@ -25,6 +25,10 @@ func check(p *problems, raw rawFile) Config {
 		cfg.Observe.CPUBudget = checkBudget(p, "observe.cpu_budget", scalar(raw.Observe.CPUBudget))
 	}
 	cfg.Services = checkServices(p, raw.Services)
+	cfg.PublicURL = checkPublicURL(p, raw.PublicURL)
+	cfg.Presets = checkPresets(p, raw.Presets)
+	cfg.Rules = checkRules(p, raw.Rules)
+	cfg.Notify = checkChannels(p, raw.Notify)
 	return cfg
 }
 
@@ -213,6 +217,7 @@ func checkServices(p *problems, raw []rawService) []Service {
 				s.Listen = append(s.Listen, ap)
 			}
 		}
+		s.WorkersFrom = checkWorkers(p, path+".workers_from", scalar(r.WorkersFrom))
 		out = append(out, s)
 	}
 	return out

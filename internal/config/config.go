@@ -21,6 +21,7 @@ import (
 	"net/netip"
 	"os"
 	"time"
+	"unicode/utf8"
 )
 
 // MaxSize is the largest file that is read, in bytes. A thousand services
@@ -70,8 +71,19 @@ type Rule struct {
 	Severity string
 	// Advice says what to do; may be empty.
 	Advice string
-	// Line is where the file has the expression, for messages.
-	Line int
+	// Line and Column are where the file has the expression's first character,
+	// for messages; Column is 0 where the expression goes over several lines.
+	Line, Column int
+}
+
+// Refused is what Parse would say of a rule whose expression is wrong at a
+// byte offset; -1 is the expression as a whole.
+func (r Rule) Refused(file string, offset int, problem, hint string) error {
+	at := position{r.Line, max(1, r.Column)}
+	if r.Column > 0 && offset > 0 && offset <= len(r.When) {
+		at.Column += utf8.RuneCountInString(r.When[:offset])
+	}
+	return &Error{File: file, Line: at.Line, Column: at.Column, Key: "rules." + r.Name + ".when", Text: shorten(r.When), Problem: fmt.Sprintf("rule %s: %s", quote(r.Name), problem), Hint: hint}
 }
 
 // Channel is one place where notices go: exactly one of its kinds is set.
@@ -122,6 +134,25 @@ type WorkersFrom struct {
 	Limit int  // this many; 0 when not given
 }
 
+// Presets returns the names of the embedded files of rules.
+func Presets() []string { return []string{"workers-article"} }
+
+// DefaultHold is for how long a rule must be true unless it says otherwise.
+const DefaultHold = 10 * time.Second
+
+// Severities returns what a rule and a channel may name.
+func Severities() []string { return []string{"watch", "warning", "critical"} }
+
+// DefaultSeverities returns what a channel sends unless it says otherwise.
+func DefaultSeverities() []string { return []string{"warning", "critical"} }
+
+// The bounds of a rule.
+const (
+	MaxHold       = time.Hour
+	MaxExpression = 2048 // bytes
+	MaxWorkers    = 1_000_000
+)
+
 // Default returns what holds with no file at all.
 func Default() Config {
 	return Config{
@@ -152,12 +183,12 @@ func Parse(name string, data []byte) (Config, error) {
 func Load(path string) (Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("read the configuration: %w; name another file with --config, or leave it out to run with the defaults", err)
+		return Config{}, fmt.Errorf("read the configuration: %w; name a file that is there, or none to run with the defaults", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1)) // one more, so that Parse sees it is too large
 	if err != nil {
-		return Config{}, fmt.Errorf("read the configuration: %w; name a plain file with --config", err)
+		return Config{}, fmt.Errorf("read the configuration: %w; name a plain file", err)
 	}
 	return Parse(path, data)
 }

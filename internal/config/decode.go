@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 const referenceHint = `Run "foreshock config reference" for every key.`
@@ -123,6 +124,18 @@ func noteGiven(v reflect.Value) {
 	switch dst := v.Addr().Interface().(type) {
 	case *rawText:
 		dst.Given = true
+	case *rawExpression:
+		dst.Given = true
+	case *rawURL:
+		dst.Given = true
+	case *rawBool:
+		dst.Given = true
+	case *rawWebhook:
+		dst.At = position{1, 1}
+		dst.URL.Given = true
+	case *rawAlertmanager:
+		dst.At = position{1, 1}
+		dst.URLs = []rawURL{{Given: true}}
 	case *[]rawListen:
 		*dst = append(*dst, rawListen{Given: true})
 	}
@@ -141,11 +154,20 @@ func decodeValue(p *problems, path string, n ast.Node, at position, v reflect.Va
 		dst.At = at
 		decodeSecret(p, path, n, at, v)
 	case *[]rawService:
-		// All of them commented out is the same as none.
-		if empty(n) {
-			return
+		decodeOptionalList(p, path, n, at, `- {name: web, listen: [":80"]}`, v)
+	case *[]rawRule:
+		decodeOptionalList(p, path, n, at, `- {name: web-waits, when: service.queue_wait_seconds > 0.5}`, v)
+	case *[]rawChannel:
+		decodeOptionalList(p, path, n, at, `- {name: ops, webhook: {url: https://ops.example/hook}}`, v)
+	case *[]rawPreset:
+		decodeOptionalList(p, path, n, at, "[workers-article]", v)
+	case *[]rawSeverity:
+		decodeList(p, path, n, at, "[warning, critical]", v)
+	case *[]rawURL:
+		if _, ok := n.(*ast.SequenceNode); !ok {
+			*dst = append(*dst, rawURL{At: at, Given: true}) // there, though no good
 		}
-		decodeList(p, path, n, at, `- {name: web, listen: [":80"]}`, v)
+		decodeList(p, path, n, at, "[http://127.0.0.1:9093]", v)
 	case *[]rawListen:
 		if _, ok := n.(*ast.SequenceNode); !ok {
 			*dst = append(*dst, rawListen{At: at, Given: true}) // there, though no good
@@ -153,24 +175,54 @@ func decodeValue(p *problems, path string, n ast.Node, at position, v reflect.Va
 		decodeList(p, path, n, at, `[":80"]`, v)
 	case *rawService:
 		dst.At = at
-		if pairs, ok := mapping(n); ok {
-			decodeStruct(p, path, pairs, v)
-			return
+		if !decodeMapping(p, path, n, at, `{name: web, listen: [":80"]}`, v) {
+			dst.Name.Given, dst.Listen = true, []rawListen{{At: at}} // not also reported as nameless
 		}
-		// Not also reported as nameless.
-		dst.Name.Given, dst.Listen = true, []rawListen{{At: at}}
-		wrongType(p, path, n, at, `a mapping`, `{name: web, listen: [":80"]}`)
+	case *rawRule:
+		dst.At = at
+		if !decodeMapping(p, path, n, at, "{name: web-waits, when: service.queue_wait_seconds > 0.5}", v) {
+			dst.Name.Given, dst.When.Given = true, true
+		}
+	case *rawChannel:
+		dst.At = at
+		if !decodeMapping(p, path, n, at, "{name: ops, webhook: {url: https://ops.example/hook}}", v) {
+			dst.Name.Given, dst.Log.Given = true, true
+		}
+	case *rawWebhook:
+		dst.At = at
+		if !decodeMapping(p, path, n, at, "{url: https://ops.example/hook}", v) {
+			dst.URL.Given = true
+		}
+	case *rawAlertmanager:
+		dst.At = at
+		if !decodeMapping(p, path, n, at, "{urls: [http://127.0.0.1:9093]}", v) {
+			dst.URLs = []rawURL{{At: at, Given: true}}
+		}
 	case *rawObserve:
-		if empty(n) {
-			return
+		if !empty(n) {
+			decodeMapping(p, path, n, at, "{cpu_budget: 1%}", v)
 		}
-		if pairs, ok := mapping(n); ok {
-			decodeStruct(p, path, pairs, v)
-			return
-		}
-		wrongType(p, path, n, at, "a mapping", "{cpu_budget: 1%}")
 	case leaf:
 		decodeLeaf(p, path, n, at, dst, v)
+	}
+}
+
+// decodeMapping fills a raw struct, or says that there is none.
+func decodeMapping(p *problems, path string, n ast.Node, at position, example string, v reflect.Value) bool {
+	pairs, ok := mapping(n)
+	if ok {
+		decodeStruct(p, path, pairs, v)
+	} else {
+		wrongType(p, path, n, at, "a mapping", example)
+	}
+	return ok
+}
+
+// decodeOptionalList fills a list that is the same as none when all of it is
+// commented out.
+func decodeOptionalList(p *problems, path string, n ast.Node, at position, example string, v reflect.Value) {
+	if !empty(n) {
+		decodeList(p, path, n, at, example, v)
 	}
 }
 
@@ -178,6 +230,9 @@ func decodeLeaf(p *problems, path string, n ast.Node, at position, l leaf, v ref
 	s := scalar{At: at, Given: true}
 	if !empty(n) && l.fits(n.Type()) {
 		s.Good, s.Text = true, textOf(n)
+		if t := n.GetToken(); t.Type == token.StringType && t.Position.Line == at.Line && !strings.Contains(strings.TrimSpace(t.Origin), "\n") {
+			s.Exact = true
+		}
 	} else {
 		what, example := l.takes()
 		wrongType(p, path, n, at, what, example)
@@ -332,7 +387,7 @@ func elsewhere(section, key string) (string, bool) {
 	for _, path := range keyPaths(reflect.TypeFor[rawFile](), "") {
 		where, name := split(path)
 		switch {
-		case name != key || where == section || where == "token":
+		case name != key || where == section || where == "token" || strings.HasSuffix(where, ".secret"):
 		case where == "":
 			return "at the top of the file, without indentation", true
 		default:

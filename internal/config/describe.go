@@ -93,3 +93,51 @@ func (rawService) JSONSchemaExtend(s *jsonschema.Schema) {
 		listen.MinItems = new(uint64(1))
 	}
 }
+
+// JSONSchema describes where a limit comes from.
+func (rawWorkers) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		AnyOf: []*jsonschema.Schema{
+			{Type: "string", Enum: []any{"auto", "learn"}},
+			{Type: "integer", Minimum: number(1), Maximum: number(MaxWorkers)},
+		},
+		Default: "auto",
+	}
+}
+
+// JSONSchema describes an address that requests or people go to.
+func (rawURL) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^https?://[^@ #]+$"}
+}
+
+// JSONSchema describes the name of a preset.
+func (rawPreset) JSONSchema() *jsonschema.Schema { return oneOf(Presets()) }
+
+// JSONSchema describes an expression.
+func (rawExpression) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1)), MaxLength: new(uint64(MaxExpression))}
+}
+
+// JSONSchema describes a hold.
+func (rawDuration) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`, Default: durationText(DefaultHold)}
+}
+
+// JSONSchema describes a severity.
+func (rawSeverity) JSONSchema() *jsonschema.Schema { return oneOf(Severities()) }
+
+// JSONSchema describes a switch.
+func (rawBool) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type: "boolean"} }
+
+func oneOf(words []string) *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "string"}
+	for _, w := range words {
+		s.Enum = append(s.Enum, w)
+	}
+	return s
+}
+
+// JSONSchemaExtend says that a channel goes to one place.
+func (rawChannel) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.OneOf = []*jsonschema.Schema{{Required: []string{"log"}}, {Required: []string{"webhook"}}, {Required: []string{"alertmanager"}}}
+}

@@ -37,20 +37,92 @@ func Effective(c Config) string {
 	}
 	line("observe:")
 	line("  cpu_budget: %s  # of one core", percent(c.Observe.CPUBudget))
-	if len(c.Services) == 0 {
+	effectiveServices(line, c.Services)
+	if c.PublicURL == "" {
+		line("# public_url: none, so notices have no link")
+	} else {
+		line("public_url: %s", yamlText(c.PublicURL))
+	}
+	line("presets: [%s]", strings.Join(c.Presets, ", "))
+	effectiveRules(line, c.Rules)
+	effectiveChannels(line, c.Notify)
+	return b.String()
+}
+
+type writeLine func(format string, args ...any)
+
+func effectiveServices(line writeLine, services []Service) {
+	if len(services) == 0 {
 		line("services: []  # found from the listening sockets")
-		return b.String()
+		return
 	}
 	line("services:")
-	for _, s := range c.Services {
+	for _, s := range services {
 		listen := make([]string, len(s.Listen))
 		for i, l := range s.Listen {
 			listen[i] = `"` + listenText(l) + `"`
 		}
 		line("  - name: %s", yamlText(s.Name))
 		line("    listen: [%s]", strings.Join(listen, ", "))
+		switch w := s.WorkersFrom; {
+		case w.Limit > 0:
+			line("    workers_from: %d", w.Limit)
+		case w.Learn:
+			line("    workers_from: learn")
+		default:
+			line("    workers_from: auto")
+		}
 	}
-	return b.String()
+}
+
+func effectiveRules(line writeLine, rules []Rule) {
+	if len(rules) == 0 {
+		line("rules: []")
+		return
+	}
+	line("rules:")
+	for _, r := range rules {
+		line("  - name: %s", yamlText(r.Name))
+		line("    when: %s", yamlQuoted(r.When))
+		line("    hold: %s", durationText(r.Hold))
+		line("    severity: %s", r.Severity)
+		if r.Advice != "" {
+			line("    advice: %s", yamlText(r.Advice))
+		}
+	}
+}
+
+func effectiveChannels(line writeLine, channels []Channel) {
+	if len(channels) == 0 {
+		line("notify: []")
+		return
+	}
+	line("notify:")
+	for _, c := range channels {
+		line("  - name: %s", yamlText(c.Name))
+		line("    severities: [%s]", strings.Join(c.Severities, ", "))
+		switch {
+		case c.Webhook != nil:
+			line("    webhook:")
+			line("      url: %s", yamlText(c.Webhook.URL))
+			if !c.Webhook.Secret.IsZero() {
+				line("      secret: %s", c.Webhook.Secret)
+			}
+		case c.Alertmanager != nil:
+			urls := make([]string, len(c.Alertmanager.URLs))
+			for i, u := range c.Alertmanager.URLs {
+				urls[i] = yamlQuoted(u)
+			}
+			line("    alertmanager: {urls: [%s]}", strings.Join(urls, ", "))
+		default:
+			line("    log: true")
+		}
+	}
+}
+
+// yamlQuoted writes s in double quotes, with line breaks escaped.
+func yamlQuoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(s) + `"`
 }
 
 // listenText writes a listener as people do: ":80" for every address.

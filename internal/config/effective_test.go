@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 )
 
@@ -24,6 +26,10 @@ listen: 127.0.0.1:9748
 observe:
   cpu_budget: 1%  # of one core
 services: []  # found from the listening sockets
+# public_url: none, so notices have no link
+presets: []
+rules: []
+notify: []
 `},
 		{"everything", Config{
 			Name:    "web03",
@@ -33,7 +39,19 @@ services: []  # found from the listening sockets
 			Observe: Observe{CPUBudget: 0.0155},
 			Services: []Service{
 				{Name: "web", Listen: addrPorts("[::]:80", "0.0.0.0:81", "[2001:db8::1]:80")},
-				{Name: "nginx:8080", Listen: addrPorts("192.0.2.1:8080")},
+				{Name: "nginx:8080", Listen: addrPorts("192.0.2.1:8080"), WorkersFrom: WorkersFrom{Limit: 150}},
+				{Name: "api", Listen: addrPorts("192.0.2.1:8081"), WorkersFrom: WorkersFrom{Learn: true}},
+			},
+			PublicURL: "https://web03.example:9748",
+			Presets:   []string{"workers-article"},
+			Rules: []Rule{
+				{Name: "waits", When: `service.queue_wait_seconds > 0.5`, Hold: 90 * time.Second, Severity: "critical", Advice: "Call the web team: now"},
+				{Name: "two lines", When: "service.accepted > 1 &&\n  service.busy > \"1\"", Severity: "watch"},
+			},
+			Notify: []Channel{
+				{Name: "ops", Severities: []string{"critical"}, Webhook: &Webhook{URL: "https://ops.example/hook?a=1", Secret: Secret{Env: "HOOK"}}},
+				{Name: "am", Severities: []string{"watch", "warning", "critical"}, Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093", "http://[::1]:9093"}}},
+				{Name: "log", Severities: []string{"warning", "critical"}, Log: true},
 			},
 		}, `name: web03
 labels:
@@ -48,8 +66,37 @@ observe:
 services:
   - name: web
     listen: [":80", "0.0.0.0:81", "[2001:db8::1]:80"]
+    workers_from: auto
   - name: nginx:8080
     listen: ["192.0.2.1:8080"]
+    workers_from: 150
+  - name: api
+    listen: ["192.0.2.1:8081"]
+    workers_from: learn
+public_url: https://web03.example:9748
+presets: [workers-article]
+rules:
+  - name: waits
+    when: "service.queue_wait_seconds > 0.5"
+    hold: 1m30s
+    severity: critical
+    advice: "Call the web team: now"
+  - name: "two lines"
+    when: "service.accepted > 1 &&\n  service.busy > \"1\""
+    hold: 0s
+    severity: watch
+notify:
+  - name: ops
+    severities: [critical]
+    webhook:
+      url: "https://ops.example/hook?a=1"
+      secret: {env: HOOK}
+  - name: am
+    severities: [watch, warning, critical]
+    alertmanager: {urls: ["http://127.0.0.1:9093", "http://[::1]:9093"]}
+  - name: log
+    severities: [warning, critical]
+    log: true
 `},
 	}
 	for _, tt := range tests {
@@ -74,7 +121,7 @@ func sameAgain(t interface {
 	if err != nil {
 		t.Fatalf("Parse refuses what Effective wrote: %v\n%s", err, text)
 	}
-	if diff := cmp.Diff(c, got, addresses); diff != "" {
+	if diff := cmp.Diff(c, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column")); diff != "" {
 		t.Fatalf("Parse(Effective(c)) (-want +got):\n%s\n%s", diff, text)
 	}
 }
@@ -112,12 +159,31 @@ func configs() *rapid.Generator[Config] {
 		}
 		names := rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "services")
 		for i, name := range names {
-			s := Service{Name: name}
+			s := Service{Name: name, WorkersFrom: rapid.SampledFrom([]WorkersFrom{{}, {Learn: true}, {Limit: 1}, {Limit: MaxWorkers}}).Draw(t, "workers")}
 			for j := range rapid.IntRange(1, 4).Draw(t, "listeners") {
 				// A port of its own for each, so that nothing is claimed twice.
 				s.Listen = append(s.Listen, netip.AddrPortFrom(address.Draw(t, "address"), uint16(1+4*i+j)))
 			}
 			c.Services = append(c.Services, s)
+		}
+		for _, name := range rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "rules") {
+			c.Rules = append(c.Rules, Rule{
+				Name: name, When: rapid.StringMatching("[ -~\n\t]{0,40}[!-~]").Draw(t, "when"),
+				Hold:     time.Duration(rapid.Int64Range(0, int64(MaxHold)).Draw(t, "hold")),
+				Severity: rapid.SampledFrom(Severities()).Draw(t, "severity"), Advice: text.Draw(t, "advice"),
+			})
+		}
+		for _, name := range rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "channels") {
+			channel := Channel{Name: name, Severities: DefaultSeverities()}
+			switch rapid.IntRange(0, 2).Draw(t, "kind") {
+			case 0:
+				channel.Log = true
+			case 1:
+				channel.Webhook = &Webhook{URL: "https://" + rapid.StringMatching("[a-z]{1,9}(/[a-z]{1,9})?").Draw(t, "url"), Secret: secret.Draw(t, "key")}
+			default:
+				channel.Alertmanager = &Alertmanager{URLs: []string{"http://127.0.0.1:9093"}}
+			}
+			c.Notify = append(c.Notify, channel)
 		}
 		return c
 	})

@@ -12,12 +12,45 @@ import (
 // and its place, so that check can quote both.
 
 type rawFile struct {
-	Name     rawText      `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
-	Labels   rawLabels    `yaml:"labels" jsonschema_description:"Labels added to every notice and metric. Default: none."`
-	Listen   rawAddress   `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
-	Token    rawSecret    `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
-	Observe  rawObserve   `yaml:"observe" jsonschema_description:"How hard to look."`
-	Services []rawService `yaml:"services" jsonschema_description:"What this host serves, listed to name it. Default: found from the listening sockets."`
+	Name      rawText      `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
+	Labels    rawLabels    `yaml:"labels" jsonschema_description:"Labels added to every notice and metric. Default: none."`
+	Listen    rawAddress   `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
+	Token     rawSecret    `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
+	Observe   rawObserve   `yaml:"observe" jsonschema_description:"How hard to look."`
+	Services  []rawService `yaml:"services" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
+	PublicURL rawURL       `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
+	Presets   []rawPreset  `yaml:"presets" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
+	Rules     []rawRule    `yaml:"rules" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
+	Notify    []rawChannel `yaml:"notify" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
+}
+
+type rawRule struct {
+	At       position      `yaml:"-"`
+	Name     rawText       `yaml:"name" jsonschema:"required" jsonschema_description:"The rule's name, unique in the file."`
+	When     rawExpression `yaml:"when" jsonschema:"required" jsonschema_description:"An expression over signals that is true or false."`
+	Hold     rawDuration   `yaml:"hold" jsonschema_description:"For how long it must be true, from 0s to 1h."`
+	Severity rawSeverity   `yaml:"severity" jsonschema_description:"How bad that is. Default: warning."`
+	Advice   rawText       `yaml:"advice" jsonschema_description:"What to do then, for who gets the notice. Default: none."`
+}
+
+type rawChannel struct {
+	At           position        `yaml:"-"`
+	Name         rawText         `yaml:"name" jsonschema:"required" jsonschema_description:"The channel's name, unique in the file."`
+	Severities   []rawSeverity   `yaml:"severities" jsonschema_description:"Which incidents it gets. Default: warning and critical."`
+	Log          rawBool         `yaml:"log" jsonschema_description:"Write notices to our own log."`
+	Webhook      rawWebhook      `yaml:"webhook" jsonschema_description:"Post signed JSON to a URL."`
+	Alertmanager rawAlertmanager `yaml:"alertmanager" jsonschema_description:"Send alerts to Alertmanager, API v2."`
+}
+
+type rawWebhook struct {
+	At     position  `yaml:"-"`
+	URL    rawURL    `yaml:"url" jsonschema:"required" jsonschema_description:"Where to post, http or https."`
+	Secret rawSecret `yaml:"secret" jsonschema_description:"Where the key of the signature is. Default: none, and requests are not signed."`
+}
+
+type rawAlertmanager struct {
+	At   position `yaml:"-"`
+	URLs []rawURL `yaml:"urls" jsonschema:"required" jsonschema_description:"The base address of each member of the cluster; every one is told."`
 }
 
 type rawSecret struct {
@@ -31,9 +64,10 @@ type rawObserve struct {
 }
 
 type rawService struct {
-	At     position    `yaml:"-"`
-	Name   rawText     `yaml:"name" jsonschema:"required" jsonschema_description:"The service's name, unique in the file."`
-	Listen []rawListen `yaml:"listen" jsonschema:"required" jsonschema_description:"Where it listens: \":80\" on every address, \"192.0.2.1:80\", \"[::1]:80\"."`
+	At          position    `yaml:"-"`
+	Name        rawText     `yaml:"name" jsonschema:"required" jsonschema_description:"The service's name, unique in the file."`
+	Listen      []rawListen `yaml:"listen" jsonschema:"required" jsonschema_description:"Where it listens: \":80\" on every address, \"192.0.2.1:80\", \"[::1]:80\"."`
+	WorkersFrom rawWorkers  `yaml:"workers_from" jsonschema_description:"Where the limit of its workers comes from: auto, learn, or a number."`
 }
 
 // rawLabels keeps the order of the file, for stable messages.
@@ -49,6 +83,9 @@ type rawLabel struct {
 type scalar struct {
 	At   position
 	Text string
+	// Exact is true when Text is as the file has it from At on, so that places
+	// in Text are places in the file.
+	Exact bool
 	// Given is true when the key is there, Good when its type is right too.
 	Given, Good bool
 }
@@ -61,6 +98,14 @@ type (
 	rawShare   scalar
 	rawPath    scalar
 	rawEnv     scalar
+
+	rawWorkers    scalar
+	rawURL        scalar
+	rawPreset     scalar
+	rawExpression scalar
+	rawDuration   scalar
+	rawSeverity   scalar
+	rawBool       scalar
 )
 
 // leaf is what every kind of leaf can say of itself.
@@ -82,6 +127,18 @@ func (rawEnv) takes() (what, example string) {
 	return "the name of an environment variable", "FORESHOCK_TOKEN"
 }
 
+func (rawWorkers) takes() (what, example string) {
+	return "auto, learn or a number of workers", "auto or 150"
+}
+func (rawURL) takes() (what, example string)    { return "a URL", "https://ops.example/hook" }
+func (rawPreset) takes() (what, example string) { return "the name of a preset", "workers-article" }
+func (rawExpression) takes() (what, example string) {
+	return "an expression", "service.queue_wait_seconds > 0.5"
+}
+func (rawDuration) takes() (what, example string) { return "a duration", "10s or 2m30s" }
+func (rawSeverity) takes() (what, example string) { return "a severity", "watch, warning or critical" }
+func (rawBool) takes() (what, example string)     { return "true or false", "true" }
+
 func isText(t ast.NodeType) bool { return t == ast.StringType || t == ast.LiteralType }
 
 func (rawText) fits(t ast.NodeType) bool    { return isText(t) }
@@ -92,6 +149,14 @@ func (rawShare) fits(t ast.NodeType) bool {
 }
 func (rawPath) fits(t ast.NodeType) bool { return isText(t) }
 func (rawEnv) fits(t ast.NodeType) bool  { return isText(t) }
+
+func (rawWorkers) fits(t ast.NodeType) bool    { return isText(t) || t == ast.IntegerType }
+func (rawURL) fits(t ast.NodeType) bool        { return isText(t) }
+func (rawPreset) fits(t ast.NodeType) bool     { return isText(t) }
+func (rawExpression) fits(t ast.NodeType) bool { return isText(t) }
+func (rawDuration) fits(t ast.NodeType) bool   { return isText(t) }
+func (rawSeverity) fits(t ast.NodeType) bool   { return isText(t) }
+func (rawBool) fits(t ast.NodeType) bool       { return t == ast.BoolType }
 
 // field is one key of a raw struct.
 type field struct {
@@ -139,10 +204,10 @@ func keyPaths(t reflect.Type, path string) []string {
 // with later versions, so that nobody takes them for a spelling mistake.
 func laterKeys() []string {
 	return []string{
-		"actuate", "backends", "baseline", "drain", "fleet", "history", "notify", "presets",
-		"public_url", "regions", "respond", "rules", "state_dir", "tls",
+		"actuate", "backends", "baseline", "drain", "fleet", "history",
+		"regions", "respond", "state_dir", "tls",
 		"observe.events", "observe.namespaces",
-		"services[].workers_from",
+		"notify[].url",
 	}
 }
 

@@ -1,0 +1,275 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checkWorkers reads "auto", "learn" or a number.
+func checkWorkers(p *problems, path string, s scalar) WorkersFrom {
+	if !s.Good || s.Text == "auto" {
+		return WorkersFrom{}
+	}
+	if s.Text == "learn" {
+		return WorkersFrom{Learn: true}
+	}
+	n, err := strconv.Atoi(s.Text)
+	if err == nil && n >= 1 && n <= MaxWorkers {
+		return WorkersFrom{Limit: n}
+	}
+	problem, hint := path+" "+quote(s.Text)+" is neither auto, learn nor a number of workers", "write auto to read it from the server's configuration, learn to wait for the first saturation, or the number"
+	if err == nil {
+		problem, hint = fmt.Sprintf("%s %s is not from 1 to %d", path, quote(s.Text), MaxWorkers), "write how many the server can serve at once"
+	} else if near, ok := nearest(s.Text, []string{"auto", "learn"}); ok {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	p.add(s.At, path, s.Text, problem, hint)
+	return WorkersFrom{}
+}
+
+// uniqueName checks a name that must be there once in a list. named holds the
+// lines of those before.
+func uniqueName(p *problems, what, path, example string, at position, s rawText, named map[string]int) string {
+	switch {
+	case !s.Given:
+		p.add(at, path+".name", "", path+" has no name", "add name: "+example)
+	case !s.Good || !checkName(p, path+".name", scalar(s)):
+	case s.Text == "":
+		p.add(s.At, path+".name", "", path+".name is empty", "give it a name")
+	case named[s.Text] != 0:
+		p.add(s.At, path+".name", s.Text, fmt.Sprintf("the %s %s is there twice, first on line %d", what, quote(s.Text), named[s.Text]), "give each its own name")
+	default:
+		named[s.Text] = s.At.Line
+	}
+	return s.Text
+}
+
+func checkPresets(p *problems, raw []rawPreset) []string {
+	var out []string
+	for i, r := range raw {
+		path := fmt.Sprintf("presets[%d]", i)
+		switch known := Presets(); {
+		case !r.Good:
+		case slices.Contains(out, r.Text):
+			p.add(r.At, path, r.Text, fmt.Sprintf("%s %s is there twice", path, quote(r.Text)), "keep one of them")
+		case slices.Contains(known, r.Text):
+			out = append(out, r.Text)
+		default:
+			hint := "the presets are " + strings.Join(known, ", ")
+			if near, ok := nearest(r.Text, known); ok {
+				hint = fmt.Sprintf("did you mean %q?", near)
+			}
+			p.add(r.At, path, r.Text, fmt.Sprintf("%s %s is no preset", path, quote(r.Text)), hint)
+		}
+	}
+	return out
+}
+
+func checkRules(p *problems, raw []rawRule) []Rule {
+	var out []Rule
+	named := map[string]int{}
+	for i, r := range raw {
+		path := fmt.Sprintf("rules[%d]", i)
+		rule := Rule{
+			Name: uniqueName(p, "rule", path, "web-waits", r.At, r.Name, named), When: r.When.Text, Hold: DefaultHold, Severity: "warning",
+			Line: r.When.At.Line,
+		}
+		if r.When.Exact {
+			rule.Column = r.When.At.Column
+		}
+		switch text := strings.TrimSpace(r.When.Text); {
+		case !r.When.Given:
+			p.add(r.At, path+".when", rule.Name, fmt.Sprintf("%s %s has no when", path, quote(rule.Name)), "add when: service.queue_wait_seconds > 0.5")
+		case !r.When.Good:
+		case text == "":
+			p.add(r.When.At, path+".when", "", path+".when is empty", "write an expression over signals, as service.queue_wait_seconds > 0.5")
+		case len(r.When.Text) > MaxExpression:
+			p.add(r.When.At, path+".when", r.When.Text, fmt.Sprintf("%s.when is longer than %d bytes", path, MaxExpression), "make it several rules")
+		}
+		if r.Hold.Good {
+			rule.Hold = checkDuration(p, path+".hold", scalar(r.Hold), 0, MaxHold)
+		}
+		if r.Severity.Good {
+			rule.Severity = checkSeverity(p, path+".severity", scalar(r.Severity))
+		}
+		if r.Advice.Good && printable(r.Advice.Text) {
+			rule.Advice = r.Advice.Text
+		} else if r.Advice.Good {
+			p.add(r.Advice.At, path+".advice", "", path+".advice has a character that cannot be printed", "write it on one line, in printable characters")
+		}
+		out = append(out, rule)
+	}
+	return out
+}
+
+// checkDuration reads "250ms", "30s", "2m30s".
+func checkDuration(p *problems, path string, s scalar, least, most time.Duration) time.Duration {
+	d, err := time.ParseDuration(s.Text)
+	switch {
+	case err != nil:
+		hint := "write a number with its unit, as 250ms, 10s or 2m30s"
+		if plainNumber.MatchString(s.Text) {
+			hint = "add the unit: " + s.Text + "s is seconds"
+		}
+		p.add(s.At, path, s.Text, path+" "+quote(s.Text)+" is not a duration", hint)
+	case d < least || d > most:
+		p.add(s.At, path, s.Text, fmt.Sprintf("%s %s is not within %s to %s", path, quote(s.Text), durationText(least), durationText(most)), "choose one within")
+	default:
+		return d
+	}
+	return 0
+}
+
+// durationText writes a duration without the units that are zero: "1h", not
+// "1h0m0s".
+func durationText(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func checkSeverity(p *problems, path string, s scalar) string {
+	known := Severities()
+	if slices.Contains(known, s.Text) {
+		return s.Text
+	}
+	hint := "write one of " + strings.Join(known, ", ")
+	if near, ok := nearest(s.Text, known); ok {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	p.add(s.At, path, s.Text, path+" "+quote(s.Text)+" is no severity", hint)
+	return ""
+}
+
+func checkChannels(p *problems, raw []rawChannel) []Channel {
+	var out []Channel
+	named := map[string]int{}
+	for i, r := range raw {
+		path := fmt.Sprintf("notify[%d]", i)
+		c := Channel{Name: uniqueName(p, "channel", path, "ops", r.At, r.Name, named), Severities: checkSeverities(p, path, r.Severities)}
+		kinds := 0
+		if r.Log.Given {
+			kinds++
+			c.Log = r.Log.Text == "true"
+			if r.Log.Good && !c.Log {
+				p.add(r.Log.At, path+".log", r.Log.Text, path+".log is false, so the channel goes nowhere", "write log: true, or remove the channel")
+			}
+		}
+		if r.Webhook.At != (position{}) {
+			kinds++
+			c.Webhook = checkWebhook(p, path+".webhook", r.Webhook)
+		}
+		if r.Alertmanager.At != (position{}) {
+			kinds++
+			c.Alertmanager = checkAlertmanager(p, path+".alertmanager", r.Alertmanager)
+		}
+		const one = "give it exactly one of log: true, webhook: {url: …} and alertmanager: {urls: […]}"
+		switch {
+		case kinds == 0:
+			p.add(r.At, path, c.Name, fmt.Sprintf("%s %s does not say where notices go", path, quote(c.Name)), one)
+		case kinds > 1:
+			p.add(r.At, path, c.Name, fmt.Sprintf("%s %s goes to %d places", path, quote(c.Name), kinds), one)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func checkSeverities(p *problems, path string, raw []rawSeverity) []string {
+	var out []string
+	for j, s := range raw {
+		at := fmt.Sprintf("%s.severities[%d]", path, j)
+		if !s.Good {
+			continue
+		}
+		switch severity := checkSeverity(p, at, scalar(s)); {
+		case severity == "":
+		case slices.Contains(out, severity):
+			p.add(s.At, at, s.Text, at+" "+quote(s.Text)+" is there twice", "keep one of them")
+		default:
+			out = append(out, severity)
+		}
+	}
+	if out == nil {
+		return DefaultSeverities()
+	}
+	return out
+}
+
+func checkWebhook(p *problems, path string, raw rawWebhook) *Webhook {
+	w := Webhook{Secret: checkSecret(p, path+".secret", raw.Secret)}
+	switch {
+	case !raw.URL.Given:
+		p.add(raw.At, path+".url", "", path+" has no url", "add url: https://ops.example/hook")
+	case raw.URL.Good:
+		w.URL = checkURL(p, path+".url", scalar(raw.URL), "https://ops.example/hook")
+	}
+	return &w
+}
+
+func checkAlertmanager(p *problems, path string, raw rawAlertmanager) *Alertmanager {
+	var a Alertmanager
+	if len(raw.URLs) == 0 {
+		p.add(raw.At, path+".urls", "", path+" has no urls", "add urls: [http://127.0.0.1:9093]")
+	}
+	for i, u := range raw.URLs {
+		at := fmt.Sprintf("%s.urls[%d]", path, i)
+		if !u.Good {
+			continue
+		}
+		text := strings.TrimRight(checkURL(p, at, scalar(u), "http://127.0.0.1:9093"), "/")
+		switch {
+		case text == "":
+		case slices.Contains(a.URLs, text):
+			p.add(u.At, at, "", at+" is there twice", "name each member once")
+		case strings.Contains(text, "/api/"):
+			p.add(u.At, at, "", at+" names the API itself", "write the base address, as http://127.0.0.1:9093")
+		default:
+			a.URLs = append(a.URLs, text)
+		}
+	}
+	return &a
+}
+
+func checkPublicURL(p *problems, raw rawURL) string {
+	if !raw.Good {
+		return ""
+	}
+	text := checkURL(p, "public_url", scalar(raw), "https://web03.example:9748")
+	if strings.Contains(text, "?") {
+		p.add(raw.At, "public_url", "", "public_url has a query", "write the address of the page alone")
+		return ""
+	}
+	return strings.TrimRight(text, "/")
+}
+
+// checkURL checks an address that requests or people go to. It quotes nothing:
+// paths and queries of webhooks are often secrets.
+func checkURL(p *problems, path string, s scalar, example string) string {
+	problem, hint := "", "write it as "+example
+	switch u, err := url.Parse(s.Text); {
+	case err != nil || !printable(s.Text) || strings.Contains(s.Text, " "):
+		problem = path + " is not a URL"
+	case u.Scheme == "" || u.Scheme != "http" && u.Scheme != "https":
+		problem = path + " does not begin with http:// or https://"
+	case u.Hostname() == "":
+		problem = path + " has no host"
+	case u.User != nil:
+		problem, hint = path+" has a user or a password in it, where everybody who reads the file sees it", "remove them; a webhook is signed with secret: {file: …}"
+	case u.Fragment != "":
+		problem, hint = path+" has a fragment, which no server gets", "remove # and what follows"
+	default:
+		return s.Text
+	}
+	p.add(s.At, path, "", problem, hint)
+	return ""
+}

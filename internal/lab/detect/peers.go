@@ -1,0 +1,190 @@
+//go:build linux
+
+package detect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// The peers' ports inside the world.
+const (
+	nodeExporterPort = 9100
+	blackboxPort     = 9115
+	prometheusPort   = 9090
+)
+
+// articleRules are what people run today: a probe that fails or is slow, and
+// the thresholds of the workers article on node_exporter's tcpstat, all each
+// 15 s. tcpstat counts every socket of the namespace, the listeners' too.
+const articleRules = `groups:
+- name: peers
+  interval: 15s
+  rules:
+  - {alert: probe_failed, expr: probe_success == 0}
+  - {alert: probe_slow, expr: probe_duration_seconds > %[1]g}
+  - {alert: close_wait_15, expr: 'node_tcp_connection_states{state="close_wait"} > 0.15 * on(instance) sum by (instance) (node_tcp_connection_states)'}
+  - {alert: close_wait_20, expr: 'node_tcp_connection_states{state="close_wait"} > 0.20 * on(instance) sum by (instance) (node_tcp_connection_states)'}
+  - {alert: established_60, expr: 'node_tcp_connection_states{state="established"} < 0.60 * on(instance) sum by (instance) (node_tcp_connection_states)'}
+  - {alert: established_half_of_usual, expr: 'node_tcp_connection_states{state="established"} < 0.5 * quantile_over_time(0.5, node_tcp_connection_states{state="established"}[1h])'}
+  - {alert: acceptance_minus_30, expr: 'rate(node_netstat_Tcp_PassiveOpens[30s]) < 0.7 * rate(node_netstat_Tcp_PassiveOpens[30s] offset 30s)'}
+`
+
+const prometheusConfig = `global: {scrape_interval: 15s, evaluation_interval: 15s}
+rule_files: [%[1]q]
+scrape_configs:
+- job_name: node
+  static_configs: [{targets: ["%[2]s:%[3]d"]}]
+- job_name: probe
+  metrics_path: /probe
+  params: {module: [http_2xx], target: [%[4]q]}
+  static_configs: [{targets: ["127.0.0.1:%[5]d"]}]
+`
+
+const blackboxConfig = `modules:
+  http_2xx: {prober: http, timeout: 10s}
+`
+
+// peers are the programs that people watch a server with today, beside the
+// agent: blackbox_exporter and Prometheus on the client's host, node_exporter
+// on the server's.
+type peers struct {
+	commands   []*lab.Cmd
+	prometheus *http.Client
+}
+
+// startPeers starts them; probe is what blackbox_exporter asks for, slow from
+// when on an answer is slow. A program that is missing is a *lab.ErrMissing.
+func startPeers(ctx context.Context, server, client *lab.Host, dir, probe string, slow time.Duration) (*peers, error) {
+	write := func(name, text string) (string, error) {
+		file := filepath.Join(dir, name)
+		return file, os.WriteFile(file, []byte(text), 0o644)
+	}
+	rules, err := write("rules.yml", fmt.Sprintf(articleRules, slow.Seconds()))
+	if err != nil {
+		return nil, fmt.Errorf("start peers: %w", err)
+	}
+	config, err := write("prometheus.yml", fmt.Sprintf(prometheusConfig, rules, server.Addr(), nodeExporterPort, probe, blackboxPort))
+	if err != nil {
+		return nil, fmt.Errorf("start peers: %w", err)
+	}
+	blackbox, err := write("blackbox.yml", blackboxConfig)
+	if err != nil {
+		return nil, fmt.Errorf("start peers: %w", err)
+	}
+	p := &peers{prometheus: inside(client)}
+	start := func(host *lab.Host, name string, args ...string) error {
+		cmd := host.Command(ctx, name, args...)
+		if err := cmd.Start(); err != nil {
+			return errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
+		}
+		p.commands = append(p.commands, cmd)
+		return nil
+	}
+	err = errors.Join(
+		start(server, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--collector.netstat",
+			"--web.listen-address="+server.Addr().String()+":"+strconv.Itoa(nodeExporterPort)),
+		start(client, "prometheus-blackbox-exporter", "--config.file="+blackbox, "--web.listen-address=127.0.0.1:"+strconv.Itoa(blackboxPort)),
+		start(client, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+			"--web.listen-address=127.0.0.1:"+strconv.Itoa(prometheusPort), "--log.level=error"),
+	)
+	if err == nil {
+		err = p.ready(ctx)
+	}
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("start peers: %w", err)
+	}
+	return p, nil
+}
+
+// ready waits until Prometheus has seen both of its targets up.
+func (p *peers) ready(ctx context.Context) error {
+	for deadline := time.Now().Add(60 * time.Second); ; {
+		up, err := p.query(ctx, "/api/v1/query?query="+url.QueryEscape("sum(up)"))
+		if err == nil && len(up) == 1 && len(up[0].Value) == 2 && up[0].Value[1] == "2" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("prometheus has not seen its targets after a minute: %v, %w", up, err)
+		}
+		if err := wait(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+// series is one of Prometheus's answer.
+type series struct {
+	Metric map[string]string `json:"metric"`
+	Value  []any             `json:"value"`
+	Values [][]any           `json:"values"`
+}
+
+func (p *peers) query(ctx context.Context, path string) ([]series, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(prometheusPort)+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.prometheus.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask prometheus: %w", err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error string `json:"error"`
+		Data  struct {
+			Result []series `json:"result"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("ask prometheus: %s: %w", resp.Status, err)
+	}
+	if answer.Error != "" {
+		return nil, fmt.Errorf("ask prometheus: %s", answer.Error)
+	}
+	return answer.Data.Result, nil
+}
+
+// fired returns when each alert first fired, between from and to, to the
+// second of its evaluation.
+func (p *peers) fired(ctx context.Context, from, to time.Time) (map[string]time.Time, error) {
+	q := url.Values{"query": {`ALERTS{alertstate="firing"}`}, "step": {"5"}}
+	q.Set("start", strconv.FormatInt(from.Unix(), 10))
+	q.Set("end", strconv.FormatInt(to.Unix()+1, 10))
+	found, err := p.query(ctx, "/api/v1/query_range?"+q.Encode())
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]time.Time{}
+	for _, s := range found {
+		if len(s.Values) == 0 || len(s.Values[0]) != 2 {
+			continue
+		}
+		seconds, ok := s.Values[0][0].(float64)
+		at := time.UnixMilli(int64(seconds * 1000))
+		name := s.Metric["alertname"]
+		if was, known := out[name]; ok && (!known || at.Before(was)) {
+			out[name] = at
+		}
+	}
+	return out, nil
+}
+
+func (p *peers) stop() {
+	for _, c := range p.commands {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
+	p.prometheus.CloseIdleConnections()
+}
