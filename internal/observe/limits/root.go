@@ -76,7 +76,7 @@ func (r *root) locate(name string) (*os.File, unix.Stat_t, error) {
 func openat2(at int, name string, how *unix.OpenHow) (fd int, err error) {
 	for range 16 {
 		fd, err = unix.Openat2(at, name, how)
-		if err != unix.EAGAIN && err != unix.EINTR { //nolint:errorlint // the bare errno of a system call
+		if err != unix.EAGAIN && err != unix.EINTR {
 			break
 		}
 	}
@@ -165,7 +165,7 @@ func (r *root) list(name string) ([]string, error) {
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(maxEntries - r.entries + 1)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if r.entries += len(names); r.entries > maxEntries {

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,9 +90,7 @@ func (m *tree) run(p fakeProcess) {
 		"status":  fmt.Sprintf("Name:\t%s\nPPid:\t%d\nCpus_allowed:\t0000,0000000f\n", p.comm, p.parent),
 		"stat":    fmt.Sprintf("%d (a) b) S %d 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0\n", p.pid, p.parent, p.ticks),
 	}
-	for name, text := range p.more {
-		files[name] = text
-	}
+	maps.Copy(files, p.more)
 	for name, text := range files {
 		m.must(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
