@@ -33,7 +33,7 @@ func TestLive(t *testing.T) {
 		{"prefork", "apache2", lab.ApachePrefork{Workers: 7}, prefork(7, "MaxRequestWorkers 7, ", "")},
 		{"event", "apache2", lab.ApacheEvent{Workers: 60}, event(75, "MaxRequestWorkers 75, ", "")},
 		{"nginx", "nginx", lab.Nginx{Workers: 2, Connections: 40}, scope.Workers{
-			Software: "nginx", Held: scope.HeldByRequest, Limit: 38, Origin: "worker_processes 2 (",
+			Software: "nginx", Held: scope.HeldByRequest, TurnsAway: true, Limit: 38, Origin: "worker_processes 2 (",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
