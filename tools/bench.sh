@@ -27,9 +27,13 @@ cost)
 	else
 		echo "skipped: the steady agent beside node_exporter; install prometheus-node-exporter" >&2
 	fi
-	bin/foreshock-bench detect -cell prefork-ramp -commit "$commit"
+	bin/foreshock-bench detect -cell gradual -peers=false -commit "$commit"
 	;;
 detect)
+	for package in prometheus prometheus-blackbox-exporter prometheus-node-exporter slowhttptest; do
+		command -v "$package" >/dev/null || { echo "missing: install $package, or leave the peers out with -peers=false" >&2; missing=1; }
+	done
+	[[ -z ${missing:-} || "$*" == *-peers=false* ]] || exit 1
 	bin/foreshock-bench detect -commit "$commit" "$@"
 	;;
 *)

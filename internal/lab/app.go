@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -24,7 +25,16 @@ type App struct {
 	Listen netip.AddrPort
 	// Service is how long a request without a time of its own takes.
 	Service time.Duration
+	// Ramp, when there is any, is how long such a request takes instead, by
+	// time since the first one; in straight lines between the points.
+	Ramp []ServicePoint
+	// LeakEvery: the connection of each such request is never closed after
+	// its answer, whatever its client does. Zero closes all.
+	LeakEvery int
 }
+
+// ServicePoint is a service time at a time since the first request.
+type ServicePoint struct{ At, Service time.Duration }
 
 // maxService bounds what a request may ask for.
 const maxService = 10 * time.Minute
@@ -32,8 +42,16 @@ const maxService = 10 * time.Minute
 type appReport struct{ Listen netip.AddrPort }
 
 func (a App) plan(place) (plan, error) {
-	if a.Service < 0 || a.Service > maxService {
-		return plan{}, fmt.Errorf("service time %v is not within 0 to %v", a.Service, maxService)
+	for i, p := range append([]ServicePoint{{Service: a.Service}}, a.Ramp...) {
+		if p.Service < 0 || p.Service > maxService {
+			return plan{}, fmt.Errorf("service time %v is not within 0 to %v", p.Service, maxService)
+		}
+		if i > 1 && p.At <= a.Ramp[i-2].At {
+			return plan{}, fmt.Errorf("service point at %v must come after the one before it", p.At)
+		}
+	}
+	if a.LeakEvery < 0 {
+		return plan{}, fmt.Errorf("leaking every %d connections is negative", a.LeakEvery)
 	}
 	if !a.Listen.IsValid() {
 		a.Listen = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
@@ -54,7 +72,8 @@ func runApp(ctx context.Context, config json.RawMessage, ready func(any) error) 
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: http.HandlerFunc(app.serve), ReadHeaderTimeout: time.Minute}
+	serving := serving{App: app}
+	server := &http.Server{Handler: http.HandlerFunc(serving.serve), ReadHeaderTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := ready(appReport{Listen: listener.Addr().(*net.TCPAddr).AddrPort()}); err != nil {
@@ -66,8 +85,40 @@ func runApp(ctx context.Context, config json.RawMessage, ready func(any) error) 
 	return nil
 }
 
-func (a App) serve(w http.ResponseWriter, r *http.Request) {
-	service := a.Service
+// serving is an App at work.
+type serving struct {
+	App
+	mu       sync.Mutex
+	first    time.Time
+	requests int
+	leaked   []net.Conn // kept in reach, or the garbage collector would close them
+}
+
+// begin counts a request and returns how long it takes, and whether its
+// connection is one that is never closed.
+func (s *serving) begin() (service time.Duration, leak bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.requests++; s.requests == 1 {
+		s.first = time.Now()
+	}
+	service = s.Service
+	since := time.Since(s.first)
+	for i, p := range s.Ramp {
+		if since < p.At {
+			if i > 0 {
+				before := s.Ramp[i-1]
+				service = before.Service + time.Duration(float64(p.Service-before.Service)*float64(since-before.At)/float64(p.At-before.At))
+			}
+			break
+		}
+		service = p.Service
+	}
+	return service, s.LeakEvery > 0 && s.requests%s.LeakEvery == 0
+}
+
+func (s *serving) serve(w http.ResponseWriter, r *http.Request) {
+	service, leak := s.begin()
 	if r.URL.Path == "/sleep" {
 		ms, err := strconv.Atoi(r.URL.Query().Get("ms"))
 		service = time.Duration(ms) * time.Millisecond
@@ -80,7 +131,25 @@ func (a App) serve(w http.ResponseWriter, r *http.Request) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		_, _ = io.WriteString(w, "ok\n")
 	case <-r.Context().Done(): // the client gave up
+		return
 	}
+	if leak {
+		s.leak(w)
+		return
+	}
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// leak answers and forgets the connection.
+func (s *serving) leak(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaked = append(s.leaked, conn)
 }

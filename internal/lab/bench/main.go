@@ -2,7 +2,7 @@
 // each result with its commit so that a run can be taken up again.
 //
 //	bench -agent bin/foreshock steady -sockets 10000,100000
-//	bench -agent bin/foreshock detect -cell prefork-ramp
+//	bench -agent bin/foreshock detect -cell gradual -runs 3
 package main
 
 import (
@@ -18,8 +18,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/detect"
@@ -40,6 +43,7 @@ type bench struct {
 	agent, results, commit string
 	resume                 bool
 	out, err               io.Writer
+	mu                     sync.Mutex // of err: cells run side by side
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -53,7 +57,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	sizes := flags.String("sockets", "10000,100000", "steady: populations")
 	span := flags.Duration("span", 5*time.Minute, "steady: how long each program is watched")
 	only := flags.String("cell", "", "detect: only the cells whose name contains this")
+	skip := flags.String("skip", "", "detect: not the cells whose name contains this")
 	runs := flags.Int("runs", 1, "detect: runs of each cell")
+	parallel := flags.Int("parallel", 4, "detect: cells at a time")
+	beside := flags.Bool("peers", true, "detect: let blackbox_exporter, node_exporter and Prometheus watch too")
 	if len(args) == 0 {
 		return errors.New("say what to measure: steady or detect")
 	}
@@ -65,12 +72,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "steady":
 		return b.steady(ctx, *sizes, *span)
 	case "detect":
-		return b.detect(ctx, *only, *runs)
+		return b.detect(ctx, *only, *skip, *runs, *parallel, *beside)
 	}
 	return fmt.Errorf("unknown measurement %q: steady or detect", what)
 }
 
-func (b *bench) say(line string) { fmt.Fprintln(b.err, "bench: "+line) }
+func (b *bench) say(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	fmt.Fprintln(b.err, "bench: "+line)
+}
 
 // cell runs one cell unless its result is there already, and keeps the result.
 func cell[T any](b *bench, name string, measure func() (T, error)) (T, error) {
@@ -122,32 +133,47 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 	return nil
 }
 
-// cells are the scenarios of this version.
-func cells() []detect.Cell {
-	return []detect.Cell{
-		detect.Prefork(20, 240*time.Second, 240*time.Second),
-		detect.Healthy(20, 0.6, time.Hour, 1),
-		detect.Healthy(20, 0.8, time.Hour, 2),
+// detect plays the cells whose name contains only and not skip, several at a
+// time, and
+// prints the table of all their results.
+func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel int, beside bool) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	type result struct {
+		outcome detect.Outcome
+		done    bool
 	}
-}
-
-func (b *bench) detect(ctx context.Context, only string, runs int) error {
-	for _, c := range cells() {
-		if !strings.Contains(c.Name, only) {
+	var results []*result
+	for _, c := range detect.Cells() {
+		if !strings.Contains(c.Name, only) || skip != "" && strings.Contains(c.Name, skip) {
 			continue
 		}
 		for i := range runs {
-			o, err := cell(b, fmt.Sprintf("%s-%d", c.Name, i+1), func() (detect.Outcome, error) {
-				return detect.Run(ctx, b.agent, c, b.say)
+			r := &result{}
+			results = append(results, r)
+			group.Go(func() error {
+				o, err := cell(b, fmt.Sprintf("%s-%d", c.Name, i+1), func() (detect.Outcome, error) {
+					return detect.Run(ctx, b.agent, c, beside, b.say)
+				})
+				if err != nil {
+					return err
+				}
+				b.say(o.String())
+				for _, step := range o.Steps {
+					b.say("    " + step)
+				}
+				r.outcome, r.done = o, true
+				return nil
 			})
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(b.out, o)
-			for _, step := range o.Steps {
-				fmt.Fprintln(b.out, "   ", step)
-			}
 		}
 	}
-	return nil
+	err := group.Wait()
+	var outcomes []detect.Outcome
+	for _, r := range results {
+		if r.done {
+			outcomes = append(outcomes, r.outcome)
+		}
+	}
+	fmt.Fprint(b.out, detect.Table(outcomes))
+	return err
 }

@@ -29,16 +29,27 @@ type (
 		Incidents []incident `json:"incidents"`
 	}
 	incident struct {
-		ID       uint64 `json:"id"`
-		State    string `json:"state"`
-		Cause    string `json:"cause"`
-		Scope    string `json:"scope"`
+		ID       uint64     `json:"id"`
+		State    string     `json:"state"`
+		Cause    string     `json:"cause"`
+		Scope    string     `json:"scope"`
+		Peak     string     `json:"peak_severity"`
+		Pattern  string     `json:"pattern"`
+		OpenedAt *time.Time `json:"opened_at"`
 		Timeline []struct {
 			At   time.Time `json:"at"`
 			What string    `json:"what"`
 		} `json:"timeline"`
 	}
 )
+
+// opened is when it was opened; zero for a suspect.
+func (i *incident) opened() time.Time {
+	if i.OpenedAt == nil {
+		return time.Time{}
+	}
+	return *i.OpenedAt
+}
 
 // serviceAt returns the name of the service that listens on port, once the
 // agent has found it.

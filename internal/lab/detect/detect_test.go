@@ -33,7 +33,7 @@ func program(t *testing.T) string {
 
 func play(t *testing.T, binary string, cell Cell) Outcome {
 	t.Helper()
-	o, err := Run(t.Context(), binary, cell, func(line string) { t.Log(line) })
+	o, err := Run(t.Context(), binary, cell, false, func(line string) { t.Log(line) })
 	if errors.Is(err, lab.ErrUnavailable) {
 		t.Skip(err)
 	}
@@ -86,5 +86,33 @@ func TestHealthyServerIsLeftAlone(t *testing.T) {
 	}
 	if o.Requests < 200 || o.Failed > 0 {
 		t.Errorf("%d requests, %d failed: the load proves nothing", o.Requests, o.Failed)
+	}
+}
+
+// TestCellsAreWellFormed holds the table to what a reader may expect of it.
+func TestCellsAreWellFormed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range Cells() {
+		if c.Name == "" || seen[c.Name] {
+			t.Errorf("cell %q: the name is missing or there twice", c.Name)
+		}
+		seen[c.Name] = true
+		if c.Port == 0 || c.Software == nil || c.Path == "" || c.Slow == 0 || c.Load.Duration == 0 || len(c.Load.Rate) == 0 {
+			t.Errorf("cell %s is not whole: %+v", c.Name, c)
+		}
+		if c.Healthy == (len(c.Chain) > 0) {
+			t.Errorf("cell %s: healthy %v with the chain %v", c.Name, c.Healthy, c.Chain)
+		}
+		if c.Healthy != strings.HasPrefix(c.Name, "healthy-") {
+			t.Errorf("cell %s: healthy %v", c.Name, c.Healthy)
+		}
+		for i, e := range c.Events {
+			if e.At >= c.Load.Duration || i > 0 && e.At < c.Events[i-1].At {
+				t.Errorf("cell %s: %s at %s is out of order or after the load", c.Name, e.What, e.At)
+			}
+		}
+	}
+	if len(seen) < 20 {
+		t.Errorf("%d cells: some are missing", len(seen))
 	}
 }

@@ -33,9 +33,9 @@ const articleRules = `groups:
   rules:
   - {alert: probe_failed, expr: probe_success == 0}
   - {alert: probe_slow, expr: probe_duration_seconds > %[1]g}
-  - {alert: close_wait_15, expr: 'node_tcp_connection_states{state="close_wait"} > 0.15 * on(instance) sum by (instance) (node_tcp_connection_states)'}
-  - {alert: close_wait_20, expr: 'node_tcp_connection_states{state="close_wait"} > 0.20 * on(instance) sum by (instance) (node_tcp_connection_states)'}
-  - {alert: established_60, expr: 'node_tcp_connection_states{state="established"} < 0.60 * on(instance) sum by (instance) (node_tcp_connection_states)'}
+  - {alert: close_wait_15, expr: 'node_tcp_connection_states{state="close_wait"} > on(instance) (0.15 * sum by (instance) (node_tcp_connection_states))'}
+  - {alert: close_wait_20, expr: 'node_tcp_connection_states{state="close_wait"} > on(instance) (0.20 * sum by (instance) (node_tcp_connection_states))'}
+  - {alert: established_60, expr: 'node_tcp_connection_states{state="established"} < on(instance) (0.60 * sum by (instance) (node_tcp_connection_states))'}
   - {alert: established_half_of_usual, expr: 'node_tcp_connection_states{state="established"} < 0.5 * quantile_over_time(0.5, node_tcp_connection_states{state="established"}[1h])'}
   - {alert: acceptance_minus_30, expr: 'rate(node_netstat_Tcp_PassiveOpens[30s]) < 0.7 * rate(node_netstat_Tcp_PassiveOpens[30s] offset 30s)'}
 `
@@ -61,6 +61,7 @@ const blackboxConfig = `modules:
 type peers struct {
 	commands   []*lab.Cmd
 	prometheus *http.Client
+	log        string // what they wrote to their standard errors
 }
 
 // startPeers starts them; probe is what blackbox_exporter asks for, slow from
@@ -82,9 +83,15 @@ func startPeers(ctx context.Context, server, client *lab.Host, dir, probe string
 	if err != nil {
 		return nil, fmt.Errorf("start peers: %w", err)
 	}
-	p := &peers{prometheus: inside(client)}
+	log, err := os.Create(filepath.Join(dir, "peers.log"))
+	if err != nil {
+		return nil, fmt.Errorf("start peers: %w", err)
+	}
+	defer log.Close() // the programs have their own copies
+	p := &peers{prometheus: inside(client), log: log.Name()}
 	start := func(host *lab.Host, name string, args ...string) error {
 		cmd := host.Command(ctx, name, args...)
+		cmd.Stderr = log
 		if err := cmd.Start(); err != nil {
 			return errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
 		}
@@ -116,7 +123,8 @@ func (p *peers) ready(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("prometheus has not seen its targets after a minute: %v, %w", up, err)
+			said, _ := os.ReadFile(p.log)
+			return fmt.Errorf("prometheus has not seen its targets after a minute: %v, %w: %s", up, err, said[max(0, len(said)-1000):])
 		}
 		if err := wait(ctx, time.Second); err != nil {
 			return err

@@ -63,7 +63,7 @@ func RunSteady(ctx context.Context, binary string, sockets int, span time.Durati
 	}
 	out.Buckets = max(out.Buckets, -out.Buckets)
 	progress(fmt.Sprintf("%d sockets stand; the agent for %s", sockets, span))
-	a, err := startAgent(ctx, host, binary, filepath.Join(world.Dir(), "agent.log"))
+	a, err := startAgent(ctx, host, binary, filepath.Join(world.Dir(), "agent.log"), "")
 	if err != nil {
 		return out, err
 	}

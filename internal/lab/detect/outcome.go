@@ -1,0 +1,143 @@
+//go:build linux
+
+package detect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// Outcome is when what was first seen, since the first request. Nil is never.
+type Outcome struct {
+	Cell     string  `json:"cell"`
+	Healthy  bool    `json:"healthy"`
+	Minutes  float64 `json:"load_minutes"`
+	Requests int     `json:"requests"`
+	Failed   int     `json:"failed"`
+	// Queue is when the accept queue was first above 0 for 5 s on end.
+	Queue *time.Duration `json:"queue_ns"`
+	// Forecast is the first workers_filling; Warning and Critical are the first
+	// finding of the cell's chain at that severity or above.
+	Forecast    *time.Duration `json:"forecast_ns"`
+	Warning     *time.Duration `json:"warning_ns"`
+	Critical    *time.Duration `json:"critical_ns"`
+	FirstSlow   *time.Duration `json:"first_slow_ns"`
+	FirstFailed *time.Duration `json:"first_failed_ns"`
+	Recovered   *time.Duration `json:"recovered_ns"` // when the last one ended, if all did
+	// Watches counts findings that never got beyond watch.
+	Watches int `json:"watches"`
+	// Outside are findings at warning or above that are not in the cell's
+	// chain; in a healthy cell, all.
+	Outside []string `json:"outside"`
+	// Patterns are those of the findings, each once.
+	Patterns []string `json:"patterns"`
+	// Peers is when the alerts of others first fired.
+	Peers map[string]time.Duration `json:"peers_ns,omitempty"`
+	// Steps is the whole life of every incident.
+	Steps []string `json:"steps"`
+	// CPU is the agent's share of one core over the run.
+	CPU float64 `json:"agent_cpu_share"`
+}
+
+func at(d *time.Duration) string {
+	if d == nil {
+		return "never"
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
+}
+
+// String is the outcome as one line for a person.
+func (o Outcome) String() string {
+	return fmt.Sprintf("%s: forecast %s, queue %s, warning %s, critical %s, first slow %s, first failed %s, recovered %s; %d watches, outside the chain %v; %d of %d requests failed",
+		o.Cell, at(o.Forecast), at(o.Queue), at(o.Warning), at(o.Critical), at(o.FirstSlow), at(o.FirstFailed), at(o.Recovered), o.Watches, o.Outside, o.Failed, o.Requests)
+}
+
+// Lead is how long the first warning came before the first failed request;
+// false when there was no such pair.
+func (o Outcome) Lead() (time.Duration, bool) {
+	if o.Warning == nil || o.FirstFailed == nil {
+		return 0, false
+	}
+	return *o.FirstFailed - *o.Warning, true
+}
+
+// sum puts everything on the clock that starts with the load.
+func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue time.Time, incidents []incident) {
+	from := began.Add(cell.Twice)
+	records = slices.DeleteFunc(slices.Clone(records), func(r lab.Record) bool { return r.Start.Before(from) })
+	s := lab.Summarize(records, cell.Slow)
+	o.Requests, o.Failed = s.Requests, s.Requests-s.Outcomes[lab.OK]
+	since := func(at time.Time) *time.Duration {
+		if at.IsZero() {
+			return nil
+		}
+		d := at.Sub(began)
+		return &d
+	}
+	moment := func(m *lab.Moment) *time.Duration {
+		if m == nil {
+			return nil
+		}
+		return since(m.Wall)
+	}
+	o.Queue, o.FirstSlow, o.FirstFailed = since(queue), moment(s.FirstSlow), moment(s.FirstFailed)
+	earliest := func(into **time.Duration, at time.Time) {
+		if d := since(at); *into == nil || d != nil && *d < **into {
+			*into = d
+		}
+	}
+	lasting := false
+	o.Outside, o.Patterns = []string{}, []string{}
+	for _, inc := range incidents {
+		if inc.State == "suspect" || inc.opened().Before(from) {
+			continue
+		}
+		inChain := slices.Contains(cell.Chain, inc.Cause)
+		for _, step := range inc.Timeline {
+			o.Steps = append(o.Steps, fmt.Sprintf("%+.1fs %s %s: %s", step.At.Sub(began).Seconds(), inc.Scope, inc.Cause, step.What))
+			severity := opensAs(step.What)
+			if inc.Cause == "workers_filling" && severity != "" {
+				earliest(&o.Forecast, step.At)
+			}
+			if inChain && (severity == "warning" || severity == "critical") {
+				earliest(&o.Warning, step.At)
+			}
+			if inChain && severity == "critical" {
+				earliest(&o.Critical, step.At)
+			}
+			if strings.HasPrefix(step.What, "resolved") && (o.Recovered == nil || *since(step.At) > *o.Recovered) {
+				o.Recovered = since(step.At)
+			}
+		}
+		lasting = lasting || inc.State != "resolved"
+		switch {
+		case inc.Peak == "watch":
+			o.Watches++
+		case !inChain:
+			o.Outside = append(o.Outside, inc.Scope+" "+inc.Cause+" "+inc.Peak)
+		}
+		if inc.Pattern != "" && !slices.Contains(o.Patterns, inc.Pattern) {
+			o.Patterns = append(o.Patterns, inc.Pattern)
+		}
+	}
+	if lasting {
+		o.Recovered = nil
+	}
+	slices.Sort(o.Patterns)
+}
+
+// opensAs is the severity that a step of a timeline reached: "open, warning:
+// …" and "now critical: …".
+func opensAs(what string) string {
+	for _, prefix := range []string{"open, ", "now "} {
+		if rest, ok := strings.CutPrefix(what, prefix); ok {
+			severity, _, _ := strings.Cut(rest, ":")
+			return severity
+		}
+	}
+	return ""
+}

@@ -1,0 +1,135 @@
+//go:build linux
+
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// serve starts the application, the server and what stands in front of it.
+func (st *stage) serve(ctx context.Context) error {
+	app := st.cell.App
+	app.Listen = netip.AddrPortFrom(st.apps.Addr(), 8080)
+	behind, err := st.apps.Serve(ctx, app)
+	if err != nil {
+		return err
+	}
+	if st.software, err = st.server.Serve(ctx, st.cell.Software(behind.Addr())); err != nil {
+		return err
+	}
+	st.target = netip.AddrPortFrom(st.server.Addr(), st.cell.Port)
+	asked := st.target
+	if st.cell.Front {
+		front, err := st.world.Host("front").Serve(ctx, lab.HAProxy{Port: 80, Backends: []netip.AddrPort{st.target}})
+		if err != nil {
+			return err
+		}
+		asked = front.Addr()
+	}
+	st.url = fmt.Sprintf("http://%s%s", asked, st.cell.Path)
+	return nil
+}
+
+// play sends the load and makes the events happen. It returns what the clients
+// saw, when the load began, and since when the accept queue was not empty.
+func (st *stage) play(ctx context.Context, agent *agent, scope string, progress func(string)) (records []lab.Record, began, queue time.Time, err error) {
+	load := st.cell.Load
+	load.URL, load.Log = st.url, filepath.Join(st.world.Dir(), "client.jsonl")
+	run, err := st.client.StartLoad(ctx, load)
+	if err != nil {
+		return nil, began, queue, err
+	}
+	began = time.Now()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	users := st.cell.Users
+	users.url = st.url
+	asked := make(chan []lab.Record, 1)
+	go func() { asked <- users.ask(ctx, st.client, load.Duration) }()
+	happened := make(chan error, 1)
+	go func() { happened <- st.happen(ctx, began, progress) }()
+	queue, err = agent.watchQueue(ctx, scope, run.Ended(), progress)
+	if err != nil {
+		return nil, began, queue, err
+	}
+	records, err = run.Wait(ctx)
+	err = errors.Join(err, <-happened)
+	records = append(records, <-asked...)
+	return records, began, queue, err
+}
+
+// happen makes the events happen, in their order.
+func (st *stage) happen(ctx context.Context, began time.Time, progress func(string)) error {
+	for _, e := range st.cell.Events {
+		if wait(ctx, time.Until(began.Add(e.At))) != nil {
+			return nil
+		}
+		progress(st.cell.Name + ": " + e.What)
+		if err := e.Do(ctx, st); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%s: %w", e.What, err)
+		}
+	}
+	return nil
+}
+
+// gracefulReload is `apachectl graceful`: the parent replaces its children as
+// they finish (Apache: "Stopping and Restarting", USR1).
+func gracefulReload(at time.Duration) Event {
+	return Event{at, "graceful reload", func(_ context.Context, st *stage) error {
+		return syscall.Kill(st.software.PID(), syscall.SIGUSR1)
+	}}
+}
+
+// restart stops the server and starts it anew.
+func restart(at time.Duration) Event {
+	return Event{at, "restart", func(ctx context.Context, st *stage) error {
+		if err := st.software.Stop(); err != nil {
+			return err
+		}
+		app := netip.AddrPortFrom(st.apps.Addr(), 8080)
+		software, err := st.server.Serve(ctx, st.cell.Software(app))
+		if err == nil {
+			st.software = software
+		}
+		return err
+	}}
+}
+
+// slowloris is slowhttptest's slow headers: connections at a rate, each with a
+// header line now and then.
+func slowloris(at time.Duration, connections, perSecond int, span time.Duration) Event {
+	return Event{at, "slowloris", func(ctx context.Context, st *stage) error {
+		cmd := st.client.Command(ctx, "slowhttptest", "-H", "-v", "0", "-c", fmt.Sprint(connections), "-r", fmt.Sprint(perSecond), "-i", "10",
+			"-l", fmt.Sprint(int(span.Seconds())), "-p", "3", "-u", st.url)
+		if err := cmd.Start(); err != nil {
+			return errors.Join(&lab.ErrMissing{Program: "slowhttptest", Package: "slowhttptest"}, err)
+		}
+		_ = cmd.Wait() // its own verdict is not asked
+		return nil
+	}}
+}
+
+func floodSYN(at time.Duration, perSecond int, span time.Duration) Event {
+	return Event{at, "SYN flood", func(ctx context.Context, st *stage) error {
+		return st.server.FloodSYN(ctx, st.target, perSecond, span)
+	}}
+}
+
+// deafen loses what the server sends to its clients and they to it.
+func deafen(at time.Duration) Event {
+	return Event{at, "the path to the clients goes dead", func(ctx context.Context, st *stage) error {
+		return st.server.Blackhole(ctx, st.client)
+	}}
+}
+
+func heal(at time.Duration) Event {
+	return Event{at, "the path is back", func(ctx context.Context, st *stage) error { return st.server.Heal(ctx) }}
+}
