@@ -137,7 +137,7 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 // time, and
 // prints the table of all their results.
 func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel int, beside bool) error {
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // a cell that fails does not stop the others
 	group.SetLimit(parallel)
 	type result struct {
 		outcome detect.Outcome
@@ -156,6 +156,7 @@ func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel in
 					return detect.Run(ctx, b.agent, c, beside, b.say)
 				})
 				if err != nil {
+					b.say(err.Error())
 					return err
 				}
 				b.say(o.String())
