@@ -71,15 +71,6 @@ func (j judged) triggers() map[string]int {
 	return n
 }
 
-func (j judged) first(cause Cause, least Severity) float64 {
-	for _, o := range j.opened {
-		if o.cause == cause && o.severity >= least {
-			return o.at
-		}
-	}
-	return -1
-}
-
 // run plays the crowd through measure and judge: a pulse each quarter of a
 // second, a focus look each second.
 func (c crowd) run() judged {
@@ -167,13 +158,12 @@ func (c crowd) run() judged {
 
 func steadily(rate float64) func(float64) float64 { return func(float64) float64 { return rate } }
 
-func ramp(from, to, over float64) func(float64) float64 {
-	return func(at float64) float64 { return from + (to-from)*min(at/over, 1) }
+// ramp begins at 2 requests a second, as the lab's do.
+func ramp(to, over float64) func(float64) float64 {
+	return func(at float64) float64 { return 2 + (to-2)*min(at/over, 1) }
 }
 
-func always(seconds float64) func(*rand.Rand, float64) float64 {
-	return func(*rand.Rand, float64) float64 { return seconds }
-}
+func oneSecond(*rand.Rand, float64) float64 { return 1 }
 
 func exponential(mean float64) func(*rand.Rand, float64) float64 {
 	return func(rng *rand.Rand, _ float64) float64 { return mean * rng.ExpFloat64() }
@@ -192,8 +182,8 @@ func TestSimulatedHealth(t *testing.T) {
 		mean    float64
 		quiet   bool // nobody waits: no warning of any cause
 	}{
-		{"60 %, 1 s each", 0.6, always(1), 1, true},
-		{"80 %, 1 s each", 0.8, always(1), 1, true},
+		{"60 %, 1 s each", 0.6, oneSecond, 1, true},
+		{"80 %, 1 s each", 0.8, oneSecond, 1, true},
 		{"60 %, 1 s on average", 0.6, exponential(1), 1, true},
 		{"80 %, 1 s on average", 0.8, exponential(1), 1, false},
 		{"80 %, 5 s on average", 0.8, exponential(5), 5, false},
@@ -227,18 +217,18 @@ func TestSimulatedExhaustion(t *testing.T) {
 		crowd crowd
 		lead  float64 // from the first warning of any cause to the first failed request
 	}{
-		{"gradual", crowd{rate: ramp(2, 26, 240), service: always(1), seconds: 300}, 120},
-		{"gradual, random arrivals", crowd{rate: ramp(2, 26, 240), service: always(1), random: true, seconds: 300, seed: 3}, 100},
+		{"gradual", crowd{rate: ramp(26, 240), service: oneSecond, seconds: 300}, 120},
+		{"gradual, random arrivals", crowd{rate: ramp(26, 240), service: oneSecond, random: true, seconds: 300, seed: 3}, 100},
 		{"application slows", crowd{rate: steadily(10), service: slowing, seconds: 300}, 50},
 		{"application slows, random arrivals", crowd{rate: steadily(10), service: slowing, random: true, seconds: 300, seed: 3}, 50},
-		{"fast", crowd{rate: ramp(2, 40, 20), service: always(1), seconds: 100}, 15},
-		{"the first time, limit not known", crowd{rate: ramp(2, 26, 240), service: always(1), seconds: 300, limit: -1}, 40},
+		{"fast", crowd{rate: ramp(40, 20), service: oneSecond, seconds: 100}, 15},
+		{"the first time, limit not known", crowd{rate: ramp(26, 240), service: oneSecond, seconds: 300, limit: -1}, 40},
 		{"the second time, limit learned", crowd{rate: func(at float64) float64 {
 			if at < 300 {
-				return ramp(2, 26, 240)(at)
+				return ramp(26, 240)(at)
 			}
-			return ramp(2, 26, 240)(max(0, at-500))
-		}, service: always(1), from: 480, seconds: 800, limit: -1}, 120},
+			return ramp(26, 240)(max(0, at-500))
+		}, service: oneSecond, from: 480, seconds: 800, limit: -1}, 120},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
