@@ -368,7 +368,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
 	}
 	for _, e := range f.Evidence {
-		x := Evidence{Signal: e.Signal.String(), Unit: string(e.Signal.Definition().Unit), Reading: v.value(e.Reading), Origin: e.Origin}
+		x := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Reading: v.value(e.Reading), Origin: e.Origin}
 		if e.HasThreshold {
 			x.Threshold = new(e.Threshold)
 		}

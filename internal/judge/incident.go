@@ -26,10 +26,12 @@ const (
 	SynFlood
 	TrafficMissing
 	StuckClosing
+	UserRule // what a user's rule says; Finding.Rule is its name
 )
 
 var causeNames = [...]string{
 	"none", "workers_filling", "workers_full", "clients_gave_up", "conn_limit", "slow_clients", "leak", "syn_flood", "traffic_missing", "stuck_closing",
+	"user_rule",
 }
 
 // Causes returns every cause in order.
@@ -165,6 +167,26 @@ type Evidence struct {
 	Threshold    float64
 	HasThreshold bool
 	Origin       string
+	// Text and Unit take the signal's place for what is worked out from
+	// signals, such as a mean in a user's rule; empty for a plain signal.
+	Text string
+	Unit measure.Unit
+}
+
+// Name is the signal's name, or how it was worked out.
+func (e *Evidence) Name() string {
+	if e.Text != "" {
+		return e.Text
+	}
+	return e.Signal.String()
+}
+
+// Counts is the unit of the value.
+func (e *Evidence) Counts() measure.Unit {
+	if e.Unit != "" {
+		return e.Unit
+	}
+	return e.Signal.Definition().Unit
 }
 
 // Considered is another cause that was looked at, and why it was rejected or
@@ -200,14 +222,15 @@ type End uint8
 
 // The ends. Zero is not ended.
 const (
-	NotEnded   End = iota
-	Recovered      // by positive evidence
-	ScopeGone      // the service is no longer there
-	NoEvidence     // nothing could be seen of it for 15 minutes; not a recovery
-	CameTrue       // what it foretold is there, and has an incident of its own
+	NotEnded    End = iota
+	Recovered       // by positive evidence
+	ScopeGone       // the service is no longer there
+	NoEvidence      // nothing could be seen of it for 15 minutes; not a recovery
+	CameTrue        // what it foretold is there, and has an incident of its own
+	RuleRemoved     // the user's rule was changed or taken out
 )
 
-var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true"}
+var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true", "rule_removed"}
 
 // Words is how it ended, for a person: "scope gone".
 func (e End) Words() string { return strings.ReplaceAll(e.String(), "_", " ") }

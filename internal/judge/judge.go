@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -29,11 +30,14 @@ type Judge struct {
 	order     []caseKey
 	resolved  []Incident // newest first
 	incidents []Incident
+	userRules []rule.Rule
+	users     map[userKey]*userCase
+	userOrder []userKey
 }
 
 // New returns a Judge with no incidents. firstID is the number of the first.
 func New(firstID uint64) *Judge {
-	return &Judge{rules: causeRules(), nextID: firstID, cases: make(map[caseKey]*dossier)}
+	return &Judge{rules: causeRules(), nextID: firstID, cases: make(map[caseKey]*dossier), users: make(map[userKey]*userCase)}
 }
 
 // causeRules are the causes in an order that puts what is overtaken after what
@@ -73,6 +77,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 		}
 	}
 	j.closeGone(now)
+	j.stepRules(now, view, host)
 	return j.list()
 }
 
@@ -222,14 +227,19 @@ func (j *Judge) end(now time.Time, d *dossier, r *rule, s subject, blind bool) {
 }
 
 func (j *Judge) resolve(now time.Time, d *dossier, how End) {
-	inc := &d.incident
+	j.finish(now, &d.incident, how)
+	d.reset()
+}
+
+// finish puts an open incident among the resolved, and leaves none.
+func (j *Judge) finish(now time.Time, inc *Incident, how End) {
 	inc.State, inc.End, inc.ResolvedAt = Resolved, how, now
 	inc.note(now, "resolved: "+how.Words())
 	j.resolved = slices.Insert(j.resolved, 0, *inc)
 	if len(j.resolved) > maxResolved {
 		j.resolved = j.resolved[:maxResolved]
 	}
-	d.reset()
+	*inc = Incident{}
 }
 
 // reset forgets what is suspected, open or on its way there.
@@ -274,6 +284,11 @@ func (j *Judge) list() []Incident {
 			j.incidents = append(j.incidents, inc)
 		}
 	}
+	for _, key := range j.userOrder {
+		if inc := j.users[key].incident; inc.State != NoState {
+			j.incidents = append(j.incidents, inc)
+		}
+	}
 	slices.SortStableFunc(j.incidents, func(a, b Incident) int { return int(b.ID) - int(a.ID) })
 	j.incidents = append(j.incidents, j.resolved...)
 	return j.incidents
@@ -283,17 +298,27 @@ func (j *Judge) list() []Incident {
 // whether there is one of that number.
 func (j *Judge) Acknowledge(now time.Time, id uint64, by string) bool {
 	for _, d := range j.cases {
-		inc := &d.incident
-		if inc.ID != id || inc.State == NoState {
-			continue
+		if d.incident.acknowledge(now, id, by) {
+			return true
 		}
-		if inc.AcknowledgedAt.IsZero() {
-			inc.AcknowledgedAt, inc.AcknowledgedBy = now, by
-			inc.note(now, "acknowledged by "+by)
+	}
+	for _, c := range j.users {
+		if c.incident.acknowledge(now, id, by) {
+			return true
 		}
-		return true
 	}
 	return false
+}
+
+func (inc *Incident) acknowledge(now time.Time, id uint64, by string) bool {
+	if inc.ID != id || inc.State == NoState {
+		return false
+	}
+	if inc.AcknowledgedAt.IsZero() {
+		inc.AcknowledgedAt, inc.AcknowledgedBy = now, by
+		inc.note(now, "acknowledged by "+by)
+	}
+	return true
 }
 
 // note adds a step to the timeline; the first ones are kept, they say how it

@@ -147,7 +147,7 @@ func (n *Notice) describe(inc *judge.Incident, offset time.Duration) {
 }
 
 func evidence(e judge.Evidence) Evidence {
-	out := Evidence{Signal: e.Signal.String(), Unit: string(e.Signal.Definition().Unit), Origin: e.Origin}
+	out := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Origin: e.Origin}
 	switch value, known := e.Reading.Get(); {
 	case !known:
 		out.Unknown = e.Reading.Validity.String()

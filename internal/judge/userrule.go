@@ -1,0 +1,181 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/rule"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+// userKey is one user rule for one scope.
+type userKey struct {
+	scope scope.ID
+	rule  string
+}
+
+// userCase follows one user rule for one scope.
+type userCase struct {
+	follower *rule.Follower
+	incident Incident
+	followed uint64 // the step whose view had the scope last
+	absent   time.Time
+}
+
+// SetRules changes the users' rules; names are unique. A rule that stays as it
+// was keeps what it has seen and its incidents; those of the others end. now
+// is when.
+func (j *Judge) SetRules(now time.Time, rules []rule.Rule) {
+	j.userOrder = slices.DeleteFunc(j.userOrder, func(key userKey) bool {
+		if slices.ContainsFunc(rules, func(r rule.Rule) bool { return r.Name == key.rule && same(r, j.userRules) }) {
+			return false
+		}
+		j.dropRule(now, key, RuleRemoved)
+		return true
+	})
+	j.userRules = slices.Clone(rules)
+}
+
+// same reports whether the rule is among those, with all its settings.
+func same(r rule.Rule, among []rule.Rule) bool {
+	return slices.ContainsFunc(among, func(o rule.Rule) bool {
+		return o.Name == r.Name && o.When.Text() == r.When.Text() && o.Hold == r.Hold && o.Every == r.Every &&
+			o.InARow == r.InARow && o.Severity == r.Severity && o.Advice == r.Advice
+	})
+}
+
+// stepRules follows every user rule for every scope it is about.
+func (j *Judge) stepRules(now time.Time, view *measure.View, host *measure.ScopeSignals) {
+	for i := range j.userRules {
+		r := &j.userRules[i]
+		if r.When.Kind() == scope.KindHost {
+			j.followRule(now, r, nil, host)
+			continue
+		}
+		for s := range view.Scopes {
+			if view.Scopes[s].Scope.Kind == r.When.Kind() {
+				j.followRule(now, r, &view.Scopes[s], host)
+			}
+		}
+	}
+	j.userOrder = slices.DeleteFunc(j.userOrder, func(key userKey) bool {
+		c := j.users[key]
+		switch {
+		case c.followed == j.step:
+			c.absent = time.Time{}
+		case c.absent.IsZero():
+			c.absent = now
+		case now.Sub(c.absent) >= goneAfter:
+			j.dropRule(now, key, ScopeGone)
+			return true
+		}
+		return false
+	})
+}
+
+// dropRule ends what is open and forgets the rest.
+func (j *Judge) dropRule(now time.Time, key userKey, how End) {
+	if c := j.users[key]; c.incident.State == Open {
+		j.finish(now, &c.incident, how)
+	}
+	delete(j.users, key)
+}
+
+func (j *Judge) followRule(now time.Time, r *rule.Rule, service, host *measure.ScopeSignals) {
+	subject := service
+	if subject == nil {
+		subject = host
+	}
+	if subject == nil {
+		return
+	}
+	key := userKey{subject.Scope, r.Name}
+	c := j.users[key]
+	if c == nil {
+		c = &userCase{follower: rule.NewFollower(*r)}
+		j.users[key] = c
+		j.userOrder = append(j.userOrder, key)
+	}
+	c.followed = j.step
+	outcome := c.follower.Step(now, service, host)
+	inc := &c.incident
+	switch {
+	case outcome.Phase == rule.None && inc.State == Open:
+		j.finish(now, inc, Recovered)
+		return
+	case outcome.Phase == rule.None:
+		*inc = Incident{}
+		return
+	case inc.State == NoState:
+		*inc = Incident{ID: j.nextID, State: Suspected, SuspectedAt: now}
+		j.nextID++
+		inc.note(now, "suspect: "+r.When.Text())
+	}
+	if outcome.Truth == rule.Unknown {
+		j.ruleBlind(now, r, c)
+		return
+	}
+	if !inc.BlindSince.IsZero() {
+		inc.BlindSince = time.Time{}
+		inc.note(now, "evidence again")
+	}
+	if outcome.Truth == rule.Yes {
+		inc.UpdatedAt = now
+		inc.Finding = ruleFinding(subject, r, &outcome)
+	}
+	if outcome.Phase == rule.Open && inc.State == Suspected {
+		inc.State, inc.OpenedAt, inc.Peak = Open, now, severityOf(r)
+		inc.note(now, fmt.Sprintf("open, %s: %s", inc.Peak, r.When.Text()))
+	}
+	if inc.State == Suspected {
+		inc.Finding.Certainty = Suspect
+	}
+}
+
+// ruleBlind notes that nothing can be said, and ends what has been without
+// evidence for too long.
+func (j *Judge) ruleBlind(now time.Time, r *rule.Rule, c *userCase) {
+	inc := &c.incident
+	if inc.BlindSince.IsZero() {
+		inc.BlindSince = now
+		inc.note(now, "no evidence: nothing can be seen of it")
+	}
+	if now.Sub(inc.BlindSince) < noEvidenceAfter {
+		return
+	}
+	if inc.State == Open {
+		j.finish(now, inc, NoEvidence)
+	}
+	*inc = Incident{}
+	c.follower = rule.NewFollower(*r)
+}
+
+func severityOf(r *rule.Rule) Severity {
+	switch r.Severity {
+	case rule.Watch:
+		return Watch
+	case rule.Critical:
+		return Critical
+	}
+	return Warning
+}
+
+// ruleFinding is what a user's rule found, in its own words.
+func ruleFinding(s *measure.ScopeSignals, r *rule.Rule, outcome *rule.Outcome) Finding {
+	f := Finding{
+		Scope: s.Scope, Cause: UserRule, Rule: r.Name, Severity: severityOf(r), Certainty: Certain, // it is what the user asked for
+		Sentence: fmt.Sprintf("The rule %s holds for %s: %s.", r.Name, s.Scope.Name, r.When.Text()),
+		Trigger:  r.When.Text(),
+		Basis:    fmt.Sprintf("%d looks over %s", outcome.Observations, outcome.Held.Round(100*time.Millisecond)),
+	}
+	for _, v := range outcome.Values {
+		f.Evidence = append(f.Evidence, Evidence{Signal: v.Term.Signal, Reading: v.Reading, Text: v.Text, Unit: v.Unit, Origin: "the rule"})
+	}
+	if r.Advice != "" {
+		f.Advice = []string{r.Advice}
+	}
+	f.Examples = append(f.Examples, s.Examples...)
+	return f
+}
