@@ -1,0 +1,106 @@
+package rule
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/measure"
+)
+
+// TestState takes an answer a second, y n or u (not seen), = for one that is
+// no newer than the last, 9 for a gap of 9 s and G for one of 20 s; and wants
+// a phase for each answer: . none, s suspect, O open.
+func TestState(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		rule          Rule
+		answers, want string
+	}{
+		{"at once", Rule{}, "nyn", ".OO"},
+		{"held in time", Rule{Hold: seconds(3)}, "yyyyy", "sssOO"},
+		{"broken by no", Rule{Hold: seconds(3)}, "yyynyyyy", "sss.sssO"},
+		{"unknown pauses", Rule{Hold: seconds(3)}, "yyuuyyyy", "ssssssOO"},
+		{"not seen anew", Rule{Hold: seconds(2)}, "y====yy", "ssssssO"},
+		{"in a row", Rule{InARow: 2}, "ynyy", "s.sO"},
+		{"a gap counts", Rule{Hold: seconds(9)}, "y9y", "sO"},
+		{"a long gap does not", Rule{Hold: seconds(9)}, "yGy9y", "ssO"},
+		{"clears after 10 s", Rule{}, "ynnnnnnnnnnn", "OOOOOOOOOOO."},
+		{"clearing is broken", Rule{}, "y9n9ny9n9n9n", "OOOOOO."},
+		{"clears after its hold", Rule{Hold: seconds(18)}, "y9y9yn9n9n", "ssOOO."},
+		{"stays open unseen", Rule{}, "yuuGuGu", "OOOOO"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := NewState(&tt.rule)
+			seen, got, next := start, "", time.Second
+			for _, a := range tt.answers {
+				switch a {
+				case '9':
+					next = seconds(9)
+					continue
+				case 'G':
+					next = seconds(20)
+					continue
+				}
+				answer := Yes
+				if a != '=' {
+					seen = seen.Add(next)
+				}
+				if a == 'n' {
+					answer = No
+				} else if a == 'u' {
+					answer = Unknown
+				}
+				next = time.Second
+				got += string(".sO"[s.Step(answer, seen)])
+			}
+			if got != tt.want {
+				t.Errorf("\nanswers %s\ngot     %s\nwant    %s", tt.answers, got, tt.want)
+			}
+		})
+	}
+}
+
+// TestFollowerSamples gives a rule that looks each 30 s a view each 250 ms.
+func TestFollowerSamples(t *testing.T) {
+	r := Rule{Name: "r", When: compileT(t, `mean(service.busy, "2m30s") > 10`), Every: seconds(30), InARow: 2, Severity: Warning}
+	if wrong := r.Validate(); wrong != nil {
+		t.Fatal(wrong)
+	}
+	f := NewFollower(r)
+	var opened []time.Duration
+	last := None
+	for i := range 4 * 600 {
+		since := time.Duration(i) * 250 * time.Millisecond
+		now := start.Add(since)
+		busy := 10.0
+		if since >= seconds(200) && since < seconds(400) { // samples from 210 s to 390 s
+			busy = 15
+		}
+		o := f.Step(now, known(now, map[measure.Signal]float64{measure.Busy: busy}), nil)
+		if o.Phase != last {
+			opened = append(opened, since)
+			last = o.Phase
+		}
+	}
+	// Suspected with the first sample above, open with the second; the mean of
+	// five is last above with the sample of 510 s, so 540 s and 570 s clear it.
+	if diff := cmp.Diff([]time.Duration{seconds(210), seconds(240), seconds(570)}, opened); diff != "" {
+		t.Errorf("changes of phase (-want +got):\n%s", diff)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	r := Rule{When: compileT(t, `mean(service.busy, "30s") > 1`), Hold: -1, Every: seconds(20), InARow: 101}
+	var got []string
+	for _, err := range r.Validate() {
+		got = append(got, err.Error())
+	}
+	for i, want := range []string{"name is missing", "severity is missing", "hold -1ns", "in_a_row 101", `mean(service.busy, "30s") looks at less than two samples`} {
+		if i >= len(got) || !strings.HasPrefix(got[i], want) {
+			t.Fatalf("got %q, want %q at %d", got, want, i)
+		}
+	}
+}
