@@ -23,8 +23,8 @@ const (
 )
 
 // slowClients: clients hold workers by sending or reading next to nothing.
-func slowClients() rule {
-	return rule{
+func slowClients() causeRule {
+	return causeRule{
 		cause: SlowClients,
 		kind:  scope.KindService,
 		triggers: []trigger{
@@ -80,8 +80,8 @@ func explainSlowClients(s subject, f *Finding) {
 
 // synFlood: half-open connections fill a backlog and the kernel answers with
 // cookies. Clients that mean it still get through.
-func synFlood() rule {
-	return rule{
+func synFlood() causeRule {
+	return causeRule{
 		cause: SynFlood,
 		kind:  scope.KindService,
 		triggers: []trigger{
@@ -131,8 +131,8 @@ func explainSynFlood(s subject, f *Finding) {
 
 // connLimit: the server takes connections and turns them away, because it may
 // hold no more. Nobody waits in the accept queue.
-func connLimit() rule {
-	return rule{
+func connLimit() causeRule {
+	return causeRule{
 		cause: ConnLimit,
 		kind:  scope.KindService,
 		triggers: []trigger{

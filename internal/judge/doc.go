@@ -4,7 +4,7 @@
 //
 //	incidents := j.Step(now, view)
 //
-// Each cause is a [rule]: triggers that open it, each with a level, a hold in
+// Each cause is a [causeRule]: triggers that open it, each with a level, a hold in
 // time and a count of fresh observations, and one condition that clears it.
 // What could not be seen is no observation: it neither opens nor clears, and
 // pauses the holds.

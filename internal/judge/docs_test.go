@@ -13,13 +13,16 @@ func TestEveryCauseIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := New(1).rules
-	if len(rules) != len(Causes()) {
-		t.Errorf("%d rules for %d causes", len(rules), len(Causes()))
+	judged := map[Cause]bool{UserRule: true}
+	for _, r := range New(1).rules {
+		judged[r.cause] = true
 	}
-	for _, r := range rules {
-		if !strings.Contains(string(raw), "### `"+r.cause.String()+"`") {
-			t.Errorf("docs/SIGNALS.md has no section on %s", r.cause)
+	for _, c := range Causes() {
+		if !judged[c] {
+			t.Errorf("nothing ever finds %s", c)
+		}
+		if !strings.Contains(string(raw), "### `"+c.String()+"`") {
+			t.Errorf("docs/SIGNALS.md has no section on %s", c)
 		}
 	}
 }

@@ -17,11 +17,11 @@ const (
 
 // workersFilling: at this growth every worker will be occupied soon. Nobody
 // waits yet.
-func workersFilling() rule {
+func workersFilling() causeRule {
 	soon := func(sig measure.Signal, level float64) func(subject) truth {
 		return func(s subject) truth { return s.forecast(sig, level) }
 	}
-	return rule{
+	return causeRule{
 		cause: WorkersFilling,
 		kind:  scope.KindService,
 		triggers: []trigger{

@@ -23,7 +23,7 @@ const (
 
 // Judge keeps the incidents. The zero value is not usable; see New.
 type Judge struct {
-	rules     []rule
+	rules     []causeRule
 	nextID    uint64
 	step      uint64
 	cases     map[caseKey]*dossier
@@ -42,8 +42,8 @@ func New(firstID uint64) *Judge {
 
 // causeRules are the causes in an order that puts what is overtaken after what
 // overtakes it.
-func causeRules() []rule {
-	return []rule{
+func causeRules() []causeRule {
+	return []causeRule{
 		workersFull(), clientsGaveUp(), connLimit(), workersFilling(), slowClients(), leak(), synFlood(), trafficMissing(), stuckClosing(),
 	}
 }
@@ -71,8 +71,8 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
 		for r := range j.rules {
-			if rule := &j.rules[r]; rule.kind == s.Scope.Kind {
-				j.follow(now, rule, subject{s, host})
+			if cause := &j.rules[r]; cause.kind == s.Scope.Kind {
+				j.follow(now, cause, subject{s, host})
 			}
 		}
 	}
@@ -81,7 +81,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	return j.list()
 }
 
-func (j *Judge) follow(now time.Time, r *rule, s subject) {
+func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
 	key := caseKey{s.scope.Scope, r.cause}
 	d := j.cases[key]
 	if d == nil {
@@ -135,7 +135,7 @@ func (j *Judge) follow(now time.Time, r *rule, s subject) {
 
 // weigh asks every trigger and returns the worst severity that holds, the
 // worst that is true now, and the words of the trigger that decides.
-func (d *dossier) weigh(r *rule, s subject) (severity, suspected Severity, says, basis string) {
+func (d *dossier) weigh(r *causeRule, s subject) (severity, suspected Severity, says, basis string) {
 	best := -1
 	for i := range r.triggers {
 		t := &r.triggers[i]
@@ -166,7 +166,7 @@ func (d *dossier) weigh(r *rule, s subject) (severity, suspected Severity, says,
 
 // blind reports whether nothing can be said: no trigger and no clearing can be
 // told either way.
-func (d *dossier) blind(r *rule, s subject) bool {
+func (d *dossier) blind(r *causeRule, s subject) bool {
 	for i := range r.triggers {
 		if r.triggers[i].when(s) != cannotTell {
 			return false
@@ -176,7 +176,7 @@ func (d *dossier) blind(r *rule, s subject) bool {
 }
 
 // explain brings the finding up to date with what was seen.
-func (d *dossier) explain(now time.Time, r *rule, s subject, severity, suspected Severity, trigger, basis string, blind bool) {
+func (d *dossier) explain(now time.Time, r *causeRule, s subject, severity, suspected Severity, trigger, basis string, blind bool) {
 	inc := &d.incident
 	if blind {
 		if inc.BlindSince.IsZero() {
@@ -213,7 +213,7 @@ func (d *dossier) explain(now time.Time, r *rule, s subject, severity, suspected
 }
 
 // end closes an open incident by positive evidence, or for want of any.
-func (j *Judge) end(now time.Time, d *dossier, r *rule, s subject, blind bool) {
+func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bool) {
 	inc := &d.incident
 	if blind {
 		if now.Sub(inc.BlindSince) >= noEvidenceAfter {

@@ -17,8 +17,8 @@ const (
 // leak: the process does not close connections that its clients have closed.
 // It must be seen while it grows: keepalive probes reset such sockets in the
 // end, and only the descriptors stay lost.
-func leak() rule {
-	return rule{
+func leak() causeRule {
+	return causeRule{
 		cause: Leak,
 		kind:  scope.KindService,
 		triggers: []trigger{
@@ -93,9 +93,9 @@ func explainLeak(s subject, f *Finding) {
 }
 
 // stuckClosing: our end has closed and the other never answers.
-func stuckClosing() rule {
+func stuckClosing() causeRule {
 	stuck := func(s subject) truth { return s.is(measure.StuckClosing, atLeast, stuckLevel) }
-	return rule{
+	return causeRule{
 		cause: StuckClosing,
 		kind:  scope.KindService,
 		triggers: []trigger{

@@ -95,8 +95,8 @@ type trigger struct {
 	severity Severity
 }
 
-// rule is one cause: when it opens, when it clears, how it explains itself.
-type rule struct {
+// causeRule is one cause: when it opens, when it clears, how it explains itself.
+type causeRule struct {
 	cause Cause
 	kind  scope.Kind
 	// triggers in any order; the finding has the worst severity that holds.

@@ -18,8 +18,8 @@ const (
 
 // trafficMissing: new connections no longer come as they did over the last
 // hour, while everything here looks well.
-func trafficMissing() rule {
-	return rule{
+func trafficMissing() causeRule {
+	return causeRule{
 		cause: TrafficMissing,
 		kind:  scope.KindService,
 		triggers: []trigger{

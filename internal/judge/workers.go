@@ -22,11 +22,11 @@ const (
 // workersFull: nobody takes connections from the accept queue as fast as they
 // come. TRUTH: queue wait and overflow decide, never the queue's share of the
 // backlog (10 % of 511 at 20/s is 2.5 s).
-func workersFull() rule {
+func workersFull() causeRule {
 	waits := func(level float64) func(subject) truth {
 		return func(s subject) truth { return s.is(measure.QueueWait, above, level) }
 	}
-	return rule{
+	return causeRule{
 		cause: WorkersFull,
 		kind:  scope.KindService,
 		triggers: []trigger{
@@ -75,8 +75,8 @@ func overflowing(s subject) truth {
 
 // clientsGaveUp: clients close connections that no worker ever took, or the
 // workers serve connections whose clients have gone.
-func clientsGaveUp() rule {
-	return rule{
+func clientsGaveUp() causeRule {
+	return causeRule{
 		cause: ClientsGaveUp,
 		kind:  scope.KindService,
 		triggers: []trigger{
