@@ -94,7 +94,7 @@ accepts, long before a health check asks.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), configCommand(), demoCommand(), versionCommand())
+	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), configCommand(), ruleCommand(), demoCommand(), versionCommand())
 	addStandardCommands(root)
 	return root
 }

@@ -38,6 +38,10 @@ var arrows = map[string][]string{
 	"internal/judge":   {"internal/measure", "internal/scope", "internal/tcp"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
+	"internal/rule":    {"internal/measure", "internal/scope"},
+	// rules as files
+	"internal/rule/presets":  {},
+	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope"},
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/tcp"},
 	"internal/web":     {"internal/api"},
@@ -54,8 +58,8 @@ var arrows = map[string][]string{
 	},
 	"cmd/foreshock": {
 		"internal/agent", "internal/api", "internal/config", "internal/demo", "internal/judge", "internal/measure", "internal/observe",
-		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/scope",
-		"internal/tcp",
+		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/rule",
+		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/tcp",
 	},
 	// test support
 	"internal/arch":        {},
@@ -71,6 +75,10 @@ var arrows = map[string][]string{
 var pure = map[string][]string{
 	"internal/measure": {"encoding/binary", "math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/judge":   {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/rule": {
+		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",
+		"github.com/expr-lang/expr/ast", "github.com/expr-lang/expr/file", "github.com/expr-lang/expr/parser",
+	},
 }
 
 type pkg struct {

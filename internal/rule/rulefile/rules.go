@@ -1,0 +1,127 @@
+package rulefile
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/foreshock/foreshock/internal/rule"
+	"github.com/foreshock/foreshock/internal/rule/presets"
+)
+
+// File is the rules of one file.
+type File struct {
+	Rules []rule.Rule
+	// Warnings name, by file and line, the rules that can never match or
+	// never end.
+	Warnings []string
+}
+
+// Rules reads a file of rules. name is for messages. The error joins one for
+// each problem, and the File is empty then.
+func Rules(name string, data []byte) (File, error) {
+	r := &reader{file: name}
+	root := r.root(data)
+	var out File
+	if root != nil {
+		r.mapping(root, "the file", "rules", func(key string, n ast.Node) bool {
+			if key == "rules" {
+				r.rules(n, &out)
+			}
+			return key == "rules"
+		})
+	}
+	if err := r.err(); err != nil {
+		return File{}, err
+	}
+	return out, nil
+}
+
+// Preset reads the rules of a preset by its name.
+func Preset(name string) (File, error) {
+	data, err := presets.Source(name)
+	if err != nil {
+		return File{}, err
+	}
+	return Rules("preset "+name, data)
+}
+
+const ruleKeys = "name, when, hold, every, in_a_row, severity, advice"
+
+func (r *reader) rules(n ast.Node, out *File) {
+	r.list(n, "rules", func(n ast.Node) {
+		var one rule.Rule
+		var when ast.Node
+		given := map[string]bool{}
+		r.mapping(n, "a rule", ruleKeys, func(key string, v ast.Node) bool {
+			given[key] = true
+			switch key {
+			case "name":
+				one.Name = r.text(v, key)
+			case "when":
+				when = v
+			case "hold":
+				one.Hold = r.duration(v, key)
+			case "every":
+				one.Every = r.duration(v, key)
+			case "in_a_row":
+				text := r.text(v, key)
+				count, err := strconv.Atoi(text)
+				if err != nil || count < 1 {
+					r.add(v, "in_a_row %.40q is no number from 1; write it as 2", text)
+				}
+				one.InARow = count
+			case "severity":
+				var err error
+				if one.Severity, err = rule.ParseSeverity(r.text(v, key)); err != nil {
+					r.add(v, "%v", err)
+					one.Severity = rule.Watch // not reported as missing too
+				}
+			case "advice":
+				one.Advice = r.text(v, key)
+			default:
+				return false
+			}
+			return true
+		})
+		if when != nil {
+			one.When = r.when(when, one.Name, out)
+		}
+		for _, err := range one.Validate() {
+			if one.When == nil && given["when"] && strings.HasPrefix(err.Error(), "when is missing") {
+				continue // refused, not missing
+			}
+			r.add(n, "rule %s: %v", one.Name, err)
+		}
+		for _, other := range out.Rules {
+			if other.Name == one.Name && one.Name != "" {
+				r.add(n, "two rules are called %s; rename one", one.Name)
+			}
+		}
+		out.Rules = append(out.Rules, one)
+	})
+}
+
+// when compiles a rule's expression; nil after a problem.
+func (r *reader) when(n ast.Node, name string, out *File) *rule.Expression {
+	text := r.text(n, "when")
+	e, err := rule.Compile(name, text)
+	at := *start(n).Position
+	if p, ok := errors.AsType[*rule.Error](err); ok {
+		within := ""
+		if column := r.columnIn(n, text, p.Column); column > 0 {
+			at.Column = column
+		} else {
+			within = fmt.Sprintf(" (line %d, column %d of the expression)", p.Line, p.Column)
+		}
+		r.errs = append(r.errs, fmt.Errorf("%s:%d:%d: rule %s%s: %s; %s", r.file, at.Line, at.Column, name, within, p.Problem, p.Hint))
+		return nil
+	}
+	for _, w := range e.Warnings() {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s:%d:%d: rule %s: %s", r.file, at.Line, at.Column, name, w))
+	}
+	return e
+}
