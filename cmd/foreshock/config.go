@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/foreshock/foreshock/internal/agent"
 	"github.com/foreshock/foreshock/internal/config"
 )
 
@@ -70,6 +71,13 @@ and column, and ends with code 1 then. Without FILE it reads
 					return fmt.Errorf("there is no %s, so the agent runs with its defaults: name a file to check another", defaultConfig)
 				case err != nil:
 					return err
+				}
+				_, warnings, err := agent.Rules(cfg, path)
+				if err != nil {
+					return err
+				}
+				for _, w := range warnings {
+					fmt.Fprintln(cmd.ErrOrStderr(), "foreshock: "+w)
 				}
 				_, err = fmt.Fprint(cmd.OutOrStdout(), config.Effective(cfg))
 				return err

@@ -130,9 +130,21 @@ func newAgent(o Options) (*agent, error) {
 	if a.notices, err = newNotices(o.Config, host, o.Log); err != nil {
 		return nil, err
 	}
+	_, warnings, err := Rules(o.Config, o.ConfigPath)
+	if err != nil {
+		return nil, err
+	}
+	a.warn(warnings)
 	a.started = a.clock.Now()
 	a.snapshot = &api.Snapshot{Host: host, Labels: o.Config.Labels, Version: o.Version, StartedAt: a.started, At: a.started}
 	return a, nil
+}
+
+// warn says which rules can never match or never end.
+func (a *agent) warn(warnings []string) {
+	for _, w := range warnings {
+		a.log.Warn("a rule that means something else, perhaps", "says", w)
+	}
 }
 
 func hostName(cfg config.Config) (string, error) {
@@ -252,6 +264,11 @@ func (a *agent) Reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
+	rules, warnings, err := Rules(cfg, a.options.ConfigPath)
+	if err != nil {
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
+	a.warn(warnings)
 	told, err := notifyConfig(cfg, a.host, a.log)
 	if err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
@@ -266,7 +283,7 @@ func (a *agent) Reload(ctx context.Context) error {
 			a.log.Warn("listen and token change only with a restart")
 		}
 		a.options.Config = cfg
-		p.Configure(cfg)
+		p.Configure(a.clock.Now(), cfg, rules)
 		return nil
 	})
 }

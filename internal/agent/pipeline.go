@@ -15,6 +15,7 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -81,6 +82,10 @@ const wideFocus = 32
 
 // NewPipeline opens the readers for the calling thread's namespace.
 func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
+	rules, _, err := Rules(cfg, "the configuration")
+	if err != nil {
+		return nil, err
+	}
 	reader, fallback, err := observe.Open(source)
 	if err != nil {
 		return nil, fmt.Errorf("open the socket table: %w", err)
@@ -100,6 +105,7 @@ func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 		p.listeners.add(batch)
 		p.tallier.Add(batch)
 	}
+	p.judge.SetRules(time.Time{}, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.namespace, err = netns.Self()
 	if err != nil {
@@ -117,8 +123,10 @@ func configuredServices(cfg config.Config) []discover.Configured {
 	return out
 }
 
-// Configure takes over a new configuration. Windows and incidents stay.
-func (p *Pipeline) Configure(cfg config.Config) {
+// Configure takes over a new configuration. Windows and incidents stay, but
+// for those of rules that are no longer there. rules are the configuration's.
+func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
+	p.judge.SetRules(now, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.schedule.SetBudget(cfg.Observe.CPUBudget)
 	p.discover(nil)

@@ -115,7 +115,7 @@ func TestPipelineFindsTheServiceAndItsQueue(t *testing.T) {
 				t.Errorf("finding %+v does not explain itself", f)
 			}
 			// A reload keeps windows and incidents.
-			p.Configure(cfg)
+			p.Configure(start, cfg, nil)
 			incidents, _ = run(t, p, start.Add(12*time.Second), time.Second)
 			if j := slices.IndexFunc(incidents, func(k judge.Incident) bool { return k.ID == incidents[i].ID }); j < 0 || incidents[j].State != judge.Open {
 				t.Errorf("after a reload the incident is not open: %+v", incidents)

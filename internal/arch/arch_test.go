@@ -35,10 +35,10 @@ var arrows = map[string][]string{
 	"internal/observe":          {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},
 	// measure, judge: pure
 	"internal/measure": {"internal/scope", "internal/tcp"},
-	"internal/judge":   {"internal/measure", "internal/scope", "internal/tcp"},
+	"internal/judge":   {"internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
-	"internal/rule":    {"internal/measure", "internal/scope"},
+	"internal/rule":   {"internal/measure", "internal/scope"},
 	// rules as files
 	"internal/rule/presets":  {},
 	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope"},
@@ -50,7 +50,7 @@ var arrows = map[string][]string{
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe",
 		"internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/scope", "internal/tcp", "internal/web",
+		"internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {

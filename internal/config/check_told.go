@@ -79,7 +79,7 @@ func checkRules(p *problems, raw []rawRule) []Rule {
 			Line: r.When.At.Line,
 		}
 		if r.When.Exact {
-			rule.Column = r.When.At.Column
+			rule.Column = r.When.At.Column + r.When.Lead
 		}
 		switch text := strings.TrimSpace(r.When.Text); {
 		case !r.When.Given:

@@ -230,14 +230,24 @@ func decodeLeaf(p *problems, path string, n ast.Node, at position, l leaf, v ref
 	s := scalar{At: at, Given: true}
 	if !empty(n) && l.fits(n.Type()) {
 		s.Good, s.Text = true, textOf(n)
-		if t := n.GetToken(); t.Type == token.StringType && t.Position.Line == at.Line && !strings.Contains(strings.TrimSpace(t.Origin), "\n") {
-			s.Exact = true
-		}
+		s.Exact, s.Lead = exact(n.GetToken(), s.Text)
 	} else {
 		what, example := l.takes()
 		wrongType(p, path, n, at, what, example)
 	}
 	v.Set(reflect.ValueOf(s).Convert(v.Type()))
+}
+
+// exact reports whether a token's text stands in the file as it is, on one
+// line, and behind how many characters.
+func exact(t *token.Token, text string) (ok bool, lead int) {
+	switch origin := strings.TrimSpace(t.Origin); t.Type {
+	case token.StringType:
+		return origin == text, 0
+	case token.DoubleQuoteType, token.SingleQuoteType:
+		return len(origin) > 1 && origin[1:len(origin)-1] == text, 1
+	}
+	return false, 0
 }
 
 // wrongType notes that path takes something else than n.

@@ -83,9 +83,10 @@ type rawLabel struct {
 type scalar struct {
 	At   position
 	Text string
-	// Exact is true when Text is as the file has it from At on, so that places
-	// in Text are places in the file.
+	// Exact is true when Text is as the file has it, from Lead characters
+	// behind At on, so that places in Text are places in the file.
 	Exact bool
+	Lead  int
 	// Given is true when the key is there, Good when its type is right too.
 	Given, Good bool
 }

@@ -109,7 +109,7 @@ func failing() []Cell {
 			Load: load(240, false, 0, 0, 1), Users: Users{Count: 40, Every: 2 * time.Second, Over: 240 * time.Second},
 		}),
 		ramp("event-busy", Cell{Software: event(false)}),
-		ramp("event-keepalive-busy", Cell{Software: event(true), Users: Users{Count: 40, Every: 4 * time.Second}}),
+		ramp("event-keepalive-busy", Cell{Software: event(true), Users: Users{Count: 16, Every: 3 * time.Second, Over: 48 * time.Second}}),
 		ramp("small-backlog", Cell{Software: prefork(articleWorkers, func(a *lab.ApachePrefork) { a.Backlog = 10 })}),
 		ramp("haproxy-in-front", Cell{Front: true}),
 		ramp("learned-limit", Cell{
