@@ -18,6 +18,9 @@ const (
 	quick          = "/sleep?ms=100"
 )
 
+// articlePreset switches the article's thresholds on, to see what they say.
+const articlePreset = "presets: [workers-article]\n"
+
 // chain is what exhaustion may show at warning or above.
 func chain() []string { return []string{"workers_filling", "workers_full", "clients_gave_up"} }
 
@@ -116,6 +119,8 @@ func failing() []Cell {
 			Load:   load(640, false, 0, 0, 2, 240, 26, 241, 2, 400, 2, 640, 26),
 			Config: "services:\n  - {name: web, listen: [\":80\"], workers_from: learn}\n", Twice: 380 * time.Second,
 		}),
+		with(ramp("article-preset", Cell{Load: load(420, false, 0, 0, 2, 240, 26, 300, 26, 301, 5), Config: articlePreset}), "user_rule"),
+		with(ramp("article-preset-at-60", Cell{Load: load(900, true, 11, 0, 12), Config: articlePreset}), "user_rule"),
 		with(ramp("nginx-connections", Cell{Software: nginx(64, false), Load: load(180, false, 0, 0, 2, 120, 60)}), "conn_limit"),
 		with(ramp("slowloris", Cell{Load: load(180, false, 0, 0, 4), Events: []Event{slowloris(60*time.Second, 60, 2, 100*time.Second)}}), "slow_clients"),
 		{
