@@ -19,6 +19,7 @@ type flow struct {
 	state        tcp.State
 	look         uint8 // the look at all states that saw it last
 	uncounted    bool  // first met by a look that cannot tell new from old
+	held         bool  // a process has it
 }
 
 // notAsking marks a flow whose client waits for nothing.
@@ -101,7 +102,7 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	p := f.place(key)
 	out := sighting{known: true}
 	if p.key == 0 {
-		*p = flow{key: key, first: now, since: now, asked: notAsking, state: s.State, look: f.look, uncounted: !whole}
+		*p = flow{key: key, first: now, since: now, asked: notAsking, state: s.State, look: f.look, uncounted: !whole, held: s.Inode != 0}
 		p.ask(s, now)
 		f.used++
 		out.new = whole && f.sampled(key, f.countShift)
@@ -115,8 +116,10 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 		}
 		p.look = f.look
 	}
-	if p.state != s.State {
-		p.state, p.since = s.State, now
+	// A connection whose client gave up in the queue begins anew with the
+	// process that takes it: what it does from then on is that one's doing.
+	if held := s.Inode != 0; p.state != s.State || p.held != held {
+		p.state, p.held, p.since = s.State, held, now
 	}
 	out.asking = p.ask(s, now)
 	out.age = time.Duration(now-p.first) * 10 * time.Millisecond

@@ -76,6 +76,27 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
+// TestTakenFromTheQueueIsNoLeak: a connection whose client gave up in the
+// queue is the process's only from when it is accepted.
+func TestTakenFromTheQueueIsNoLeak(t *testing.T) {
+	tallier := NewTallier()
+	tallier.SetServices(web())
+	var got []uint32
+	for second := range 24 {
+		s := tcp.Socket{Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("192.0.2.7:4000"), State: tcp.CloseWait, Cookie: 1, Has: tcp.HasCookie}
+		if second >= 12 {
+			s.Inode = 7
+		}
+		y := count(tallier, look(tcp.Request{Tier: tcp.Full, States: tcp.AllStates}, begin.Add(time.Duration(second)*time.Second)), []tcp.Socket{s}).Scopes[0]
+		if second >= 12 {
+			got = append(got, y.Leaked)
+		}
+	}
+	if diff := cmp.Diff([]uint32{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1}, got); diff != "" {
+		t.Errorf("leaked, each second since it was accepted (-want +got):\n%s", diff)
+	}
+}
+
 func TestLeakedAndStuck(t *testing.T) {
 	tallier := NewTallier()
 	tallier.SetServices(web())
