@@ -244,12 +244,12 @@ func (c *checker) binary(n *ast.BinaryNode) (*node, *problem) {
 			return nil, p
 		}
 	}
-	switch {
-	case o == opAnd || o == opOr:
+	switch o {
+	case opAnd, opOr:
 		return out, nil
-	case o == opMultiply:
+	case opMultiply:
 		out.unit, p = product(left, right, at)
-	case o == opDivide:
+	case opDivide:
 		out.unit, p = quotient(left, right, at)
 	default:
 		var unit measure.Unit

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,5 +178,39 @@ func TestEvalDoesNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, step); n > 0 {
 		t.Errorf("%v allocations for each evaluation, want none", n)
+	}
+}
+
+// BenchmarkEval evaluates one expression for one scope once a second, windows
+// full: the bound is 16 medians over 24 h.
+func BenchmarkEval(b *testing.B) {
+	var bound strings.Builder
+	for i := range MaxSpans {
+		fmt.Fprintf(&bound, `median(service.busy, "%dm") > 1 || `, 24*60-i)
+	}
+	for _, bench := range []struct{ name, text string }{
+		{"plain", "service.queue_wait_seconds > 0.5 && service.busy >= 20"},
+		{"mean_5m", `mean(service.busy / service.sockets, "5m") > 2`},
+		{"bound", bound.String() + "false"},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			e := compileT(b, bench.text)
+			m := e.NewMemory(0)
+			values := map[measure.Signal]float64{measure.Busy: 0, measure.Sockets: 10, measure.QueueWait: 1}
+			now, service := start, known(start, values)
+			for i := range 86_400 {
+				service.Readings[measure.Busy].Value = float64(i % 2)
+				now = now.Add(time.Second)
+				m.due(now)
+				for j := range m.spans {
+					m.spans[j].add(now, float64(i*i%1009)) // in no order
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				now = now.Add(time.Second)
+				e.Eval(m, now, service, nil)
+			}
+		})
 	}
 }

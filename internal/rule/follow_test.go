@@ -44,15 +44,10 @@ func TestState(t *testing.T) {
 					next = seconds(20)
 					continue
 				}
-				answer := Yes
 				if a != '=' {
 					seen = seen.Add(next)
 				}
-				if a == 'n' {
-					answer = No
-				} else if a == 'u' {
-					answer = Unknown
-				}
+				answer := map[rune]Truth{'y': Yes, '=': Yes, 'n': No, 'u': Unknown}[a]
 				next = time.Second
 				got += string(".sO"[s.Step(answer, seen)])
 			}
