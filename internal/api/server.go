@@ -122,6 +122,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	if c.Web != nil {
 		mux.Handle("GET /{$}", c.Web)
+		mux.Handle("GET /incidents/{id}", c.Web)
 		for _, file := range []string{"page.css", "page.js", "words.js"} {
 			mux.Handle("GET /"+file, c.Web)
 		}

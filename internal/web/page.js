@@ -168,7 +168,7 @@ const drawList = (pairs) => h("dl", {}, ...pairs.flatMap(([dt, dd]) => [h("dt", 
 
 /** @param {import("./words.js").Need} n */
 function drawNeed(n) {
-  return h("article", {class: "need", "data-key": String(n.id), "data-level": n.level, "data-verdict": `${n.level} ${n.cause}`},
+  return h("article", {class: "need", id: `incident-${n.id}`, "data-key": String(n.id), "data-level": n.level, "data-verdict": `${n.level} ${n.cause}`},
     h("span", {class: "glyph", "aria-hidden": "true"}, n.glyph),
     h("div", {}, h("h2", {}, n.cause), h("p", {class: "name"}, n.scope), h("p", {class: "note"}, n.severity)),
     h("div", {}, h("p", {class: "lead"}, n.sentence), n.pattern && h("p", {class: "note"}, n.pattern),

@@ -17,6 +17,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
@@ -42,6 +43,15 @@ func at(source Source, now func() time.Time) http.Handler {
 	for _, file := range []string{"page.css", "page.js", "words.js"} {
 		mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, file) })
 	}
+	// Notices link to /incidents/ID: the row of that incident, while it is open.
+	mux.HandleFunc("GET /incidents/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		http.Redirect(w, r, fmt.Sprintf("/#incident-%d", id), http.StatusSeeOther)
+	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		s := source.Snapshot()
 		var age time.Duration

@@ -91,3 +91,18 @@ func TestPageOfWhatIsOver(t *testing.T) {
 		t.Error("the page is certain of what it cannot see")
 	}
 }
+
+// TestLinksOfNotices: the address that a notice carries leads to the row.
+func TestLinksOfNotices(t *testing.T) {
+	for path, want := range map[string]string{"/incidents/42": "/#incident-42", "/incidents/x": "", "/incidents/-1": ""} {
+		rec := httptest.NewRecorder()
+		New(fixed{&api.Snapshot{}}).ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		if got := rec.Header().Get("Location"); got != want || (want == "") != (rec.Code == 404) {
+			t.Errorf("%s: %d to %q, want %q", path, rec.Code, got, want)
+		}
+	}
+	s := &api.Snapshot{Ready: true, Incidents: []judge.Incident{{ID: 42, State: judge.Open, Finding: judge.Finding{Cause: judge.WorkersFull, Severity: judge.Critical}}}}
+	if page := get(t, s); !strings.Contains(page, `id="incident-42"`) {
+		t.Errorf("no row has the address: %s", page)
+	}
+}
