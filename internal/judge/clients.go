@@ -30,10 +30,10 @@ func slowClients() causeRule {
 		triggers: []trigger{
 			{condition{"half of what is occupied is held by clients that hardly send anything, for 10 s", 10 * time.Second, 4, measure.SlowClients, slowHolders}, Watch},
 			{condition{"the same, and workers run short or connections wait, for 10 s", 10 * time.Second, 4, measure.SlowClients,
-				func(s subject) truth { return slowHolders(s).and(pressed(s)) }}, Warning},
+				func(s subject) truth { return slowHolders(s).And(pressed(s)) }}, Warning},
 		},
 		clear: condition{"slow clients hold less than a quarter for 10 s", 10 * time.Second, 4, measure.SlowClients,
-			func(s subject) truth { return negate(slowBeyond(s, slowRecede)) }},
+			func(s subject) truth { return slowBeyond(s, slowRecede).Not() }},
 		explain: explainSlowClients,
 	}
 }
@@ -53,7 +53,7 @@ func slowBeyond(s subject, share float64) truth {
 
 // pressed: the service has little left to give.
 func pressed(s subject) truth {
-	return s.is(measure.QueueDepth, above, 0).or(occupiedShare(s, slowPressure))
+	return s.is(measure.QueueDepth, above, 0).Or(occupiedShare(s, slowPressure))
 }
 
 func explainSlowClients(s subject, f *Finding) {
@@ -88,7 +88,7 @@ func synFlood() causeRule {
 			{condition{"half-open connections fill the backlog and cookies are sent, for 3 s", 3 * time.Second, 3, measure.SynRecvCount, flooded}, Warning},
 		},
 		clear: condition{"no cookies sent, and room for half-open connections, for 10 s", 10 * time.Second, 4, measure.SynRecvCount,
-			func(s subject) truth { return negate(flooded(s)).and(s.hostIs(measure.SyncookiesSentRate, atMost, 0)) }},
+			func(s subject) truth { return flooded(s).Not().And(s.hostIs(measure.SyncookiesSentRate, atMost, 0)) }},
 		explain: explainSynFlood,
 	}
 }
@@ -106,7 +106,7 @@ func flooded(s subject) truth {
 		return cannotTell
 	}
 	return isTrue(half >= floodShare*limit/max(1, listeners) && depth < limit).
-		and(s.hostIs(measure.SyncookiesSentRate, atLeast, floodCookies))
+		And(s.hostIs(measure.SyncookiesSentRate, atLeast, floodCookies))
 }
 
 func explainSynFlood(s subject, f *Finding) {
@@ -139,7 +139,7 @@ func connLimit() causeRule {
 			{condition{"at the limit, nobody waits, and connections are reset, for 3 s", 3 * time.Second, 3, measure.WorkersOccupied, turningAway}, Warning},
 		},
 		clear: condition{"a tenth of the limit is free, or nothing is reset, for 10 s", 10 * time.Second, 4, measure.WorkersOccupied,
-			func(s subject) truth { return negate(turningAway(s)) }},
+			func(s subject) truth { return turningAway(s).Not() }},
 		explain: explainConnLimit,
 	}
 }
@@ -158,8 +158,8 @@ func turningAway(s subject) truth {
 		return cannotTell
 	}
 	return s.is(measure.WorkersOccupied, atLeast, turnedAway*limit).
-		and(s.is(measure.QueueDepth, atMost, 0)).
-		and(isTrue(resets.Samples >= resetsAtLeast && resets.Value >= resetsPerOpens*opens))
+		And(s.is(measure.QueueDepth, atMost, 0)).
+		And(isTrue(resets.Samples >= resetsAtLeast && resets.Value >= resetsPerOpens*opens))
 }
 
 func explainConnLimit(s subject, f *Finding) {

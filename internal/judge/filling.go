@@ -31,8 +31,8 @@ func workersFilling() causeRule {
 		},
 		clear: condition{"no longer filling, and a tenth of the workers free, for 30 s", 30 * time.Second, 10, measure.WorkersOccupied,
 			func(s subject) truth {
-				return negate(s.forecast(measure.WorkersFullIn, fullInLevel).or(s.forecast(measure.WorkersFullInFast, fullInFastLevel))).
-					and(negate(occupiedShare(s, nearlyFull)))
+				return s.forecast(measure.WorkersFullIn, fullInLevel).Or(s.forecast(measure.WorkersFullInFast, fullInFastLevel)).Not().
+					And(occupiedShare(s, nearlyFull).Not())
 			}},
 		overtakenBy: []Cause{WorkersFull, ConnLimit},
 		explain:     explainWorkersFilling,

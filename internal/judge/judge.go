@@ -55,8 +55,8 @@ type caseKey struct {
 
 // dossier follows one cause of one scope.
 type dossier struct {
-	triggers []holding
-	clear    holding
+	triggers []rule.Holding
+	clear    rule.Holding
 	incident Incident // State is NoState while nothing is suspected
 	followed uint64   // the step whose view had the scope last
 	absent   time.Time
@@ -85,7 +85,7 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
 	key := caseKey{s.scope.Scope, r.cause}
 	d := j.cases[key]
 	if d == nil {
-		d = &dossier{triggers: make([]holding, len(r.triggers))}
+		d = &dossier{triggers: make([]rule.Holding, len(r.triggers))}
 		j.cases[key] = d
 		j.order = append(j.order, key)
 	}
@@ -119,7 +119,7 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
 		inc.State, inc.OpenedAt = Open, now
 		inc.Peak = severity
 		inc.note(now, fmt.Sprintf("open, %s: %s", severity, trigger))
-		d.clear = holding{}
+		d.clear = rule.Holding{}
 	} else if severity > inc.Peak && inc.State == Open {
 		inc.Peak = severity
 		inc.note(now, fmt.Sprintf("now %s: %s", severity, trigger))
@@ -140,7 +140,7 @@ func (d *dossier) weigh(r *causeRule, s subject) (severity, suspected Severity, 
 	for i := range r.triggers {
 		t := &r.triggers[i]
 		answer := t.when(s)
-		held := d.triggers[i].observe(&t.condition, answer, s.scope.Get(t.fresh).Seen)
+		held := t.observe(&d.triggers[i], answer, s.scope.Get(t.fresh).Seen)
 		if answer != yes {
 			// Unknown keeps the hold for when sight returns, but is no word
 			// for the finding now.
@@ -159,7 +159,7 @@ func (d *dossier) weigh(r *causeRule, s subject) (severity, suspected Severity, 
 	if best >= 0 {
 		h := &d.triggers[best]
 		says = r.triggers[best].says
-		basis = fmt.Sprintf("%d looks over %s", h.observations, h.held.Round(100*time.Millisecond))
+		basis = fmt.Sprintf("%d looks over %s", h.Observations, h.Held.Round(100*time.Millisecond))
 	}
 	return severity, suspected, says, basis
 }
@@ -221,7 +221,7 @@ func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bo
 		}
 		return
 	}
-	if d.clear.observe(&r.clear, r.clear.when(s), s.scope.Get(r.clear.fresh).Seen) {
+	if r.clear.observe(&d.clear, r.clear.when(s), s.scope.Get(r.clear.fresh).Seen) {
 		j.resolve(now, d, Recovered)
 	}
 }
@@ -245,9 +245,9 @@ func (j *Judge) finish(now time.Time, inc *Incident, how End) {
 // reset forgets what is suspected, open or on its way there.
 func (d *dossier) reset() {
 	for i := range d.triggers {
-		d.triggers[i] = holding{}
+		d.triggers[i] = rule.Holding{}
 	}
-	d.clear = holding{}
+	d.clear = rule.Holding{}
 	d.incident = Incident{}
 }
 

@@ -24,7 +24,7 @@ func leak() causeRule {
 		triggers: []trigger{
 			{condition{"closed connections stay held and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leaking}, Watch},
 			{condition{"the same, and descriptors run out within an hour, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked,
-				func(s subject) truth { return leaking(s).and(runningOut(s)) }}, Warning},
+				func(s subject) truth { return leaking(s).And(runningOut(s)) }}, Warning},
 		},
 		clear: condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked,
 			func(s subject) truth { return s.is(measure.CloseWaitLeaked, below, leakAtLeast) }},
@@ -38,8 +38,8 @@ func below(value, level float64) bool { return value < level }
 // more of them, and not because its workers are behind.
 func leaking(s subject) truth {
 	return s.is(measure.CloseWaitLeaked, atLeast, leakAtLeast).
-		and(s.is(measure.CloseWaitLeakedSlope, above, 0)).
-		and(s.is(measure.QueueDepth, atMost, 0))
+		And(s.is(measure.CloseWaitLeakedSlope, above, 0)).
+		And(s.is(measure.QueueDepth, atMost, 0))
 }
 
 // outOfDescriptors is when the process has none left, in seconds, at the
@@ -102,7 +102,7 @@ func stuckClosing() causeRule {
 			{condition{"closing connections are not answered, for 5 s", 5 * time.Second, 4, measure.StuckClosing, stuck}, Watch},
 		},
 		clear: condition{"at most two closing connections are stuck for 30 s", 30 * time.Second, 8, measure.StuckClosing,
-			func(s subject) truth { return negate(stuck(s)) }},
+			func(s subject) truth { return stuck(s).Not() }},
 		explain: explainStuckClosing,
 	}
 }

@@ -4,16 +4,17 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // truth is the answer of a condition: what cannot be seen is neither.
-type truth uint8
+type truth = rule.Truth
 
 const (
-	cannotTell truth = iota
-	no
-	yes
+	cannotTell = rule.Unknown
+	no         = rule.No
+	yes        = rule.Yes
 )
 
 func isTrue(b bool) truth {
@@ -21,35 +22,6 @@ func isTrue(b bool) truth {
 		return yes
 	}
 	return no
-}
-
-// and is true when both are, false when either is not, else unknown.
-func (t truth) and(other truth) truth {
-	if t == no || other == no {
-		return no
-	}
-	return min(t, other)
-}
-
-// or is true when either is, false when both are not, else unknown.
-func (t truth) or(other truth) truth {
-	if t == yes || other == yes {
-		return yes
-	}
-	if t == no && other == no {
-		return no
-	}
-	return cannotTell
-}
-
-func negate(t truth) truth {
-	switch t {
-	case yes:
-		return no
-	case no:
-		return yes
-	}
-	return cannotTell
 }
 
 // subject is what a condition may look at: one scope and the host.
@@ -89,6 +61,12 @@ type condition struct {
 	when         func(subject) truth
 }
 
+// observe takes one sighting and reports whether the condition has held.
+func (c *condition) observe(h *rule.Holding, answer truth, seen time.Time) bool {
+	h.Observe(answer, seen, rule.MaxGap)
+	return h.Met(c.hold, max(c.observations, 1))
+}
+
 // trigger is a condition that opens a cause at a severity.
 type trigger struct {
 	condition
@@ -107,44 +85,4 @@ type causeRule struct {
 	overtakenBy []Cause
 	// explain fills in what a person reads, from the numbers of this instant.
 	explain func(subject, *Finding)
-}
-
-// holding follows one condition for one scope.
-type holding struct {
-	held         time.Duration
-	observations int
-	last         time.Time // the last sighting that counted
-	paused       bool
-}
-
-// maxGap is how far apart two sightings may be for the time between them to
-// count as seen. The slowest tier that opens anything runs at 1 Hz; the budget
-// may stretch it.
-const maxGap = 10 * time.Second
-
-// observe takes one sighting and reports whether the condition has held.
-// seen is when the fresh signal was seen.
-func (h *holding) observe(c *condition, answer truth, seen time.Time) bool {
-	switch answer {
-	case no:
-		*h = holding{}
-	case cannotTell:
-		h.paused = true
-	case yes:
-		if h.observations > 0 && !seen.After(h.last) {
-			break // nothing new was seen
-		}
-		if h.observations > 0 && !h.paused {
-			if gap := seen.Sub(h.last); gap <= maxGap {
-				h.held += gap
-			}
-		}
-		h.observations++
-		h.last, h.paused = seen, false
-	}
-	return h.met(c)
-}
-
-func (h *holding) met(c *condition) bool {
-	return h.observations >= max(c.observations, 1) && h.held >= c.hold
 }

@@ -32,13 +32,13 @@ func workersFull() causeRule {
 		triggers: []trigger{
 			{condition{"queue wait above 1 s for 3 s", 3 * time.Second, 3, measure.QueueWait, waits(waitWarning)}, Warning},
 			{condition{"queue wait above 0.25 s for 15 s while no worker comes free", 15 * time.Second, 15, measure.QueueWait,
-				func(s subject) truth { return waits(waitSlowly)(s).and(notShrinking(s)) }}, Warning},
+				func(s subject) truth { return waits(waitSlowly)(s).And(notShrinking(s)) }}, Warning},
 			{condition{"queue wait above 3 s", time.Second, 3, measure.QueueWait, waits(waitCritical)}, Critical},
 			{condition{"connections lost to a full accept queue", time.Second, 3, measure.QueueDepth, overflowing}, Critical},
 		},
 		clear: condition{"queue wait at most 0.1 s for 10 s and nothing lost", 10 * time.Second, 10, measure.QueueWait,
 			func(s subject) truth {
-				return s.is(measure.QueueWait, atMost, waitClear).and(negate(overflowing(s)))
+				return s.is(measure.QueueWait, atMost, waitClear).And(overflowing(s).Not())
 			}},
 		explain: explainWorkersFull,
 	}
@@ -68,9 +68,9 @@ func overflowing(s subject) truth {
 		lost = isTrue(overflows.Samples >= overflowsAtLeast)
 	}
 	if drops := s.scope.Get(measure.ListenDropsRate); drops.Validity == measure.Known {
-		lost = lost.and(isTrue(drops.Samples >= overflowsAtLeast))
+		lost = lost.And(isTrue(drops.Samples >= overflowsAtLeast))
 	}
-	return full.and(lost)
+	return full.And(lost)
 }
 
 // clientsGaveUp: clients close connections that no worker ever took, or the
@@ -85,7 +85,7 @@ func clientsGaveUp() causeRule {
 		},
 		clear: condition{"nobody who gave up is left in the queue or with a worker for 10 s", 10 * time.Second, 5, measure.CloseWaitUnaccepted,
 			func(s subject) truth {
-				return s.is(measure.CloseWaitUnaccepted, atMost, 0).and(negate(servingTheDead(s)))
+				return s.is(measure.CloseWaitUnaccepted, atMost, 0).And(servingTheDead(s).Not())
 			}},
 		explain: explainClientsGaveUp,
 	}
@@ -93,7 +93,7 @@ func clientsGaveUp() causeRule {
 
 func leavingQueue(s subject) truth {
 	return s.is(measure.CloseWaitUnaccepted, atLeast, gaveUpAtLeast).
-		and(s.is(measure.CloseWaitUnacceptedGrowth, above, 0))
+		And(s.is(measure.CloseWaitUnacceptedGrowth, above, 0))
 }
 
 // servingTheDead: at least half of what is accepted is CLOSE_WAIT, with 95 %
@@ -106,7 +106,7 @@ func servingTheDead(s subject) truth {
 		return cannotTell
 	}
 	return isTrue(dead >= gaveUpAtLeast && wilsonLower(dead, accepted) >= deadShare).
-		and(s.is(measure.QueueDepth, above, 0))
+		And(s.is(measure.QueueDepth, above, 0))
 }
 
 func explainWorkersFull(s subject, f *Finding) {
@@ -131,7 +131,7 @@ func explainWorkersFull(s subject, f *Finding) {
 		{Signal: measure.AcceptedSlope, Reading: s.scope.Get(measure.AcceptedSlope)},
 	}
 	f.Considered = []Considered{
-		{ClientsGaveUp.String(), rejected(s, measure.CloseWaitUnaccepted, leavingQueue(s).or(servingTheDead(s)))},
+		{ClientsGaveUp.String(), rejected(s, measure.CloseWaitUnaccepted, leavingQueue(s).Or(servingTheDead(s)))},
 		{SynFlood.String(), rejected(s, measure.SynRecvCount, flooded(s))},
 		{SlowClients.String(), rejected(s, measure.SlowClients, slowHolders(s))},
 		{Leak.String(), rejected(s, measure.CloseWaitLeaked, leaking(s))},

@@ -9,9 +9,9 @@ import (
 const (
 	// minClear is for how long a condition must at least be false to clear.
 	minClear = 10 * time.Second
-	// maxGap is how far apart two sightings may be for the time between them
+	// MaxGap is how far apart two sightings may be for the time between them
 	// to count as seen; a rule that samples less often allows 2.5 samples.
-	maxGap = 10 * time.Second
+	MaxGap = 10 * time.Second
 )
 
 // Phase is how far a rule is for one scope.
@@ -49,7 +49,7 @@ type State struct {
 	hold, clear time.Duration
 	inARow      int
 	gap         time.Duration
-	yes, no     holding
+	yes, no     Holding
 	open        bool
 }
 
@@ -57,7 +57,7 @@ type State struct {
 func NewState(r *Rule) *State {
 	return &State{
 		hold: r.Hold, clear: max(r.Hold, minClear), inARow: max(r.InARow, 1),
-		gap: max(maxGap, time.Duration(measure.StaleAfter*float64(r.Every))),
+		gap: max(MaxGap, time.Duration(measure.StaleAfter*float64(r.Every))),
 	}
 }
 
@@ -65,54 +65,60 @@ func NewState(r *Rule) *State {
 // is no newer than the last is no sighting. Unknown pauses: it neither adds to
 // what was held nor takes from it.
 func (s *State) Step(answer Truth, seen time.Time) Phase {
-	s.yes.observe(answer, seen, s.gap)
-	s.no.observe(answer.Not(), seen, s.gap)
+	s.yes.Observe(answer, seen, s.gap)
+	s.no.Observe(answer.Not(), seen, s.gap)
 	switch {
-	case !s.open && answer == Yes && s.yes.met(s.hold, s.inARow):
+	case !s.open && answer == Yes && s.yes.Met(s.hold, s.inARow):
 		s.open = true
-	case s.open && answer == No && s.no.met(s.clear, s.inARow):
+	case s.open && answer == No && s.no.Met(s.clear, s.inARow):
 		s.open = false
 	}
 	switch {
 	case s.open:
 		return Open
-	case s.yes.observations > 0:
+	case s.yes.Observations > 0:
 		return Suspect
 	}
 	return None
 }
 
 // Held is for how long the condition was seen true, and how often.
-func (s *State) Held() (time.Duration, int) { return s.yes.held, s.yes.observations }
+func (s *State) Held() (time.Duration, int) { return s.yes.Held, s.yes.Observations }
 
-// holding follows one answer.
-type holding struct {
-	held         time.Duration
-	observations int
+// Holding follows for how long one condition has been seen true. The zero
+// value has seen nothing.
+type Holding struct {
+	// Held is the time between the sightings so far, Observations their number.
+	Held         time.Duration
+	Observations int
 	last         time.Time // the last sighting that counted
 	paused       bool
 }
 
-func (h *holding) observe(answer Truth, seen time.Time, gap time.Duration) {
+// Observe takes one answer, seen at seen. No forgets all; unknown pauses; yes
+// counts when it is newer than the last, with the time since that, unless that
+// is more than gap.
+func (h *Holding) Observe(answer Truth, seen time.Time, gap time.Duration) {
 	switch answer {
 	case No:
-		*h = holding{}
+		*h = Holding{}
 	case Unknown:
 		h.paused = true
 	case Yes:
-		if h.observations > 0 && !seen.After(h.last) {
+		if h.Observations > 0 && !seen.After(h.last) {
 			return // nothing new was seen
 		}
-		if since := seen.Sub(h.last); h.observations > 0 && !h.paused && since <= gap {
-			h.held += since
+		if since := seen.Sub(h.last); h.Observations > 0 && !h.paused && since <= gap {
+			h.Held += since
 		}
-		h.observations++
+		h.Observations++
 		h.last, h.paused = seen, false
 	}
 }
 
-func (h *holding) met(hold time.Duration, observations int) bool {
-	return h.observations >= observations && h.held >= hold
+// Met reports whether it was seen for so long, and so often.
+func (h *Holding) Met(hold time.Duration, observations int) bool {
+	return h.Observations >= observations && h.Held >= hold
 }
 
 // Outcome is what a rule says about a scope after a view.
