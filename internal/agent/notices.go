@@ -9,6 +9,7 @@ import (
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/notify"
+	"github.com/foreshock/foreshock/internal/rule"
 )
 
 // notices decides who is told what, and keeps what is on its way.
@@ -60,7 +61,7 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger) (notify.Conf
 	for _, c := range cfg.Notify {
 		channel := notify.Channel{Name: c.Name}
 		for _, s := range c.Severities {
-			severity, err := judge.ParseSeverity(s)
+			severity, err := rule.ParseSeverity(s)
 			if err != nil {
 				return notify.Config{}, fmt.Errorf("notify %s: %w", c.Name, err)
 			}

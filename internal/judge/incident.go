@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -54,37 +55,16 @@ func (c Cause) String() string {
 // Words is the cause for a person: "workers full".
 func (c Cause) Words() string { return strings.ReplaceAll(c.String(), "_", " ") }
 
-// Severity says how much a finding hurts.
-type Severity uint8
+// Severity says how much a finding hurts; users' rules name the same ones.
+type Severity = rule.Severity
 
 // The severities, in rising order. The zero value is none.
 const (
-	NoSeverity Severity = iota
-	Watch               // worth knowing, not sent by default
-	Warning             // will hurt unless something changes
-	Critical            // hurts now
+	NoSeverity = rule.NoSeverity
+	Watch      = rule.Watch    // worth knowing, not sent by default
+	Warning    = rule.Warning  // will hurt unless something changes
+	Critical   = rule.Critical // hurts now
 )
-
-var severityNames = [...]string{"none", "watch", "warning", "critical"}
-
-// String names it: "warning".
-func (s Severity) String() string {
-	if int(s) < len(severityNames) {
-		return severityNames[s]
-	}
-	return fmt.Sprintf("severity_%d", uint8(s))
-}
-
-// ParseSeverity is the reverse of String, for those that can be asked for:
-// "watch", "warning", "critical".
-func ParseSeverity(name string) (Severity, error) {
-	for s := Watch; s <= Critical; s++ {
-		if s.String() == name {
-			return s, nil
-		}
-	}
-	return NoSeverity, fmt.Errorf("severity %q is not one of watch, warning, critical", name)
-}
 
 // Certainty says how sure a finding is.
 type Certainty uint8

@@ -126,7 +126,7 @@ func (j *Judge) followRule(now time.Time, r *rule.Rule, service, host *measure.S
 		inc.Finding = ruleFinding(subject, r, &outcome)
 	}
 	if outcome.Phase == rule.Open && inc.State == Suspected {
-		inc.State, inc.OpenedAt, inc.Peak = Open, now, severityOf(r)
+		inc.State, inc.OpenedAt, inc.Peak = Open, now, r.Severity
 		inc.note(now, fmt.Sprintf("open, %s: %s", inc.Peak, r.When.Text()))
 	}
 	if inc.State == Suspected {
@@ -152,20 +152,10 @@ func (j *Judge) ruleBlind(now time.Time, r *rule.Rule, c *userCase) {
 	c.follower = rule.NewFollower(*r)
 }
 
-func severityOf(r *rule.Rule) Severity {
-	switch r.Severity {
-	case rule.Watch:
-		return Watch
-	case rule.Critical:
-		return Critical
-	}
-	return Warning
-}
-
 // ruleFinding is what a user's rule found, in its own words.
 func ruleFinding(s *measure.ScopeSignals, r *rule.Rule, outcome *rule.Outcome) Finding {
 	f := Finding{
-		Scope: s.Scope, Cause: UserRule, Rule: r.Name, Severity: severityOf(r), Certainty: Certain, // it is what the user asked for
+		Scope: s.Scope, Cause: UserRule, Rule: r.Name, Severity: r.Severity, Certainty: Certain, // it is what the user asked for
 		Sentence: fmt.Sprintf("The rule %s holds for %s: %s.", r.Name, s.Scope.Name, r.When.Text()),
 		Trigger:  r.When.Text(),
 		Basis:    fmt.Sprintf("%d looks over %s", outcome.Observations, outcome.Held.Round(100*time.Millisecond)),
