@@ -139,8 +139,8 @@ func failing() []Cell {
 			Load: load(900, true, 4, 0, 20, 690, 20, 691, 1, 840, 1, 841, 20),
 		},
 		{
-			Name: "stuck-closing", Port: 80, Slow: 2 * time.Second, Chain: []string{"stuck_closing"}, Software: prefork(articleWorkers, nil), Path: quick,
-			Load: load(120, false, 0, 0, 20, 60, 20, 61, 0.2), Events: []Event{deafen(30 * time.Second), heal(60 * time.Second)},
+			Name: "stuck-closing", Port: 80, Slow: 2 * time.Second, Chain: []string{"stuck_closing"}, Software: prefork(articleWorkers, nil), Path: oneSecond,
+			Load: load(150, false, 0, 0, 12, 30, 12, 31, 0.2), Events: []Event{deafen(30 * time.Second), heal(60 * time.Second)},
 		},
 	}
 }
