@@ -38,7 +38,7 @@ func failing(scope, state, severity string) api.Incident {
 	}
 }
 
-const webData = " | 'web_queue_wait'=3.25s;1;3;0 'web_queue_depth'=51;;;0;511 'web_accepted'=8;;;0 'web_unaccepted'=51;;;0"
+const webData = " | 'web_queue_wait'=3.25s;1;3;0 'web_queue_depth'=51;;;0;511 'web_accepted'=8;;;0 'web_unaccepted'=51;;;0 'web_workers_occupied'=U"
 
 func TestVerdict(t *testing.T) {
 	web := service("web", known(3.25))
@@ -69,19 +69,19 @@ func TestVerdict(t *testing.T) {
 			"FORESHOCK WARNING - web: workers full" + webData + "\nConnections to web wait at least 3.2 s to be accepted; 51 wait.\nSuspected: so few looks cannot tell whether it lasts.\nAdd workers.\nno agent\n"},
 		{"no such service", checked{scopes: []api.Scope{web}}, "nobody", nagiosUnknown, "FORESHOCK UNKNOWN - there is no service \"nobody\": foreshock look lists them\n"},
 		{"unknown is never OK", checked{scopes: []api.Scope{web, service("db", stale)}}, "", nagiosUnknown,
-			"FORESHOCK UNKNOWN - db: cannot tell whether anybody waits: stale" + webData + " 'db_queue_wait'=U 'db_queue_depth'=51;;;0;511 'db_accepted'=8;;;0 'db_unaccepted'=51;;;0\n"},
+			"FORESHOCK UNKNOWN - db: cannot tell whether anybody waits: stale" + webData + " 'db_queue_wait'=U 'db_queue_depth'=51;;;0;511 'db_accepted'=8;;;0 'db_unaccepted'=51;;;0 'db_workers_occupied'=U\n"},
 		{"a listener that closed", checked{scopes: []api.Scope{web, service("db", noListener)}}, "", nagiosOK, "FORESHOCK OK - 2 services, none short of workers" + webData + "\n"},
 		{"a listener that opened", checked{scopes: []api.Scope{web, service("db", neverSeen)}}, "", nagiosOK, "FORESHOCK OK - 2 services, none short of workers" + webData + "\n"},
 		{"a listener that closed and was asked for", checked{scopes: []api.Scope{service("web", noListener)}}, "web", nagiosUnknown,
-			"FORESHOCK UNKNOWN - web: cannot tell whether anybody waits: no listener | 'web_queue_wait'=U 'web_queue_depth'=51;;;0;511 'web_accepted'=8;;;0 'web_unaccepted'=51;;;0\n"},
+			"FORESHOCK UNKNOWN - web: cannot tell whether anybody waits: no listener | 'web_queue_wait'=U 'web_queue_depth'=51;;;0;511 'web_accepted'=8;;;0 'web_unaccepted'=51;;;0 'web_workers_occupied'=U\n"},
 		{"a listener that the configuration names", checked{scopes: []api.Scope{{Kind: "service", Name: "web", Configured: true, Signals: map[string]api.Value{"queue_wait_seconds": noListener}}}}, "", nagiosUnknown,
-			"FORESHOCK UNKNOWN - web: cannot tell whether anybody waits: no listener | 'web_queue_wait'=U 'web_queue_depth'=U 'web_accepted'=U 'web_unaccepted'=U\n"},
+			"FORESHOCK UNKNOWN - web: cannot tell whether anybody waits: no listener | 'web_queue_wait'=U 'web_queue_depth'=U 'web_accepted'=U 'web_unaccepted'=U 'web_workers_occupied'=U\n"},
 		{"unknown beside what fails", checked{scopes: []api.Scope{service("db", stale)}, incidents: []api.Incident{failing("service/web", "open", "warning")}}, "", nagiosWarning,
-			"FORESHOCK WARNING - web: workers full; db: cannot tell whether anybody waits: stale | 'db_queue_wait'=U 'db_queue_depth'=51;;;0;511 'db_accepted'=8;;;0 'db_unaccepted'=51;;;0\nConnections to web wait at least 3.2 s to be accepted; 51 wait.\nAdd workers.\n"},
+			"FORESHOCK WARNING - web: workers full; db: cannot tell whether anybody waits: stale | 'db_queue_wait'=U 'db_queue_depth'=51;;;0;511 'db_accepted'=8;;;0 'db_unaccepted'=51;;;0 'db_workers_occupied'=U\nConnections to web wait at least 3.2 s to be accepted; 51 wait.\nAdd workers.\n"},
 		{"a name full of traps", checked{scopes: []api.Scope{service("a|b='c'", stale)}}, "", nagiosUnknown,
-			"FORESHOCK UNKNOWN - a/b='c': cannot tell whether anybody waits: stale | 'a_b__c__queue_wait'=U 'a_b__c__queue_depth'=51;;;0;511 'a_b__c__accepted'=8;;;0 'a_b__c__unaccepted'=51;;;0\n"},
+			"FORESHOCK UNKNOWN - a/b='c': cannot tell whether anybody waits: stale | 'a_b__c__queue_wait'=U 'a_b__c__queue_depth'=51;;;0;511 'a_b__c__accepted'=8;;;0 'a_b__c__unaccepted'=51;;;0 'a_b__c__workers_occupied'=U\n"},
 		{"an answer without signals", checked{scopes: []api.Scope{{Kind: "service", Name: "web"}}}, "", nagiosUnknown,
-			"FORESHOCK UNKNOWN - web: cannot tell whether anybody waits: the agent does not say | 'web_queue_wait'=U 'web_queue_depth'=U 'web_accepted'=U 'web_unaccepted'=U\n"},
+			"FORESHOCK UNKNOWN - web: cannot tell whether anybody waits: the agent does not say | 'web_queue_wait'=U 'web_queue_depth'=U 'web_accepted'=U 'web_unaccepted'=U 'web_workers_occupied'=U\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -137,6 +137,7 @@ func perfData(s *api.Scope) []string {
 		{measure.QueueDepth, "", ";;;0", measure.QueueLimit.String()},
 		{measure.Accepted, "", ";;;0", ""},
 		{measure.Unaccepted, "", ";;;0", ""},
+		{measure.WorkersOccupied, "", ";;;0", measure.WorkersLimit.String()},
 	} {
 		label := fmt.Sprintf("'%s_%s'=", perfLabel(s.Name), strings.TrimSuffix(p.signal.String(), "_seconds"))
 		v := s.Signals[p.signal.String()].Value

@@ -96,6 +96,9 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 		if inc.State == "suspect" || inc.opened().Before(from) {
 			continue
 		}
+		if inc.Cause == "traffic_missing" && inc.opened().After(began.Add(cell.Load.Duration)) {
+			continue // it is: the load has ended
+		}
 		inChain := slices.Contains(cell.Chain, inc.Cause)
 		for _, step := range inc.Timeline {
 			o.Steps = append(o.Steps, fmt.Sprintf("%+.1fs %s %s: %s", step.At.Sub(began).Seconds(), inc.Scope, inc.Cause, step.What))
