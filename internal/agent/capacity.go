@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -37,7 +38,8 @@ func (p *Pipeline) capacities(now time.Time) {
 type readLimit struct {
 	workers scope.Workers
 	stamp   limits.Stamp
-	known   bool // a server that can be read
+	known   bool  // a server that can be read
+	pids    []int // of the service then
 }
 
 // workers is how many a service can serve at once, and who says so. The
@@ -64,12 +66,15 @@ func (p *Pipeline) read(s *scope.Service) readLimit {
 		delete(p.limitsRead, s.Name)
 		return readLimit{}
 	}
-	if last, ok := p.limitsRead[s.Name]; ok && last.known && !last.stamp.Changed() {
+	if last, ok := p.limitsRead[s.Name]; ok && last.known && slices.Equal(last.pids, s.PIDs) && !last.stamp.Changed() {
 		return last
 	}
-	lead := s.PIDs[0]
-	var read readLimit
-	read.workers, read.stamp, read.known = limits.Of(procRoot, lead, s.Process, s.Exe, s.Listen)
+	read := readLimit{pids: s.PIDs}
+	read.workers, read.stamp, read.known = limits.Of(procRoot, s.PIDs[0], s.Process, s.Exe, s.Listen)
+	if n := len(owner.Leads(procRoot, s.PIDs)); read.known && n > 1 {
+		read.workers.Limit, read.workers.Origin = 0, ""
+		read.workers.Problem = fmt.Sprintf("%d programs share its addresses (SO_REUSEPORT), and which of them a connection gets cannot be told: set workers_from to the limit of all together", n)
+	}
 	p.limitsRead[s.Name] = read
 	return read
 }
