@@ -208,6 +208,34 @@ func TestSimulatedHealth(t *testing.T) {
 	}
 }
 
+// TestSimulatedStep: traffic that is moved here all at once, and fits, is no
+// ramp. Chance makes some look like one: of 100 steps from 2 to 12 requests a
+// second 8 were warned of.
+func TestSimulatedStep(t *testing.T) {
+	warned, steps := 0, 0
+	for _, after := range []float64{6, 10, 14} {
+		for seed := range uint64(10) {
+			got := crowd{workers: 20, limit: 20, rate: func(at float64) float64 {
+				if at < 120 {
+					return 2
+				}
+				return after
+			}, service: oneSecond, random: true, seconds: 400, seed: seed}.run()
+			steps++
+			if got.count(WorkersFilling, Warning) > 0 {
+				warned++
+				t.Logf("2/s, then %.0f/s, seed %d: warned", after, seed)
+			}
+			if n := got.count(WorkersFull, Warning) + got.count(WorkersFull, Critical); n > 0 {
+				t.Errorf("2/s, then %.0f/s, seed %d: %d times full", after, seed, n)
+			}
+		}
+	}
+	if warned > steps/8 {
+		t.Errorf("%d of %d steps were warned of", warned, steps)
+	}
+}
+
 // TestSimulatedExhaustion holds the lead before the first failed request to
 // the design's goals. Its seconds are the simulation's, not the machine's.
 func TestSimulatedExhaustion(t *testing.T) {

@@ -133,6 +133,24 @@ func (w *Window) Trend() (Trend, bool) {
 	}, true
 }
 
+// StillRising reports whether the values of a rising trend went on to rise in
+// its last third, by at least a third of what the line says. A step, as when
+// traffic is moved here, gives a line too; a third of the window later nothing
+// rises any more.
+func (w *Window) StillRising(t Trend) bool {
+	begin, third := w.at(0).at, w.Covers()/3
+	var sums, counts [3]float64
+	for i := range w.count {
+		part := min(int(w.at(i).at.Sub(begin)/max(third, 1)), 2)
+		sums[part] += w.at(i).value
+		counts[part]++
+	}
+	if counts[1] == 0 || counts[2] == 0 {
+		return false
+	}
+	return sums[2]/counts[2]-sums[1]/counts[1] >= t.PerSecond*third.Seconds()/3
+}
+
 // Median is the middle of the values; false with none. It allocates.
 func (w *Window) Median() (float64, bool) {
 	if w.count == 0 {

@@ -182,7 +182,7 @@ func (h *history) forecast(now time.Time, sig Signal, w *Window, errors, limit f
 		h.unknown(sig, NotEnough)
 	case h.workers.learning.Len() > 0 && h.workers.learned == limit:
 		h.notFilling(now, sig, w.Len(), ttl) // it is full: that is how the limit is learned
-	case !trend.Beyond(errors) || trend.Level < fillingLevel*limit:
+	case !trend.Beyond(errors) || trend.Level < fillingLevel*limit || !w.StillRising(trend):
 		h.notFilling(now, sig, w.Len(), ttl)
 	default:
 		h.set(now, sig, math.Max(0, limit-trend.Level)/trend.PerSecond, w.Len(), ttl)
