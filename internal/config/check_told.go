@@ -219,7 +219,7 @@ func checkWebhook(p *problems, path string, raw rawWebhook) *Webhook {
 func checkAlertmanager(p *problems, path string, raw rawAlertmanager) *Alertmanager {
 	var a Alertmanager
 	if len(raw.URLs) == 0 {
-		p.add(raw.At, path+".urls", "", path+" has no urls", "add urls: [http://127.0.0.1:9093]")
+		p.add(raw.At, path+".urls", "", path+" has no urls", `add urls: ["http://127.0.0.1:9093"]`)
 	}
 	for i, u := range raw.URLs {
 		at := fmt.Sprintf("%s.urls[%d]", path, i)

@@ -167,7 +167,7 @@ func decodeValue(p *problems, path string, n ast.Node, at position, v reflect.Va
 		if _, ok := n.(*ast.SequenceNode); !ok {
 			*dst = append(*dst, rawURL{At: at, Given: true}) // there, though no good
 		}
-		decodeList(p, path, n, at, "[http://127.0.0.1:9093]", v)
+		decodeList(p, path, n, at, `["http://127.0.0.1:9093"]`, v)
 	case *[]rawListen:
 		if _, ok := n.(*ast.SequenceNode); !ok {
 			*dst = append(*dst, rawListen{At: at, Given: true}) // there, though no good
@@ -195,7 +195,7 @@ func decodeValue(p *problems, path string, n ast.Node, at position, v reflect.Va
 		}
 	case *rawAlertmanager:
 		dst.At = at
-		if !decodeMapping(p, path, n, at, "{urls: [http://127.0.0.1:9093]}", v) {
+		if !decodeMapping(p, path, n, at, `{urls: ["http://127.0.0.1:9093"]}`, v) {
 			dst.URLs = []rawURL{{At: at, Given: true}}
 		}
 	case *rawObserve:
