@@ -52,6 +52,8 @@ type Cell struct {
 	// be.
 	Healthy bool
 	Chain   []string
+	// Goal is what the cell must show beside that.
+	Goal Goal
 	// Twice is when, after the load began, a second saturation starts; what
 	// happens before is not counted. Zero counts all.
 	Twice time.Duration
