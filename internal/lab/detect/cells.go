@@ -179,7 +179,11 @@ func healthy() []Cell {
 	return []Cell{
 		calm("event-keepalive", Cell{Software: event(true), Path: quick, Load: load(300, true, 5, 0, 10), Users: Users{Count: 40, Every: 4 * time.Second}}),
 		calm("nginx-keepalive", Cell{Software: nginx(512, true), Path: quick, Load: load(300, true, 6, 0, 10), Users: Users{Count: 100, Every: 4 * time.Second}}),
-		calm("graceful-reload", Cell{Path: quick, Load: load(180, true, 7, 0, 20), Events: []Event{gracefulReload(60 * time.Second), gracefulReload(120 * time.Second)}}),
+		calm("graceful-reload", Cell{Path: quick, Load: load(180, true, 7, 0, 20), Events: []Event{reload(60*time.Second, apacheGraceful), reload(120*time.Second, apacheGraceful)}}),
+		calm("nginx-reload", Cell{
+			Software: nginx(512, true), Path: quick, Load: load(180, true, 12, 0, 10), Users: Users{Count: 40, Every: 4 * time.Second},
+			Events: []Event{reload(60*time.Second, nginxReload), reload(120*time.Second, nginxReload)},
+		}),
 		calm("drained-deploy", Cell{Path: quick, Load: load(900, true, 8, 0, 20, 700, 20, 701, 0, 730, 0, 731, 20), Events: []Event{restart(712 * time.Second)}}),
 		calm("burst-within", Cell{Load: load(240, true, 9, 0, 4, 60, 4, 60.01, 14, 61, 14, 61.01, 4, 150, 4, 150.01, 14, 151, 14, 151.01, 4)}),
 		calm("nightly-batch", Cell{Load: load(1800, true, 10, 0, 5, 720, 5, 730, 13, 1320, 13, 1330, 5)}),
