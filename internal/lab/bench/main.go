@@ -134,8 +134,9 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 }
 
 // detect plays the cells whose name contains only and not skip, several at a
-// time, prints the table of all their results, and says which goals they
-// missed. Each run of a cell has random arrivals of its own.
+// time, prints the table of all their results and of how the runs of one cell
+// differ, and says which goals they missed. Each run of a cell has random
+// arrivals of its own.
 func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel int, beside bool) error {
 	var group errgroup.Group // a cell that fails does not stop the others
 	group.SetLimit(parallel)
@@ -178,6 +179,9 @@ func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel in
 		}
 	}
 	fmt.Fprint(b.out, detect.Table(outcomes))
+	if spread := detect.Spread(outcomes); spread != "" {
+		fmt.Fprint(b.out, "\n", spread)
+	}
 	if missed := detect.Missed(outcomes); len(missed) > 0 {
 		err = errors.Join(err, fmt.Errorf("goals missed:\n  %s", strings.Join(missed, "\n  ")))
 	}

@@ -131,6 +131,12 @@ func failing() []Cell {
 			Config: "services:\n  - {name: web, listen: [\":80\"], workers_from: learn}\n", Twice: 380 * time.Second,
 			Goal: Goal{Lead: minutesAhead},
 		}),
+		// Prefork starts one process a second for the first ten seconds after a
+		// graceful restart (Apache: prefork.c, hold_off_on_exponential_spawning):
+		// half of its workers are busy, and so it runs short.
+		ramp("graceful-reload-busy", Cell{
+			Load: load(150, true, 7, 0, 10), Events: []Event{reload(90*time.Second, apacheGraceful)}, Goal: Goal{Found: []string{"workers_full"}},
+		}),
 		with(ramp("article-preset", Cell{Load: load(420, false, 0, 0, 2, 240, 26, 300, 26, 301, 5), Config: articlePreset}), "user_rule"),
 		with(ramp("article-preset-at-60", Cell{Load: load(900, true, 11, 0, 12), Config: articlePreset, Goal: Goal{Found: []string{}}}), "user_rule"),
 		with(ramp("nginx-connections", Cell{Software: nginx(64, false), Load: load(180, false, 0, 0, 2, 120, 60), Goal: Goal{Found: []string{"workers_filling", "conn_limit"}}}), "conn_limit"),
@@ -186,6 +192,9 @@ func healthy() []Cell {
 		}),
 		calm("drained-deploy", Cell{Path: quick, Load: load(900, true, 8, 0, 20, 700, 20, 701, 0, 730, 0, 731, 20), Events: []Event{restart(712 * time.Second)}}),
 		calm("burst-within", Cell{Load: load(240, true, 9, 0, 4, 60, 4, 60.01, 14, 61, 14, 61.01, 4, 150, 4, 150.01, 14, 151, 14, 151.01, 4)}),
+		// As when a balancer sends half of the traffic of another host over: a
+		// step is no slope.
+		calm("step-within", Cell{Load: load(300, true, 13, 0, 1, 90, 1, 90.01, 12)}),
 		calm("nightly-batch", Cell{Load: load(1800, true, 10, 0, 5, 720, 5, 730, 13, 1320, 13, 1330, 5)}),
 		Healthy(articleWorkers, 0.6, time.Hour, 1),
 		Healthy(articleWorkers, 0.8, time.Hour, 2),

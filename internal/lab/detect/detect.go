@@ -118,15 +118,13 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 	}
 	out.sum(cell, began, records, queue, incidents)
 	if others != nil {
-		fired, err := others.fired(ctx, began, time.Now())
+		fired, err := others.fired(ctx, began.Add(cell.Twice), time.Now())
 		if err != nil {
 			return out, err
 		}
 		out.Peers = map[string]time.Duration{}
 		for name, at := range fired {
-			if d := at.Sub(began); d >= cell.Twice {
-				out.Peers[name] = d
-			}
+			out.Peers[name] = at.Sub(began)
 		}
 	}
 	out.CPU, err = agent.cpuShare()

@@ -41,7 +41,8 @@ type Outcome struct {
 	Missed []string `json:"missed"`
 	// Patterns are those of the findings, each once.
 	Patterns []string `json:"patterns"`
-	// Peers is when the alerts of others first fired.
+	// Peers is when the alerts of others first fired, a second saturation's
+	// from its start on.
 	Peers map[string]time.Duration `json:"peers_ns,omitempty"`
 	// Steps is the whole life of every incident.
 	Steps []string `json:"steps"`

@@ -160,3 +160,30 @@ func TestTable(t *testing.T) {
 		t.Errorf("Missed (-want +got):\n%s", diff)
 	}
 }
+
+func TestSpread(t *testing.T) {
+	run := func(cell string, warning, failed int) Outcome {
+		o := Outcome{Cell: cell, Minutes: 30, Watches: 2}
+		if warning > 0 {
+			d := time.Duration(warning) * time.Second
+			o.Warning = &d
+		} else {
+			o.Missed = []string{"no warning"}
+		}
+		d := time.Duration(failed) * time.Second
+		o.FirstFailed = &d
+		return o
+	}
+	outcomes := []Outcome{run("fast", 17, 34), run("once", 1, 2), run("fast", 18, 33), run("burst", 31, 40), run("fast", 0, 30), run("burst", 31, 42)}
+	want := `| cell | runs | forecast before the first failed | warning before it | critical before it | watches per hour | runs that missed a goal |
+|---|---|---|---|---|---|---|
+| fast | 3 | – | 15, 16, 17 (2 runs) | – | 4.0 | 1 |
+| burst | 2 | – | 9, 10, 11 | – | 4.0 | 0 |
+`
+	if diff := cmp.Diff(want, Spread(outcomes)); diff != "" {
+		t.Errorf("Spread (-want +got):\n%s", diff)
+	}
+	if got := Spread(outcomes[:2]); got != "" {
+		t.Errorf("Spread of single runs is %q", got)
+	}
+}
