@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // App is the lab's own application: /sleep?ms=N answers "ok" after N
@@ -28,16 +30,23 @@ type App struct {
 	// Ramp, when there is any, is how long such a request takes instead, by
 	// time since the first one; in straight lines between the points.
 	Ramp []ServicePoint
-	// LeakEvery: the connection of each such request is never closed after
-	// its answer, whatever its client does. Zero closes all.
+	// LeakEvery is the N of a leak: the connection of each Nth request is
+	// answered and then never closed, though its client has. Zero leaks none.
 	LeakEvery int
+	// Descriptors is how many the process may open, at least 64; past them it
+	// accepts nobody. Zero is all the machine allows.
+	Descriptors int
 }
 
 // ServicePoint is a service time at a time since the first request.
 type ServicePoint struct{ At, Service time.Duration }
 
-// maxService bounds what a request may ask for.
-const maxService = 10 * time.Minute
+const (
+	// maxService bounds what a request may ask for.
+	maxService = 10 * time.Minute
+	// fewestDescriptors leaves room for what the runtime has open itself.
+	fewestDescriptors = 64
+)
 
 type appReport struct{ Listen netip.AddrPort }
 
@@ -53,6 +62,9 @@ func (a App) plan(place) (plan, error) {
 	if a.LeakEvery < 0 {
 		return plan{}, fmt.Errorf("leaking every %d connections is negative", a.LeakEvery)
 	}
+	if a.Descriptors < 0 || a.Descriptors > 0 && a.Descriptors < fewestDescriptors {
+		return plan{}, fmt.Errorf("%d descriptors are not enough to serve; at least %d", a.Descriptors, fewestDescriptors)
+	}
 	if !a.Listen.IsValid() {
 		a.Listen = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 	}
@@ -65,7 +77,7 @@ func runApp(ctx context.Context, config json.RawMessage, ready func(any) error) 
 	if err := json.Unmarshal(config, &app); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	if _, err := descriptorLimit(); err != nil {
+	if err := app.limitDescriptors(); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp4", app.Listen.String())
@@ -81,6 +93,42 @@ func runApp(ctx context.Context, config json.RawMessage, ready func(any) error) 
 	}
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
+	}
+	return nil
+}
+
+// serviceAt is how long a request without a time of its own takes, at a time
+// since the first one. Before the first point of a ramp it is Service, after
+// the last one it stays.
+func (a App) serviceAt(since time.Duration) time.Duration {
+	service := a.Service
+	for i, p := range a.Ramp {
+		if since < p.At {
+			if i > 0 {
+				before := a.Ramp[i-1]
+				service += time.Duration(float64(p.Service-before.Service) * float64(since-before.At) / float64(p.At-before.At))
+			}
+			break
+		}
+		service = p.Service
+	}
+	return service
+}
+
+// limitDescriptors raises the limit as far as it goes, or lowers it to what was
+// asked for.
+func (a App) limitDescriptors() error {
+	if a.Descriptors == 0 {
+		_, err := descriptorLimit()
+		return err
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read descriptor limit: %w", err)
+	}
+	limit.Cur = min(uint64(a.Descriptors), limit.Max)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("set descriptor limit to %d: %w", limit.Cur, err)
 	}
 	return nil
 }
@@ -102,19 +150,7 @@ func (s *serving) begin() (service time.Duration, leak bool) {
 	if s.requests++; s.requests == 1 {
 		s.first = time.Now()
 	}
-	service = s.Service
-	since := time.Since(s.first)
-	for i, p := range s.Ramp {
-		if since < p.At {
-			if i > 0 {
-				before := s.Ramp[i-1]
-				service = before.Service + time.Duration(float64(p.Service-before.Service)*float64(since-before.At)/float64(p.At-before.At))
-			}
-			break
-		}
-		service = p.Service
-	}
-	return service, s.LeakEvery > 0 && s.requests%s.LeakEvery == 0
+	return s.serviceAt(time.Since(s.first)), s.LeakEvery > 0 && s.requests%s.LeakEvery == 0
 }
 
 func (s *serving) serve(w http.ResponseWriter, r *http.Request) {

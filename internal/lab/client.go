@@ -94,7 +94,7 @@ func runLoad(ctx context.Context, config json.RawMessage, ready func(any) error)
 				<-slots
 			})
 		default:
-			r := c.begin()
+			r := Begin()
 			r.Outcome = Skipped
 			c.write(r)
 		}
@@ -144,13 +144,6 @@ func newClient(load Load) (*client, error) {
 	}, nil
 }
 
-// begin returns the record of a request that begins now.
-func (c *client) begin() Record {
-	var mono unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) // cannot fail for this clock
-	return Record{Start: time.Now(), Mono: mono.Nano()}
-}
-
 func (c *client) write(r Record) {
 	c.logMu.Lock()
 	defer c.logMu.Unlock()
@@ -162,8 +155,22 @@ func (c *client) write(r Record) {
 
 // do makes one request.
 func (c *client) do() Record {
-	r := c.begin()
-	err := c.exchange(&r)
+	r := Begin()
+	r.Finish(c.exchange(&r))
+	return r
+}
+
+// Begin returns the record of a request that begins now. Start carries the
+// runtime's monotonic reading until [Record.Finish].
+func Begin() Record {
+	var mono unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) // cannot fail for this clock
+	return Record{Start: time.Now(), Mono: mono.Nano()}
+}
+
+// Finish fills in how long a request took until now and how it ended: by its
+// Status when err is nil, else by err.
+func (r *Record) Finish(err error) {
 	r.TotalMS = milliseconds(time.Since(r.Start))
 	r.Start = r.Start.Round(0)
 	switch {
@@ -175,7 +182,6 @@ func (c *client) do() Record {
 	default:
 		r.Outcome = Status
 	}
-	return r
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

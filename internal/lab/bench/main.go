@@ -134,8 +134,9 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 }
 
 // detect plays the cells whose name contains only and not skip, several at a
-// time, and
-// prints the table of all their results.
+// time, prints the table of all their results and of how the runs of one cell
+// differ, and says which goals they missed. Each run of a cell has random
+// arrivals of its own.
 func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel int, beside bool) error {
 	var group errgroup.Group // a cell that fails does not stop the others
 	group.SetLimit(parallel)
@@ -149,11 +150,13 @@ func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel in
 			continue
 		}
 		for i := range runs {
+			seeded := c
+			seeded.Load.Seed += uint64(i)
 			r := &result{}
 			results = append(results, r)
 			group.Go(func() error {
 				o, err := cell(b, fmt.Sprintf("%s-%d", c.Name, i+1), func() (detect.Outcome, error) {
-					return detect.Run(ctx, b.agent, c, beside, b.say)
+					return detect.Run(ctx, b.agent, seeded, beside, b.say)
 				})
 				if err != nil {
 					b.say(err.Error())
@@ -176,5 +179,11 @@ func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel in
 		}
 	}
 	fmt.Fprint(b.out, detect.Table(outcomes))
+	if spread := detect.Spread(outcomes); spread != "" {
+		fmt.Fprint(b.out, "\n", spread)
+	}
+	if missed := detect.Missed(outcomes); len(missed) > 0 {
+		err = errors.Join(err, fmt.Errorf("goals missed:\n  %s", strings.Join(missed, "\n  ")))
+	}
 	return err
 }

@@ -52,6 +52,8 @@ type Cell struct {
 	// be.
 	Healthy bool
 	Chain   []string
+	// Goal is what the cell must show beside that.
+	Goal Goal
 	// Twice is when, after the load began, a second saturation starts; what
 	// happens before is not counted. Zero counts all.
 	Twice time.Duration
@@ -116,15 +118,13 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 	}
 	out.sum(cell, began, records, queue, incidents)
 	if others != nil {
-		fired, err := others.fired(ctx, began, time.Now())
+		fired, err := others.fired(ctx, began.Add(cell.Twice), time.Now())
 		if err != nil {
 			return out, err
 		}
 		out.Peers = map[string]time.Duration{}
 		for name, at := range fired {
-			if d := at.Sub(began); d >= cell.Twice {
-				out.Peers[name] = d
-			}
+			out.Peers[name] = at.Sub(began)
 		}
 	}
 	out.CPU, err = agent.cpuShare()

@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
 )
@@ -92,6 +94,10 @@ func TestHealthyServerIsLeftAlone(t *testing.T) {
 // TestCellsAreWellFormed holds the table to what a reader may expect of it.
 func TestCellsAreWellFormed(t *testing.T) {
 	seen := map[string]bool{}
+	var known []string
+	for _, cause := range judge.Causes() {
+		known = append(known, cause.String())
+	}
 	for _, c := range Cells() {
 		if c.Name == "" || seen[c.Name] {
 			t.Errorf("cell %q: the name is missing or there twice", c.Name)
@@ -102,6 +108,19 @@ func TestCellsAreWellFormed(t *testing.T) {
 		}
 		if c.Healthy == (len(c.Chain) > 0) {
 			t.Errorf("cell %s: healthy %v with the chain %v", c.Name, c.Healthy, c.Chain)
+		}
+		if c.Healthy == (c.Goal.Found != nil) {
+			t.Errorf("cell %s: healthy %v, and %v are to be found", c.Name, c.Healthy, c.Goal.Found)
+		}
+		for _, cause := range c.Goal.Found {
+			if !slices.Contains(c.Chain, cause) {
+				t.Errorf("cell %s: %s is to be found and not in the chain %v", c.Name, cause, c.Chain)
+			}
+		}
+		for _, cause := range c.Chain {
+			if !slices.Contains(known, cause) {
+				t.Errorf("cell %s: %q is no cause of %v", c.Name, cause, known)
+			}
 		}
 		if c.Healthy != strings.HasPrefix(c.Name, "healthy-") {
 			t.Errorf("cell %s: healthy %v", c.Name, c.Healthy)

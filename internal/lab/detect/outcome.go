@@ -20,8 +20,10 @@ type Outcome struct {
 	Failed   int     `json:"failed"`
 	// Queue is when the accept queue was first above 0 for 5 s on end.
 	Queue *time.Duration `json:"queue_ns"`
-	// Forecast is the first workers_filling; Warning and Critical are the first
+	// Suspect is when the first workers_filling was suspected, Forecast when
+	// one was opened; Warning and Critical are the first
 	// finding of the cell's chain at that severity or above.
+	Suspect     *time.Duration `json:"suspect_ns"`
 	Forecast    *time.Duration `json:"forecast_ns"`
 	Warning     *time.Duration `json:"warning_ns"`
 	Critical    *time.Duration `json:"critical_ns"`
@@ -30,12 +32,17 @@ type Outcome struct {
 	Recovered   *time.Duration `json:"recovered_ns"` // when the last one ended, if all did
 	// Watches counts findings that never got beyond watch.
 	Watches int `json:"watches"`
+	// Found is the peak severity of each cause that was opened.
+	Found map[string]string `json:"found"`
 	// Outside are findings at warning or above that are not in the cell's
 	// chain; in a healthy cell, all.
 	Outside []string `json:"outside"`
+	// Missed is what of the cell's goal was not reached.
+	Missed []string `json:"missed"`
 	// Patterns are those of the findings, each once.
 	Patterns []string `json:"patterns"`
-	// Peers is when the alerts of others first fired.
+	// Peers is when the alerts of others first fired, a second saturation's
+	// from its start on.
 	Peers map[string]time.Duration `json:"peers_ns,omitempty"`
 	// Steps is the whole life of every incident.
 	Steps []string `json:"steps"`
@@ -52,8 +59,8 @@ func at(d *time.Duration) string {
 
 // String is the outcome as one line for a person.
 func (o Outcome) String() string {
-	return fmt.Sprintf("%s: forecast %s, queue %s, warning %s, critical %s, first slow %s, first failed %s, recovered %s; %d watches, outside the chain %v; %d of %d requests failed",
-		o.Cell, at(o.Forecast), at(o.Queue), at(o.Warning), at(o.Critical), at(o.FirstSlow), at(o.FirstFailed), at(o.Recovered), o.Watches, o.Outside, o.Failed, o.Requests)
+	return fmt.Sprintf("%s: forecast %s, queue %s, warning %s, critical %s, first slow %s, first failed %s, recovered %s; %d watches, outside the chain %v; %d of %d requests failed; goals missed %v",
+		o.Cell, at(o.Forecast), at(o.Queue), at(o.Warning), at(o.Critical), at(o.FirstSlow), at(o.FirstFailed), at(o.Recovered), o.Watches, o.Outside, o.Failed, o.Requests, o.Missed)
 }
 
 // Lead is how long the first warning came before the first failed request;
@@ -91,7 +98,7 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 		}
 	}
 	lasting := false
-	o.Outside, o.Patterns = []string{}, []string{}
+	o.Outside, o.Patterns, o.Steps, o.Found = []string{}, []string{}, []string{}, map[string]string{}
 	for _, inc := range incidents {
 		if inc.State == "suspect" || inc.opened().Before(from) {
 			continue
@@ -103,6 +110,9 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 		for _, step := range inc.Timeline {
 			o.Steps = append(o.Steps, fmt.Sprintf("%+.1fs %s %s: %s", step.At.Sub(began).Seconds(), inc.Scope, inc.Cause, step.What))
 			severity := opensAs(step.What)
+			if inc.Cause == "workers_filling" && strings.HasPrefix(step.What, "suspect") {
+				earliest(&o.Suspect, step.At)
+			}
 			if inc.Cause == "workers_filling" && severity != "" {
 				earliest(&o.Forecast, step.At)
 			}
@@ -116,6 +126,7 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 				o.Recovered = since(step.At)
 			}
 		}
+		graver(o.Found, inc.Cause, inc.Peak)
 		lasting = lasting || inc.State != "resolved"
 		switch {
 		case inc.Peak == "watch":
@@ -131,6 +142,7 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 		o.Recovered = nil
 	}
 	slices.Sort(o.Patterns)
+	o.Missed = cell.Goal.misses(*o)
 }
 
 // opensAs is the severity that a step of a timeline reached: "open, warning:

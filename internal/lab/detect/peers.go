@@ -165,7 +165,7 @@ func (p *peers) query(ctx context.Context, path string) ([]series, error) {
 }
 
 // fired returns when each alert first fired, between from and to, to the
-// second of its evaluation.
+// 5 s at which Prometheus is asked; one that fires already counts as from.
 func (p *peers) fired(ctx context.Context, from, to time.Time) (map[string]time.Time, error) {
 	q := url.Values{"query": {`ALERTS{alertstate="firing"}`}, "step": {"5"}}
 	q.Set("start", strconv.FormatInt(from.Unix(), 10))

@@ -80,11 +80,18 @@ func (st *stage) happen(ctx context.Context, began time.Time, progress func(stri
 	return nil
 }
 
-// gracefulReload is `apachectl graceful`: the parent replaces its children as
-// they finish (Apache: "Stopping and Restarting", USR1).
-func gracefulReload(at time.Duration) Event {
+// The signals by which a server takes up its configuration anew while its old
+// workers finish what they are at: Apache, "Stopping and Restarting"; nginx,
+// "Controlling nginx".
+const (
+	apacheGraceful = syscall.SIGUSR1
+	nginxReload    = syscall.SIGHUP
+)
+
+// reload sends the server's parent such a signal.
+func reload(at time.Duration, signal syscall.Signal) Event {
 	return Event{at, "graceful reload", func(_ context.Context, st *stage) error {
-		return syscall.Kill(st.software.PID(), syscall.SIGUSR1)
+		return syscall.Kill(st.software.PID(), signal)
 	}}
 }
 

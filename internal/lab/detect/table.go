@@ -14,8 +14,8 @@ import (
 // long before the first failed request the first warning came.
 func Table(outcomes []Outcome) string {
 	var b strings.Builder
-	fmt.Fprintln(&b, "| cell | forecast | warning | critical | first slow | first failed | warning before it | pattern | watches | outside the chain | others, first fired |")
-	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(&b, "| cell | forecast | warning | critical | first slow | first failed | warning before it | pattern | watches | causes found | goals missed | others, first fired |")
+	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, o := range outcomes {
 		lead := "–"
 		if d, ok := o.Lead(); ok {
@@ -23,10 +23,10 @@ func Table(outcomes []Outcome) string {
 		}
 		watches := fmt.Sprint(o.Watches)
 		if o.Minutes >= 60 {
-			watches = fmt.Sprintf("%.1f per hour", float64(o.Watches)*60/o.Minutes)
+			watches = fmt.Sprintf("%.1f per hour", o.watchesPerHour())
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", o.Cell, seconds(o.Forecast), seconds(o.Warning), seconds(o.Critical),
-			seconds(o.FirstSlow), seconds(o.FirstFailed), lead, list(o.Patterns), watches, list(o.Outside), o.others())
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", o.Cell, seconds(o.Forecast), seconds(o.Warning), seconds(o.Critical),
+			seconds(o.FirstSlow), seconds(o.FirstFailed), lead, list(o.Patterns), watches, list(o.causes()), list(o.Missed), o.others())
 	}
 	return b.String()
 }

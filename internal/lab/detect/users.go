@@ -46,20 +46,15 @@ func (u Users) ask(ctx context.Context, from *lab.Host, span time.Duration) []la
 			}
 			var conn net.Conn
 			for {
-				began := time.Now()
-				outcome := lab.OK
+				r := lab.Begin()
 				var err error
-				if conn, err = u.once(from, conn); err != nil {
-					outcome = lab.Reset
-					if errors.Is(err, os.ErrDeadlineExceeded) {
-						outcome = lab.Timeout
-					}
-				}
+				conn, err = u.once(from, conn, &r)
+				r.Finish(err)
 				if ctx.Err() != nil {
 					break
 				}
 				mu.Lock()
-				records = append(records, lab.Record{Start: began, TotalMS: float64(time.Since(began)) / float64(time.Millisecond), Outcome: outcome})
+				records = append(records, r)
 				mu.Unlock()
 				if wait(ctx, u.Every) != nil {
 					break
@@ -74,12 +69,12 @@ func (u Users) ask(ctx context.Context, from *lab.Host, span time.Duration) []la
 	return records
 }
 
-// once asks over conn, or over a new connection; the connection comes back
-// while the server keeps it. One that the server closed meanwhile is replaced,
+// once asks over conn, or over a new connection, and notes in r what is told of
+// the answer; the connection comes back while the server keeps it. One that the server closed meanwhile is replaced,
 // as browsers do.
-func (u Users) once(from *lab.Host, conn net.Conn) (net.Conn, error) {
-	fresh := conn == nil
-	if fresh {
+func (u Users) once(from *lab.Host, conn net.Conn, r *lab.Record) (net.Conn, error) {
+	r.Reused = conn != nil
+	if !r.Reused {
 		target, err := url.Parse(u.url)
 		if err != nil {
 			return nil, err
@@ -92,18 +87,18 @@ func (u Users) once(from *lab.Host, conn net.Conn) (net.Conn, error) {
 			return nil, err
 		}
 	}
-	keep, err := u.exchange(conn)
+	keep, err := u.exchange(conn, r)
 	if err == nil && keep {
 		return conn, nil
 	}
 	_ = conn.Close()
-	if err != nil && !fresh && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return u.once(from, nil)
+	if err != nil && r.Reused && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return u.once(from, nil, r)
 	}
 	return nil, err
 }
 
-func (u Users) exchange(conn net.Conn) (keep bool, err error) {
+func (u Users) exchange(conn net.Conn, r *lab.Record) (keep bool, err error) {
 	req, err := http.NewRequest(http.MethodGet, u.url, nil)
 	if err != nil {
 		return false, err
@@ -122,8 +117,6 @@ func (u Users) exchange(conn net.Conn) (keep bool, err error) {
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		return false, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return false, errors.New(resp.Status)
-	}
+	r.Status = resp.StatusCode
 	return !resp.Close, nil
 }
