@@ -13,7 +13,8 @@ const (
 	slowAtLeast  = 3    // slow clients
 	slowShare    = 0.5  // of what is occupied, lower 95 % bound: they fill the service, not load
 	slowRecede   = 0.25 // of what is occupied
-	slowPressure = 0.6  // of the limit: below, they hold what nobody else wants
+	slowNoticed  = 0.3  // of the limit: below, they hold what nobody else wants
+	slowPressure = 0.6  // of the limit
 
 	floodShare     = 0.9 // of a backlog: the kernel sends cookies from there on
 	floodCookies   = 10  // a second: a burst beyond a small backlog sends a few
@@ -28,9 +29,10 @@ func slowClients() causeRule {
 		cause: SlowClients,
 		kind:  scope.KindService,
 		triggers: []trigger{
-			{condition{"half of what is occupied is held by clients that hardly send anything, for 10 s", 10 * time.Second, 4, measure.SlowClients, slowHolders}, Watch},
-			{condition{"the same, and workers run short or connections wait, for 10 s", 10 * time.Second, 4, measure.SlowClients,
-				func(s subject) truth { return slowHolders(s).And(pressed(s)) }}, Warning},
+			{condition{"half of what is occupied, and that a third of the limit, is held by clients that hardly send anything, for 10 s", 10 * time.Second, 4, measure.SlowClients,
+				func(s subject) truth { return slowHolders(s).And(pressed(s, slowNoticed)) }}, Watch},
+			{condition{"half of what is occupied is held by clients that hardly send anything, and workers run short or connections wait, for 10 s", 10 * time.Second, 4, measure.SlowClients,
+				func(s subject) truth { return slowHolders(s).And(pressed(s, slowPressure)) }}, Warning},
 		},
 		clear: condition{"slow clients hold less than a quarter for 10 s", 10 * time.Second, 4, measure.SlowClients,
 			func(s subject) truth { return slowBeyond(s, slowRecede).Not() }},
@@ -51,9 +53,10 @@ func slowBeyond(s subject, share float64) truth {
 	return isTrue(slow >= slowAtLeast && wilsonLower(slow, max(slow, occupied)) >= share)
 }
 
-// pressed: the service has little left to give.
-func pressed(s subject) truth {
-	return s.is(measure.QueueDepth, above, 0).Or(occupiedShare(s, slowPressure))
+// pressed: connections wait, or more than share of the limit is occupied. A
+// server whose limit nobody knows may hold idle clients by the thousand.
+func pressed(s subject, share float64) truth {
+	return s.is(measure.QueueDepth, above, 0).Or(occupiedShare(s, share))
 }
 
 func explainSlowClients(s subject, f *Finding) {
