@@ -51,6 +51,9 @@ type Config struct {
 	Token    Secret
 	Observe  Observe
 	Services []Service // as written; nil when they are to be found
+	// Backends are the pools whose members are judged; known load balancers
+	// are found without being named here.
+	Backends []Backends
 	// Presets are the names of embedded files of rules that are switched on.
 	Presets []string
 	Rules   []Rule
@@ -125,6 +128,47 @@ type Service struct {
 	Listen []netip.AddrPort
 	// WorkersFrom says where the limit of its workers comes from.
 	WorkersFrom WorkersFrom
+}
+
+// Backends is a pool that a process of this host talks to.
+type Backends struct {
+	// Name is unique in the file; it is the group of its members.
+	Name     string
+	Process  Process
+	Discover Discover
+	// Status says how often the balancer itself is asked what it thinks of its
+	// backends; zero is never. Only with HAProxy or Traefik.
+	Status time.Duration
+}
+
+// Process chooses processes; each field that is set must match. All of them
+// that match are meant, also those that start later.
+type Process struct {
+	Name      string         // the short name, /proc/PID/comm
+	Exe       string         // the program's path
+	Unit      string         // the service unit, "haproxy.service"
+	Container string         // the container's id or the beginning of it, 12 digits at least
+	Cgroup    string         // the cgroup's path, or that of one above it
+	Listens   netip.AddrPort // whoever listens there; an unspecified address is any
+}
+
+// IsZero reports whether no process is chosen.
+func (p Process) IsZero() bool { return p == Process{} }
+
+// Discover says where a pool's members come from. With none of them, they are
+// the addresses that the process is seen to talk to. At most one is set.
+type Discover struct {
+	HAProxySocket string   // path of the runtime socket
+	TraefikAPI    string   // base URL of the API
+	TraefikFile   string   // the file of Traefik's file provider
+	DNS           []string // names with ports, "shop.internal:8080"
+	Static        []Member
+}
+
+// Member is a backend as the user lists it.
+type Member struct {
+	Name   string // the address when none is given
+	Remote netip.AddrPort
 }
 
 // WorkersFrom is where a service's limit of workers comes from. The zero value

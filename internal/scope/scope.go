@@ -47,24 +47,38 @@ func (k Kind) String() string {
 }
 
 // ID names one scope for as long as it means the same thing, over restarts
-// and reloads too. Kind and Name are unique together.
+// and reloads too. The three are unique together.
 type ID struct {
 	Kind Kind
 	Name string
+	// Namespace is the name of the network namespace it is in; empty for the
+	// agent's own.
+	Namespace string
 }
 
-// The two scopes every host has.
+// The two scopes every namespace has; In says which one's.
 var (
-	Host = ID{KindHost, "host"}
-	Rest = ID{KindRest, "rest"}
+	Host = ID{Kind: KindHost, Name: "host"}
+	Rest = ID{Kind: KindRest, Name: "rest"}
 )
 
-// String is how the API and the logs spell an ID: "service/web".
+// In returns the same scope of another namespace.
+func (id ID) In(namespace string) ID {
+	id.Namespace = namespace
+	return id
+}
+
+// String is how the API and the logs spell an ID: "service/web", and
+// "service/web@shop" in the namespace shop.
 func (id ID) String() string {
-	if id.Kind == KindHost || id.Kind == KindRest {
-		return id.Name
+	out := id.Name
+	if id.Kind != KindHost && id.Kind != KindRest {
+		out = id.Kind.String() + "/" + out
 	}
-	return id.Kind.String() + "/" + id.Name
+	if id.Namespace != "" {
+		out += "@" + id.Namespace
+	}
+	return out
 }
 
 // Service is a local listener, or several that one configured name joins.
@@ -83,7 +97,9 @@ type Service struct {
 	Unit    string
 	PIDs    []int
 	// Configured is true when the user's file names the service.
-	Configured  bool
+	Configured bool
+	// Namespace is the network namespace it listens in; empty for our own.
+	Namespace   string
 	Workers     Workers
 	Descriptors Descriptors
 }
@@ -131,7 +147,7 @@ func (h Held) String() string {
 }
 
 // ID returns the scope's name.
-func (s *Service) ID() ID { return ID{KindService, s.Name} }
+func (s *Service) ID() ID { return ID{KindService, s.Name, s.Namespace} }
 
 // Ports returns the ports in the order of Listen, each once.
 func (s *Service) Ports() []uint16 {
