@@ -286,7 +286,7 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 		rows = p.listeners.rows
 	}
 	p.services, p.problems = discover.Services(rows, p.owners, p.configured)
-	p.tallier.SetServices(p.services)
+	p.tallier.SetScopes(p.services, nil)
 	p.capacityAt = time.Time{}
 	inUse := p.inUse
 	p.inUse = make(map[scope.ID]bool, len(p.services))

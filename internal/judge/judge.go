@@ -43,9 +43,10 @@ func New(firstID uint64) *Judge {
 // causeRules are the causes in an order that puts what is overtaken after what
 // overtakes it.
 func causeRules() []causeRule {
-	return []causeRule{
+	services := []causeRule{
 		workersFull(), clientsGaveUp(), connLimit(), workersFilling(), slowClients(), leak(), synFlood(), trafficMissing(), stuckClosing(),
 	}
+	return slices.Concat(services, backendCauses(), []causeRule{localFault()})
 }
 
 type caseKey struct {
@@ -68,17 +69,79 @@ type dossier struct {
 func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
 	host := view.Scope(scope.Host)
+	groups := groupsOf(view)
+	failing := j.unreachable(view)
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
+		sub := subject{scope: s, host: host, now: now}
+		switch s.Scope.Kind {
+		case scope.KindBackend:
+			sub.siblings, sub.critical = others(groups[s.Group], s), j.criticalSince(s.Scope)
+			sub.failing = failing
+		case scope.KindHost: // the last of the view: its backends have been followed
+			sub.failing = j.unreachable(view)
+		}
 		for r := range j.rules {
 			if cause := &j.rules[r]; cause.kind == s.Scope.Kind {
-				j.follow(now, cause, subject{s, host})
+				j.follow(now, cause, sub)
 			}
 		}
+		if s.Scope.Kind == scope.KindBackend {
+			j.noteBalancer(now, sub)
+		}
 	}
+	j.silence(now)
 	j.closeGone(now)
 	j.stepRules(now, view, host)
 	return j.list()
+}
+
+// groupsOf gathers the backends of each group.
+func groupsOf(view *measure.View) map[string][]*measure.ScopeSignals {
+	var out map[string][]*measure.ScopeSignals
+	for i := range view.Scopes {
+		if s := &view.Scopes[i]; s.Group != "" {
+			if out == nil {
+				out = make(map[string][]*measure.ScopeSignals)
+			}
+			out[s.Group] = append(out[s.Group], s)
+		}
+	}
+	return out
+}
+
+func others(group []*measure.ScopeSignals, self *measure.ScopeSignals) []*measure.ScopeSignals {
+	return slices.DeleteFunc(slices.Clone(group), func(s *measure.ScopeSignals) bool { return s == self })
+}
+
+// criticalSince is when the scope's oldest open critical incident opened; zero
+// without one.
+func (j *Judge) criticalSince(id scope.ID) time.Time {
+	var since time.Time
+	for _, r := range j.rules {
+		if d := j.cases[caseKey{id, r.cause}]; d != nil && d.incident.State == Open && d.incident.Peak == Critical &&
+			(since.IsZero() || d.incident.OpenedAt.Before(since)) {
+			since = d.incident.OpenedAt
+		}
+	}
+	return since
+}
+
+// noteBalancer keeps when the balancer first agreed that the backend is down.
+func (j *Judge) noteBalancer(now time.Time, s subject) {
+	up, known := s.scope.Get(measure.BalancerUp).Get()
+	if !known || up > 0 {
+		return
+	}
+	for r := range j.rules {
+		d := j.cases[caseKey{s.scope.Scope, j.rules[r].cause}]
+		if d == nil || d.incident.State != Open || !d.incident.BalancerDownAt.IsZero() {
+			continue
+		}
+		seen := s.scope.Get(measure.BalancerUp).Seen
+		d.incident.BalancerDownAt = seen
+		d.incident.note(now, fmt.Sprintf("its balancer calls it down, %s after this was suspected", inWords(seen.Sub(d.incident.SuspectedAt).Seconds())))
+	}
 }
 
 func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
@@ -92,9 +155,15 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
 	d.followed, d.absent = j.step, time.Time{}
 	severity, suspected, trigger, basis := d.weigh(r, s)
 	inc := &d.incident
-	if slices.ContainsFunc(r.overtakenBy, func(c Cause) bool { return j.isOpen(caseKey{key.scope, c}) }) {
+	for _, instead := range []struct {
+		causes []Cause
+		how    End
+	}{{r.overtakenBy, CameTrue}, {r.supersededBy, Superseded}} {
+		if !slices.ContainsFunc(instead.causes, func(c Cause) bool { return j.isOpen(caseKey{key.scope, c}) }) {
+			continue
+		}
 		if inc.State == Open {
-			j.resolve(now, d, CameTrue)
+			j.resolve(now, d, instead.how)
 		}
 		d.reset()
 		return

@@ -26,12 +26,51 @@ type counterHistory struct {
 	sums   [len(hostRates)]float64
 	rates  [len(hostRates)]*Window
 	depths *Window
+	usual  [len(usualRates)]usualRate
+}
+
+// usualRates are the rates whose usual level is followed: what goes wrong at
+// one backend is seen against it.
+var usualRates = [...]struct{ rate, usual Signal }{
+	{AttemptFailsRate, AttemptFailsUsual}, {EstabResetsRate, EstabResetsUsual},
+}
+
+const (
+	usualRateSpan  = 10 * time.Minute
+	usualRateEvery = 10 * time.Second
+	// usualRateDelay keeps the fault itself out of what is usual.
+	usualRateDelay = 3 // samples
+)
+
+// usualRate follows the median of a rate. New samples wait until they are
+// usualRateDelay old.
+type usualRate struct {
+	past   *Window
+	median float64 // of past
+	fresh  []float64
+	mean   meanOf
+}
+
+func (u *usualRate) take(now time.Time, rate float64) {
+	mean, done := u.mean.add(now, rate, usualRateEvery)
+	if !done {
+		return
+	}
+	u.fresh = append(u.fresh, mean)
+	if len(u.fresh) > usualRateDelay {
+		u.past.Add(now, u.fresh[0])
+		u.median, _ = u.past.Median()
+		u.fresh = append(u.fresh[:0], u.fresh[1:]...)
+	}
 }
 
 func newCounterHistory() *counterHistory {
 	c := &counterHistory{depths: NewWindow(rateSpan, rateSamples)}
 	for i := range c.rates {
 		c.rates[i] = NewWindow(rateSpan, rateSamples)
+	}
+	for i := range c.usual {
+		c.usual[i].past = NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)
 	}
 	return c
 }
@@ -65,6 +104,16 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 			continue
 		}
 		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
+	}
+	for i, u := range usualRates {
+		if rate, known := host.signals.Readings[u.rate].Get(); known {
+			c.usual[i].take(now, rate)
+		}
+		if past := c.usual[i].past; past.Len() > 0 {
+			host.set(now, u.usual, c.usual[i].median, past.Len(), ttl)
+		} else {
+			host.unknown(u.usual, NotEnough)
+		}
 	}
 	if drained, over, ok := c.drained(); ok {
 		host.set(now, AcceptRate, drained/over.Seconds(), int(drained), ttl)

@@ -46,7 +46,8 @@ type history struct {
 	newSum  float64
 	goneSum float64
 	waiting time.Time // since when no pulse saw the queue empty
-	workers workers
+	workers workers   // of a service
+	backend *backend  // of a backend
 }
 
 // New returns a Measure that has seen nothing.
@@ -59,15 +60,22 @@ func New() *Measure {
 }
 
 func newHistory(id scope.ID) *history {
-	return &history{
+	h := &history{
 		signals: ScopeSignals{Scope: id},
 		drops:   NewWindow(rateSpan, rateSamples),
 		slope:   NewWindow(slopeSpan, slopeSamples),
 		gaveUp:  NewWindow(gaveUpSpan, slopeSamples),
 		arrived: NewWindow(flowRateSpan, slopeSamples),
 		left:    NewWindow(flowRateSpan, slopeSamples),
-		workers: newWorkers(),
 	}
+	switch id.Kind {
+	case scope.KindService:
+		h.workers = newWorkers()
+	case scope.KindBackend:
+		h.workers.leaked = NewWindow(slopeSpan, slopeSamples)
+		h.backend = newBackend()
+	}
+	return h
 }
 
 // Step takes the tallies of one look and returns every scope's signals at now.
@@ -112,6 +120,20 @@ func (m *Measure) take(now time.Time, t Tallies) {
 			m.scopes[t.Scopes[i].Scope].judgeWait(now, m.counters, ttl)
 		}
 	}
+}
+
+// Balancer takes what a load balancer itself says of a backend: up or not, as
+// of seen. It stays good for ttl. A backend that is not there is passed over.
+func (m *Measure) Balancer(id scope.ID, up bool, seen time.Time, ttl time.Duration) {
+	h := m.scopes[id]
+	if h == nil {
+		return
+	}
+	value := 0.0
+	if up {
+		value = 1
+	}
+	h.set(seen, BalancerUp, value, 1, ttl)
 }
 
 func (m *Measure) history(id scope.ID) *history {
@@ -260,9 +282,13 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 		h.unknown(AcceptedSlope, NotEnough)
 	}
 	h.takeFlows(now, &y.Flows, ttl)
-	if y.Scope.Kind == scope.KindService {
+	switch y.Scope.Kind {
+	case scope.KindService:
 		h.takeWorkers(now, y, look, ttl)
 		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
+	case scope.KindBackend:
+		h.signals.Group = y.Group
+		h.takePeer(now, y, look, ttl)
 	}
 }
 

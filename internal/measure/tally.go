@@ -1,6 +1,8 @@
 package measure
 
 import (
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/scope"
@@ -13,6 +15,8 @@ import (
 // of the connections when a scope has more than 4,096.
 type Tally struct {
 	Scope scope.ID
+	// Group ties a backend to its siblings; empty for any other scope.
+	Group string
 	// States counts sockets per state, for the states the look asked for.
 	States [tcp.NumStates]uint32
 	// Accepted and Unaccepted are ESTABLISHED and CLOSE_WAIT with and without
@@ -42,6 +46,7 @@ type Tally struct {
 	// pending one.
 	Age, StateAge, PendingFor Histogram
 	Flows                     Flows
+	Peer                      Peer
 	Capacity                  Capacity
 	// Prefixes are the clients that hold most workers, the largest first, at
 	// most 5; each holds at least a twentieth of them.
@@ -60,6 +65,9 @@ type Capacity struct {
 	// DescriptorsUsed and DescriptorsLimit are of the process nearest its
 	// limit; zero when they could not be read.
 	DescriptorsUsed, DescriptorsLimit uint32
+	// Ports is how many local ports there are toward a backend; zero when it
+	// could not be read.
+	Ports uint32
 }
 
 // Queue adds up the accept queues of a scope's listeners.
@@ -87,6 +95,34 @@ type Flows struct {
 	Scale uint32
 }
 
+// Peer is what the sockets of a backend say of the other end. Whatever came
+// "since" came since the last look at all states; nothing did when Flows is not
+// known.
+type Peer struct {
+	// Answering counts the connections on which data came since then, Answers
+	// says how long after our last data: the time of a request, where it is
+	// sent at once and the answer too.
+	Answering uint32
+	Answers   Histogram
+	// HeardAgo is how long before the look the last data came; meaningless
+	// with no connection Answering.
+	HeardAgo time.Duration
+	// LongestPending is since when the oldest pending connection waits; less
+	// where segments were sent again, as the kernel then forgets when they were
+	// sent first (tcp_event_data_sent, net/ipv4/tcp_output.c).
+	LongestPending time.Duration
+	// ConnectRetrying counts SYN_SENT whose SYN was sent again.
+	ConnectRetrying uint32
+	// Resent is the segments sent again since then.
+	Resent uint32
+	// Vanished counts connections that were ESTABLISHED at the last look and
+	// are gone without a trace: reset, or closed by the peer first. Finished
+	// counts those that came to TIME_WAIT: closed by us first, and by the peer.
+	Vanished, Finished uint32
+	// Lingering counts CLOSE_WAIT that a process has held for lingersAfter.
+	Lingering uint32
+}
+
 // Tallies is what one look says about every scope it covered.
 type Tallies struct {
 	Look tcp.Look
@@ -100,6 +136,9 @@ const (
 	// leakedAfter: a server that reads its connections closes a CLOSE_WAIT
 	// within one request's time.
 	leakedAfter = 10 * time.Second
+	// lingersAfter: an event-driven balancer closes what its backend has closed
+	// within one look.
+	lingersAfter = 5 * time.Second
 	// slowAfter is how long a request may take to arrive. Servers' own limits
 	// for the head of a request lie at 20 to 60 s.
 	slowAfter = 10 * time.Second
@@ -140,12 +179,15 @@ const maxExamples = 20
 // next Begin.
 type Tallier struct {
 	index   *scope.Index
-	scopes  []counting // the services in order, then the rest
+	peers   *scope.BackendIndex
+	scopes  []counting // the services in order, then the backends, then the rest
+	backend int        // position of the first backend in scopes
 	tallies []Tally
 	covered []int // positions in scopes that the look under way can see whole
 	epoch   time.Time
-	now     int32 // of the look under way, 1/100 s since epoch
-	whole   bool  // it asked for every state
+	at      time.Time // when the look under way began
+	now     int32     // the same, 1/100 s since epoch
+	whole   bool      // it asked for every state
 	info    bool
 }
 
@@ -153,7 +195,8 @@ type Tallier struct {
 type counting struct {
 	tally    Tally
 	flows    flows
-	ports    []uint16
+	ports    []uint16       // of a service
+	remote   netip.AddrPort // of a backend
 	capacity Capacity
 	prefixes prefixes
 	scores   [maxExamples]uint64
@@ -162,33 +205,42 @@ type counting struct {
 }
 
 // NewTallier returns a Tallier that puts every socket into the rest, until
-// SetServices says otherwise.
+// SetScopes says otherwise.
 func NewTallier() *Tallier {
 	t := &Tallier{}
-	t.SetServices(nil)
+	t.SetScopes(nil, nil)
 	return t
 }
 
-// SetServices changes the services. Those that stay, by name, keep what is
-// known about their connections. It must not be called between Begin and End.
-func (t *Tallier) SetServices(services []scope.Service) {
+// SetScopes changes the services and the backends. Those that stay, by name,
+// keep what is known about their connections. It must not be called between
+// Begin and End.
+func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) {
 	old := make(map[scope.ID]counting, len(t.scopes))
 	for _, c := range t.scopes {
 		old[c.tally.Scope] = c
 	}
-	keep := func(id scope.ID, ports []uint16, capacity Capacity) counting {
+	keep := func(id scope.ID) *counting {
 		c := old[id]
 		c.tally.Scope = id
-		c.ports = ports
-		c.capacity = capacity
-		return c
+		t.scopes = append(t.scopes, c)
+		return &t.scopes[len(t.scopes)-1]
 	}
-	t.index = scope.NewIndex(services)
-	t.scopes = make([]counting, 0, len(services)+1)
+	t.index, t.peers = scope.NewIndex(services), scope.NewBackendIndex(backends)
+	t.scopes = make([]counting, 0, len(services)+len(backends)+1)
 	for i := range services {
-		t.scopes = append(t.scopes, keep(services[i].ID(), services[i].Ports(), CapacityOf(&services[i])))
+		c := keep(services[i].ID())
+		c.ports, c.capacity = services[i].Ports(), CapacityOf(&services[i])
 	}
-	t.scopes = append(t.scopes, keep(scope.Rest, nil, Capacity{}))
+	t.backend = len(services)
+	for i := range backends {
+		c := keep(backends[i].ID())
+		if c.remote != backends[i].Remote {
+			c.flows = flows{} // another machine of the same name
+		}
+		c.remote, c.tally.Group = backends[i].Remote, backends[i].Group
+	}
+	keep(scope.Rest)
 	t.tallies = make([]Tally, 0, len(t.scopes))
 	t.covered = make([]int, 0, len(t.scopes))
 }
@@ -202,21 +254,29 @@ func CapacityOf(s *scope.Service) Capacity {
 }
 
 // SetCapacity changes what is known of the capacity of service i, by its
-// position in the slice that SetServices was given.
+// position in the slice that SetScopes was given.
 func (t *Tallier) SetCapacity(i int, c Capacity) { t.scopes[i].capacity = c }
+
+// SetPorts says how many local ports there are toward any one backend.
+func (t *Tallier) SetPorts(n int) {
+	for i := t.backend; i < len(t.scopes)-1; i++ {
+		t.scopes[i].capacity.Ports = uint32(max(0, n))
+	}
+}
 
 // Begin starts a look. Request and Begin of the header are used.
 func (t *Tallier) Begin(look tcp.Look) {
 	if t.epoch.IsZero() {
 		t.epoch = look.Begin
 	}
+	t.at = look.Begin
 	t.now = int32(look.Begin.Sub(t.epoch) / (10 * time.Millisecond))
 	t.whole = look.Request.States == tcp.AllStates
 	t.info = look.Request.Info
 	t.covered = t.covered[:0]
 	for i := range t.scopes {
 		c := &t.scopes[i]
-		c.tally = Tally{Scope: c.tally.Scope, Capacity: c.capacity}
+		c.tally = Tally{Scope: c.tally.Scope, Group: c.tally.Group, Capacity: c.capacity}
 		c.prefixes.reset()
 		c.examples = c.examples[:0]
 		c.minScore = 0
@@ -231,36 +291,36 @@ func (t *Tallier) Begin(look tcp.Look) {
 }
 
 // covers reports whether a look with that filter sees all of the scope's
-// sockets. Filters of looks are by local port; any other covers nothing whole.
+// sockets: a service's by its local ports, a backend's by its remote address
+// or port. The rest is never covered by a filter.
 func covers(f tcp.Filter, c *counting) bool {
 	if f.IsZero() {
 		return true
 	}
-	if len(c.ports) == 0 {
-		return false
+	if c.remote.IsValid() {
+		return slices.Contains(f.RemotePorts, c.remote.Port()) ||
+			slices.ContainsFunc(f.RemotePrefixes, func(p netip.Prefix) bool { return p.Contains(c.remote.Addr()) })
 	}
-	for _, want := range c.ports {
-		found := false
-		for _, p := range f.LocalPorts {
-			found = found || p == want
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
+	return len(c.ports) > 0 && !slices.ContainsFunc(c.ports, func(want uint16) bool { return !slices.Contains(f.LocalPorts, want) })
 }
 
-// Add counts one batch; it keeps nothing of it but copies of a few examples.
+// Add counts one batch; it keeps nothing of it but copies of a few examples. A
+// connection between two of our scopes, as from a balancer to a service of the
+// same host, is counted in both.
 func (t *Tallier) Add(batch []tcp.Socket) {
 	rest := len(t.scopes) - 1
 	for i := range batch {
 		s := &batch[i]
-		at := t.index.Service(s)
-		if at == scope.None {
-			at = rest
+		service, backend := t.index.Service(s), t.peers.Backend(s)
+		if service != scope.None {
+			t.scopes[service].add(s, t)
 		}
-		t.scopes[at].add(s, t)
+		if backend != scope.None {
+			t.scopes[t.backend+backend].add(s, t)
+		}
+		if service == scope.None && backend == scope.None {
+			t.scopes[rest].add(s, t)
+		}
 	}
 }
 
@@ -276,6 +336,9 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	}
 	if int(s.State) < tcp.NumStates {
 		y.States[s.State]++
+	}
+	if c.remote.IsValid() {
+		c.addPeer(s, seen, t)
 	}
 	if seen.known {
 		scale := c.flows.scale()
@@ -369,12 +432,14 @@ func (c *counting) addListener(s *tcp.Socket) {
 // Scores order examples: what convicts most comes first, then what has lasted
 // longest or is largest.
 const (
-	scoreCloseWait      uint64 = 1 << 40
-	scoreSlow           uint64 = 2 << 40
-	scoreZeroWindow     uint64 = 3 << 40
-	scoreUnaccepted     uint64 = 4 << 40
-	scoreRetransmitting uint64 = 5 << 40
-	scoreGaveUp         uint64 = 6 << 40
+	scorePending        uint64 = 1 << 40
+	scoreCloseWait      uint64 = 2 << 40
+	scoreSlow           uint64 = 3 << 40
+	scoreZeroWindow     uint64 = 4 << 40
+	scoreUnaccepted     uint64 = 5 << 40
+	scoreRetransmitting uint64 = 6 << 40
+	scoreConnecting     uint64 = 7 << 40
+	scoreGaveUp         uint64 = 8 << 40
 )
 
 func (c *counting) example(s *tcp.Socket, score uint64) {
@@ -413,13 +478,15 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 		if t.whole && look.Judgeable() {
 			last := c.flows.looked
 			scale := uint32(1) << c.flows.countShift
-			gone := c.flows.endWhole(look.Begin)
+			gone, vanished := c.flows.endWhole(look.Begin)
 			c.tally.Flows.Known = !last.IsZero()
 			c.tally.Flows.Gone = uint32(gone) * scale
+			c.tally.Peer.Vanished = uint32(vanished) * scale
 			c.tally.Flows.Since = look.Begin.Sub(last)
 			c.tally.Flows.Scale = c.flows.scale()
 			if last.IsZero() {
 				c.tally.Flows = Flows{Scale: c.flows.scale()}
+				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Resent = 0, 0, 0
 			}
 		}
 		c.sortExamples()

@@ -164,6 +164,27 @@ func (w *Window) Median() (float64, bool) {
 	return values[len(values)/2], true
 }
 
+// Mean is the mean of the values, zero with none.
+func (w *Window) Mean() float64 {
+	sum := 0.0
+	for i := range w.count {
+		sum += w.at(i).value
+	}
+	return sum / float64(max(1, w.count))
+}
+
+// Most is the largest value; false with none.
+func (w *Window) Most() (float64, bool) {
+	if w.count == 0 {
+		return 0, false
+	}
+	most := w.at(0).value
+	for i := range w.count {
+		most = max(most, w.at(i).value)
+	}
+	return most, true
+}
+
 // SinceAtMost is how long before the newest sample the value was last at most
 // level; false when no sample was.
 func (w *Window) SinceAtMost(level float64) (time.Duration, bool) {

@@ -1,0 +1,337 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+// Levels of the causes that the far end of a connection makes. Measured in the
+// lab; docs/SIGNALS.md says how.
+const (
+	// lostSilent: a retransmission is a time-out of 0.2 s at least; in half a
+	// second one that was but a lost segment has been answered.
+	lostSilent = 0.5 // seconds
+	// lostAlone is the same where one connection is all there is to go by.
+	lostAlone    = 1.0
+	lostAtLeast  = 2   // connections
+	pendingShare = 0.5 // of the pending ones retransmit: their kernel does not answer either
+	// quietTimes, quietLeast: a silence longer than the longest of the last two
+	// minutes, and that by a margin.
+	quietTimes = 1.5
+	quietLeast = 0.5  // seconds
+	servedLast = 10.0 // seconds: it was in use
+	refusedFor = 10.0 // seconds
+	// resetsLeast, resetsTimes: resets a second beyond what this namespace
+	// usually shows.
+	resetsLeast = 0.5
+	resetsTimes = 3.0
+	vanishTimes = 3.0
+	answersBack = 3 // connections: it answers again
+)
+
+func backendCauses() []causeRule {
+	return []causeRule{
+		pathLost(), peerRefusing(), peerResetting(), peerHalfBroken(), peerFrozen(), peerSlow(), peerNotReading(),
+		heavyLoss(), orderlyStop(), lazyPool(), churn(), portExhaustion(), poolAtCeiling(), backendLeak(), backendStuck(), greenButFailing(),
+	}
+}
+
+// answersAgain: something came from the backend within its usual silence, and
+// nothing retransmits. Where nothing is asked of it that cannot be told.
+func answersAgain(s subject) truth {
+	ago, known := s.scope.Get(measure.HeardAgo).Get()
+	if !known {
+		return cannotTell
+	}
+	if ago <= s.quietAfter() && s.value(measure.Retransmitting)+s.value(measure.ConnectRetrying) == 0 {
+		return yes
+	}
+	if s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic {
+		return cannotTell
+	}
+	return no
+}
+
+func recovers(hold time.Duration) condition {
+	return condition{fmt.Sprintf("it answers again for %s and nothing is sent twice", inWords(hold.Seconds())), hold, 3, measure.EstablishedCount, answersAgain}
+}
+
+// quietAfter is from when a silence of the backend is longer than usual, in
+// seconds.
+func (s subject) quietAfter() float64 {
+	gap, known := s.scope.Get(measure.HeardGapUsual).Get()
+	if !known {
+		gap = servedLast
+	}
+	return max(quietLeast, quietTimes*gap)
+}
+
+// pathLost: what is sent is not even acknowledged.
+func pathLost() causeRule {
+	return causeRule{
+		cause: PathLost,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"what is sent is not acknowledged, or a connection not answered, and nothing comes, for 0.5 s", 500 * time.Millisecond, 2, measure.EstablishedCount, lost}, Critical},
+		},
+		clear: recovers(3 * time.Second),
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s is out of reach: %s not acknowledged, and nothing has come for %s.",
+				f.Scope.Name, outstanding(s), inWords(s.value(measure.SilentFor)))
+			f.Certainty = Certain // the kernel's own timers
+			f.Evidence = []Evidence{
+				{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting), Threshold: lostAtLeast, HasThreshold: true, Origin: "default: with the next one"},
+				{Signal: measure.ConnectRetrying, Reading: s.scope.Get(measure.ConnectRetrying)},
+				{Signal: measure.SynSentCount, Reading: s.scope.Get(measure.SynSentCount)},
+				{Signal: measure.SilentFor, Reading: s.scope.Get(measure.SilentFor), Threshold: lostSilent, HasThreshold: true, Origin: "default"},
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
+			}
+			f.Considered = append([]Considered{
+				{PeerFrozen.String(), rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, atMost, 0))},
+				{HeavyLoss.String(), rejected(s, measure.Answering, s.is(measure.Answering, above, 0))},
+			}, orUs(s)...)
+			f.Advice = []string{
+				"Take it out of the pool: requests to it wait for their time-out.",
+				"See whether the host is up and the path to it open; a firewall that drops looks the same.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+// lost: connections retransmit or get no answer to their SYN, and nothing
+// comes from the backend. A frozen process is another thing: its kernel still
+// acknowledges, so pending connections do not retransmit, while a full accept
+// queue leaves SYNs unanswered.
+func lost(s subject) truth {
+	v, ok := s.numbers(measure.Retransmitting, measure.ConnectRetrying, measure.SynSentCount, measure.Pending)
+	if !ok {
+		return cannotTell
+	}
+	retransmitting, retrying, connecting, pending := v[0], v[1], v[2], v[3]
+	silent, owed := s.scope.Get(measure.SilentFor).Get()
+	switch {
+	case !owed && s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic:
+		return cannotTell // nothing is asked of it
+	case !owed:
+		return cannotTell
+	case pending > 0 && retransmitting < pendingShare*pending:
+		return no
+	}
+	lost := retransmitting + retrying
+	return isTrue(lost >= lostAtLeast && silent >= lostSilent ||
+		lost >= 1 && lost >= pending+connecting && silent >= lostAlone)
+}
+
+func outstanding(s subject) string {
+	var parts []string
+	if n := s.value(measure.Retransmitting); n > 0 {
+		parts = append(parts, people(n, "connection retransmits", "connections retransmit"))
+	}
+	if n := s.value(measure.SynSentCount); n > 0 {
+		parts = append(parts, people(n, "connection attempt waits", "connection attempts wait"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// peerRefusing: it was in use, its connections are gone, and new ones are
+// refused. A refused attempt leaves no socket: only the namespace's count of
+// them, and the silence.
+func peerRefusing() causeRule {
+	return causeRule{
+		cause: PeerRefusing,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Warning},
+			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.EstablishedCount,
+				func(s subject) truth { return refusing(s).And(nobodyElse(s)) }}, Critical},
+			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount,
+				func(s subject) truth { return refusing(s).And(s.is(measure.HeardAgo, atLeast, refusedFor)) }}, Critical},
+		},
+		clear: recovers(2 * time.Second),
+		explain: func(s subject, f *Finding) {
+			fails := s.host.Get(measure.AttemptFailsRate)
+			f.Sentence = fmt.Sprintf("%s refuses connections: none is left, nothing has come for %s, and %.1f attempts a second fail.",
+				f.Scope.Name, inWords(s.value(measure.HeardAgo)), fails.Value)
+			f.Certainty = Likely // attempts are the namespace's, not this backend's alone
+			f.Evidence = []Evidence{
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount), HasThreshold: true, Origin: "none left"},
+				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
+				{Signal: measure.AttemptFailsRate, Reading: fails, HasThreshold: true, Origin: "above what is usual here"},
+				{Signal: measure.AttemptFailsUsual, Reading: s.host.Get(measure.AttemptFailsUsual)},
+				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
+			}
+			f.Considered = []Considered{
+				{PathLost.String(), rejected(s, measure.SynSentCount, s.is(measure.SynSentCount, above, 0))},
+				{PeerResetting.String(), "no: attempts fail before a connection is made"},
+			}
+			f.Advice = []string{
+				"See whether its process runs and listens; a deploy looks the same and ends by itself.",
+				"Take it out of the pool until it listens again.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+func refusing(s subject) truth {
+	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo)
+	failing := failsUnusually(s)
+	if !ok || failing == cannotTell {
+		return cannotTell
+	}
+	established, connecting, ago := v[0], v[1], v[2]
+	switch {
+	case established > 0 && s.value(measure.Answering) > 0:
+		return no
+	case established > 0 || connecting > 0:
+		return no // it can be reached
+	case failing == no:
+		return cannotTell // nobody tries
+	}
+	// Emptied at once, or silent for longer than usual where connections are
+	// too short to be seen.
+	emptied := s.value(measure.EstablishedRecent) >= 2
+	return isTrue(emptied || ago >= s.quietAfter() && ago <= refusedFor+servedLast)
+}
+
+// failsUnusually: attempts fail beyond what this namespace usually shows.
+func failsUnusually(s subject) truth {
+	return beyondUsual(s, measure.AttemptFailsRate, measure.AttemptFailsUsual)
+}
+
+func resetsUnusually(s subject) truth {
+	return beyondUsual(s, measure.EstabResetsRate, measure.EstabResetsUsual)
+}
+
+// beyondUsual: a rate of the namespace is at least resetsLeast above
+// resetsTimes its usual. While the usual is not known it counts as none.
+func beyondUsual(s subject, rate, usual measure.Signal) truth {
+	now, known := s.host.Get(rate).Get()
+	if !known {
+		return cannotTell
+	}
+	normal, _ := s.host.Get(usual).Get()
+	return isTrue(now >= resetsTimes*normal+0.3 || normal == 0 && s.host.Get(rate).Samples >= 1)
+}
+
+// nobodyElse: no sibling has answered lately; without any that is not so.
+func nobodyElse(s subject) truth {
+	if len(s.siblings) == 0 {
+		return no
+	}
+	for _, o := range s.siblings {
+		ago, known := o.Get(measure.HeardAgo).Get()
+		if !known {
+			return cannotTell
+		}
+		if ago <= (subject{scope: o}).quietAfter() {
+			return no
+		}
+	}
+	return yes
+}
+
+// peerResetting: connections are made and then reset.
+func peerResetting() causeRule {
+	return causeRule{
+		cause: PeerResetting,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"connections are reset, and its own end young, for 1 s", time.Second, 3, measure.EstablishedCount, resetting}, Critical},
+		},
+		clear: condition{"no unusual resets, or its connections last, for 5 s", 5 * time.Second, 4, measure.EstablishedCount,
+			func(s subject) truth { return resetting(s).Not().And(answersAgain(s)) }},
+		explain: func(s subject, f *Finding) {
+			resets := s.host.Get(measure.EstabResetsRate)
+			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.", f.Scope.Name, resets.Value, s.value(measure.VanishedRate))
+			f.Certainty = Likely // resets are the namespace's, not this backend's alone
+			f.Evidence = []Evidence{
+				{Signal: measure.EstabResetsRate, Reading: resets, Threshold: resetsLeast, HasThreshold: true, Origin: "above what is usual here"},
+				{Signal: measure.EstabResetsUsual, Reading: s.host.Get(measure.EstabResetsUsual)},
+				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
+				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
+				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
+			}
+			f.Considered = []Considered{
+				{PeerRefusing.String(), fmt.Sprintf("no, %.1f attempts a second fail", s.host.Get(measure.AttemptFailsRate).Value)},
+			}
+			f.Advice = []string{
+				"Look into the backend's own log: its process takes connections and drops them.",
+				"Take it out of the pool; a health check that passes does not use the same path.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+// resetting: more resets than usual, and this backend is where connections go
+// missing: it has fallen silent with none left, or its connections vanish far
+// more often than its siblings'.
+func resetting(s subject) truth {
+	unusual := resetsUnusually(s)
+	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo, measure.VanishedRate)
+	if unusual == cannotTell || !ok {
+		return cannotTell
+	}
+	if unusual == no {
+		return no
+	}
+	established, connecting, ago, vanished := v[0], v[1], v[2], v[3]
+	if connecting == 0 && established <= 1 && ago >= s.quietAfter() && ago <= refusedFor+servedLast && failsUnusually(s) != yes {
+		return yes
+	}
+	resets := s.host.Get(measure.EstabResetsRate).Value
+	usual := 0.0
+	for _, o := range s.siblings {
+		if theirs, known := o.Get(measure.VanishedRate).Get(); known {
+			usual = max(usual, theirs)
+		}
+	}
+	return isTrue(resets >= resetsLeast && vanished >= resetsLeast*resets && vanished >= vanishTimes*usual)
+}
+
+// carried says what the siblings carry now, against the most they had.
+func (f *Finding) carried(s subject) {
+	if len(s.siblings) == 0 {
+		return
+	}
+	var parts []string
+	for _, o := range s.siblings {
+		now, known := o.Get(measure.EstablishedCount).Get()
+		if !known {
+			continue
+		}
+		part := fmt.Sprintf("%s %.0f", o.Scope.Name, now)
+		if most, ok := o.Get(measure.EstablishedMost).Get(); ok {
+			part += fmt.Sprintf(" (at most %.0f in the last hour)", most)
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		return
+	}
+	slices.Sort(parts)
+	const most = 5
+	if len(parts) > most {
+		parts = append(parts[:most], fmt.Sprintf("%d more", len(parts)-most))
+	}
+	f.Siblings = "Connections to its siblings now: " + strings.Join(parts, ", ") + "."
+}
+
+// orUs says what can be told of whether the fault is ours.
+func orUs(s subject) []Considered {
+	if len(s.failing) >= faultDestinations {
+		return nil
+	}
+	why := "no, other destinations answer"
+	if nobodyElse(s) != no || len(s.siblings) == 0 {
+		why = "cannot tell us from it: too few other destinations"
+	}
+	return []Considered{{LocalFault.String(), why}}
+}
