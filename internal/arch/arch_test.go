@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"internal/observe/procfs":   {"internal/tcp"},
 	"internal/observe/counters": {"internal/tcp"},
 	"internal/observe/netns":    {"internal/tcp"},
-	"internal/observe/owner":    {},
+	"internal/observe/owner":    {"internal/tcp"},
 	"internal/observe/discover": {"internal/observe/owner", "internal/scope", "internal/tcp"},
 	"internal/observe/limits":   {"internal/scope"},
 	"internal/observe":          {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},

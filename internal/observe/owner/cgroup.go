@@ -83,6 +83,10 @@ func membership(path string) Membership {
 	return m
 }
 
+// isService reports whether a unit is a service: one program with what it
+// started, where a scope holds whatever a login did.
+func isService(unit string) bool { return strings.HasSuffix(unit, ".service") }
+
 // isUnit reports whether name is a unit that can hold processes. Slices only
 // hold other units. systemd: src/basic/unit-name.c, unit_name_is_valid.
 func isUnit(name string) bool {

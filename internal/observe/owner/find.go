@@ -37,8 +37,38 @@ type Limits struct {
 	// remained without a holder: they, or all together, have too many
 	// descriptors.
 	Cut int
+	// Programs counts processes that were not compared with a selector's
+	// program, as that of other users takes CAP_SYS_PTRACE to read too.
+	Programs int
+	// Namespaces and Cgroups count chosen processes whose network namespace,
+	// or whose cgroup v2 id, is not known.
+	Namespaces, Cgroups int
 	// Err is why there were no processes to search at all.
 	Err error
+}
+
+// Reasons says for a person what was not seen and why, each reason once:
+// "3 processes: descriptors may not be read (it takes CAP_SYS_PTRACE)".
+// Processes that ended meanwhile are nothing to report.
+func (l Limits) Reasons() []string {
+	var out []string
+	add := func(n int, why string) {
+		switch {
+		case n == 1:
+			out = append(out, "1 process: "+why)
+		case n > 1:
+			out = append(out, strconv.Itoa(n)+" processes: "+why)
+		}
+	}
+	if l.Err != nil {
+		out = append(out, "no process can be seen: "+l.Err.Error())
+	}
+	add(l.Unreadable, "descriptors may not be read (it takes CAP_SYS_PTRACE)")
+	add(l.Programs, "the program may not be read, so they are not chosen by it (it takes CAP_SYS_PTRACE)")
+	add(l.Namespaces, "the network namespace may not be read (it takes CAP_SYS_PTRACE)")
+	add(l.Cgroups, "the cgroup v2 id is not known, so their sockets are told by descriptors only")
+	add(l.Cut, "not searched to the end, as there is too much to read at once")
+	return out
 }
 
 // The bounds of a search, at about 3 µs per descriptor.
@@ -234,16 +264,23 @@ func describe(at, pid int) (Process, error) {
 		return Process{}, err
 	}
 	p := Process{PID: pid, Name: printable(strings.TrimSuffix(string(comm), "\n"))}
-	path := make([]byte, unix.PathMax)
-	if n, err := unix.Readlinkat(at, "exe", path); err == nil {
-		// A program replaced by its upgrade runs on.
-		p.Exe = printable(strings.TrimSuffix(string(path[:n]), " (deleted)"))
-	}
+	p.Exe, _ = readExe(at)
 	if cgroup, err := readFile(at, "cgroup"); err == nil {
 		m := ParseCgroup(cgroup)
 		p.Unit, p.Container, p.CgroupPath = m.Unit, m.Container, printable(m.Path)
 	}
 	return p, nil
+}
+
+// readExe reads the path of the program that a process runs. One replaced by
+// its upgrade runs on under the same path.
+func readExe(at int) (string, error) {
+	path := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(at, "exe", path)
+	if err != nil {
+		return "", err
+	}
+	return printable(strings.TrimSuffix(string(path[:n]), " (deleted)")), nil
 }
 
 // printable replaces what could garble a terminal or a log.
