@@ -90,12 +90,8 @@ func (p *seen) describe(h *hierarchy) (Chosen, error) {
 	if p.unified != "" {
 		c.CgroupID = h.id(p.unified)
 	}
-	at := int(p.dir.Fd())
-	var link [64]byte
-	if n, err := unix.Readlinkat(at, "ns/net", link[:]); err == nil {
-		c.Namespace = parseNamespace(string(link[:n]))
-	}
-	text, err := readFile(at, "stat")
+	c.Namespace = p.namespace()
+	text, err := readFile(int(p.dir.Fd()), "stat")
 	if err != nil {
 		return Chosen{}, err
 	}
@@ -108,6 +104,17 @@ func (p *seen) describe(h *hierarchy) (Chosen, error) {
 	}
 	c.Started, c.Parent = s.started, s.parent
 	return c, nil
+}
+
+// namespace returns the process' network namespace; zero when it may not be
+// read.
+func (p *seen) namespace() tcp.Namespace {
+	var link [64]byte
+	n, err := unix.Readlinkat(int(p.dir.Fd()), "ns/net", link[:])
+	if err != nil {
+		return 0
+	}
+	return parseNamespace(string(link[:n]))
 }
 
 // parseNamespace understands the target of /proc/PID/ns/net,
