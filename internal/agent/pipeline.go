@@ -41,6 +41,8 @@ type Pipeline struct {
 	workersFrom map[string]config.WorkersFrom
 	capacityAt  time.Time
 	limitsRead  map[string]readLimit // by service
+	finder      backendFinder
+	index       *scope.Index // of services
 	problems    []discover.Problem
 	listeners   listenerSet
 	discovered  time.Time
@@ -100,13 +102,20 @@ func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 
 		limitsRead: make(map[string]readLimit),
 	}
-	p.addAny = p.tallier.Add
+	p.addAny = func(batch []tcp.Socket) {
+		p.tallier.Add(batch)
+		if p.finder.gathering {
+			p.finder.peers.Add(batch, p.index)
+		}
+	}
 	p.addPulse = func(batch []tcp.Socket) {
 		p.listeners.add(batch)
 		p.tallier.Add(batch)
 	}
 	p.judge.SetRules(time.Time{}, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
+	p.finder.configure(cfg)
+	p.index = scope.NewIndex(nil)
 	p.namespace, err = netns.Self()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("find our network namespace: %w", err), reader.Close())
@@ -128,6 +137,8 @@ func configuredServices(cfg config.Config) []discover.Configured {
 func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
 	p.judge.SetRules(now, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
+	p.finder.configure(cfg)
+	p.finder.rebuild()
 	p.schedule.SetBudget(cfg.Observe.CPUBudget)
 	p.discover(nil)
 }
@@ -151,6 +162,11 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	if tier == tcp.Pulse {
 		if p.alarm.Jumped(view.Scope(scope.Host)) {
 			p.schedule.Hurry()
+			if len(p.finder.backends) > 0 {
+				// What a backend does is over in the next second: refused and
+				// reset connections leave no socket.
+				p.schedule.Suspect(now)
+			}
 		}
 	}
 	if judge.Suspicious(incidents) {
@@ -164,6 +180,7 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	began := threadTime()
 	p.look = tcp.Look{Namespace: p.namespace, Request: p.request(tier), Begin: now}
 	p.tallier.Begin(p.look)
+	p.finder.begin(now, tier)
 	add := p.addAny
 	if tier == tcp.Pulse {
 		p.listeners.begin()
@@ -192,6 +209,9 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	if tier == tcp.Pulse && !now.Before(p.capacityAt) {
 		p.capacities(now)
 	}
+	if p.finder.gathering && look.Judgeable() && p.finder.find(now, p.namespace, p.listeners.rows) {
+		p.setScopes()
+	}
 	return tallies, nil
 }
 
@@ -205,11 +225,21 @@ func (p *Pipeline) request(tier tcp.Tier) tcp.Request {
 		req.States = tcp.OddStates
 	case tcp.Focus:
 		req.States, req.Info = tcp.AllStates, true
-		req.Filter = tcp.Filter{LocalPorts: p.focusPorts()}
+		req.Filter = p.focusFilter()
 	default:
 		req.States, req.Info = tcp.AllStates, true
 	}
 	return req
+}
+
+// focusFilter takes in the services in use and all backends. With more ports
+// than a filter is worth it takes in everything.
+func (p *Pipeline) focusFilter() tcp.Filter {
+	f := tcp.Filter{LocalPorts: p.focusPorts(), RemotePorts: p.finder.ports()}
+	if len(f.RemotePorts) > wideFocus {
+		return tcp.Filter{}
+	}
+	return f
 }
 
 // focusPorts are the ports of the services in use; all of them when they are
@@ -286,7 +316,8 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 		rows = p.listeners.rows
 	}
 	p.services, p.problems = discover.Services(rows, p.owners, p.configured)
-	p.tallier.SetScopes(p.services, nil)
+	p.index = scope.NewIndex(p.services)
+	p.setScopes()
 	p.capacityAt = time.Time{}
 	inUse := p.inUse
 	p.inUse = make(map[scope.ID]bool, len(p.services))
@@ -295,7 +326,12 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 			p.inUse[id] = true
 		}
 	}
-	p.schedule.SetFocusing(len(p.services) > 0)
+}
+
+// setScopes tells the tally which services and backends there are.
+func (p *Pipeline) setScopes() {
+	p.tallier.SetScopes(p.services, p.finder.backends)
+	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends) > 0)
 }
 
 // listenerSet holds the listeners of the last pulse and tells when they change.

@@ -92,7 +92,8 @@ func (a *agent) publish(p *Pipeline) {
 		Host: a.host, Labels: maps.Clone(a.options.Config.Labels), Version: a.options.Version,
 		StartedAt: a.started, At: a.clock.Now(), ClockOffset: a.clock.Offset(),
 		Ready:     a.ready(p),
-		Services:  p.services, // replaced whole, never changed
+		Services:  p.services,        // replaced whole, never changed
+		Backends:  p.finder.backends, // the same
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
 		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: p.schedule.Used()},
@@ -155,6 +156,11 @@ func (p *Pipeline) limits() []api.Limit {
 	for i := range p.services {
 		if s := &p.services[i]; s.Workers.Problem != "" {
 			out = append(out, api.Limit{Subject: "workers of service/" + s.Name, Reason: s.Workers.Problem})
+		}
+	}
+	for i := range p.finder.backends {
+		if b := &p.finder.backends[i]; b.Limit != "" {
+			out = append(out, api.Limit{Subject: "backend/" + b.Name, Reason: b.Limit})
 		}
 	}
 	for _, problem := range p.problems {

@@ -29,6 +29,7 @@ type Snapshot struct {
 	Ready    bool
 	Reader   string
 	Services []scope.Service
+	Backends []scope.Backend
 	View     measure.View
 	// Incidents holds the suspected, the open and the lately resolved, newest
 	// first.

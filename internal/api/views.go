@@ -36,6 +36,7 @@ type Scope struct {
 	PIDs       []int            `json:"pids,omitempty"`
 	Configured bool             `json:"configured"`
 	Workers    *Workers         `json:"workers,omitempty"`
+	Backend    *Backend         `json:"backend,omitempty"`
 	Signals    map[string]Value `json:"signals"`
 	Prefixes   []Prefix         `json:"prefixes"`
 	Examples   []Socket         `json:"examples"`
@@ -49,6 +50,19 @@ type Workers struct {
 	Limit    *int   `json:"limit"`
 	Origin   string `json:"origin"`
 	Problem  string `json:"problem"`
+}
+
+// Backend is where a backend's connections go, and who says so.
+type Backend struct {
+	Remote string `json:"remote"`
+	// Group ties it to its siblings.
+	Group string `json:"group"`
+	// Source is who named it: "observed", "configured", "haproxy /run/…".
+	Source string `json:"source"`
+	// Also are further names of the same address.
+	Also []string `json:"also"`
+	// Limit is what cannot be told apart; empty when nothing is odd.
+	Limit string `json:"limit"`
 }
 
 // Prefix is how many workers the clients of one prefix hold.
@@ -110,6 +124,15 @@ type Incident struct {
 	PatternEvidence string   `json:"pattern_evidence"`
 	Response        string   `json:"response"`
 	Prefixes        []Prefix `json:"prefixes"`
+	// Siblings is what the other backends of its group carry now.
+	Siblings string `json:"siblings,omitempty"`
+	// Because is the cause that explains it, so that it is not sent:
+	// local_fault.
+	Because string `json:"because,omitempty"`
+	// BalancerDownAt is when its balancer first called it down;
+	// BalancerLagSeconds how long after the first suspicion that was.
+	BalancerDownAt     *time.Time `json:"balancer_down_at,omitempty"`
+	BalancerLagSeconds *float64   `json:"balancer_lag_seconds,omitempty"`
 	// Rule is the user's rule, where the cause is user_rule.
 	Rule string `json:"rule,omitempty"`
 }
@@ -291,12 +314,16 @@ func (v viewer) sockets(in []tcp.Socket) []Socket {
 	return out
 }
 
-// scopes are the services, the rest and the host. Signals that no scope of
+// scopes are the services, the backends, the rest and the host. Signals that no scope of
 // that kind has are left out.
 func (v viewer) scopes() []Scope {
 	services := make(map[scope.ID]*scope.Service, len(v.s.Services))
 	for i := range v.s.Services {
 		services[v.s.Services[i].ID()] = &v.s.Services[i]
+	}
+	backends := make(map[scope.ID]*scope.Backend, len(v.s.Backends))
+	for i := range v.s.Backends {
+		backends[v.s.Backends[i].ID()] = &v.s.Backends[i]
 	}
 	signals := slices.Clip(v.s.View.Scopes)
 	seen := make(map[scope.ID]bool, len(signals))
@@ -306,6 +333,11 @@ func (v viewer) scopes() []Scope {
 	for i := range v.s.Services {
 		// Found, and not looked at yet: it is there, and all of it unknown.
 		if id := v.s.Services[i].ID(); !seen[id] {
+			signals = append(signals, measure.ScopeSignals{Scope: id})
+		}
+	}
+	for i := range v.s.Backends {
+		if id := v.s.Backends[i].ID(); !seen[id] {
 			signals = append(signals, measure.ScopeSignals{Scope: id})
 		}
 	}
@@ -319,6 +351,10 @@ func (v viewer) scopes() []Scope {
 		if s := services[sig.Scope]; s != nil {
 			x.Listen, x.Process, x.Unit, x.PIDs, x.Configured = addresses(s.Listen), s.Process, s.Unit, s.PIDs, s.Configured
 			x.Workers = workers(&s.Workers)
+		}
+		if b := backends[sig.Scope]; b != nil {
+			x.Process, x.PIDs, x.Configured = b.Process, b.PIDs, b.Configured
+			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, slices.Concat([]string{}, b.Also), b.Limit}
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {
@@ -366,6 +402,14 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		Evidence: []Evidence{}, Considered: []Considered{}, Advice: append([]string{}, f.Advice...), Timeline: []Step{},
 		Examples: v.sockets(f.Examples),
 		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
+		Siblings: f.Siblings,
+	}
+	if i.Because != judge.NoCause {
+		out.Because = i.Because.String()
+	}
+	if !i.BalancerDownAt.IsZero() {
+		out.BalancerDownAt = v.maybe(i.BalancerDownAt)
+		out.BalancerLagSeconds = new(i.BalancerDownAt.Sub(i.SuspectedAt).Seconds())
 	}
 	for _, e := range f.Evidence {
 		x := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Reading: v.value(e.Reading), Origin: e.Origin}

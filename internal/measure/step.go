@@ -105,7 +105,7 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	var depth uint64
 	for i := range t.Scopes {
 		h := m.history(t.Scopes[i].Scope)
-		if states.Has(tcp.Listen) {
+		if states.Has(tcp.Listen) && h.backend == nil {
 			depth += t.Scopes[i].Queue.Depth
 			h.takeQueue(now, &t.Scopes[i], &t.Look, ttl)
 		}
@@ -117,7 +117,9 @@ func (m *Measure) take(now time.Time, t Tallies) {
 		m.counters.take(now, &t.Look.Counters, depth)
 		m.counters.signals(now, m.host, ttl)
 		for i := range t.Scopes {
-			m.scopes[t.Scopes[i].Scope].judgeWait(now, m.counters, ttl)
+			if h := m.scopes[t.Scopes[i].Scope]; h.backend == nil {
+				h.judgeWait(now, m.counters, ttl)
+			}
 		}
 	}
 }

@@ -1,0 +1,275 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const (
+	// peersEvery is how often it is worked out whom the balancers talk to, and
+	// chooseEvery how often their processes are looked for at least.
+	peersEvery  = 2 * time.Second
+	chooseEvery = 10 * time.Second
+	// rejectedFor is how long an address that is nobody's backend is not asked
+	// for again.
+	rejectedFor = time.Minute
+	// forgotten: an observed backend without a connection for so long is one no
+	// more. Where a balancer takes a dead one out, its incident outlives it.
+	forgotten = 10 * time.Minute
+)
+
+// pool follows one server of ours and whom it talks to.
+type pool struct {
+	name       string
+	configured bool
+	selector   owner.Selector
+	// members are those of a list or a balancer, where the configuration says
+	// so; source is who gives them. Only then fixed.
+	fixed   bool
+	members []discover.Member
+	source  string
+
+	chosen   []owner.Chosen
+	owners   owner.Attribution
+	observed map[netip.AddrPort]time.Time // by when a connection was seen last
+}
+
+// backendFinder finds out which remote addresses are backends: of the pools in
+// the configuration, and of the balancers it knows.
+type backendFinder struct {
+	pools     []*pool
+	peers     discover.Peers
+	gathering bool
+	nextAt    time.Time // when peers are gathered again
+	chooseAt  time.Time // when processes are looked for again
+	rejected  map[netip.AddrPort]time.Time
+	backends  []scope.Backend
+	limits    owner.Limits
+}
+
+// configure takes the pools of a configuration; those that stay as they were
+// keep what they have seen.
+func (f *backendFinder) configure(cfg config.Config) {
+	old := f.pools
+	f.pools = nil
+	keep := func(p *pool) {
+		for _, o := range old {
+			if o.name == p.name && o.selector == p.selector && o.fixed == p.fixed && o.source == p.source {
+				p.chosen, p.owners, p.observed = o.chosen, o.owners, o.observed
+				if len(p.members) == 0 {
+					p.members = o.members
+				}
+			}
+		}
+		f.pools = append(f.pools, p)
+	}
+	for _, b := range cfg.Backends {
+		p := &pool{name: b.Name, configured: true, selector: selectorOf(b.Process), observed: map[netip.AddrPort]time.Time{}}
+		switch d := b.Discover; {
+		case len(d.Static) > 0:
+			p.fixed, p.source = true, "configured"
+			for _, m := range d.Static {
+				p.members = append(p.members, discover.Member{Name: m.Name, Remote: m.Remote})
+			}
+		case d.HAProxySocket != "":
+			p.fixed, p.source = true, "haproxy "+d.HAProxySocket
+		case d.TraefikAPI != "":
+			p.fixed, p.source = true, "traefik "+d.TraefikAPI
+		case d.TraefikFile != "":
+			p.fixed, p.source = true, "traefik "+d.TraefikFile
+		case len(d.DNS) > 0:
+			p.fixed, p.source = true, "dns"
+		}
+		if p.selector.IsZero() && !p.fixed {
+			continue // nothing to go by; the configuration refuses it
+		}
+		keep(p)
+	}
+	for _, known := range owner.Balancers() {
+		keep(&pool{name: known.Software, selector: known, observed: map[netip.AddrPort]time.Time{}})
+	}
+	f.rejected = map[netip.AddrPort]time.Time{}
+	f.chooseAt, f.nextAt = time.Time{}, time.Time{}
+}
+
+func selectorOf(p config.Process) owner.Selector {
+	return owner.Selector{Name: p.Name, Exe: p.Exe, Unit: p.Unit, Container: p.Container, Cgroup: p.Cgroup, Listens: p.Listens}
+}
+
+// begin says whether the look under way gathers peers. Only a look at
+// everything can.
+func (f *backendFinder) begin(now time.Time, tier tcp.Tier) {
+	f.gathering = tier == tcp.Full && !now.Before(f.nextAt)
+	if f.gathering {
+		f.peers.Begin()
+	}
+}
+
+// find works out the backends after a look that gathered peers, and reports
+// whether they changed.
+func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners []tcp.Socket) bool {
+	f.nextAt = now.Add(peersEvery)
+	peers := f.peers.List()
+	var unknown []discover.Peer
+	for _, peer := range peers {
+		if !f.note(now, peer) && now.Sub(f.rejected[peer.Remote]) >= rejectedFor {
+			unknown = append(unknown, peer)
+		}
+	}
+	if len(unknown) > 0 || !now.Before(f.chooseAt) {
+		f.choose(now, namespace, listeners)
+		f.assign(now, unknown)
+	}
+	for _, p := range f.pools {
+		for remote, seen := range p.observed {
+			if now.Sub(seen) >= forgotten {
+				delete(p.observed, remote)
+			}
+		}
+	}
+	return f.rebuild()
+}
+
+// note reports whether some pool has the peer already.
+func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
+	known := false
+	for _, p := range f.pools {
+		if _, ok := p.observed[peer.Remote]; ok {
+			p.observed[peer.Remote] = now
+			known = true
+		}
+	}
+	return known
+}
+
+// choose looks for the pools' processes. A process of a configured pool is not
+// also one of a known balancer's.
+func (f *backendFinder) choose(now time.Time, namespace tcp.Namespace, listeners []tcp.Socket) {
+	began := threadTime()
+	selectors := make([]owner.Selector, len(f.pools))
+	for i, p := range f.pools {
+		selectors[i] = p.selector
+	}
+	var listening []owner.Listener
+	for i := range listeners {
+		listening = append(listening, owner.Listener{Inode: listeners[i].Inode, Local: listeners[i].Local, Namespace: namespace})
+	}
+	chosen, limits := owner.Choose(procRoot, selectors, listening)
+	f.limits = limits
+	taken := map[int]bool{}
+	for i, p := range f.pools {
+		here := slices.DeleteFunc(chosen[i], func(c owner.Chosen) bool {
+			return c.Namespace != 0 && c.Namespace != namespace || taken[c.PID]
+		})
+		for _, c := range here {
+			taken[c.PID] = true
+		}
+		if !slices.Equal(here, p.chosen) {
+			p.chosen = here
+			neighbours, crowded := owner.Neighbours(procRoot, here)
+			p.owners = owner.Attribute(here, neighbours, crowded)
+			clear(f.rejected) // other processes may talk to what nobody did
+		}
+	}
+	f.chooseAt = now.Add(max(chooseEvery, rediscoverTimes*(threadTime()-began)))
+}
+
+// assign gives the peers that nobody has yet to the pools whose processes talk
+// to them.
+func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
+	for _, p := range f.pools {
+		if len(p.chosen) == 0 {
+			continue
+		}
+		var asked []uint64
+		for _, peer := range unknown {
+			if p.owners.Decides {
+				if slices.ContainsFunc(peer.Cgroups, func(id uint64) bool { return slices.Contains(p.owners.Cgroups, id) }) {
+					p.observed[peer.Remote] = now
+				}
+				continue
+			}
+			asked = append(asked, peer.Inodes...)
+		}
+		if len(asked) == 0 {
+			continue
+		}
+		held := map[uint64]int{}
+		for at, rounds := (owner.Place)(nil), 0; rounds < maxJoins; rounds++ {
+			var some map[uint64]int
+			some, at, _ = owner.Join(procRoot, p.chosen, asked, at)
+			for inode, pid := range some {
+				held[inode] = pid
+			}
+			if at == nil {
+				break
+			}
+		}
+		for _, peer := range unknown {
+			if slices.ContainsFunc(peer.Inodes, func(inode uint64) bool { return held[inode] != 0 }) {
+				p.observed[peer.Remote] = now
+			}
+		}
+	}
+	for _, peer := range unknown {
+		if !f.note(now, peer) {
+			f.rejected[peer.Remote] = now
+		}
+	}
+}
+
+// maxJoins bounds how many descriptors one search reads, at 0.1 s of them each.
+const maxJoins = 4
+
+// rebuild makes the backends of all pools, and reports whether they are others
+// than before.
+func (f *backendFinder) rebuild() bool {
+	var pools []discover.Pool
+	for _, p := range f.pools {
+		out := discover.Pool{Name: p.name, Configured: p.configured, Source: p.source}
+		if p.fixed {
+			out.Members = p.members
+		} else {
+			for remote := range p.observed {
+				out.Observed = append(out.Observed, remote)
+			}
+			slices.SortFunc(out.Observed, netip.AddrPort.Compare)
+		}
+		for _, c := range p.chosen {
+			out.PIDs = append(out.PIDs, c.PID)
+		}
+		if len(p.chosen) > 0 {
+			out.Process = p.chosen[0].Name
+			if p.owners.Decides {
+				out.Cgroups = p.owners.Cgroups
+			} else if len(out.Members)+len(out.Observed) > 0 {
+				out.Shared = "connections of other processes to the same address are counted too: " + p.owners.Why
+			}
+		}
+		pools = append(pools, out)
+	}
+	backends := discover.Backends(pools)
+	same := slices.EqualFunc(backends, f.backends, func(a, b scope.Backend) bool {
+		return a.Name == b.Name && a.Remote == b.Remote && slices.Equal(a.Cgroups, b.Cgroups) && slices.Equal(a.PIDs, b.PIDs) && slices.Equal(a.Also, b.Also)
+	})
+	f.backends = backends
+	return !same
+}
+
+// ports are the remote ports of the backends, each once.
+func (f *backendFinder) ports() []uint16 {
+	var out []uint16
+	for i := range f.backends {
+		if port := f.backends[i].Remote.Port(); !slices.Contains(out, port) {
+			out = append(out, port)
+		}
+	}
+	return out
+}
