@@ -25,6 +25,7 @@ func check(p *problems, raw rawFile) Config {
 		cfg.Observe.CPUBudget = checkBudget(p, "observe.cpu_budget", scalar(raw.Observe.CPUBudget))
 	}
 	cfg.Services = checkServices(p, raw.Services)
+	cfg.Backends = checkBackends(p, raw.Backends)
 	cfg.PublicURL = checkPublicURL(p, raw.PublicURL)
 	cfg.Presets = checkPresets(p, raw.Presets)
 	cfg.Rules = checkRules(p, raw.Rules)
