@@ -61,8 +61,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	runs := flags.Int("runs", 1, "detect: runs of each cell")
 	parallel := flags.Int("parallel", 4, "detect: cells at a time")
 	beside := flags.Bool("peers", true, "detect: let blackbox_exporter, node_exporter and Prometheus watch too")
+	record := flags.String("trace", "", "backend: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
-		return errors.New("say what to measure: steady or detect")
+		return errors.New("say what to measure: steady, detect or backend")
 	}
 	what := args[0]
 	if err := flags.Parse(args[1:]); err != nil {
@@ -73,8 +74,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.steady(ctx, *sizes, *span)
 	case "detect":
 		return b.detect(ctx, *only, *skip, *runs, *parallel, *beside)
+	case "backend":
+		if *record != "" {
+			return b.record(ctx, *only, *record)
+		}
 	}
-	return fmt.Errorf("unknown measurement %q: steady or detect", what)
+	return fmt.Errorf("unknown measurement %q: steady, detect or backend", what)
 }
 
 func (b *bench) say(line string) {
