@@ -66,7 +66,8 @@ var arrows = map[string][]string{
 	"deploy":               {},
 	"internal/lab":         {},
 	"internal/lab/labtest": {"internal/lab"},
-	"internal/lab/detect":  {"internal/lab"},
+	"internal/lab/trace":   {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
+	"internal/lab/detect":  {"internal/lab", "internal/lab/trace"},
 	"internal/lab/bench":   {"internal/lab", "internal/lab/detect"},
 }
 

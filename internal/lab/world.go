@@ -63,9 +63,13 @@ var ErrUnavailable = errors.New("lab is not available here")
 type ErrMissing struct {
 	Program string // the program that was looked for
 	Package string // the Debian package that has it
+	Build   string // the command that builds it, where no package does
 }
 
 func (e *ErrMissing) Error() string {
+	if e.Build != "" {
+		return fmt.Sprintf("%s is missing: build it with %s", e.Program, e.Build)
+	}
 	return fmt.Sprintf("%s is missing: install %s", e.Program, e.Package)
 }
 

@@ -3,6 +3,8 @@
 //
 //	bench -agent bin/foreshock steady -sockets 10000,100000
 //	bench -agent bin/foreshock detect -cell gradual -runs 3
+//	bench -agent bin/foreshock backend -cell haproxy-hang -runs 9
+//	bench backend -cell haproxy-hang -trace hang.jsonl
 package main
 
 import (
@@ -56,13 +58,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&b.resume, "resume", false, "leave out cells of this commit that are done")
 	sizes := flags.String("sockets", "10000,100000", "steady: populations")
 	span := flags.Duration("span", 5*time.Minute, "steady: how long each program is watched")
-	only := flags.String("cell", "", "detect: only the cells whose name contains this")
-	skip := flags.String("skip", "", "detect: not the cells whose name contains this")
-	runs := flags.Int("runs", 1, "detect: runs of each cell")
-	parallel := flags.Int("parallel", 4, "detect: cells at a time")
-	beside := flags.Bool("peers", true, "detect: let blackbox_exporter, node_exporter and Prometheus watch too")
+	only := flags.String("cell", "", "detect, backend: only the cells whose name contains this")
+	skip := flags.String("skip", "", "detect, backend: not the cells whose name contains this")
+	runs := flags.Int("runs", 1, "detect, backend: runs of each cell")
+	parallel := flags.Int("parallel", 4, "detect, backend: cells at a time")
+	beside := flags.Bool("peers", true, "detect, backend: let the peers of the field watch too")
+	picture := flags.String("picture", "", "backend: write the leads as SVG to this file")
+	record := flags.String("trace", "", "backend: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
-		return errors.New("say what to measure: steady or detect")
+		return errors.New("say what to measure: steady, detect or backend")
 	}
 	what := args[0]
 	if err := flags.Parse(args[1:]); err != nil {
@@ -73,8 +77,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.steady(ctx, *sizes, *span)
 	case "detect":
 		return b.detect(ctx, *only, *skip, *runs, *parallel, *beside)
+	case "backend":
+		if *record != "" {
+			return b.record(ctx, *only, *record)
+		}
+		return b.backends(ctx, *only, *skip, *runs, *parallel, *beside, *picture)
 	}
-	return fmt.Errorf("unknown measurement %q: steady or detect", what)
+	return fmt.Errorf("unknown measurement %q: steady, detect or backend", what)
 }
 
 func (b *bench) say(line string) {
