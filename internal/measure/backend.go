@@ -18,8 +18,13 @@ const (
 	// what its slowest usually take.
 	lateLeast = time.Second
 	lateTimes = 5
-	// answersLeast is how many answers a minute must have to teach.
+	// answersLeast is how many answers a minute must have to teach. The first
+	// lesson is shorter, so that a backend is known soon.
 	answersLeast = 20
+	firstLesson  = 15 * time.Second
+	// flowsLeast is how much of new connections must have been seen for their
+	// median to be usual: it judges churn, a watch.
+	flowsLeast = 25 * time.Second
 	// mostSettles is how old the most connections must be to be the own
 	// maximum: what grows now is no measure of itself.
 	mostSettles = 30 * time.Second
@@ -79,6 +84,7 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 	} else {
 		h.unknown(PortsLimit, NoAbility)
 	}
+	h.takeUsual(now, ttl)
 	h.takeMost(now, established, ttl)
 	h.takeEnds(now, y, ttl)
 	if !info {
@@ -161,8 +167,9 @@ func (h *history) takeAnswers(now time.Time, p *Peer, ttl time.Duration) {
 	if b.minuteAt.IsZero() {
 		b.minuteAt = now
 	}
-	if now.Sub(b.minuteAt) >= time.Minute {
-		if b.minute.Count() >= answersLeast {
+	enough, took := b.minute.Count() >= answersLeast, now.Sub(b.minuteAt)
+	if took >= time.Minute || enough && took >= firstLesson && b.usual.Len() == 0 {
+		if enough {
 			b.usual.Add(now, b.minute.quantile(0.99).Seconds())
 			b.normal, _ = b.usual.Median()
 		}

@@ -214,7 +214,7 @@ func (s Signal) AppliesTo(kind scope.Kind) bool {
 		return s < Pending
 	case scope.KindBackend:
 		return common && s != Busy && s != Unaccepted && s != OldestUnaccepted && s != CloseWaitUnaccepted && s != CloseWaitUnacceptedGrowth ||
-			s >= Pending && s < PassiveOpensRate || s == StuckClosing || s == CloseWaitLeaked || s == CloseWaitLeakedSlope
+			s >= Pending && s < PassiveOpensRate || s == StuckClosing || s == CloseWaitLeaked || s == CloseWaitLeakedSlope || s == NewFlowsUsual
 	case scope.KindRest:
 		return common
 	case scope.KindHost:

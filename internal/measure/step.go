@@ -72,7 +72,7 @@ func newHistory(id scope.ID) *history {
 	case scope.KindService:
 		h.workers = newWorkers()
 	case scope.KindBackend:
-		h.workers.leaked = NewWindow(slopeSpan, slopeSamples)
+		h.workers = workers{leaked: NewWindow(slopeSpan, slopeSamples), usual: newUsual(), least: flowsLeast}
 		h.backend = newBackend()
 	}
 	return h

@@ -48,7 +48,8 @@ const (
 	descriptorsSpan = 5 * time.Minute
 )
 
-// workers is what Measure remembers of a service's workers.
+// workers is what Measure remembers of a service's workers; of a backend only
+// what leaks and what is usual.
 type workers struct {
 	slow, fast *Window // occupied, one sample a second
 	rise       *Window
@@ -72,9 +73,11 @@ func newWorkers() workers {
 	return workers{
 		slow: NewWindow(fullInSpan, 64), fast: NewWindow(fastSpan, 32), rise: NewWindow(riseSpan, 304),
 		learning: NewWindow(learnAfter, slopeSamples), leaked: NewWindow(slopeSpan, slopeSamples),
-		least: usualLeast, descrs: NewWindow(descriptorsSpan, 128), usual: NewWindow(usualSpan, int(usualSpan/usualEvery)+2),
+		least: usualLeast, descrs: NewWindow(descriptorsSpan, 128), usual: newUsual(),
 	}
 }
+
+func newUsual() *Window { return NewWindow(usualSpan, int(usualSpan/usualEvery)+2) }
 
 // meanOf adds up samples until a stretch of time is over.
 type meanOf struct {
