@@ -15,6 +15,7 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/observe/ports"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -332,6 +333,10 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 func (p *Pipeline) setScopes() {
 	p.tallier.SetScopes(p.services, p.finder.backends)
 	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends) > 0)
+	// Where the range cannot be read nothing is said of ports.
+	if local, err := ports.Read(); err == nil {
+		p.tallier.SetPorts(local.Available())
+	}
 }
 
 // listenerSet holds the listeners of the last pulse and tells when they change.
