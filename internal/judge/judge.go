@@ -26,8 +26,8 @@ type Judge struct {
 	rules     []causeRule
 	nextID    uint64
 	step      uint64
-	cases     map[caseKey]*dossier
-	order     []caseKey
+	files     map[scope.ID]*caseFile
+	order     []scope.ID
 	resolved  []Incident // newest first
 	incidents []Incident
 	userRules []rule.Rule
@@ -37,7 +37,7 @@ type Judge struct {
 
 // New returns a Judge with no incidents. firstID is the number of the first.
 func New(firstID uint64) *Judge {
-	return &Judge{rules: causeRules(), nextID: firstID, cases: make(map[caseKey]*dossier), users: make(map[userKey]*userCase)}
+	return &Judge{rules: causeRules(), nextID: firstID, files: make(map[scope.ID]*caseFile), users: make(map[userKey]*userCase)}
 }
 
 // causeRules are the causes in an order that puts what is overtaken after what
@@ -49,9 +49,11 @@ func causeRules() []causeRule {
 	return slices.Concat(services, backendCauses(), []causeRule{localFault()})
 }
 
-type caseKey struct {
-	scope scope.ID
-	cause Cause
+// caseFile is all that is known of one scope.
+type caseFile struct {
+	dossiers [UserRule]*dossier // by cause; nil until it is first followed
+	followed uint64             // the step whose view had the scope last
+	absent   time.Time
 }
 
 // dossier follows one cause of one scope.
@@ -59,8 +61,35 @@ type dossier struct {
 	triggers []rule.Holding
 	clear    rule.Holding
 	incident Incident // State is NoState while nothing is suspected
-	followed uint64   // the step whose view had the scope last
-	absent   time.Time
+}
+
+// file returns the scope's file, a new one where there is none.
+func (j *Judge) file(id scope.ID) *caseFile {
+	f := j.files[id]
+	if f == nil {
+		f = &caseFile{}
+		j.files[id] = f
+		j.order = append(j.order, id)
+	}
+	return f
+}
+
+// state is where the scope's incident of that cause is.
+func (f *caseFile) state(c Cause) State {
+	if f == nil || f.dossiers[c] == nil {
+		return NoState
+	}
+	return f.dossiers[c].incident.State
+}
+
+// active reports whether anything is suspected or open.
+func (f *caseFile) active() bool {
+	for _, d := range f.dossiers {
+		if d != nil && d.incident.State != NoState {
+			return true
+		}
+	}
+	return false
 }
 
 // Step takes the signals of this instant and returns the incidents: the
@@ -73,21 +102,26 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	failing := j.unreachable(view)
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
+		file := j.file(s.Scope)
+		file.followed, file.absent = j.step, time.Time{}
 		sub := subject{scope: s, host: host, now: now}
 		switch s.Scope.Kind {
 		case scope.KindBackend:
-			sub.siblings, sub.critical = others(groups[s.Group], s), j.criticalSince(s.Scope)
+			if !s.Fresh && !file.active() {
+				continue // a pulse says nothing new of it
+			}
+			sub.siblings, sub.critical = others(groups[s.Group], s), file.criticalSince()
 			sub.failing = failing
 		case scope.KindHost: // the last of the view: its backends have been followed
 			sub.failing = j.unreachable(view)
 		}
 		for r := range j.rules {
 			if cause := &j.rules[r]; cause.kind == s.Scope.Kind {
-				j.follow(now, cause, sub)
+				j.follow(now, cause, sub, file)
 			}
 		}
 		if s.Scope.Kind == scope.KindBackend {
-			j.noteBalancer(now, sub)
+			file.noteBalancer(now, sub)
 		}
 	}
 	j.silence(now)
@@ -116,11 +150,10 @@ func others(group []*measure.ScopeSignals, self *measure.ScopeSignals) []*measur
 
 // criticalSince is when the scope's oldest open critical incident opened; zero
 // without one.
-func (j *Judge) criticalSince(id scope.ID) time.Time {
+func (f *caseFile) criticalSince() time.Time {
 	var since time.Time
-	for _, r := range j.rules {
-		if d := j.cases[caseKey{id, r.cause}]; d != nil && d.incident.State == Open && d.incident.Peak == Critical &&
-			(since.IsZero() || d.incident.OpenedAt.Before(since)) {
+	for _, d := range f.dossiers {
+		if d != nil && d.incident.State == Open && d.incident.Peak == Critical && (since.IsZero() || d.incident.OpenedAt.Before(since)) {
 			since = d.incident.OpenedAt
 		}
 	}
@@ -128,38 +161,34 @@ func (j *Judge) criticalSince(id scope.ID) time.Time {
 }
 
 // noteBalancer keeps when the balancer first agreed that the backend is down.
-func (j *Judge) noteBalancer(now time.Time, s subject) {
+func (f *caseFile) noteBalancer(now time.Time, s subject) {
 	up, known := s.scope.Get(measure.BalancerUp).Get()
 	if !known || up > 0 {
 		return
 	}
-	for r := range j.rules {
-		d := j.cases[caseKey{s.scope.Scope, j.rules[r].cause}]
+	seen := s.scope.Get(measure.BalancerUp).Seen
+	for _, d := range f.dossiers {
 		if d == nil || d.incident.State != Open || !d.incident.BalancerDownAt.IsZero() {
 			continue
 		}
-		seen := s.scope.Get(measure.BalancerUp).Seen
 		d.incident.BalancerDownAt = seen
 		d.incident.note(now, fmt.Sprintf("its balancer calls it down, %s after this was suspected", inWords(seen.Sub(d.incident.SuspectedAt).Seconds())))
 	}
 }
 
-func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
-	key := caseKey{s.scope.Scope, r.cause}
-	d := j.cases[key]
+func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
+	d := file.dossiers[r.cause]
 	if d == nil {
 		d = &dossier{triggers: make([]rule.Holding, len(r.triggers))}
-		j.cases[key] = d
-		j.order = append(j.order, key)
+		file.dossiers[r.cause] = d
 	}
-	d.followed, d.absent = j.step, time.Time{}
 	severity, suspected, trigger, basis := d.weigh(r, s)
 	inc := &d.incident
 	for _, instead := range []struct {
 		causes []Cause
 		how    End
 	}{{r.overtakenBy, CameTrue}, {r.supersededBy, Superseded}} {
-		if !slices.ContainsFunc(instead.causes, func(c Cause) bool { return j.isOpen(caseKey{key.scope, c}) }) {
+		if !slices.ContainsFunc(instead.causes, func(c Cause) bool { return file.state(c) == Open }) {
 			continue
 		}
 		if inc.State == Open {
@@ -175,7 +204,7 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
 	switch inc.State {
 	case NoState:
 		*inc = Incident{ID: j.nextID, State: Suspected, SuspectedAt: now, UpdatedAt: now,
-			Finding: Finding{Scope: key.scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}}
+			Finding: Finding{Scope: s.scope.Scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}}
 		j.nextID++
 		inc.note(now, "suspect: "+trigger)
 	case Suspected:
@@ -320,37 +349,36 @@ func (d *dossier) reset() {
 	d.incident = Incident{}
 }
 
-func (j *Judge) isOpen(key caseKey) bool {
-	d := j.cases[key]
-	return d != nil && d.incident.State == Open
-}
-
 // closeGone ends what belongs to scopes that are no longer there.
 func (j *Judge) closeGone(now time.Time) {
-	j.order = slices.DeleteFunc(j.order, func(key caseKey) bool {
-		d := j.cases[key]
-		if d.followed == j.step {
+	j.order = slices.DeleteFunc(j.order, func(id scope.ID) bool {
+		f := j.files[id]
+		if f.followed == j.step {
 			return false
 		}
-		if d.absent.IsZero() {
-			d.absent = now
+		if f.absent.IsZero() {
+			f.absent = now
 		}
-		if now.Sub(d.absent) < goneAfter {
+		if now.Sub(f.absent) < goneAfter {
 			return false
 		}
-		if d.incident.State == Open {
-			j.resolve(now, d, ScopeGone)
+		for _, d := range f.dossiers {
+			if d != nil && d.incident.State == Open {
+				j.resolve(now, d, ScopeGone)
+			}
 		}
-		delete(j.cases, key)
+		delete(j.files, id)
 		return true
 	})
 }
 
 func (j *Judge) list() []Incident {
 	j.incidents = j.incidents[:0]
-	for _, key := range j.order {
-		if inc := j.cases[key].incident; inc.State != NoState {
-			j.incidents = append(j.incidents, inc)
+	for _, id := range j.order {
+		for _, d := range j.files[id].dossiers {
+			if d != nil && d.incident.State != NoState {
+				j.incidents = append(j.incidents, d.incident)
+			}
 		}
 	}
 	for _, key := range j.userOrder {
@@ -366,9 +394,11 @@ func (j *Judge) list() []Incident {
 // Acknowledge marks an open or suspected incident as taken and reports
 // whether there is one of that number.
 func (j *Judge) Acknowledge(now time.Time, id uint64, by string) bool {
-	for _, d := range j.cases {
-		if d.incident.acknowledge(now, id, by) {
-			return true
+	for _, f := range j.files {
+		for _, d := range f.dossiers {
+			if d != nil && d.incident.acknowledge(now, id, by) {
+				return true
+			}
 		}
 	}
 	for _, c := range j.users {

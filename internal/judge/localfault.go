@@ -69,8 +69,11 @@ func (j *Judge) unreachable(view *measure.View) []destination {
 	var out []destination
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
-		if d := j.cases[caseKey{s.Scope, PathLost}]; d != nil && d.incident.State != NoState {
-			out = append(out, destination{s.Scope, s.Group, d.incident.SuspectedAt})
+		if s.Scope.Kind != scope.KindBackend {
+			continue
+		}
+		if f := j.files[s.Scope]; f.state(PathLost) != NoState {
+			out = append(out, destination{s.Scope, s.Group, f.dossiers[PathLost].incident.SuspectedAt})
 		}
 	}
 	return out
@@ -79,20 +82,27 @@ func (j *Judge) unreachable(view *measure.View) []destination {
 // silence marks the incidents of backends that a local fault explains, and
 // takes the mark off what goes on after it.
 func (j *Judge) silence(now time.Time) {
-	host := j.cases[caseKey{scope.Host, LocalFault}]
-	on := host != nil && host.incident.State == Open
-	for _, key := range j.order {
-		inc := &j.cases[key].incident
-		if key.scope.Kind != scope.KindBackend || inc.State == NoState {
+	on := false
+	for _, id := range j.order {
+		on = on || id.Kind == scope.KindHost && j.files[id].state(LocalFault) == Open
+	}
+	for _, id := range j.order {
+		if id.Kind != scope.KindBackend {
 			continue
 		}
-		switch {
-		case on && inc.Because == NoCause && (inc.State == Suspected || now.Sub(inc.OpenedAt) <= faultWithin):
-			inc.Because = LocalFault
-			inc.note(now, "because of local_fault")
-		case !on && inc.Because == LocalFault:
-			inc.Because = NoCause
-			inc.note(now, "goes on without local_fault")
+		for _, d := range j.files[id].dossiers {
+			if d == nil || d.incident.State == NoState {
+				continue
+			}
+			inc := &d.incident
+			switch {
+			case on && inc.Because == NoCause && (inc.State == Suspected || now.Sub(inc.OpenedAt) <= faultWithin):
+				inc.Because = LocalFault
+				inc.note(now, "because of local_fault")
+			case !on && inc.Because == LocalFault:
+				inc.Because = NoCause
+				inc.note(now, "goes on without local_fault")
+			}
 		}
 	}
 }

@@ -213,7 +213,7 @@ func (s Signal) AppliesTo(kind scope.Kind) bool {
 	case scope.KindService:
 		return s < Pending
 	case scope.KindBackend:
-		return common && s != Busy && s != Unaccepted && s != OldestUnaccepted && s != CloseWaitUnaccepted && s != CloseWaitUnacceptedGrowth ||
+		return common && s != Busy && s != Unaccepted && s != OldestUnaccepted && s != CloseWaitUnaccepted && s != CloseWaitUnacceptedGrowth && s != AcceptedSlope ||
 			s >= Pending && s < PassiveOpensRate || s == StuckClosing || s == CloseWaitLeaked || s == CloseWaitLeakedSlope || s == NewFlowsUsual
 	case scope.KindRest:
 		return common
@@ -288,7 +288,10 @@ const StaleAfter = 2.5
 type ScopeSignals struct {
 	Scope scope.ID
 	// Group ties a backend to its siblings; empty for any other scope.
-	Group    string
+	Group string
+	// Fresh is true when this step saw something of the scope, or marked a
+	// reading of it as stale.
+	Fresh    bool
 	Readings [NumSignals]Reading
 	// Examples are sockets worth showing: those that failures leave behind
 	// first. They are copies and stay valid.

@@ -35,19 +35,23 @@ type Measure struct {
 type history struct {
 	signals ScopeSignals
 	ttl     [NumSignals]time.Duration // how long each reading stays good
-	drops   *Window
-	dropSet uint64
-	dropped float64 // listener drops since the start, over all sets of listeners
-	lastSum uint64
-	slope   *Window // accepted
-	gaveUp  *Window // un-accepted CLOSE_WAIT
-	arrived *Window // new flows, added up
-	left    *Window
-	newSum  float64
-	goneSum float64
-	waiting time.Time // since when no pulse saw the queue empty
-	workers workers   // of a service
-	backend *backend  // of a backend
+	// touched: a reading changed since the view was brought up to date;
+	// stalesAt is when the next one grows stale.
+	touched  bool
+	stalesAt time.Time
+	drops    *Window
+	dropSet  uint64
+	dropped  float64 // listener drops since the start, over all sets of listeners
+	lastSum  uint64
+	slope    *Window // accepted
+	gaveUp   *Window // un-accepted CLOSE_WAIT
+	arrived  *Window // new flows, added up
+	left     *Window
+	newSum   float64
+	goneSum  float64
+	waiting  time.Time // since when no pulse saw the queue empty
+	workers  workers   // of a service
+	backend  *backend  // of a backend
 }
 
 // New returns a Measure that has seen nothing.
@@ -86,14 +90,28 @@ func (m *Measure) Step(now time.Time, t Tallies) *View {
 		m.take(now, t)
 	}
 	m.view.At = now
-	m.view.Scopes = m.view.Scopes[:0]
-	for _, h := range m.order {
-		h.expire(now)
-		m.view.Scopes = append(m.view.Scopes, h.signals)
+	n := len(m.order) + 1
+	if len(m.view.Scopes) != n {
+		m.view.Scopes = make([]ScopeSignals, n)
 	}
-	m.host.expire(now)
-	m.view.Scopes = append(m.view.Scopes, m.host.signals)
+	for i, h := range m.order {
+		h.show(now, &m.view.Scopes[i])
+	}
+	m.host.show(now, &m.view.Scopes[n-1])
 	return &m.view
+}
+
+// show brings the view's copy of the signals up to date. Most scopes of most
+// steps have nothing new: a pulse says nothing of backends.
+func (h *history) show(now time.Time, to *ScopeSignals) {
+	if !h.touched && now.Before(h.stalesAt) && to.Scope == h.signals.Scope {
+		to.Fresh = false
+		return
+	}
+	h.expire(now)
+	h.signals.Fresh = true
+	h.touched = false
+	*to = h.signals
 }
 
 func (m *Measure) take(now time.Time, t Tallies) {
@@ -177,18 +195,27 @@ func (m *Measure) keepOnly(tallies []Tally) {
 func (h *history) set(now time.Time, sig Signal, value float64, samples int, ttl time.Duration) {
 	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: now, Validity: Known}
 	h.ttl[sig] = ttl
+	h.touched = true
 }
 
 func (h *history) unknown(sig Signal, why Validity) {
 	h.signals.Readings[sig].Validity = why
+	h.touched = true
 }
 
-// expire marks what was seen too long ago.
+// expire marks what was seen too long ago, and notes when that is so next.
 func (h *history) expire(now time.Time) {
+	h.stalesAt = now.Add(time.Hour)
 	for i := range h.signals.Readings {
 		r := &h.signals.Readings[i]
-		if (r.Validity == Known || r.Validity == NotFilling) && now.Sub(r.Seen) > h.ttl[i] {
+		if r.Validity != Known && r.Validity != NotFilling {
+			continue
+		}
+		stales := r.Seen.Add(h.ttl[i])
+		if now.After(stales) {
 			r.Validity = Stale
+		} else if stales.Before(h.stalesAt) {
+			h.stalesAt = stales
 		}
 	}
 }
@@ -254,6 +281,8 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	if states.Has(tcp.CloseWait) {
 		h.set(now, CloseWaitAccepted, float64(y.AcceptedCloseWait), total, ttl)
 		h.set(now, CloseWaitUnaccepted, float64(y.UnacceptedCloseWait), total, ttl)
+	}
+	if states.Has(tcp.CloseWait) && h.backend == nil {
 		h.gaveUp.Add(now, float64(y.UnacceptedCloseWait))
 		if slope, _, ok := h.gaveUp.Slope(); ok {
 			h.set(now, CloseWaitUnacceptedGrowth, slope, h.gaveUp.Len(), ttl)
@@ -277,13 +306,10 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	} else {
 		h.unknown(Busy, NoAbility)
 	}
-	h.slope.Add(now, float64(y.Accepted))
-	if slope, _, ok := h.slope.Slope(); ok {
-		h.set(now, AcceptedSlope, slope, h.slope.Len(), ttl)
-	} else {
-		h.unknown(AcceptedSlope, NotEnough)
-	}
 	h.takeFlows(now, &y.Flows, ttl)
+	if h.backend == nil {
+		h.takeSlope(now, float64(y.Accepted), ttl)
+	}
 	switch y.Scope.Kind {
 	case scope.KindService:
 		h.takeWorkers(now, y, look, ttl)
@@ -291,6 +317,15 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	case scope.KindBackend:
 		h.signals.Group = y.Group
 		h.takePeer(now, y, look, ttl)
+	}
+}
+
+func (h *history) takeSlope(now time.Time, accepted float64, ttl time.Duration) {
+	h.slope.Add(now, accepted)
+	if slope, _, ok := h.slope.Slope(); ok {
+		h.set(now, AcceptedSlope, slope, h.slope.Len(), ttl)
+	} else {
+		h.unknown(AcceptedSlope, NotEnough)
 	}
 }
 

@@ -239,6 +239,10 @@ func (h *history) takeLeaked(now time.Time, leaked float64, ttl time.Duration) {
 	w := h.workers.leaked
 	h.set(now, CloseWaitLeaked, leaked, int(leaked), ttl)
 	w.Add(now, leaked)
+	if leaked == 0 && w.Covers() >= slopeSpan/2 {
+		h.set(now, CloseWaitLeakedSlope, 0, w.Len(), ttl)
+		return
+	}
 	trend, ok := w.Trend()
 	switch {
 	case !ok || w.Covers() < slopeSpan/2:
