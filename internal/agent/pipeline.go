@@ -166,7 +166,7 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 			if len(p.finder.backends) > 0 {
 				// What a backend does is over in the next second: refused and
 				// reset connections leave no socket.
-				p.schedule.Suspect(now)
+				p.schedule.Glance(now)
 			}
 		}
 	}

@@ -187,7 +187,8 @@ func churn() causeRule {
 		triggers: []trigger{
 			{condition{"three times the usual new connections and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
 		},
-		clear: condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, func(s subject) truth { return churning(s).Not() }},
+		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, func(s subject) truth { return churning(s).Not() }},
+		supersededBy: []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerResetting, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("Connections to %s are no longer kept: %.1f new a second, usually %.1f, and no more open at once.",
 				f.Scope.Name, s.value(measure.NewFlowsRate), s.value(measure.NewFlowsUsual))

@@ -22,6 +22,10 @@ const (
 	// most suspectSpan long, as a share of one core.
 	suspectShare = 0.03
 	suspectSpan  = 30 * time.Second
+	// glanceSpan is the same for a jump of the counters, which may be nothing;
+	// at most every glanceEvery.
+	glanceSpan  = 3 * time.Second
+	glanceEvery = 15 * time.Second
 	// Under pressure full stretches first, then odd, then focus; none starves:
 	// full keeps a tenth of what is left beside the pulse, odd a quarter.
 	fullFloor = 0.10
@@ -53,7 +57,8 @@ type Schedule struct {
 	overhead float64
 	spent    []spending // a ring over budgetSpan
 	looked   time.Duration
-	suspect  time.Time // until when focus looks closer
+	suspect  time.Time // until when focus looks closer, for a suspicion
+	glance   time.Time // the same for a jump of the counters
 	focusing bool      // there is something to focus on
 	hurried  bool      // full was brought forward
 	covered  bool      // full runs so often that focus and odd need not
@@ -104,6 +109,18 @@ func (s *Schedule) Suspect(now time.Time) {
 	}
 }
 
+// Glance lets focus look closer for 3 s: the counters say that something went
+// wrong somewhere.
+func (s *Schedule) Glance(now time.Time) {
+	if now.Sub(s.glance) > glanceEvery {
+		s.glance = now.Add(glanceSpan)
+		s.plan()
+	}
+}
+
+// closer reports whether focus looks closer at an instant.
+func (s *Schedule) closer(now time.Time) bool { return now.Before(s.suspect) || now.Before(s.glance) }
+
 // Hurry brings the next full look forward, as far as the budget allows.
 func (s *Schedule) Hurry() { s.hurried = true }
 
@@ -140,7 +157,7 @@ func Wanted(t tcp.Tier) time.Duration {
 
 // Next returns the tier to look with next, and when.
 func (s *Schedule) Next(now time.Time) (tcp.Tier, time.Time) {
-	if !s.suspect.IsZero() && now.After(s.suspect) && s.tiers[tcp.Focus].interval < FocusInterval {
+	if !s.closer(now) && s.tiers[tcp.Focus].interval < FocusInterval {
 		s.plan()
 	}
 	best, when := tcp.Pulse, s.due(tcp.Pulse)
@@ -183,7 +200,7 @@ func (s *Schedule) pause(cost time.Duration) time.Duration {
 // must not go blind for that.
 func (s *Schedule) overdrawn(now time.Time) time.Duration {
 	allowed := s.budget
-	if now.Before(s.suspect) {
+	if s.closer(now) {
 		allowed = max(allowed, suspectShare)
 	}
 	if len(s.spent) < 2 {
@@ -276,7 +293,7 @@ func (s *Schedule) plan() {
 
 	// A small host: a full look each second costs less than it may, so it is
 	// all there is to do.
-	suspecting := s.lastSpent().Before(s.suspect)
+	suspecting := s.closer(s.lastSpent())
 	if cost(tcp.Full) > 0 && share(tcp.Full, FastFull) <= 0.9*free && !suspecting {
 		s.covered, s.merged = true, false
 		s.tiers[tcp.Full].interval = FastFull
