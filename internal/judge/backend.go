@@ -26,12 +26,14 @@ const (
 	quietLeast = 0.5  // seconds
 	servedLast = 10.0 // seconds: it was in use
 	refusedFor = 10.0 // seconds
-	// resetsLeast, resetsTimes: resets a second beyond what this namespace
-	// usually shows.
-	resetsLeast = 0.5
-	resetsTimes = 3.0
-	vanishTimes = 3.0
-	answersBack = 3 // connections: it answers again
+	// usualTimes, usualMargin: events a second beyond what this namespace
+	// usually shows. HAProxy's health checks alone make one reset a second.
+	usualTimes  = 2.0
+	usualMargin = 0.5
+	// vanishedAtLeast in 5 s, and vanishTimes as often as any sibling's.
+	vanishedAtLeast = 4
+	vanishTimes     = 3.0
+	answersBack     = 3 // connections: it answers again
 )
 
 func backendCauses() []causeRule {
@@ -162,7 +164,7 @@ func peerRefusing() causeRule {
 			f.Evidence = []Evidence{
 				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount), HasThreshold: true, Origin: "none left"},
 				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
-				{Signal: measure.AttemptFailsRate, Reading: fails, HasThreshold: true, Origin: "above what is usual here"},
+				{Signal: measure.AttemptFailsRate, Reading: fails, Threshold: usualTimes*s.host.Get(measure.AttemptFailsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
 				{Signal: measure.AttemptFailsUsual, Reading: s.host.Get(measure.AttemptFailsUsual)},
 				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
 			}
@@ -209,15 +211,16 @@ func resetsUnusually(s subject) truth {
 	return beyondUsual(s, measure.EstabResetsRate, measure.EstabResetsUsual)
 }
 
-// beyondUsual: a rate of the namespace is at least resetsLeast above
-// resetsTimes its usual. While the usual is not known it counts as none.
+// beyondUsual: a rate of the namespace is usualMargin above usualTimes its
+// usual; where the usual is none, a single event is. While the usual is not
+// known it counts as none.
 func beyondUsual(s subject, rate, usual measure.Signal) truth {
 	now, known := s.host.Get(rate).Get()
 	if !known {
 		return cannotTell
 	}
 	normal, _ := s.host.Get(usual).Get()
-	return isTrue(now >= resetsTimes*normal+0.3 || normal == 0 && s.host.Get(rate).Samples >= 1)
+	return isTrue(now >= usualTimes*normal+usualMargin || normal == 0 && now > 0)
 }
 
 // nobodyElse: no sibling has answered lately; without any that is not so.
@@ -243,16 +246,17 @@ func peerResetting() causeRule {
 		cause: PeerResetting,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"connections are reset, and its own end young, for 1 s", time.Second, 3, measure.EstablishedCount, resetting}, Critical},
+			{condition{"connections are reset, and none of its own is left or heard of, for 1 s", time.Second, 3, measure.EstablishedCount, resettingAll}, Critical},
+			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.EstablishedCount, resettingSome}, Critical},
 		},
-		clear: condition{"no unusual resets, or its connections last, for 5 s", 5 * time.Second, 4, measure.EstablishedCount,
-			func(s subject) truth { return resetting(s).Not().And(answersAgain(s)) }},
+		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
+			func(s subject) truth { return resettingAll(s).Or(resettingSome(s)).Not().And(answersAgain(s)) }},
 		explain: func(s subject, f *Finding) {
 			resets := s.host.Get(measure.EstabResetsRate)
 			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.", f.Scope.Name, resets.Value, s.value(measure.VanishedRate))
 			f.Certainty = Likely // resets are the namespace's, not this backend's alone
 			f.Evidence = []Evidence{
-				{Signal: measure.EstabResetsRate, Reading: resets, Threshold: resetsLeast, HasThreshold: true, Origin: "above what is usual here"},
+				{Signal: measure.EstabResetsRate, Reading: resets, Threshold: usualTimes*s.host.Get(measure.EstabResetsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
 				{Signal: measure.EstabResetsUsual, Reading: s.host.Get(measure.EstabResetsUsual)},
 				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
 				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
@@ -270,30 +274,30 @@ func peerResetting() causeRule {
 	}
 }
 
-// resetting: more resets than usual, and this backend is where connections go
-// missing: it has fallen silent with none left, or its connections vanish far
-// more often than its siblings'.
-func resetting(s subject) truth {
-	unusual := resetsUnusually(s)
-	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo, measure.VanishedRate)
-	if unusual == cannotTell || !ok {
+// resettingAll: more resets than usual, and a backend that was in use has
+// fallen silent with no connection left to speak of.
+func resettingAll(s subject) truth {
+	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo)
+	if !ok {
 		return cannotTell
 	}
-	if unusual == no {
-		return no
+	established, connecting, ago := v[0], v[1], v[2]
+	silent := connecting == 0 && established <= 1 && ago >= s.quietAfter() && ago <= refusedFor+servedLast
+	return resetsUnusually(s).And(isTrue(silent)).And(failsUnusually(s).Not())
+}
+
+// resettingSome: more resets than usual, and connections of this backend
+// vanish: some, and far more often than any sibling's.
+func resettingSome(s subject) truth {
+	vanished := s.scope.Get(measure.VanishedRate)
+	if vanished.Validity != measure.Known {
+		return cannotTell
 	}
-	established, connecting, ago, vanished := v[0], v[1], v[2], v[3]
-	if connecting == 0 && established <= 1 && ago >= s.quietAfter() && ago <= refusedFor+servedLast && failsUnusually(s) != yes {
-		return yes
-	}
-	resets := s.host.Get(measure.EstabResetsRate).Value
-	usual := 0.0
+	theirs := 0.0
 	for _, o := range s.siblings {
-		if theirs, known := o.Get(measure.VanishedRate).Get(); known {
-			usual = max(usual, theirs)
-		}
+		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
 	}
-	return isTrue(resets >= resetsLeast && vanished >= resetsLeast*resets && vanished >= vanishTimes*usual)
+	return resetsUnusually(s).And(isTrue(vanished.Samples >= vanishedAtLeast && vanished.Value >= vanishTimes*theirs))
 }
 
 // carried says what the siblings carry now, against the most they had.

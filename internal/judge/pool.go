@@ -199,7 +199,7 @@ func churn() causeRule {
 				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
 				{Signal: measure.TimeWaitCount, Reading: s.scope.Get(measure.TimeWaitCount)},
 			}
-			f.Considered = []Considered{{PeerResetting.String(), rejected(s, measure.VanishedRate, resetting(s))}}
+			f.Considered = []Considered{{PeerResetting.String(), rejected(s, measure.VanishedRate, resettingSome(s))}}
 			f.Advice = []string{"See whether keep-alive was turned off on either side, or the backend now answers with Connection: close."}
 		},
 	}
