@@ -179,7 +179,7 @@ func neighbour(proc string, pid int) (n Neighbour, ok bool) {
 	}
 	defer p.close()
 	n = Neighbour{PID: pid, Name: p.name(), Namespace: p.namespace(), Sockets: true}
-	fds, err := openDirectory(int(p.dir.Fd()), "fd")
+	fds, err := p.descriptors()
 	if err != nil {
 		return n, refused(err)
 	}

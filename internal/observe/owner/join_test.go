@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -208,6 +209,34 @@ func TestParseMembers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzParseMembers: no panic; each process once, none that cannot be, and no
+// more than are looked at; the answer, printed, is read as itself.
+func FuzzParseMembers(f *testing.F) {
+	f.Add([]byte("7\n12\n7\n"))
+	f.Add([]byte("0\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parseMembers(data)
+		if err != nil {
+			if got != nil {
+				t.Fatalf("%v beside %v", got, err)
+			}
+			return
+		}
+		var b bytes.Buffer
+		seen := map[int]bool{}
+		for _, pid := range got {
+			if pid <= 0 || seen[pid] {
+				t.Fatalf("%v", got)
+			}
+			seen[pid] = true
+			fmt.Fprintln(&b, pid)
+		}
+		if again, err := parseMembers(b.Bytes()); err != nil || !slices.Equal(again, got) || len(got) > maxMembers {
+			t.Fatalf("%v, %v; was %v", again, err, got)
+		}
+	})
 }
 
 func numbers(n int) []int {
