@@ -142,6 +142,30 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestFamilyWithoutBudget: who listens nowhere is not known once no more
+// descriptors may be read, so only parentage counts.
+func TestFamilyWithoutBudget(t *testing.T) {
+	proc := town(t)
+	c := choice{
+		proc: proc, hierarchy: openHierarchy(proc), selectors: []selector{{Selector: Selector{Software: "envoy"}}},
+		rest: [][]int{{500, 502, 503, 504, 505}}, out: make([][]Chosen, 1), listening: map[uint64]bool{9000: true, 9001: true},
+		search: search{proc: proc},
+	}
+	p, err := see(proc, 501)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := c.choose(p, []int{0}); err != nil {
+		t.Fatal(err)
+	}
+	c.family(0)
+	slices.SortFunc(c.out[0], byPID)
+	if diff := cmp.Diff([]int{500, 501, 502}, pids(c.out[0])); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // TestChooseByALateDescriptor: a listener opened behind a thousand connections.
 func TestChooseByALateDescriptor(t *testing.T) {
 	var files []*os.File

@@ -73,8 +73,8 @@ func (r relative) of(o Chosen) bool {
 // drained reports whether a process listens nowhere, as far as its first
 // descriptors tell. One that cannot be read is not.
 func (c *choice) drained(p *seen) bool {
-	if len(c.listening) == 0 {
-		return false
+	if c.search.left < perFirst {
+		return false // too little is left to tell
 	}
 	fds, err := p.descriptors()
 	if err != nil {
