@@ -33,7 +33,8 @@ func heavyLoss() causeRule {
 			if r.Validity != measure.Known {
 				return cannotTell
 			}
-			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && lost(s) != yes)
+			// Probes of a closed window count as segments sent again.
+			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && s.value(measure.ZeroWindow) == 0 && lost(s) != yes)
 		}
 	}
 	return causeRule{
@@ -45,7 +46,7 @@ func heavyLoss() causeRule {
 		},
 		clear: condition{"less than 8 % for 20 s", 20 * time.Second, 8, measure.RetransmitsRate,
 			func(s subject) truth { return s.is(measure.RetransmitsRate, below, lossDegraded) }},
-		supersededBy: []Cause{PathLost},
+		supersededBy: []Cause{PathLost, PeerNotReading},
 		explain: func(s subject, f *Finding) {
 			rate := s.scope.Get(measure.RetransmitsRate)
 			f.Sentence = fmt.Sprintf("The way to %s loses segments: %.0f were sent again in 5 s, %.2f a second for each connection.", f.Scope.Name, float64(rate.Samples), rate.Value)

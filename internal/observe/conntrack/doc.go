@@ -17,6 +17,7 @@
 //
 // Each network namespace has a table of its own, and the translation is in the
 // one where it was done: for a pod's connections in the host's, not the pod's.
-// Read reads that of the calling thread, by netlink, which takes CAP_NET_ADMIN,
-// else from /proc/net/nf_conntrack, which takes CAP_DAC_READ_SEARCH.
+// Read reads that of the calling thread: from /proc/net/nf_conntrack, which
+// takes CAP_DAC_READ_SEARCH, or by netlink, which takes CAP_NET_ADMIN; whichever
+// is there and cheaper.
 package conntrack

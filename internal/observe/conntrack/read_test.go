@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,6 +36,7 @@ func TestReadChooses(t *testing.T) {
 		return func(int) (Table, error) { return t, err }
 	}
 	var never func(int) (Table, error) // panics
+	many := file("many", strconv.Itoa(maxText+1)+"\n")
 	tests := []struct {
 		name, count, text string
 		netlink           func(int) (Table, error)
@@ -43,13 +45,17 @@ func TestReadChooses(t *testing.T) {
 	}{
 		{"the kernel tracks nothing", gone, text, never, 0, ErrNotThere},
 		{"nothing is tracked right now", none, text, never, 0, nil},
-		{"netlink", some, gone, answers(Table{Read: 7}, nil), 7, nil},
-		{"netlink breaks", some, text, answers(Table{}, broken), 0, broken},
-		{"netlink refuses, there is the text", some, text, answers(Table{}, ErrRefused), 1, nil},
-		{"no netlink, there is the text", some, text, answers(Table{}, ErrNotThere), 1, nil},
-		{"netlink refuses, and there is no text", some, gone, answers(Table{}, ErrRefused), 0, ErrRefused},
+		{"the text", some, text, never, 1, nil},
+		{"no text", some, gone, answers(Table{Read: 7}, nil), 7, nil},
+		{"the text breaks", some, dir, never, 0, unix.EISDIR},
+		{"no text, and netlink refuses", some, gone, answers(Table{}, ErrRefused), 0, ErrRefused},
+		{"no text, and netlink breaks", some, gone, answers(Table{}, broken), 0, broken},
 		{"neither is there", some, gone, answers(Table{}, ErrNotThere), 0, ErrNotThere},
-		{"the number cannot be read", dir, text, answers(Table{}, ErrRefused), 1, nil},
+		{"a long text: netlink", many, text, answers(Table{Read: 7}, nil), 7, nil},
+		{"a long text, and netlink refuses", many, text, answers(Table{}, ErrRefused), 1, nil},
+		{"a long text, and no netlink", many, text, answers(Table{}, ErrNotThere), 1, nil},
+		{"a long one, netlink refuses, and there is no text", many, gone, answers(Table{}, ErrRefused), 0, ErrRefused},
+		{"the number cannot be read", dir, text, never, 1, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,7 +70,7 @@ func TestReadChooses(t *testing.T) {
 // inNamespace runs f on a thread in a network namespace of its own, which is
 // gone with the thread and what f opened. The main thread cannot be thrown
 // away: while f's turn falls on it, another takes its place.
-func inNamespace(t *testing.T, f func() error) {
+func inNamespace(t testing.TB, f func() error) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: cannot make network namespaces")
@@ -196,17 +202,7 @@ func TestReadLive(t *testing.T) {
 		ways := map[string]func() (Table, error){
 			"Read":    func() (Table, error) { return Read(1000) },
 			"netlink": func() (Table, error) { return readNetlink(1000) },
-			"text": func() (Table, error) {
-				f, err := os.Open(textFile)
-				if errors.Is(err, os.ErrNotExist) { // the kernel may be built without
-					return Read(1000)
-				}
-				if err != nil {
-					return Table{}, err
-				}
-				defer f.Close()
-				return readText(f, 1000)
-			},
+			"text":    func() (Table, error) { return textOf(1000) },
 		}
 		for name, way := range ways {
 			table, err := way()
@@ -253,6 +249,104 @@ func TestReadFreshNamespace(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// nth is one of many translated connections.
+func nth(i int) connection {
+	client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 40000)
+	real := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + i%200)}), 8080)
+	return connection{tuple{client, at(vip)}, tuple{real, client}}
+}
+
+// track puts n connections into the table of the thread's namespace.
+func track(n int) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnavailable, err)
+	}
+	defer unix.Close(fd)
+	for i := range n {
+		c := nth(i)
+		b := []byte{unix.AF_INET, 0, 0, 0}
+		b = append(b, encodeTuple(ctaTupleOrig, c.original, unix.IPPROTO_TCP)...)
+		b = append(b, encodeTuple(ctaTupleReply, c.reply, unix.IPPROTO_TCP)...)
+		b = append(b, attr(7, big.AppendUint32(nil, 300)...)...) // CTA_TIMEOUT, seconds
+		b = message(typeNew, sequence, b)
+		native.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
+		if _, err := unix.Write(fd, b); err != nil {
+			return err
+		}
+		answer := make([]byte, 1024)
+		size, _, err := unix.Recvfrom(fd, answer, 0)
+		if err != nil {
+			return err
+		}
+		if _, err := walk(answer[:size], sequence, func([]byte) bool { return true }); err != nil {
+			return fmt.Errorf("%w: put a connection into the table: %w", errUnavailable, err)
+		}
+	}
+	return nil
+}
+
+// textOf reads the text, and netlink where the kernel is built without.
+func textOf(limit int) (Table, error) {
+	t, err := readFile(textFile, limit)
+	if errors.Is(err, ErrNotThere) {
+		return readNetlink(limit)
+	}
+	return t, err
+}
+
+// TestReadManyLive: a table of many datagrams and pages is read whole.
+func TestReadManyLive(t *testing.T) {
+	const n = 2000
+	inNamespace(t, func() error {
+		if err := track(n); err != nil {
+			return err
+		}
+		for name, way := range map[string]func(int) (Table, error){"netlink": readNetlink, "text": textOf} {
+			table, err := way(n)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if table.Read != n || table.Len() != n || table.Cut || table.Malformed+table.Ambiguous != 0 {
+				t.Errorf("%s: read %d, translated %d, of %d; cut %t, malformed %d, ambiguous %d",
+					name, table.Read, table.Len(), n, table.Cut, table.Malformed, table.Ambiguous)
+			}
+			for i := range n {
+				c := nth(i)
+				if got, ok := table.Undo(c.original.source, c.original.destination); !ok || got != c.reply.source {
+					return fmt.Errorf("%s: %s goes to %s, %t; want %s", name, c.original.source, got, ok, c.reply.source)
+				}
+			}
+			if table, err := way(n - 1); err != nil || !table.Cut || table.Read != n-1 {
+				t.Errorf("%s: one less than there are: read %d, cut %t, %v", name, table.Read, table.Cut, err)
+			}
+		}
+		return nil
+	})
+}
+
+// BenchmarkLive reads tables of the kernel's, each way.
+func BenchmarkLive(b *testing.B) {
+	for _, n := range []int{1000, 8000} {
+		for name, way := range map[string]func(int) (Table, error){"netlink": readNetlink, "text": textOf} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				inNamespace(b, func() error {
+					if err := track(n); err != nil {
+						return err
+					}
+					for b.Loop() {
+						if table, err := way(n); err != nil || table.Read != n {
+							return fmt.Errorf("read %d of %d: %w", table.Read, n, err)
+						}
+					}
+					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/entry")
+					return nil
+				})
+			})
+		}
+	}
 }
 
 // endless is a text of many entries.

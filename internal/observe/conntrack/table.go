@@ -12,7 +12,7 @@ var (
 	ErrNotThere = errors.New("connection tracking is not in use in this network namespace")
 	// ErrRefused: there is a table, and it may not be read.
 	ErrRefused = errors.New("connection tracking may not be read, so service addresses stand for what is behind them" +
-		" (it takes CAP_NET_ADMIN, or CAP_DAC_READ_SEARCH where there is /proc/net/nf_conntrack)")
+		" (it takes CAP_DAC_READ_SEARCH where there is /proc/net/nf_conntrack, else CAP_NET_ADMIN)")
 )
 
 // flow is a connection as the one who opened it sees it.

@@ -22,9 +22,13 @@ type Attribution struct {
 	// which is unknown, is not among them.
 	Cgroups []uint64
 	// Decides is true when a socket with one of these ids is one of the chosen
-	// processes', and a socket with another id is not. The kernel notes the id
-	// when the socket is opened, on all sockets but those in TIME_WAIT and
-	// half-open ones, of which none can be told.
+	// processes', and one with another id is not, of those that the processes
+	// opened themselves, as they do to talk to backends. A listener that the
+	// service manager opened for them has its id, and so has what that accepts.
+	//
+	// The kernel notes the id when the socket is opened (kernel/cgroup/cgroup.c,
+	// cgroup_sk_alloc, cgroup_sk_clone) and tells it of all but those in
+	// TIME_WAIT and half-open ones.
 	Decides bool
 	// Why is the reason, for a person, when Decides is false.
 	Why string
@@ -179,7 +183,7 @@ func neighbour(proc string, pid int) (n Neighbour, ok bool) {
 	}
 	defer p.close()
 	n = Neighbour{PID: pid, Name: p.name(), Namespace: p.namespace(), Sockets: true}
-	fds, err := openDirectory(int(p.dir.Fd()), "fd")
+	fds, err := p.descriptors()
 	if err != nil {
 		return n, refused(err)
 	}

@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"os"
@@ -32,6 +33,14 @@ func town(t *testing.T) string {
 		102: {comm: "haproxy", exe: haproxy, cgroup: unit, parent: 100, started: 11, namespace: ownNet, fds: []string{"socket:[5000]"}},
 		// One of its own, elsewhere, with the same program and the same parent.
 		110: {comm: "haproxy", exe: haproxy, cgroup: "0::/user.slice/session-3.scope\n", parent: 1, started: 12, namespace: ownNet, fds: []string{"socket:[8443]"}},
+		// From a shell: a master, its worker and an old one, one of its own, and
+		// one that another of the same shell took over from.
+		500: {comm: "envoy", exe: "/usr/bin/envoy", cgroup: "0::/user.slice/session-4.scope\n", parent: 7, started: 50, namespace: ownNet},
+		501: {comm: "envoy", exe: "/usr/bin/envoy", cgroup: "0::/user.slice/session-4.scope\n", parent: 500, started: 99, namespace: ownNet, fds: []string{"socket:[9000]"}},
+		502: {comm: "envoy", exe: "/usr/bin/envoy", cgroup: "0::/user.slice/session-4.scope\n", parent: 500, started: 51, namespace: ownNet, fds: []string{"socket:[5001]"}},
+		503: {comm: "envoy", exe: "/usr/bin/envoy", cgroup: "0::/user.slice/session-4.scope\n", parent: 7, started: 52, namespace: ownNet, fds: []string{"socket:[9001]"}},
+		504: {comm: "envoy", exe: "/usr/bin/envoy", cgroup: "0::/user.slice/session-4.scope\n", parent: 7, started: 49, namespace: ownNet, fds: []string{"socket:[5002]"}},
+		505: {comm: "envoy", exe: "/usr/bin/envoy", cgroup: "0::/docker/" + id2 + "\n", parent: 7, started: 53, namespace: ownNet, fds: []string{"socket:[5003]"}},
 		// nginx in a container with a namespace of its own, on the same port.
 		200: {comm: "nginx", exe: "/usr/sbin/nginx", cgroup: "0::/system.slice/docker-" + id1 + ".scope\n", parent: 1, started: 20, namespace: otherNet, fds: []string{"socket:[9443]"}},
 		201: {comm: "nginx", exe: "/usr/sbin/nginx", cgroup: "0::/system.slice/docker-" + id1 + ".scope\n", parent: 200, started: 21, namespace: otherNet, fds: []string{"socket:[9443]"}},
@@ -39,8 +48,9 @@ func town(t *testing.T) string {
 		300: {comm: "python3", exe: "/usr/bin/python3.11", cgroup: "0::/system.slice/app.service\n", parent: 1, started: 30, namespace: ownNet},
 		301: {comm: "python3", exe: "/usr/bin/python3.11", cgroup: "0::/system.slice/app.service/web\n", parent: 300, started: 31, namespace: ownNet, fds: []string{"socket:[8000]"}},
 		302: {comm: "a-long-program-", exe: "/opt/a-long-program-name (deleted)", cgroup: "9:name=systemd:/old\n0::/\n", parent: 300, started: 32, namespace: ownNet},
-		400: {comm: "nginx", state: "Z", started: 40}, // ended, and its parent has not noticed
-		401: {},                                       // ends while it is read
+		// Ended, and the parent has not noticed; and one that ends while it is read.
+		400: {comm: "nginx", exe: "/usr/sbin/nginx", cgroup: "0::/\n", state: "Z", started: 40},
+		401: {},
 		402: {comm: "nginx", exe: "/bin/sh", started: 41, namespace: ownNet, cgroup: "0::/\n"},
 	})
 }
@@ -50,6 +60,8 @@ var townListeners = []Listener{
 	{444, netip.MustParseAddrPort("192.0.2.1:443"), 4026531840},
 	{8443, netip.MustParseAddrPort("[::]:8443"), 4026531840},
 	{9443, netip.MustParseAddrPort("[::]:443"), 4026532999},
+	{9000, netip.MustParseAddrPort("[::]:9000"), 4026531840},
+	{9001, netip.MustParseAddrPort("[::]:9001"), 4026531840},
 	{8000, netip.MustParseAddrPort("127.0.0.1:8000"), 4026531840},
 }
 
@@ -94,6 +106,7 @@ func TestChoose(t *testing.T) {
 		{"any address, in every namespace", Selector{Listens: port("[::]:443")}, []int{100, 101, 102, 200, 201}},
 		{"IPv4 on a listener for both", Selector{Listens: port("192.0.2.9:8443")}, []int{110}},
 		{"IPv6 not on one for IPv4", Selector{Listens: port("[2001:db8::1]:443")}, []int{200, 201}},
+		{"a server without a service: by parentage, and who drains beside it", Selector{Listens: port("127.0.0.1:9000")}, []int{500, 501, 502, 504}},
 		{"of an interpreter only who listens", Selector{Listens: port("127.0.0.1:8000")}, []int{301}},
 		{"nobody listens there", Selector{Listens: port("127.0.0.1:9")}, nil},
 		{"one listens there, by another name", Selector{Listens: port("127.0.0.1:8000"), Name: "haproxy"}, nil},
@@ -104,7 +117,7 @@ func TestChoose(t *testing.T) {
 	}
 	together, limits := Choose(proc, all, townListeners)
 	// No mount of cgroup v2 is listed there: no id is known.
-	if limits.Err != nil || limits.Unreadable+limits.Programs+limits.Cut != 0 || limits.Vanished != 2 {
+	if limits.Err != nil || limits.Unreadable+limits.Programs+limits.Cut != 0 || limits.Vanished != 1 {
 		t.Errorf("limits %+v", limits)
 	}
 	for i, tt := range tests {
@@ -126,6 +139,30 @@ func TestChoose(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, together[1][1]); diff != "" {
 		t.Errorf("as it is described (-want +got)\n%s", diff)
+	}
+}
+
+// TestFamilyWithoutBudget: who listens nowhere is not known once no more
+// descriptors may be read, so only parentage counts.
+func TestFamilyWithoutBudget(t *testing.T) {
+	proc := town(t)
+	c := choice{
+		proc: proc, hierarchy: openHierarchy(proc), selectors: []selector{{Selector: Selector{Software: "envoy"}}},
+		rest: [][]int{{500, 502, 503, 504, 505}}, out: make([][]Chosen, 1), listening: map[uint64]bool{9000: true, 9001: true},
+		search: search{proc: proc},
+	}
+	p, err := see(proc, 501)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := c.choose(p, []int{0}); err != nil {
+		t.Fatal(err)
+	}
+	c.family(0)
+	slices.SortFunc(c.out[0], byPID)
+	if diff := cmp.Diff([]int{500, 501, 502}, pids(c.out[0])); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
@@ -210,7 +247,9 @@ func TestChooseUnprivileged(t *testing.T) {
 		all = append(all, slices.DeleteFunc(pids(chosen), func(p int) bool { return p != own && p != pid }))
 	}
 	// A process may always read itself.
-	if diff := cmp.Diff([][]int{{own}, {own, pid}, {own}, nil}, all); diff != "" {
+	both := []int{own, pid}
+	slices.Sort(both) // pids begin anew after the last
+	if diff := cmp.Diff([][]int{{own}, both, {own}, nil}, all); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if limits.Programs == 0 || limits.Unreadable == 0 || limits.Namespaces == 0 || limits.Err != nil {
@@ -292,6 +331,29 @@ func TestParseStat(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzParseStat: no panic; nothing beside an error; the fields are those of
+// the text with another name, whatever that holds.
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("7 (a) S 9 (b) Z 1 1 1 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 1 0 55 1"))
+	f.Add([]byte("7 (cut"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := parseStat(text)
+		if err != nil {
+			if got != (stat{}) {
+				t.Fatalf("%+v beside %v", got, err)
+			}
+			return
+		}
+		if got.parent < 0 {
+			t.Fatalf("%+v", got)
+		}
+		renamed := append([]byte("7 (other) name)"), text[bytes.LastIndexByte(text, ')')+1:]...)
+		if again, err := parseStat(renamed); err != nil || again != got {
+			t.Fatalf("%+v, %v under another name, was %+v", again, err, got)
+		}
+	})
 }
 
 func TestReasons(t *testing.T) {

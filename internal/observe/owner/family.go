@@ -43,8 +43,7 @@ func (c *choice) relatives(i int) []relative {
 		if err != nil {
 			continue // it ended
 		}
-		exe, _ := p.exe()
-		software := Balancer(p.name(), exe)
+		software := p.software()
 		if software != "" && slices.ContainsFunc(chosen, func(o Chosen) bool { return Balancer(o.Name, o.Exe) == software }) {
 			if d, err := p.describe(c.hierarchy); err == nil {
 				out = append(out, relative{d, c.drained(p)})
@@ -59,8 +58,7 @@ func (c *choice) relatives(i int) []relative {
 // one that drains in the same service or container, or below the same parent.
 func (r relative) of(o Chosen) bool {
 	switch {
-	case r.Namespace != 0 && o.Namespace != 0 && r.Namespace != o.Namespace,
-		Balancer(r.Name, r.Exe) != Balancer(o.Name, o.Exe):
+	case r.Namespace != 0 && o.Namespace != 0 && r.Namespace != o.Namespace, r.Container != o.Container, !r.sameProgram(o):
 		return false
 	case r.Parent == o.PID, r.PID == o.Parent:
 		return true
@@ -68,19 +66,17 @@ func (r relative) of(o Chosen) bool {
 		return false
 	case r.Parent > 1 && r.Parent == o.Parent:
 		return true
-	case r.Container != o.Container || r.Unit != o.Unit:
-		return false
 	}
-	return r.Container != "" || isService(r.Unit)
+	return r.sameService(o)
 }
 
 // drained reports whether a process listens nowhere, as far as its first
 // descriptors tell. One that cannot be read is not.
 func (c *choice) drained(p *seen) bool {
-	if len(c.listening) == 0 {
-		return false
+	if c.search.left < perFirst {
+		return false // too little is left to tell
 	}
-	fds, err := openDirectory(int(p.dir.Fd()), "fd")
+	fds, err := p.descriptors()
 	if err != nil {
 		return false
 	}

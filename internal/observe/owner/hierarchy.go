@@ -153,7 +153,7 @@ func (h *hierarchy) id(path string) uint64 {
 }
 
 // fileidKernfs is the type of handle that holds a kernfs node's 64-bit id.
-// Kernel: include/linux/exportfs.h, FILEID_KERNFS; fs/kernfs/mount.c.
+// Kernel: FILEID_KERNFS; fs/kernfs/mount.c, kernfs_encode_fh.
 const fileidKernfs = 0xfe
 
 // groupID returns the id of the group whose directory dir is: the kernfs

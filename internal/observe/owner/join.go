@@ -46,7 +46,7 @@ func Join(proc string, chosen []Chosen, wanted []uint64, from Place) (held map[u
 		if at.started != p.Started {
 			at = progress{started: p.Started} // a process that was not there before
 		}
-		if at.next != done && len(j.wanted) > 0 {
+		if at.next != done && len(j.wanted) > 0 && j.left > 0 {
 			var err error
 			at.next, err = j.process(p, at.next)
 			switch {

@@ -1,10 +1,14 @@
 package owner
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -119,6 +123,44 @@ func TestJoinStartsAnewWithAnotherProcess(t *testing.T) {
 	}
 }
 
+// TestJoinIsBounded: 40 processes with a thousand descriptors each are more
+// than one call reads; those that were not reached are read by the next.
+func TestJoinIsBounded(t *testing.T) {
+	for range 1000 {
+		f, err := os.Open("/dev/null")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	_, inode := listen(t)
+	processes := map[int]fake{100: {comm: "last", started: 1, fds: []string{"socket:[7]"}}}
+	var chosen []Chosen
+	for pid := 1; pid <= 40; pid++ {
+		processes[pid] = fake{comm: "a", started: 1}
+		chosen = append(chosen, run(pid, 1, ""))
+	}
+	chosen = append(chosen, run(100, 1, ""))
+	proc := fakeProc(t, processes)
+	for pid := 1; pid <= 40; pid++ { // each has this process' own descriptors
+		fd := filepath.Join(proc, strconv.Itoa(pid), "fd")
+		if err := errors.Join(os.Remove(fd), os.Symlink("/proc/self/fd", fd)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, place, limits := Join(proc, chosen, []uint64{7}, nil)
+	if len(first) != 0 || place == nil || limits != (Limits{}) {
+		t.Fatalf("held %v, place %v, limits %+v; want the call to end before the last process", first, place, limits)
+	}
+	second, place, limits := Join(proc, chosen, []uint64{7}, place)
+	if second[7] != 100 || place != nil || limits != (Limits{}) {
+		t.Errorf("held %v, place %v, limits %+v; want socket 7 of process 100", second, place, limits)
+	}
+	if held, _, _ := Join(proc, chosen, []uint64{inode}, nil); held[inode] != 1 {
+		t.Errorf("held %v; want the first process that has the socket", held)
+	}
+}
+
 func TestJoinUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("not root: cannot become another user for one thread")
@@ -208,6 +250,34 @@ func TestParseMembers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzParseMembers: no panic; each process once, none that cannot be, and no
+// more than are looked at; the answer, printed, is read as itself.
+func FuzzParseMembers(f *testing.F) {
+	f.Add([]byte("7\n12\n7\n"))
+	f.Add([]byte("0\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parseMembers(data)
+		if err != nil {
+			if got != nil {
+				t.Fatalf("%v beside %v", got, err)
+			}
+			return
+		}
+		var b bytes.Buffer
+		seen := map[int]bool{}
+		for _, pid := range got {
+			if pid <= 0 || seen[pid] {
+				t.Fatalf("%v", got)
+			}
+			seen[pid] = true
+			fmt.Fprintln(&b, pid)
+		}
+		if again, err := parseMembers(b.Bytes()); err != nil || !slices.Equal(again, got) || len(got) > maxMembers {
+			t.Fatalf("%v, %v; was %v", again, err, got)
+		}
+	})
 }
 
 func numbers(n int) []int {

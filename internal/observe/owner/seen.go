@@ -28,51 +28,85 @@ type Chosen struct {
 }
 
 // seen is one process while it is looked at; what is needed of it is read
-// once. All of it is read relative to its directory: when the process ends and
-// its pid is given to another, the reads fail.
+// once, and when it is needed. All of it is read relative to its directory:
+// when the process ends and its pid is given to another, the reads fail.
 type seen struct {
-	pid       int
-	dir       *os.File
-	comm      string
-	program   string
-	exeErr    error
-	exeRead   bool
+	pid int
+	dir int // descriptor
+
+	comm     string
+	commRead bool
+
+	program string
+	exeErr  error
+	exeRead bool
+
+	balancer      string
+	balancerKnown bool
+
 	group     Membership
 	unified   string
 	groupRead bool
 }
 
+// see opens a process' directory; the caller closes it.
 func see(proc string, pid int) (*seen, error) {
-	dir, err := openDirectory(unix.AT_FDCWD, proc+"/"+strconv.Itoa(pid))
+	dir, err := openAt(unix.AT_FDCWD, proc+"/"+strconv.Itoa(pid), unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
-	comm, err := readFile(int(dir.Fd()), "comm")
-	if err != nil {
-		_ = dir.Close()
-		return nil, err
-	}
-	return &seen{pid: pid, dir: dir, comm: printable(strings.TrimSuffix(string(comm), "\n"))}, nil
+	return &seen{pid: pid, dir: dir}, nil
 }
 
-func (p *seen) close() { _ = p.dir.Close() }
+func (p *seen) close() { _ = unix.Close(p.dir) }
 
-func (p *seen) name() string { return p.comm }
+// name returns the short name, empty when the process has ended.
+func (p *seen) name() string {
+	if !p.commRead {
+		p.commRead = true
+		comm, _ := readFile(p.dir, "comm")
+		p.comm = printable(strings.TrimSuffix(string(comm), "\n"))
+	}
+	return p.comm
+}
 
-// exe returns the program's path, empty for a process without one, as the
-// kernel's own. readable is false when the path may not be read.
+// exe returns the program's path, empty for a process without one. readable is
+// false when the path may not be read.
 func (p *seen) exe() (path string, readable bool) {
 	if !p.exeRead {
 		p.exeRead = true
-		p.program, p.exeErr = readExe(int(p.dir.Fd()))
+		p.program, p.exeErr = readExe(p.dir)
 	}
 	return p.program, !refused(p.exeErr)
 }
 
+// runsNothing reports whether there is no program: the kernel's own processes
+// and those that have ended have none, and no sockets either.
+func (p *seen) runsNothing() bool {
+	path, readable := p.exe()
+	return path == "" && readable
+}
+
+// software returns which known balancer it is, empty when none.
+func (p *seen) software() string {
+	if !p.balancerKnown {
+		p.balancerKnown = true
+		if exe, readable := p.exe(); readable {
+			p.balancer = Balancer("", exe)
+		} else {
+			p.balancer = Balancer(p.name(), "")
+		}
+	}
+	return p.balancer
+}
+
+// descriptors opens the directory of its descriptors.
+func (p *seen) descriptors() (*os.File, error) { return openDirectory(p.dir, "fd") }
+
 func (p *seen) membership() Membership {
 	if !p.groupRead {
 		p.groupRead = true
-		if data, err := readFile(int(p.dir.Fd()), "cgroup"); err == nil {
+		if data, err := readFile(p.dir, "cgroup"); err == nil {
 			p.group = ParseCgroup(data)
 			p.group.Path = printable(p.group.Path)
 			p.unified, _ = unifiedPath(data)
@@ -91,7 +125,7 @@ func (p *seen) describe(h *hierarchy) (Chosen, error) {
 		c.CgroupID = h.id(p.unified)
 	}
 	c.Namespace = p.namespace()
-	text, err := readFile(int(p.dir.Fd()), "stat")
+	text, err := readFile(p.dir, "stat")
 	if err != nil {
 		return Chosen{}, err
 	}
@@ -110,7 +144,7 @@ func (p *seen) describe(h *hierarchy) (Chosen, error) {
 // read.
 func (p *seen) namespace() tcp.Namespace {
 	var link [64]byte
-	n, err := unix.Readlinkat(int(p.dir.Fd()), "ns/net", link[:])
+	n, err := unix.Readlinkat(p.dir, "ns/net", link[:])
 	if err != nil {
 		return 0
 	}

@@ -90,11 +90,8 @@ func (s selector) matches(p *seen) match {
 	if s.Cgroup != "" && !below(p.membership().Path, s.Cgroup) {
 		return no
 	}
-	if s.Software != "" {
-		exe, _ := p.exe()
-		if Balancer(p.name(), exe) != s.Software {
-			return no
-		}
+	if s.Software != "" && s.Software != p.software() {
+		return no
 	}
 	if s.Exe != "" {
 		exe, readable := p.exe()

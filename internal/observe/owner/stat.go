@@ -13,11 +13,12 @@ type stat struct {
 	started uint64 // clock ticks after boot
 }
 
-// The places of the fields behind the name, which is the second (proc(5)).
+// The places of fields 3, 4 and 22 (proc(5)) behind the name, which is the
+// second.
 const (
-	statState   = 3 - 3
-	statParent  = 4 - 3
-	statStarted = 22 - 3
+	statState   = 0
+	statParent  = 1
+	statStarted = 19
 )
 
 // parseStat understands /proc/PID/stat. The name stands in brackets and may
