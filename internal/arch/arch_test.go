@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"internal/observe/ports":     {},
 	"internal/observe/discover":  {"internal/observe/owner", "internal/scope", "internal/tcp"},
 	"internal/observe/limits":    {"internal/scope"},
+	"internal/observe/balancer":  {},
 	"internal/observe":           {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},
 	// measure, judge: pure
 	"internal/measure": {"internal/scope", "internal/tcp"},
