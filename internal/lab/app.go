@@ -85,7 +85,7 @@ func runApp(ctx context.Context, config json.RawMessage, orders <-chan json.RawM
 	if err != nil {
 		return err
 	}
-	serving := serving{App: app, open: map[net.Conn]bool{}}
+	serving := newServing(app)
 	server := &http.Server{Handler: http.HandlerFunc(serving.serve), ConnState: serving.note, ReadHeaderTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -143,8 +143,13 @@ type serving struct {
 	first     time.Time // the first that takes time
 	requests  int
 	behaviour Behaviour
+	lifted    chan struct{}     // closed when the behaviour changes
 	open      map[net.Conn]bool // those the server has
 	leaked    []net.Conn        // kept in reach, or the garbage collector would close them
+}
+
+func newServing(app App) *serving {
+	return &serving{App: app, lifted: make(chan struct{}), open: map[net.Conn]bool{}}
 }
 
 // begin counts a request and returns how long it takes, and whether its

@@ -48,7 +48,8 @@ const (
 	CloseHalf Manner = "close half"
 	// CloseEach answers with Connection: close.
 	CloseEach Manner = "close each"
-	// StopReading reads the head of a request and nothing of its body.
+	// StopReading reads the head of a request and nothing of its body, until
+	// the next order.
 	StopReading Manner = "stop reading"
 )
 
@@ -100,6 +101,8 @@ func (s *serving) follow(ctx context.Context, orders <-chan json.RawMessage, rea
 		}
 		s.mu.Lock()
 		s.behaviour = b
+		close(s.lifted)
+		s.lifted = make(chan struct{})
 		var closing []net.Conn
 		if b.Manner == CloseHalf {
 			for conn := range s.open {
@@ -133,7 +136,7 @@ func (s *serving) note(conn net.Conn, state http.ConnState) {
 // service is how long it takes where it is not.
 func (s *serving) misbehave(w http.ResponseWriter, r *http.Request, service *time.Duration) bool {
 	s.mu.Lock()
-	b := s.behaviour
+	b, lifted := s.behaviour, s.lifted
 	s.mu.Unlock()
 	if b.Share > 0 && rand.Float64() >= b.Share {
 		return false
@@ -144,7 +147,8 @@ func (s *serving) misbehave(w http.ResponseWriter, r *http.Request, service *tim
 		<-r.Context().Done()
 		return true
 	case StopReading:
-		<-r.Context().Done()
+		// net/http sees that the client gave up only once the body is read.
+		<-lifted
 		return true
 	case ResetRequests, CloseHalf:
 		_, _ = io.Copy(io.Discard, r.Body)
