@@ -97,6 +97,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return nil
 	})
+	group.Go(func() error { return a.askBalancers(ctx) })
 	group.Go(func() error { return a.watchSignals(ctx) })
 	group.Go(func() error { return a.tellServiceManager(ctx) })
 	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
@@ -126,7 +127,10 @@ func newAgent(o Options) (*agent, error) {
 		options: o, log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
 		changed:  make(chan struct{}),
+
+		poolsChanged: make(chan struct{}, 1),
 	}
+	a.setPools(o.Config.Backends)
 	if a.notices, err = newNotices(o.Config, host, o.Log); err != nil {
 		return nil, err
 	}
@@ -138,6 +142,15 @@ func newAgent(o Options) (*agent, error) {
 	a.started = a.clock.Now()
 	a.snapshot = &api.Snapshot{Host: host, Labels: o.Config.Labels, Version: o.Version, StartedAt: a.started, At: a.started}
 	return a, nil
+}
+
+// setPools tells askBalancers whom to ask.
+func (a *agent) setPools(pools []config.Backends) {
+	a.pools.Store(&pools)
+	select {
+	case a.poolsChanged <- struct{}{}:
+	default: // it has not yet looked at the last change
+	}
 }
 
 // warn says which rules can never match or never end.
@@ -283,6 +296,7 @@ func (a *agent) Reload(ctx context.Context) error {
 			a.log.Warn("listen and token change only with a restart")
 		}
 		a.options.Config = cfg
+		a.setPools(cfg.Backends)
 		p.Configure(a.clock.Now(), cfg, rules)
 		return nil
 	})

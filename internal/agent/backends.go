@@ -39,6 +39,7 @@ type pool struct {
 	chosen   []owner.Chosen
 	owners   owner.Attribution
 	observed map[netip.AddrPort]time.Time // by when a connection was seen last
+	problem  string                       // why its members are not all known
 }
 
 // backendFinder finds out which remote addresses are backends: of the pools in

@@ -43,6 +43,7 @@ type Pipeline struct {
 	capacityAt  time.Time
 	limitsRead  map[string]readLimit // by service
 	finder      backendFinder
+	opinions    map[scope.ID]opinion
 	index       *scope.Index // of services
 	problems    []discover.Problem
 	listeners   listenerSet
@@ -102,6 +103,7 @@ func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 		inUse:    make(map[scope.ID]bool),
 
 		limitsRead: make(map[string]readLimit),
+		opinions:   make(map[scope.ID]opinion),
 	}
 	p.addAny = func(batch []tcp.Socket) {
 		p.tallier.Add(batch)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,10 @@ type agent struct {
 	started  time.Time
 	requests chan request
 	notices  *notices // its planner is the loop's
+	// pools are those of the configuration in use; poolsChanged, with room for
+	// one, says that they are others.
+	pools        atomic.Pointer[[]config.Backends]
+	poolsChanged chan struct{}
 	// run starts lanes beside the others; set before the loop runs.
 	run func([]*notify.Lane)
 
@@ -156,6 +161,11 @@ func (p *Pipeline) limits() []api.Limit {
 	for i := range p.services {
 		if s := &p.services[i]; s.Workers.Problem != "" {
 			out = append(out, api.Limit{Subject: "workers of service/" + s.Name, Reason: s.Workers.Problem})
+		}
+	}
+	for _, pool := range p.finder.pools {
+		if pool.problem != "" {
+			out = append(out, api.Limit{Subject: "backends of " + pool.name, Reason: pool.problem})
 		}
 	}
 	for i := range p.finder.backends {

@@ -35,6 +35,19 @@ type Member struct {
 	Remote      netip.AddrPort
 }
 
+// GroupIn is the group of the member's backend in a pool.
+func (m Member) GroupIn(pool string) string {
+	if m.Group == "" || m.Group == pool {
+		return pool
+	}
+	return pool + "/" + m.Group
+}
+
+// NameIn is the name of the member's backend in a pool.
+func (m Member) NameIn(pool string) string {
+	return m.GroupIn(pool) + "/" + cmp.Or(m.Name, m.Remote.String())
+}
+
 // Backends returns the backends of all pools in a fixed order. Where two have
 // the same address, and no cgroup tells their sockets apart, they are one
 // backend, that of the first pool, which says so.
@@ -76,11 +89,7 @@ func (p *Pool) backends() []scope.Backend {
 	if len(p.Members) > 0 {
 		b.Source = p.Source
 		for _, m := range p.Members {
-			b.Group, b.Remote = p.Name, m.Remote
-			if m.Group != "" && m.Group != p.Name {
-				b.Group = p.Name + "/" + m.Group
-			}
-			b.Name = b.Group + "/" + cmp.Or(m.Name, m.Remote.String())
+			b.Group, b.Name, b.Remote = m.GroupIn(p.Name), m.NameIn(p.Name), m.Remote
 			out = append(out, b)
 		}
 		return out
