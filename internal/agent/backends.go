@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/observe/conntrack"
 	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -23,6 +25,10 @@ const (
 	// forgotten: an observed backend without a connection for so long is one no
 	// more. Where a balancer takes a dead one out, its incident outlives it.
 	forgotten = 10 * time.Minute
+	// trackEvery is how often connection tracking is read for service
+	// addresses, 3 µs for each of at most maxTracked entries.
+	trackEvery = 30 * time.Second
+	maxTracked = 16_384
 )
 
 // pool follows one server of ours and whom it talks to.
@@ -53,6 +59,12 @@ type backendFinder struct {
 	rejected  map[netip.AddrPort]time.Time
 	backends  []scope.Backend
 	limits    owner.Limits
+	// behind is where connections to a service address really go, as far as it
+	// was seen; trackedAt is when that is read again, untracked why it cannot
+	// be.
+	behind    map[netip.AddrPort][]netip.AddrPort
+	trackedAt time.Time
+	untracked error
 }
 
 // configure takes the pools of a configuration; those that stay as they were
@@ -128,6 +140,9 @@ func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners [
 		f.choose(now, namespace, listeners)
 		f.assign(now, unknown)
 	}
+	if !now.Before(f.trackedAt) && len(f.backends) > 0 {
+		f.track(now, peers)
+	}
 	for _, p := range f.pools {
 		for remote, seen := range p.observed {
 			if now.Sub(seen) >= forgotten {
@@ -136,6 +151,32 @@ func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners [
 		}
 	}
 	return f.rebuild()
+}
+
+// track finds out which peers are service addresses: their connections are
+// translated to another destination on the way.
+func (f *backendFinder) track(now time.Time, peers []discover.Peer) {
+	f.trackedAt = now.Add(trackEvery)
+	table, err := conntrack.Read(maxTracked)
+	f.untracked = err
+	f.behind = map[netip.AddrPort][]netip.AddrPort{}
+	for _, peer := range peers {
+		for _, local := range peer.Locals {
+			if to, ok := table.Undo(local, peer.Remote); ok && to != peer.Remote && !slices.Contains(f.behind[peer.Remote], to) {
+				f.behind[peer.Remote] = append(f.behind[peer.Remote], to)
+			}
+		}
+	}
+}
+
+// serviceAddress says that a backend is one, and what was seen behind it.
+func (f *backendFinder) serviceAddress(remote netip.AddrPort) string {
+	behind := f.behind[remote]
+	if len(behind) == 0 {
+		return ""
+	}
+	slices.SortFunc(behind, netip.AddrPort.Compare)
+	return fmt.Sprintf("a service address: its connections go on to %v and perhaps others, and are judged together", behind)
 }
 
 // note reports whether some pool has the peer already.
@@ -257,8 +298,13 @@ func (f *backendFinder) rebuild() bool {
 		pools = append(pools, out)
 	}
 	backends := discover.Backends(pools)
+	for i := range backends {
+		if says := f.serviceAddress(backends[i].Remote); says != "" {
+			backends[i].Limit = says
+		}
+	}
 	same := slices.EqualFunc(backends, f.backends, func(a, b scope.Backend) bool {
-		return a.Name == b.Name && a.Remote == b.Remote && slices.Equal(a.Cgroups, b.Cgroups) && slices.Equal(a.PIDs, b.PIDs) && slices.Equal(a.Also, b.Also)
+		return a.Name == b.Name && a.Remote == b.Remote && slices.Equal(a.Cgroups, b.Cgroups) && slices.Equal(a.PIDs, b.PIDs) && slices.Equal(a.Also, b.Also) && a.Limit == b.Limit
 	})
 	f.backends = backends
 	return !same

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/conntrack"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -167,6 +169,9 @@ func (p *Pipeline) limits() []api.Limit {
 		if pool.problem != "" {
 			out = append(out, api.Limit{Subject: "backends of " + pool.name, Reason: pool.problem})
 		}
+	}
+	if err := p.finder.untracked; err != nil && !errors.Is(err, conntrack.ErrNotThere) {
+		out = append(out, api.Limit{Subject: "service addresses", Reason: err.Error()})
 	}
 	for i := range p.finder.backends {
 		if b := &p.finder.backends[i]; b.Limit != "" {

@@ -45,7 +45,9 @@ func TestTally(t *testing.T) {
 	first := look(tally, 0,
 		socket(1, tcp.Established, nil),
 		socket(2, tcp.Established, func(s *tcp.Socket) { s.Info.LastDataSent = time.Second }),
-		socket(3, tcp.SynSent, func(s *tcp.Socket) { s.Timer, s.Retransmits, s.Info = tcp.TimerRetransmit, 2, tcp.Info{TotalRetransmits: 2} }),
+		socket(3, tcp.SynSent, func(s *tcp.Socket) {
+			s.Timer, s.Retransmits, s.Info = tcp.TimerRetransmit, 2, tcp.Info{TotalRetransmits: 2}
+		}),
 		socket(4, tcp.TimeWait, func(s *tcp.Socket) { s.Has, s.Info = tcp.HasCookie, tcp.Info{} }),
 		stranger,
 	)

@@ -83,8 +83,8 @@ func TestPeers(t *testing.T) {
 		}, web)
 	}
 	want := []Peer{
-		{Remote: at("192.0.2.1:8080"), Sockets: 1, Inodes: []uint64{4}, Cgroups: []uint64{10}},
-		{Remote: at("192.0.2.9:5432"), Sockets: 2, Inodes: []uint64{2, 3}, Cgroups: []uint64{10, 11}},
+		{Remote: at("192.0.2.1:8080"), Sockets: 1, Inodes: []uint64{4}, Cgroups: []uint64{10}, Locals: []netip.AddrPort{at("192.0.2.5:4003")}},
+		{Remote: at("192.0.2.9:5432"), Sockets: 2, Inodes: []uint64{2, 3}, Cgroups: []uint64{10, 11}, Locals: []netip.AddrPort{at("192.0.2.5:4001"), at("192.0.2.5:4002")}},
 	}
 	if diff := cmp.Diff(want, p.List(), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("peers (-want +got):\n%s", diff)

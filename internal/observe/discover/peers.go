@@ -26,6 +26,8 @@ type Peer struct {
 	// Inodes and Cgroups are of some of its sockets, at most four each.
 	Inodes  []uint64
 	Cgroups []uint64
+	// Locals are our ends of some of its sockets, at most four.
+	Locals []netip.AddrPort
 }
 
 // Peers gathers the peers of one look: the remote ends of connections that
@@ -65,6 +67,7 @@ func (p *Peers) Add(batch []tcp.Socket, services *scope.Index) {
 		peer.Sockets++
 		if len(peer.Inodes) < maxWitnesses {
 			peer.Inodes = append(peer.Inodes, s.Inode)
+			peer.Locals = append(peer.Locals, s.Local)
 		}
 		if s.CgroupID != 0 && len(peer.Cgroups) < maxWitnesses && !slices.Contains(peer.Cgroups, s.CgroupID) {
 			peer.Cgroups = append(peer.Cgroups, s.CgroupID)
