@@ -27,7 +27,7 @@ const (
 	servedLast = 10.0 // seconds: it was in use
 	refusedFor = 10.0 // seconds
 	// usualTimes, usualMargin: events a second beyond what this namespace
-	// usually shows. HAProxy's health checks alone make one reset a second.
+	// usually shows.
 	usualTimes  = 2.0
 	usualMargin = 0.5
 	// vanishedAtLeast in 5 s, and vanishTimes as often as any sibling's.
@@ -208,7 +208,7 @@ func failsUnusually(s subject) truth {
 }
 
 func resetsUnusually(s subject) truth {
-	return beyondUsual(s, measure.EstabResetsRate, measure.EstabResetsUsual)
+	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual)
 }
 
 // beyondUsual: a rate of the namespace is usualMargin above usualTimes its
@@ -252,12 +252,12 @@ func peerResetting() causeRule {
 		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
 			func(s subject) truth { return resettingAll(s).Or(resettingSome(s)).Not().And(answersAgain(s)) }},
 		explain: func(s subject, f *Finding) {
-			resets := s.host.Get(measure.EstabResetsRate)
+			resets := s.host.Get(measure.PeerResetsRate)
 			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.", f.Scope.Name, resets.Value, s.value(measure.VanishedRate))
 			f.Certainty = Likely // resets are the namespace's, not this backend's alone
 			f.Evidence = []Evidence{
-				{Signal: measure.EstabResetsRate, Reading: resets, Threshold: usualTimes*s.host.Get(measure.EstabResetsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
-				{Signal: measure.EstabResetsUsual, Reading: s.host.Get(measure.EstabResetsUsual)},
+				{Signal: measure.PeerResetsRate, Reading: resets, Threshold: usualTimes*s.host.Get(measure.PeerResetsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
+				{Signal: measure.PeerResetsUsual, Reading: s.host.Get(measure.PeerResetsUsual)},
 				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
 				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
 				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},

@@ -32,7 +32,7 @@ type counterHistory struct {
 // usualRates are the rates whose usual level is followed: what goes wrong at
 // one backend is seen against it.
 var usualRates = [...]struct{ rate, usual Signal }{
-	{AttemptFailsRate, AttemptFailsUsual}, {EstabResetsRate, EstabResetsUsual},
+	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual},
 }
 
 const (
@@ -105,6 +105,7 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 		}
 		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
 	}
+	host.takePeerResets(now, ttl)
 	for i, u := range usualRates {
 		if rate, known := host.signals.Readings[u.rate].Get(); known {
 			c.usual[i].take(now, rate)
@@ -120,6 +121,18 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 	} else {
 		host.unknown(AcceptRate, NotEnough)
 	}
+}
+
+// takePeerResets works out how many connections the other end has reset. The
+// kernel counts one that we abort just so (tcp_set_state, net/ipv4/tcp.c), but
+// then sends the reset itself.
+func (h *history) takePeerResets(now time.Time, ttl time.Duration) {
+	ended, sent := h.signals.Readings[EstabResetsRate], h.signals.Readings[OutRstsRate]
+	if ended.Validity != Known || sent.Validity != Known {
+		h.unknown(PeerResetsRate, NotEnough)
+		return
+	}
+	h.set(now, PeerResetsRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples), ttl)
 }
 
 // minDrain is the least time over which a drain rate means something.

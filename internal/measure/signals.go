@@ -91,9 +91,10 @@ const (
 	SyncookiesSentRate
 	AcceptRate
 	AttemptFailsUsual
-	EstabResetsUsual
+	PeerResetsRate
+	PeerResetsUsual
 
-	NumSignals = int(EstabResetsUsual) + 1
+	NumSignals = int(PeerResetsUsual) + 1
 )
 
 // Unit is what a signal's value counts.
@@ -182,7 +183,8 @@ var definitions = [NumSignals]Definition{
 	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, "1 while its balancer calls it up, 0 while it does not"},
 	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
-	EstabResetsUsual:          {"estab_resets_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of estab_resets_per_second over the last 10 min, the last 30 s left out"},
+	PeerResetsRate:            {"resets_received_per_second", UnitPerSecond, tcp.Pulse, "connections that the other end reset, at least: EstabResets less OutRsts"},
+	PeerResetsUsual:           {"resets_received_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of resets_received_per_second over the last 10 min, the last 30 s left out"},
 	PassiveOpensRate:          {"passive_opens_per_second", UnitPerSecond, tcp.Pulse, "connections the kernel completed for our listeners"},
 	ActiveOpensRate:           {"active_opens_per_second", UnitPerSecond, tcp.Pulse, "connections we opened"},
 	AttemptFailsRate:          {"attempt_fails_per_second", UnitPerSecond, tcp.Pulse, "attempts that were refused or timed out"},

@@ -307,11 +307,11 @@ func (s *Schedule) plan() {
 	if s.merged {
 		oddShare := min(oddWants, oddFloor*free)
 		stretch(tcp.Odd, oddShare, OddInterval)
-		fullShare := free - oddShare
+		fullShare, least := free-oddShare, FocusInterval
 		if suspecting {
-			fullShare = max(fullShare, suspectShare)
+			fullShare, least = max(fullShare, suspectShare), SuspectInterval
 		}
-		stretch(tcp.Full, fullShare, FocusInterval)
+		stretch(tcp.Full, fullShare, least)
 		s.tiers[tcp.Focus].interval = s.tiers[tcp.Full].interval
 		return
 	}

@@ -227,3 +227,37 @@ func TestNothingToFocusOn(t *testing.T) {
 		t.Errorf("%d focus looks without a service", got.looks[tcp.Focus])
 	}
 }
+
+// TestSuspicionOnASmallHost: where a filter is worth nothing, as on a host
+// whose sockets are all of interest, the full look comes closer instead.
+func TestSuspicionOnASmallHost(t *testing.T) {
+	s := NewSchedule(0.01)
+	s.SetFocusing(true)
+	now := begin
+	for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Focus, tcp.Odd, tcp.Full} {
+		s.Looked(tier, now, 200*time.Microsecond)
+	}
+	if got := s.Interval(tcp.Full); got != FastFull {
+		t.Fatalf("full each %v when nothing is suspected, want %v", got, FastFull)
+	}
+	for _, look := range []struct {
+		name string
+		ask  func()
+		span time.Duration
+	}{
+		{"a jump of the counters", func() { s.Glance(now) }, glanceSpan},
+		{"a suspicion", func() { s.Suspect(now) }, suspectSpan},
+	} {
+		now = now.Add(time.Hour)
+		s.Spent(now, 0)
+		look.ask()
+		if got := s.Interval(tcp.Full); got != SuspectInterval {
+			t.Errorf("%s: full each %v, want %v", look.name, got, SuspectInterval)
+		}
+		now = now.Add(look.span + time.Second)
+		s.Spent(now, 0)
+		if _, at := s.Next(now); s.Interval(tcp.Full) != FastFull {
+			t.Errorf("%s, after its span: full each %v (next %v), want %v", look.name, s.Interval(tcp.Full), at, FastFull)
+		}
+	}
+}
