@@ -233,7 +233,7 @@ func TestNothingToFocusOn(t *testing.T) {
 func TestSuspicionOnASmallHost(t *testing.T) {
 	s := NewSchedule(0.01)
 	s.SetFocusing(true)
-	now := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+	now := scheduleStart
 	for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Focus, tcp.Odd, tcp.Full} {
 		s.Looked(tier, now, 200*time.Microsecond)
 	}

@@ -155,7 +155,7 @@ func faultKinds() []faultKind {
 		{name: "fin-unanswered", events: []BackendEvent{deafToFIN()}, over: 45 * time.Second,
 			goal: watches(withinRest, "stuck_closing").then("path_lost"), only: []string{"nginx"}},
 		{name: "pool-leaks", events: []BackendEvent{leaks()}, over: 60 * time.Second, only: []string{"haproxy", "nginx"},
-			goal:   watches(withinRest, "leak", "lazy_pool").then("churn"),
+			goal:   watches(withinRest, "leak", "lazy_pool").then("churn", "orderly_stop"),
 			change: func(c *BackendCell) { c.Config = "backends:\n  - {name: pool, process: {name: lab-pool}}\n" }},
 		{name: "uplink-lost", events: []BackendEvent{uplinkLost()}, only: []string{"haproxy", "nginx-kept", "traefik"},
 			goal: func() BackendGoal {

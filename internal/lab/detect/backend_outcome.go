@@ -147,6 +147,8 @@ func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
 				o.Outside = append(o.Outside, f.String())
 			}
 			continue
+		case isBackend && !guilty && inc.explained():
+			continue // recorded, not sent
 		case isBackend && !guilty:
 			o.Siblings = append(o.Siblings, f.String())
 			continue
@@ -195,6 +197,16 @@ func (o *BackendOutcome) sumRequests(run backendRun) {
 			o.FirstFailed = &d
 		}
 	}
+}
+
+// explained reports whether a local fault explains the incident.
+func (i *incident) explained() bool {
+	for _, step := range i.Timeline {
+		if step.What == "because of local_fault" {
+			return true
+		}
+	}
+	return false
 }
 
 // begun is when the incident began, as a suspect where it was one.
