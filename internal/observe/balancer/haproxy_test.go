@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -325,7 +326,7 @@ func holds(t *testing.T, a Answer) {
 		t.Fatalf("%d members, %d problems", len(a.Members), len(a.Problems))
 	}
 	for _, p := range a.Problems {
-		if p != word(p) && len(p) < MaxName || len(p) > 2000 {
+		if len(p) > 2000 || strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Fatalf("the problem %q cannot be shown", p)
 		}
 	}

@@ -291,6 +291,7 @@ func TestTraefikFileContents(t *testing.T) {
 		{name: "null", in: "~\n"},
 		{name: "other things", in: "http:\n  routers: {}\ntls: {}\n"},
 		{name: "a service", in: "http: {services: {a: {loadBalancer: {servers: [{url: \"http://192.0.2.1\"}]}}}}", members: one},
+		{name: "brackets on a long line", in: "x: [" + r("y, ", 200) + "z]\nhttp: {services: {a: {loadBalancer: {x: \"" + r("y", 300) + "\", servers: [{url: \"http://192.0.2.1\"}]}}}}", members: one},
 		{name: "a merged load balancer", in: "x: &x\n  servers: [{url: \"http://192.0.2.1\"}]\ny: &y {<<: [*x]}\nhttp: {services: {a: {loadBalancer: {<<: *y}}}}", members: one},
 		{name: "an alias of nothing", in: "http: *none\n"},
 		{name: "an alias of itself", in: "x: &x {y: *x}\nhttp: {services: {a: {loadBalancer: *x}}}\n"},
