@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"internal/observe/discover":  {"internal/observe/owner", "internal/scope", "internal/tcp"},
 	"internal/observe/limits":    {"internal/scope"},
 	"internal/observe/balancer":  {},
+	"internal/observe/resolve":   {},
 	"internal/observe":           {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},
 	// measure, judge: pure
 	"internal/measure": {"internal/scope", "internal/tcp"},

@@ -245,7 +245,7 @@ func target(link, address string) (host, port, key string, err error) {
 	}
 	u, err := url.Parse(link)
 	if err != nil || u.Hostname() == "" {
-		return "", "", "", fmt.Errorf("its address %s is not a URL with a host", quote(link))
+		return "", "", "", fmt.Errorf("its address %s is not a URL with a host", shown(link))
 	}
 	if port = u.Port(); port == "" {
 		switch u.Scheme {
@@ -254,10 +254,18 @@ func target(link, address string) (host, port, key string, err error) {
 		case "https":
 			port = "443"
 		default:
-			return "", "", "", fmt.Errorf("its address %s has no port", quote(link))
+			return "", "", "", fmt.Errorf("its address %s has no port", shown(link))
 		}
 	}
 	return u.Hostname(), port, u.String(), nil
+}
+
+// shown quotes a URL, unless there may be a password in it.
+func shown(link string) string {
+	if strings.Contains(link, "@") {
+		return "(not shown, as it has a user)"
+	}
+	return quote(link)
 }
 
 // version asks for Traefik's; without an answer it stays empty.

@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -106,11 +107,12 @@ func TestTraefikBadAnswers(t *testing.T) {
 			problems: []string{
 				`the service "a@file" has a wrong type, "string", in "loadBalancer"`, `the service "" has a wrong type, "number", in "name"`,
 			}},
-		{name: "addresses that are none", in: servers(`{"url":"http://"},{"url":"::"},{"url":"fcgi://192.0.2.9"},{"url":"http://192.0.2.9:99999"},{"url":"http://192.0.2.9:0"},{},{"address":"192.0.2.9"}`), members: []Member{s1}, partial: true,
+		{name: "addresses that are none", in: servers(`{"url":"http://"},{"url":"::"},{"url":"fcgi://192.0.2.9"},{"url":"tcp://u:hunter2@192.0.2.9"},{"url":"http://192.0.2.9:99999"},{"url":"http://192.0.2.9:0"},{},{"address":"192.0.2.9"}`), members: []Member{s1}, partial: true,
 			problems: []string{
 				`a server of "a@file" is left out: its address "http://" is not a URL with a host`,
 				`a server of "a@file" is left out: its address "::" is not a URL with a host`,
 				`a server of "a@file" is left out: its address "fcgi://192.0.2.9" has no port`,
+				`a server of "a@file" is left out: its address (not shown, as it has a user) has no port`,
 				`a@file/192.0.2.9:99999 has the port "99999", and is left out`,
 				`a@file/192.0.2.9:0 has no port of its own, and is left out`,
 				`a server of "a@file" is left out: its address "" has no host and port`,
@@ -186,6 +188,31 @@ func TestTraefikRefuses(t *testing.T) {
 	}
 	if _, err := Traefik(t.Context(), "http://\x00"); err == nil || !strings.Contains(err.Error(), "write the address as http://127.0.0.1:8080") {
 		t.Errorf("no address gives %v", err)
+	}
+}
+
+// TestTraefikKeepsNothing waits until every connection is closed.
+func TestTraefikKeepsNothing(t *testing.T) {
+	s := httptest.NewUnstartedServer(list("[]"))
+	opened, closed := make(chan struct{}, 10), make(chan struct{}, 10)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			opened <- struct{}{}
+		case http.StateClosed:
+			closed <- struct{}{}
+		}
+	}
+	s.Start()
+	defer s.Close()
+	if _, err := Traefik(t.Context(), s.URL); err != nil {
+		t.Fatal(err)
+	}
+	for range len(opened) {
+		<-closed
+	}
+	if len(opened) != 1 {
+		t.Errorf("%d connections for one look, want 1", len(opened))
 	}
 }
 
@@ -291,6 +318,7 @@ func TestTraefikFileContents(t *testing.T) {
 		{name: "null", in: "~\n"},
 		{name: "other things", in: "http:\n  routers: {}\ntls: {}\n"},
 		{name: "a service", in: "http: {services: {a: {loadBalancer: {servers: [{url: \"http://192.0.2.1\"}]}}}}", members: one},
+		{name: "brackets on a long line", in: "x: [" + r("y, ", 200) + "z]\nhttp: {services: {a: {loadBalancer: {x: \"" + r("y", 300) + "\", servers: [{url: \"http://192.0.2.1\"}]}}}}", members: one},
 		{name: "a merged load balancer", in: "x: &x\n  servers: [{url: \"http://192.0.2.1\"}]\ny: &y {<<: [*x]}\nhttp: {services: {a: {loadBalancer: {<<: *y}}}}", members: one},
 		{name: "an alias of nothing", in: "http: *none\n"},
 		{name: "an alias of itself", in: "x: &x {y: *x}\nhttp: {services: {a: {loadBalancer: *x}}}\n"},

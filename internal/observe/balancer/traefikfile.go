@@ -19,7 +19,8 @@ import (
 
 // Bounds on what the YAML library is given, because parts of it are quadratic
 // (goccy/go-yaml 1.19.2; internal/config has the measurements). Within these
-// the worst file found takes half a second.
+// the worst file found, of 16,000 keys in one mapping, takes a second; one of
+// 9,900 servers takes 50 ms.
 const (
 	maxFile       = 1 << 20 // bytes
 	maxTokens     = 50_000  // about 10,000 servers
@@ -141,6 +142,7 @@ func bounded(tokens token.Tokens) error {
 			flow++
 		case token.MappingEndType, token.SequenceEndType:
 			flow = max(0, flow-1)
+			continue
 		case token.MappingValueType:
 			if i > 0 {
 				at = tokens[i-1] // the key, which is what is indented
