@@ -21,7 +21,7 @@ import (
 )
 
 // RunBackend plays a cell with the agent program at binary in the balancer's
-// namespace, its fault later by phase; with beside, blackbox_exporter asks
+// namespace, or outside of a contained one, its fault later by phase; with beside, blackbox_exporter asks
 // through the balancer each 15 s. progress gets a line now and then.
 func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time.Duration, beside bool, progress func(string)) (BackendOutcome, error) {
 	cell = cell.shifted(phase)
@@ -31,7 +31,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 		return out, err
 	}
 	defer p.world.Close()
-	agent, err := startAgent(ctx, p.host, binary, filepath.Join(p.world.Dir(), "agent.log"), cell.Config)
+	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), cell.Config)
 	if err != nil {
 		return out, err
 	}

@@ -159,7 +159,7 @@ func TestBackendSum(t *testing.T) {
 			o.Outside = []string{wrong, outside, before}
 			o.Missed = []string{"none of path_lost opened at warning", "named peer_refusing first", "on siblings: " + sibling, "outside the chain: " + strings.Join(o.Outside, ", ")}
 		}},
-		{"a watch is enough", watches(withinRest, "orderly_stop").then("peer_refusing"), func(_ *backendRun, o *BackendOutcome) {
+		{"a watch is enough", watches("orderly_stop").then("peer_refusing"), func(_ *backendRun, o *BackendOutcome) {
 			o.Found, o.Cause, o.First = seconds(0.7), "orderly_stop", "orderly_stop"
 		}},
 		{"every backend", func() BackendGoal { g := goal; g.All = true; return g }(), func(_ *backendRun, o *BackendOutcome) {
