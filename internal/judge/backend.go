@@ -259,6 +259,7 @@ func peerResetting() causeRule {
 				{Signal: measure.PeerResetsRate, Reading: resets, Threshold: usualTimes*s.host.Get(measure.PeerResetsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
 				{Signal: measure.PeerResetsUsual, Reading: s.host.Get(measure.PeerResetsUsual)},
 				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
+				{Signal: measure.VanishedUsual, Reading: s.scope.Get(measure.VanishedUsual)},
 				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
 				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
 			}
@@ -287,13 +288,14 @@ func resettingAll(s subject) truth {
 }
 
 // resettingSome: more resets than usual, and connections of this backend
-// vanish: some, and far more often than any sibling's.
+// vanish: some, and far more often than any sibling's, and than they used to:
+// where the balancer keeps no connections all of them end so.
 func resettingSome(s subject) truth {
 	vanished := s.scope.Get(measure.VanishedRate)
 	if vanished.Validity != measure.Known {
 		return cannotTell
 	}
-	theirs := 0.0
+	theirs := s.value(measure.VanishedUsual)
 	for _, o := range s.siblings {
 		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
 	}

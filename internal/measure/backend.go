@@ -41,6 +41,7 @@ type backend struct {
 	sumResent           float64
 	vanished, finished  *Window
 	sumVanished         float64
+	usuallyVanish       usualRate
 	sumFinished         float64
 
 	recent   [2]Histogram // answers of this stretch of answersSpan and of the one before
@@ -59,7 +60,8 @@ func newBackend() *backend {
 	return &backend{
 		gaps: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
 		vanished: NewWindow(resentSpan, 32), finished: NewWindow(resentSpan, 32),
-		usual: NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
+		usuallyVanish: newUsualRate(),
+		usual:         NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
 	}
 }
 
@@ -232,6 +234,7 @@ func (h *history) takeEnds(now time.Time, y *Tally, ttl time.Duration) {
 		return
 	}
 	h.set(now, VanishedRate, vanished/over.Seconds(), int(vanished), ttl)
+	h.takeUsualRate(now, VanishedRate, VanishedUsual, &b.usuallyVanish, ttl)
 	h.set(now, FinishedRate, finished/over.Seconds(), int(finished), ttl)
 }
 

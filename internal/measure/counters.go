@@ -32,7 +32,7 @@ type counterHistory struct {
 // usualRates are the rates whose usual level is followed: what goes wrong at
 // one backend is seen against it.
 var usualRates = [...]struct{ rate, usual Signal }{
-	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual},
+	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual}, {ActiveOpensRate, ActiveOpensUsual},
 }
 
 const (
@@ -49,6 +49,22 @@ type usualRate struct {
 	median float64 // of past
 	fresh  []float64
 	mean   meanOf
+}
+
+func newUsualRate() usualRate {
+	return usualRate{past: NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)}
+}
+
+// takeUsualRate follows what a rate usually is.
+func (h *history) takeUsualRate(now time.Time, rate, usual Signal, u *usualRate, ttl time.Duration) {
+	if value, known := h.signals.Readings[rate].Get(); known {
+		u.take(now, value)
+	}
+	if u.past.Len() == 0 {
+		h.unknown(usual, NotEnough)
+		return
+	}
+	h.set(now, usual, u.median, u.past.Len(), ttl)
 }
 
 func (u *usualRate) take(now time.Time, rate float64) {
@@ -70,7 +86,7 @@ func newCounterHistory() *counterHistory {
 		c.rates[i] = NewWindow(rateSpan, rateSamples)
 	}
 	for i := range c.usual {
-		c.usual[i].past = NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)
+		c.usual[i] = newUsualRate()
 	}
 	return c
 }
@@ -107,14 +123,7 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 	}
 	host.takePeerResets(now, ttl)
 	for i, u := range usualRates {
-		if rate, known := host.signals.Readings[u.rate].Get(); known {
-			c.usual[i].take(now, rate)
-		}
-		if past := c.usual[i].past; past.Len() > 0 {
-			host.set(now, u.usual, c.usual[i].median, past.Len(), ttl)
-		} else {
-			host.unknown(u.usual, NotEnough)
-		}
+		host.takeUsualRate(now, u.rate, u.usual, &c.usual[i], ttl)
 	}
 	if drained, over, ok := c.drained(); ok {
 		host.set(now, AcceptRate, drained/over.Seconds(), int(drained), ttl)

@@ -74,6 +74,7 @@ const (
 	EstablishedRecent
 	EstablishedMost
 	VanishedRate
+	VanishedUsual
 	FinishedRate
 	Lingering
 	PortsUsed
@@ -93,8 +94,9 @@ const (
 	AttemptFailsUsual
 	PeerResetsRate
 	PeerResetsUsual
+	ActiveOpensUsual
 
-	NumSignals = int(PeerResetsUsual) + 1
+	NumSignals = int(ActiveOpensUsual) + 1
 )
 
 // Unit is what a signal's value counts.
@@ -177,12 +179,14 @@ var definitions = [NumSignals]Definition{
 	EstablishedRecent:         {"established_recent", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last 5 s"},
 	EstablishedMost:           {"established_most", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
 	VanishedRate:              {"vanished_per_second", UnitPerSecond, tcp.Focus, "connections gone without a trace: reset, or closed by the backend first"},
+	VanishedUsual:             {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
 	FinishedRate:              {"finished_per_second", UnitPerSecond, tcp.Focus, "connections that both ends have closed, ours first"},
 	Lingering:                 {"close_wait_lingering", UnitCount, tcp.Focus, "CLOSE_WAIT that a process has held for 5 s or more"},
 	PortsUsed:                 {"ports_used", UnitCount, tcp.Focus, "local ports in use toward the backend, TIME_WAIT included"},
 	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, "1 while its balancer calls it up, 0 while it does not"},
 	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
+	ActiveOpensUsual:          {"active_opens_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of active_opens_per_second over the last 10 min, the last 30 s left out"},
 	PeerResetsRate:            {"resets_received_per_second", UnitPerSecond, tcp.Pulse, "connections that the other end reset, at least: EstabResets less OutRsts"},
 	PeerResetsUsual:           {"resets_received_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of resets_received_per_second over the last 10 min, the last 30 s left out"},
 	PassiveOpensRate:          {"passive_opens_per_second", UnitPerSecond, tcp.Pulse, "connections the kernel completed for our listeners"},
