@@ -200,7 +200,7 @@ func (a *agent) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		tier, at := p.schedule.Next(a.clock.Now())
+		_, tier, at := p.budget.Next(a.clock.Now())
 		timer.Reset(at.Sub(a.clock.Now()))
 		select {
 		case <-ctx.Done():
@@ -216,7 +216,7 @@ func (a *agent) loop(ctx context.Context) error {
 			a.log.Warn("the wall clock was set: measuring goes on undisturbed", "by", step)
 		}
 		incidents, view, err := p.Tick(now, tier)
-		p.schedule.Spent(a.clock.Now(), processTime())
+		p.budget.Spent(a.clock.Now(), processTime())
 		a.report(incidents, tier, err)
 		a.notices.tell(now, a.clock.Offset(), incidents)
 		a.keep(p, now, incidents, view)

@@ -51,6 +51,7 @@ type Pipeline struct {
 	tallier  *measure.Tallier
 	measure  *measure.Measure
 	judge    *judge.Judge
+	budget   *observe.Budget
 	schedule *observe.Schedule
 	alarm    measure.Alarm
 
@@ -95,11 +96,12 @@ func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 		tallier:  measure.NewTallier(),
 		measure:  measure.New(),
 		judge:    judge.New(1),
-		schedule: observe.NewSchedule(cfg.Observe.CPUBudget),
+		budget:   observe.NewBudget(cfg.Observe.CPUBudget),
 		inUse:    make(map[scope.ID]bool),
 
 		limitsRead: make(map[string]readLimit),
 	}
+	p.schedule = p.budget.Add()
 	p.addAny = p.tallier.Add
 	p.addPulse = func(batch []tcp.Socket) {
 		p.listeners.add(batch)
@@ -128,7 +130,7 @@ func configuredServices(cfg config.Config) []discover.Configured {
 func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
 	p.judge.SetRules(now, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
-	p.schedule.SetBudget(cfg.Observe.CPUBudget)
+	p.budget.SetShare(cfg.Observe.CPUBudget)
 	p.discover(nil)
 }
 

@@ -95,7 +95,7 @@ func (a *agent) publish(p *Pipeline) {
 		Services:  p.services, // replaced whole, never changed
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
-		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: p.schedule.Used()},
+		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: p.budget.Used()},
 		Limits:    p.limits(),
 		Channels:  a.notices.outbox.Status(),
 		Reader:    p.status[tcp.Pulse].last.Reader,
