@@ -93,11 +93,11 @@ func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 	}
 	p := &Pipeline{
 		reader: reader, fallback: fallback, source: source,
-		tallier:  measure.NewTallier(),
-		measure:  measure.New(),
-		judge:    judge.New(1),
-		budget:   observe.NewBudget(cfg.Observe.CPUBudget),
-		inUse:    make(map[scope.ID]bool),
+		tallier: measure.NewTallier(),
+		measure: measure.New(),
+		judge:   judge.New(1),
+		budget:  observe.NewBudget(cfg.Observe.CPUBudget),
+		inUse:   make(map[scope.ID]bool),
 
 		limitsRead: make(map[string]readLimit),
 	}
