@@ -32,7 +32,10 @@ var arrows = map[string][]string{
 	"internal/observe/owner":    {},
 	"internal/observe/discover": {"internal/observe/owner", "internal/scope", "internal/tcp"},
 	"internal/observe/limits":   {"internal/scope"},
-	"internal/observe":          {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},
+	"internal/observe/spaces":   {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
+	"internal/observe": {
+		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
+	},
 	// measure, judge: pure
 	"internal/measure": {"internal/scope", "internal/tcp"},
 	"internal/judge":   {"internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
