@@ -53,7 +53,7 @@ var arrows = map[string][]string{
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe",
 		"internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
+		"internal/observe/spaces", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {

@@ -139,6 +139,7 @@ const maxExamples = 20
 // grows with the scopes and is reused: what End returns is good until the
 // next Begin.
 type Tallier struct {
+	rest    scope.ID
 	index   *scope.Index
 	scopes  []counting // the services in order, then the rest
 	tallies []Tally
@@ -161,10 +162,13 @@ type counting struct {
 	examples []tcp.Socket
 }
 
-// NewTallier returns a Tallier that puts every socket into the rest, until
-// SetServices says otherwise.
-func NewTallier() *Tallier {
-	t := &Tallier{}
+// NewTallier returns a Tallier of our own namespace, that puts every socket
+// into the rest until SetServices says otherwise.
+func NewTallier() *Tallier { return NewTallierIn("") }
+
+// NewTallierIn is NewTallier for the namespace of that name.
+func NewTallierIn(namespace string) *Tallier {
+	t := &Tallier{rest: scope.Rest.In(namespace)}
 	t.SetServices(nil)
 	return t
 }
@@ -188,7 +192,7 @@ func (t *Tallier) SetServices(services []scope.Service) {
 	for i := range services {
 		t.scopes = append(t.scopes, keep(services[i].ID(), services[i].Ports(), CapacityOf(&services[i])))
 	}
-	t.scopes = append(t.scopes, keep(scope.Rest, nil, Capacity{}))
+	t.scopes = append(t.scopes, keep(t.rest, nil, Capacity{}))
 	t.tallies = make([]Tally, 0, len(t.scopes))
 	t.covered = make([]int, 0, len(t.scopes))
 }

@@ -251,6 +251,12 @@ func (b *Budget) Spent(now time.Time, process time.Duration) {
 	}
 }
 
+// Pause is how long something that every namespace does, at this cost each,
+// must wait until it is done again to stay within that part of the budget.
+func (b *Budget) Pause(cost time.Duration, part float64) time.Duration {
+	return time.Duration(float64(cost) * float64(max(1, len(b.schedules))) / (b.share * part))
+}
+
 // Used is the process's share of one core over the last 10 s.
 func (b *Budget) Used() float64 {
 	if len(b.spent) < 2 {
