@@ -42,10 +42,11 @@ type pool struct {
 	members []discover.Member
 	source  string
 
-	chosen   []owner.Chosen
-	owners   owner.Attribution
-	observed map[netip.AddrPort]time.Time // by when a connection was seen last
-	problem  string                       // why its members are not all known
+	chosen    []owner.Chosen
+	elsewhere bool // it has processes, and none in this namespace
+	owners    owner.Attribution
+	observed  map[netip.AddrPort]time.Time // by when a connection was seen last
+	problem   string                       // why its members are not all known
 }
 
 // backendFinder finds out which remote addresses are backends: of the pools in
@@ -55,10 +56,9 @@ type backendFinder struct {
 	peers     discover.Peers
 	gathering bool
 	nextAt    time.Time // when peers are gathered again
-	chooseAt  time.Time // when processes are looked for again
+	chooseAt  time.Time // when processes are taken over again
 	rejected  map[netip.AddrPort]time.Time
 	backends  []scope.Backend
-	limits    owner.Limits
 	// behind is where connections to a service address really go, as far as it
 	// was seen; trackedAt is when that is read again, untracked why it cannot
 	// be.
@@ -127,7 +127,7 @@ func (f *backendFinder) begin(now time.Time, tier tcp.Tier) {
 
 // find works out the backends after a look that gathered peers, and reports
 // whether they changed.
-func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners []tcp.Socket) bool {
+func (f *backendFinder) find(now time.Time, at place) bool {
 	f.nextAt = now.Add(peersEvery)
 	peers := f.peers.List()
 	var unknown []discover.Peer
@@ -137,7 +137,7 @@ func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners [
 		}
 	}
 	if len(unknown) > 0 || !now.Before(f.chooseAt) {
-		f.choose(now, namespace, listeners)
+		f.choose(now, at)
 		f.assign(now, unknown)
 	}
 	if !now.Before(f.trackedAt) && len(f.backends) > 0 {
@@ -150,7 +150,7 @@ func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners [
 			}
 		}
 	}
-	return f.rebuild()
+	return f.rebuild(at.name)
 }
 
 // track finds out which peers are service addresses: their connections are
@@ -191,28 +191,20 @@ func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
 	return known
 }
 
-// choose looks for the pools' processes. A process of a configured pool is not
-// also one of a known balancer's.
-func (f *backendFinder) choose(now time.Time, namespace tcp.Namespace, listeners []tcp.Socket) {
-	began := threadTime()
-	selectors := make([]owner.Selector, len(f.pools))
-	for i, p := range f.pools {
-		selectors[i] = p.selector
-	}
-	var listening []owner.Listener
-	for i := range listeners {
-		listening = append(listening, owner.Listener{Inode: listeners[i].Inode, Local: listeners[i].Local, Namespace: namespace})
-	}
-	chosen, limits := owner.Choose(procRoot, selectors, listening)
-	f.limits = limits
+// choose takes over the pools' processes in this namespace. A process of a
+// configured pool is not also one of a known balancer's.
+func (f *backendFinder) choose(now time.Time, at place) {
+	chosen := at.processes.choose(now, f.selectors())
+	f.chooseAt = now.Add(chooseEvery)
 	taken := map[int]bool{}
 	for i, p := range f.pools {
-		here := slices.DeleteFunc(chosen[i], func(c owner.Chosen) bool {
-			return c.Namespace != 0 && c.Namespace != namespace || taken[c.PID]
+		here := slices.DeleteFunc(slices.Clone(chosen[i]), func(c owner.Chosen) bool {
+			return c.Namespace != 0 && c.Namespace != at.namespace || taken[c.PID]
 		})
 		for _, c := range here {
 			taken[c.PID] = true
 		}
+		p.elsewhere = len(here) == 0 && len(chosen[i]) > 0
 		if !slices.Equal(here, p.chosen) {
 			p.chosen = here
 			neighbours, crowded := owner.Neighbours(procRoot, here)
@@ -220,7 +212,14 @@ func (f *backendFinder) choose(now time.Time, namespace tcp.Namespace, listeners
 			clear(f.rejected) // other processes may talk to what nobody did
 		}
 	}
-	f.chooseAt = now.Add(max(chooseEvery, rediscoverTimes*(threadTime()-began)))
+}
+
+func (f *backendFinder) selectors() []owner.Selector {
+	out := make([]owner.Selector, len(f.pools))
+	for i, p := range f.pools {
+		out[i] = p.selector
+	}
+	return out
 }
 
 // assign gives the peers that nobody has yet to the pools whose processes talk
@@ -270,12 +269,16 @@ func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 // maxJoins bounds how many descriptors one search reads, at 0.1 s of them each.
 const maxJoins = 4
 
-// rebuild makes the backends of all pools, and reports whether they are others
-// than before.
-func (f *backendFinder) rebuild() bool {
+// rebuild makes the backends of all pools in the namespace of that name, and
+// reports whether they are others than before. Elsewhere than in our own, only
+// who has a process there has backends there.
+func (f *backendFinder) rebuild(namespace string) bool {
 	var pools []discover.Pool
 	for _, p := range f.pools {
 		out := discover.Pool{Name: p.name, Configured: p.configured, Source: p.source}
+		if len(p.chosen) == 0 && len(p.observed) == 0 && (namespace != "" || p.elsewhere) {
+			continue
+		}
 		if p.fixed {
 			out.Members = p.members
 		} else {
@@ -299,6 +302,7 @@ func (f *backendFinder) rebuild() bool {
 	}
 	backends := discover.Backends(pools)
 	for i := range backends {
+		backends[i].Namespace = namespace
 		if says := f.serviceAddress(backends[i].Remote); says != "" {
 			backends[i].Limit = says
 		}

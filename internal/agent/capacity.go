@@ -16,14 +16,16 @@ const (
 	// capacityEvery is how often limits and descriptors are read again: a few
 	// small files per service.
 	capacityEvery = 10 * time.Second
+	// capacityShare is how much of the budget that may take, of all namespaces
+	// together.
+	capacityShare = 0.05
 	// maxHolders is how many processes of one service are asked for their
 	// descriptors; a server that forks has hundreds, and one that leaks few.
 	maxHolders = 64
 )
 
 // capacities works out what every service has to serve with.
-func (p *Pipeline) capacities(now time.Time) {
-	p.capacityAt = now.Add(capacityEvery)
+func (p *Pipeline) capacities() {
 	services := slices.Clone(p.services) // snapshots hold the old ones
 	for i := range services {
 		s := &services[i]

@@ -325,3 +325,14 @@ func (v *View) Scope(id scope.ID) *ScopeSignals {
 	}
 	return nil
 }
+
+// Host returns the signals of the namespace the view is of, our own's where it
+// holds several; nil when the view has none.
+func (v *View) Host() *ScopeSignals {
+	for i := range v.Scopes {
+		if v.Scopes[i].Scope.Kind == scope.KindHost {
+			return &v.Scopes[i]
+		}
+	}
+	return nil
+}
