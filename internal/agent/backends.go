@@ -20,8 +20,10 @@ const (
 	peersEvery  = 2 * time.Second
 	chooseEvery = 10 * time.Second
 	// rejectedFor is how long an address that is nobody's backend is not asked
-	// for again.
-	rejectedFor = time.Minute
+	// for again. It takes so many tries in a row: a connection that lives a few
+	// milliseconds is mostly gone by the time its owner is asked for.
+	rejectedFor   = time.Minute
+	rejectedAfter = 10
 	// forgotten: an observed backend without a connection for so long is one no
 	// more. Where a balancer takes a dead one out, its incident outlives it.
 	forgotten = 10 * time.Minute
@@ -58,6 +60,7 @@ type backendFinder struct {
 	nextAt    time.Time // when peers are gathered again
 	chooseAt  time.Time // when processes are taken over again
 	rejected  map[netip.AddrPort]time.Time
+	tries     map[netip.AddrPort]int // in vain
 	backends  []scope.Backend
 	// behind is where connections to a service address really go, as far as it
 	// was seen; trackedAt is when that is read again, untracked why it cannot
@@ -108,7 +111,7 @@ func (f *backendFinder) configure(cfg config.Config) {
 	for _, known := range owner.Balancers() {
 		keep(&pool{name: known.Software, selector: known, observed: map[netip.AddrPort]time.Time{}})
 	}
-	f.rejected = map[netip.AddrPort]time.Time{}
+	f.rejected, f.tries = map[netip.AddrPort]time.Time{}, map[netip.AddrPort]int{}
 	f.chooseAt, f.nextAt = time.Time{}, time.Time{}
 }
 
@@ -148,6 +151,11 @@ func (f *backendFinder) find(now time.Time, at place) bool {
 			if now.Sub(seen) >= forgotten {
 				delete(p.observed, remote)
 			}
+		}
+	}
+	for remote, at := range f.rejected {
+		if now.Sub(at) >= rejectedFor {
+			delete(f.rejected, remote)
 		}
 	}
 	return f.rebuild(at.name)
@@ -260,11 +268,20 @@ func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 		}
 	}
 	for _, peer := range unknown {
-		if !f.note(now, peer) {
+		if f.note(now, peer) {
+			delete(f.tries, peer.Remote)
+		} else if f.tries[peer.Remote]++; f.tries[peer.Remote] >= rejectedAfter {
+			delete(f.tries, peer.Remote)
 			f.rejected[peer.Remote] = now
 		}
 	}
+	if len(f.tries) > maxTries {
+		clear(f.tries)
+	}
 }
+
+// maxTries bounds how many addresses are asked for again.
+const maxTries = 4096
 
 // maxJoins bounds how many descriptors one search reads, at 0.1 s of them each.
 const maxJoins = 4

@@ -108,7 +108,7 @@ func TestStaticBackends(t *testing.T) {
 // no backend any more.
 func TestObservedBackendIsForgotten(t *testing.T) {
 	far := netip.MustParseAddrPort("192.0.2.9:5432")
-	f := backendFinder{pools: []*pool{{name: "pool", observed: map[netip.AddrPort]time.Time{far: start}}}, rejected: map[netip.AddrPort]time.Time{}}
+	f := backendFinder{pools: []*pool{{name: "pool", observed: map[netip.AddrPort]time.Time{far: start}}}, rejected: map[netip.AddrPort]time.Time{}, tries: map[netip.AddrPort]int{}}
 	f.peers.Begin()
 	f.chooseAt = start.Add(time.Hour)
 	f.find(start.Add(forgotten-time.Second), place{})

@@ -56,6 +56,9 @@ func newHost(t *testing.T, cfg config.Config) *Host {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
+	// How often it scans depends on what a scan costs, and so on how busy this
+	// machine is: with a large budget hardly.
+	cfg.Observe.CPUBudget = config.MaxCPUBudget
 	h, err := NewHost(cfg, observe.Auto)
 	if err != nil {
 		t.Fatal(err)

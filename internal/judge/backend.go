@@ -196,10 +196,7 @@ func refusing(s subject) truth {
 	case failing == no:
 		return cannotTell // nobody tries
 	}
-	// Emptied at once, or silent for longer than usual where connections are
-	// too short to be seen.
-	emptied := s.value(measure.EstablishedRecent) >= 2
-	return isTrue(emptied || ago >= s.quietAfter() && ago <= refusedFor+servedLast)
+	return isTrue(ago >= s.quietAfter() && ago <= refusedFor+servedLast)
 }
 
 // failsUnusually: attempts fail beyond what this namespace usually shows.

@@ -123,13 +123,14 @@ func orderlyStop() causeRule {
 			return cannotTell
 		}
 		closed, open, lingering := v[0], v[1], v[2]
-		return isTrue(closed-lingering >= 3 && closed >= stopShare*(closed+open))
+		kept := s.is(measure.EstablishedRecent, atLeast, 3) // else they end so all the time
+		return isTrue(closed-lingering >= 3 && closed >= stopShare*(closed+open)).And(kept)
 	}
 	return causeRule{
 		cause: OrderlyStop,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"it has closed nearly all its connections", 0, 1, measure.CloseWaitAccepted, stopping}, Watch},
+			{condition{"it has closed nearly all its connections, for 0.25 s", 250 * time.Millisecond, 2, measure.CloseWaitAccepted, stopping}, Watch},
 		},
 		clear: condition{"no connection that it closed is left, for 5 s", 5 * time.Second, 3, measure.CloseWaitAccepted,
 			func(s subject) truth { return stopping(s).Not() }},
