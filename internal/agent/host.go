@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -52,7 +53,9 @@ type Host struct {
 	scanAt   time.Time
 	scanErr  error
 	unseen   netns.Limits
-	searchAt time.Time
+	searchAt time.Time // owners are not searched again before
+	wideAt   time.Time // nor among the processes of all namespaces
+	wanting  time.Time // since when listeners wait for it; zero: none does
 
 	incidents merged
 }
@@ -267,31 +270,75 @@ func (h *Host) stepGone(now time.Time) {
 }
 
 // search finds the owners of sockets for all namespaces whose listeners
-// changed: one walk over the processes serves them all.
+// changed, at once: first among the processes that are there, and then, for
+// sockets that nobody there holds, among all. A walk over all descriptors of a
+// busy host costs a third of a second.
 func (h *Host) search(now time.Time) {
-	if now.Before(h.searchAt) {
-		return
-	}
-	var wanting []*Pipeline
-	var inodes []uint64
-	for _, r := range h.of {
-		if !r.wanting {
-			continue
-		}
-		wanting = append(wanting, r.Pipeline)
-		for i := range r.listeners.rows {
-			inodes = append(inodes, r.listeners.rows[i].Inode)
-		}
-	}
-	if len(wanting) == 0 {
+	wanting := h.wantOwners(now)
+	if len(wanting) == 0 || now.Before(h.searchAt) {
 		return
 	}
 	began := threadTime()
-	owners, limits := owner.Find(procRoot, inodes)
+	of := make(map[tcp.Namespace]bool, len(wanting))
+	var inodes []uint64
 	for _, p := range wanting {
-		p.adopt(now, owners, limits)
+		of[p.place.namespace] = true
+		for i := range p.listeners.rows {
+			inodes = append(inodes, p.listeners.rows[i].Inode)
+		}
+	}
+	var owners map[uint64][]owner.Process
+	var limits owner.Limits
+	members, err := netns.Members(procRoot, of)
+	if err == nil {
+		owners, limits = owner.FindAmong(procRoot, members, inodes)
 	}
 	h.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began)))
+	left := slices.DeleteFunc(inodes, func(inode uint64) bool { return owners[inode] != nil })
+	if len(left) > 0 && !now.Before(h.wideAt) {
+		began = threadTime()
+		var more map[uint64][]owner.Process
+		more, limits = owner.Find(procRoot, left)
+		if owners == nil {
+			owners = more
+		}
+		maps.Copy(owners, more)
+		h.wideAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began)))
+		left = nil
+	}
+	for _, p := range wanting {
+		// Those with a socket nobody there holds wait for the next wide walk: a
+		// name given now would be another then, and with it the scope.
+		if !slices.ContainsFunc(p.listeners.rows, func(s tcp.Socket) bool { return slices.Contains(left, s.Inode) }) {
+			p.adopt(now, owners, limits)
+		}
+	}
+}
+
+// wantOwners returns the pipelines whose listeners changed. While namespaces
+// that were just found have not looked yet it waits for them, so that one
+// search serves all, but not for long.
+func (h *Host) wantOwners(now time.Time) []*Pipeline {
+	var out []*Pipeline
+	fresh := false
+	for _, r := range h.of {
+		if r.wanting {
+			out = append(out, r.Pipeline)
+		}
+		fresh = fresh || r.status[tcp.Pulse].last.Begin.IsZero() && r.failures == 0
+	}
+	if len(out) == 0 {
+		h.wanting = time.Time{}
+		return nil
+	}
+	if h.wanting.IsZero() {
+		h.wanting = now
+	}
+	if fresh && now.Sub(h.wanting) < rediscoverAfter {
+		return nil
+	}
+	h.wanting = time.Time{}
+	return out
 }
 
 // services are those of all namespaces, our own first.

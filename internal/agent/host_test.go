@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -224,6 +223,24 @@ func TestRestartedContainer(t *testing.T) {
 	}
 }
 
+// onThread runs f on a thread that is thrown away afterwards, with whatever
+// privileges f left it. The main thread cannot be thrown away: while f's turn
+// falls on it, another takes its place.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			onThread(f)
+			return
+		}
+		f() // and never unlocked
+	}()
+	<-done
+}
+
 // TestUnprivileged: without any privilege the other namespaces are read
 // through the files of their processes, and the limits say what is lost.
 func TestUnprivileged(t *testing.T) {
@@ -239,15 +256,8 @@ func TestUnprivileged(t *testing.T) {
 		limits []api.Limit
 		err    error
 	}
-	done := make(chan outcome)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and its lost privileges with it
-		var out outcome
-		defer func() { done <- out }()
-		if unix.Gettid() == unix.Getpid() {
-			out.err = errors.New("on the main thread")
-			return
-		}
+	var out outcome
+	onThread(func() {
 		_ = unix.Setfsuid(65534)
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var none [2]unix.CapUserData
@@ -268,8 +278,7 @@ func TestUnprivileged(t *testing.T) {
 			}
 		}
 		out.limits = h.limits()
-	}()
-	out := <-done
+	})
 	if out.err != nil {
 		t.Fatal(out.err)
 	}

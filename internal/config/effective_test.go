@@ -201,9 +201,9 @@ func configs() *rapid.Generator[Config] {
 	)
 	return rapid.Custom(func(t *rapid.T) Config {
 		c := Config{
-			Name:    text.Draw(t, "name"),
-			Listen:  netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
-			Token:   secret.Draw(t, "token"),
+			Name:   text.Draw(t, "name"),
+			Listen: netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
+			Token:  secret.Draw(t, "token"),
 			Observe: Observe{
 				CPUBudget:  rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget"),
 				Namespaces: rapid.SampledFrom([]Namespaces{AllNamespaces, HostNamespace}).Draw(t, "namespaces"),

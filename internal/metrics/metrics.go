@@ -74,7 +74,7 @@ func serviceMetrics() []signalMetric {
 	for _, s := range measure.Signals() {
 		if s.AppliesTo(scope.KindService) {
 			d := s.Definition()
-			out = append(out, signalMetric{s, desc("foreshock_service_"+d.Name, d.Help, "service"), d.Unit == measure.UnitSeconds})
+			out = append(out, signalMetric{s, desc("foreshock_service_"+d.Name, d.Help, "service", "namespace"), d.Unit == measure.UnitSeconds})
 		}
 	}
 	return out
@@ -109,6 +109,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(desc("foreshock_limits", "things this agent says it cannot see"), float64(len(s.Limits)))
 	c.services(s, gauge)
 	c.host(s, gauge)
+	c.namespaces(s, gauge)
 	incidents(s, gauge)
 	looks(c.now(), s, gauge, func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
@@ -118,21 +119,22 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 type emit func(d *prometheus.Desc, value float64, labels ...string)
 
 func (c *Collector) services(s *api.Snapshot, gauge emit) {
-	unknown := desc("foreshock_service_unknown_signals", "signals of the service that cannot be told now", "service")
+	unknown := desc("foreshock_service_unknown_signals", "signals of the service that cannot be told now", "service", "namespace")
 	metrics := serviceMetrics()
 	folded, foldedUnknown := map[measure.Signal]float64{}, 0
 	count, others := 0, 0
-	own := map[string]bool{other: true}
+	own := map[[2]string]bool{{other, ""}: true}
 	for i := range s.View.Scopes {
 		sig := &s.View.Scopes[i]
 		if sig.Scope.Kind != scope.KindService {
 			continue
 		}
 		count++
-		name := text(sig.Scope.Name)
-		alone := !own[name] && len(own) <= MaxServices // own holds other too
+		name, namespace := text(sig.Scope.Name), text(sig.Scope.Namespace)
+		key := [2]string{name, namespace}
+		alone := !own[key] && len(own) <= MaxServices // own holds other too
 		if alone {
-			own[name] = true
+			own[key] = true
 		} else {
 			others++
 		}
@@ -143,7 +145,7 @@ func (c *Collector) services(s *api.Snapshot, gauge emit) {
 			case !known:
 				missing++
 			case alone:
-				gauge(m.desc, value, name)
+				gauge(m.desc, value, name, namespace)
 			case m.worst:
 				folded[m.signal] = max(folded[m.signal], value)
 			default:
@@ -151,7 +153,7 @@ func (c *Collector) services(s *api.Snapshot, gauge emit) {
 			}
 		}
 		if alone {
-			gauge(unknown, float64(missing), name)
+			gauge(unknown, float64(missing), name, namespace)
 		} else {
 			foldedUnknown += missing
 		}
@@ -159,10 +161,10 @@ func (c *Collector) services(s *api.Snapshot, gauge emit) {
 	if others > 0 {
 		for _, m := range metrics {
 			if value, ok := folded[m.signal]; ok {
-				gauge(m.desc, value, other)
+				gauge(m.desc, value, other, "")
 			}
 		}
-		gauge(unknown, float64(foldedUnknown), other)
+		gauge(unknown, float64(foldedUnknown), other, "")
 	}
 	gauge(desc("foreshock_services", "services found or configured"), float64(count))
 	gauge(desc("foreshock_services_folded", `services that are counted under service="other"`), float64(others))
@@ -181,6 +183,38 @@ func (c *Collector) host(s *api.Snapshot, gauge emit) {
 			gauge(desc("foreshock_rest_sockets", "sockets that no scope claims"), value)
 		}
 	}
+}
+
+// namespaces counts the host's other network namespaces. Their ages are one
+// series each, the greatest of all: hundreds of namespaces come and go.
+func (c *Collector) namespaces(s *api.Snapshot, gauge emit) {
+	n := &s.Namespaces
+	count := desc("foreshock_namespaces", "network namespaces other than the agent's own; idle ones are read too, and have neither a listener nor a socket", "state")
+	for _, x := range []struct {
+		state string
+		n     int
+	}{{"read", n.Read}, {"idle", n.Idle}, {"waiting", n.Waiting}, {"refused", n.Refused}, {"over_the_most", n.Over}} {
+		gauge(count, float64(x.n), x.state)
+	}
+	age := desc("foreshock_namespaces_look_age_seconds", "the longest time since listeners and counters (pulse), or all sockets (whole), of another namespace were seen", "what")
+	worst := func(what string, seen func(*api.NamespaceStatus) time.Time) {
+		var oldest time.Time
+		for i := range n.Each {
+			if at := seen(&n.Each[i]); !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+				oldest = at
+			}
+		}
+		if !oldest.IsZero() {
+			gauge(age, max(0, c.now().Sub(s.Wall(oldest))).Seconds(), what)
+		}
+	}
+	worst("pulse", func(x *api.NamespaceStatus) time.Time { return x.PulseSeen })
+	worst("whole", func(x *api.NamespaceStatus) time.Time {
+		if x.Idle {
+			return time.Time{}
+		}
+		return x.WholeSeen
+	})
 }
 
 func incidents(s *api.Snapshot, gauge emit) {

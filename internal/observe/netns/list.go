@@ -139,6 +139,25 @@ func processes(proc string) ([]int, error) {
 	return pids, nil
 }
 
+// Members returns the processes below proc whose main threads are in one of
+// these namespaces, in ascending order. Those that may not be read, and so
+// those of hidden namespaces, are left out.
+func Members(proc string, of map[tcp.Namespace]bool) ([]int, error) {
+	pids, err := processes(proc)
+	if err != nil {
+		return nil, fmt.Errorf("list processes of network namespaces: %w", err)
+	}
+	var link [64]byte
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		n, err := unix.Readlink(proc+"/"+strconv.Itoa(pid)+"/ns/net", link[:])
+		if err != nil {
+			return true
+		}
+		id, ok := ParseLink(link[:n])
+		return !ok || !of[id]
+	}), nil
+}
+
 type lister struct {
 	found   map[tcp.Namespace]*Found
 	hidden  map[tcp.Namespace]*Found

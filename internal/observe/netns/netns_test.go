@@ -373,6 +373,22 @@ func TestListUnprivileged(t *testing.T) {
 	})
 }
 
+func TestMembers(t *testing.T) {
+	pid, _ := child(t)
+	id, err := identify(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Members("/proc", map[tcp.Namespace]bool{id: true})
+	if diff := cmp.Diff([]int{pid}, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	got, err = Members("/proc", map[tcp.Namespace]bool{self(t): true})
+	if err != nil || !slices.Contains(got, os.Getpid()) || slices.Contains(got, pid) {
+		t.Errorf("of our own: %v, %v", got, err)
+	}
+}
+
 // TestListHidden: without privilege a namespace of another user's processes is
 // told by its files.
 func TestListHidden(t *testing.T) {

@@ -93,18 +93,30 @@ const (
 // Of each process the first 1,024 descriptors are searched; the later ones
 // only for sockets that nobody was found to hold among those.
 func Find(proc string, inodes []uint64) (map[uint64][]Process, Limits) {
-	s := search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
+	s := newSearch(proc, inodes)
+	s.run(perFirst, perProcess)
+	return s.held, s.limits
+}
+
+// FindAmong is Find among the processes with these pids alone, in ascending
+// order.
+func FindAmong(proc string, pids []int, inodes []uint64) (map[uint64][]Process, Limits) {
+	s := newSearch(proc, inodes)
+	s.among(pids, perFirst, perProcess)
+	return s.held, s.limits
+}
+
+func newSearch(proc string, inodes []uint64) *search {
+	s := &search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
 	for _, inode := range inodes {
 		if inode != 0 { // zero is nobody's
 			s.wanted[inode] = true
 		}
 	}
-	s.run(perFirst, perProcess)
-	return s.held, s.limits
+	return s
 }
 
-// run searches the descriptors before first of every process and then, where
-// there is need, those up to last.
+// run searches every process.
 func (s *search) run(first, last int) {
 	if len(s.wanted) == 0 {
 		return
@@ -112,6 +124,15 @@ func (s *search) run(first, last int) {
 	pids, err := processes(s.proc)
 	if err != nil {
 		s.limits.Err = err
+		return
+	}
+	s.among(pids, first, last)
+}
+
+// among searches the descriptors before first of these processes and then,
+// where there is need, those up to last.
+func (s *search) among(pids []int, first, last int) {
+	if len(s.wanted) == 0 {
 		return
 	}
 	pids = s.round(pids, 0, first)
