@@ -56,7 +56,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 
 // play sends the load, makes the events happen, and watches.
 func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress func(string)) (backendRun, error) {
-	progress(fmt.Sprintf("%s: %s fails after %s; load for %s", p.cell.Name, p.failing().addr(), p.cell.At, p.cell.Load.Duration))
+	progress(p.introduction("played"))
 	load, began, err := p.startLoad(ctx)
 	if err != nil {
 		return backendRun{}, err

@@ -125,6 +125,15 @@ func (p *pool) startClients(ctx context.Context, c PoolCell) error {
 	return err
 }
 
+// introduction says for a person what is to come.
+func (p *pool) introduction(how string) string {
+	what := fmt.Sprintf("%s has its fault", p.failing().addr())
+	if p.cell.Healthy {
+		what = "events begin"
+	}
+	return fmt.Sprintf("%s: %s for %s; %s after %s", p.cell.Name, how, p.cell.Load.Duration, what, p.cell.At)
+}
+
 // startLoad begins the cell's load.
 func (p *pool) startLoad(ctx context.Context) (*lab.Run, time.Time, error) {
 	load := p.cell.Load
