@@ -9,6 +9,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe/limits"
 	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/observe/ports"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -34,6 +35,18 @@ func (p *Pipeline) capacities() {
 		p.tallier.SetCapacity(i, measure.CapacityOf(s))
 	}
 	p.services = services
+	p.readPorts()
+}
+
+// readPorts reads how many local ports there are. Where that cannot be read,
+// as from outside of a namespace, nothing is said of ports.
+func (p *Pipeline) readPorts() {
+	if p.place.name != "" {
+		return
+	}
+	if local, err := ports.Read(); err == nil {
+		p.tallier.SetPorts(local.Available())
+	}
 }
 
 // readLimit is what a server's own configuration says, and when to ask again.

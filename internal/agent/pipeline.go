@@ -16,7 +16,6 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
-	"github.com/foreshock/foreshock/internal/observe/ports"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -206,10 +205,29 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 			}
 		}
 	}
+	if tier != tcp.Pulse && waits(view) {
+		p.schedule.Glance(now)
+	}
 	if judge.Suspicious(incidents) {
 		p.schedule.Suspect(now)
 	}
 	return incidents, view, err
+}
+
+// waits reports whether some backend has been silent for a while though asked:
+// in a second or two it will be known why.
+func waits(view *measure.View) bool {
+	for i := range view.Scopes {
+		s := &view.Scopes[i]
+		if s.Scope.Kind != scope.KindBackend || !s.Fresh {
+			continue
+		}
+		silent, owes := s.Get(measure.SilentFor).Get()
+		if late, known := s.Get(measure.PendingLate).Get(); owes && known && late >= 2 && silent >= 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // observe makes the look and counts it per scope.
@@ -379,14 +397,7 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 func (p *Pipeline) setScopes() {
 	p.tallier.SetScopes(p.services, p.finder.backends)
 	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends) > 0)
-	// Where the range cannot be read, as from outside of a namespace, nothing is
-	// said of ports.
-	if p.place.name != "" {
-		return
-	}
-	if local, err := ports.Read(); err == nil {
-		p.tallier.SetPorts(local.Available())
-	}
+	p.readPorts()
 }
 
 // listenerSet holds the listeners of the last pulse and tells when they change.

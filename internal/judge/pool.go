@@ -184,8 +184,9 @@ func churn() causeRule {
 		// More load opens more connections too, and has more open at once. Most
 		// of those that live a few milliseconds no look ever sees: the
 		// namespace's count has them.
-		return isTrue(fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1).
-			And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
+		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1
+		few := most >= 2 && open <= most/2 // the pool has gone, and connections are opened
+		return isTrue(many || few).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
 	}
 	return causeRule{
 		cause: Churn,

@@ -46,7 +46,11 @@ type backend struct {
 
 	recent   [2]Histogram // answers of this stretch of answersSpan and of the one before
 	turned   time.Time
+	// The lesson under way: answers, ends of connections, and the longest that
+	// any was seen pending.
 	minute   Histogram
+	ended    uint32
+	longest  time.Duration
 	minuteAt time.Time
 	usual    *Window // each minute's 99th percentile, seconds
 	normal   float64 // median of usual; 0 when there is none
@@ -96,7 +100,7 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 		return
 	}
 	h.takeResent(now, float64(p.Resent), ttl)
-	h.takeAnswers(now, p, ttl)
+	h.takeAnswers(now, y, ttl)
 	late := b.lateAfter()
 	h.set(now, Pending, float64(y.Pending), int(y.Pending), ttl)
 	h.set(now, PendingLongest, p.LongestPending.Seconds(), int(y.Pending), ttl)
@@ -159,8 +163,8 @@ func later(a, b time.Time) time.Time {
 }
 
 // takeAnswers follows how long answers take.
-func (h *history) takeAnswers(now time.Time, p *Peer, ttl time.Duration) {
-	b := h.backend
+func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
+	b, p := h.backend, &y.Peer
 	if now.Sub(b.turned) >= answersSpan {
 		b.recent[1], b.recent[0], b.turned = b.recent[0], Histogram{}, now
 	}
@@ -169,13 +173,15 @@ func (h *history) takeAnswers(now time.Time, p *Peer, ttl time.Duration) {
 	if b.minuteAt.IsZero() {
 		b.minuteAt = now
 	}
-	enough, took := b.minute.Count() >= answersLeast, now.Sub(b.minuteAt)
-	if took >= time.Minute || enough && took >= firstLesson && b.usual.Len() == 0 {
-		if enough {
-			b.usual.Add(now, b.minute.quantile(0.99).Seconds())
+	b.ended += p.Finished
+	b.longest = max(b.longest, p.LongestPending)
+	usual, known := b.lesson()
+	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.Len() == 0 {
+		if known {
+			b.usual.Add(now, usual.Seconds())
 			b.normal, _ = b.usual.Median()
 		}
-		b.minute, b.minuteAt = Histogram{}, now
+		b.minute, b.ended, b.longest, b.minuteAt = Histogram{}, 0, 0, now
 	}
 	both := b.recent[0]
 	both.addAll(&b.recent[1])
@@ -189,6 +195,21 @@ func (h *history) takeAnswers(now time.Time, p *Peer, ttl time.Duration) {
 	} else {
 		h.unknown(AnswerUsual, NotEnough)
 	}
+}
+
+// lesson is what the slowest answers took since the lesson began; known once
+// it has seen enough. Of connections that are closed with the answer no look
+// sees the answer: that none was seen pending for long tells as much.
+func (b *backend) lesson() (usual time.Duration, known bool) {
+	if b.minute.Count() >= answersLeast {
+		return b.minute.quantile(0.99), true
+	}
+	for _, bound := range histogramBounds {
+		if bound > b.longest {
+			return bound, b.ended >= answersLeast
+		}
+	}
+	return 0, false
 }
 
 // lateAfter is from when an answer is late, one of the histogram's bounds.

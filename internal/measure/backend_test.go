@@ -220,3 +220,26 @@ func TestAnswerUsual(t *testing.T) {
 		t.Errorf("answers take up to %v s now, want the bucket up to 5 s", now)
 	}
 }
+
+// TestUsualOfShortConnections: where each connection ends with its answer no
+// look sees the answer, and yet it is known that none takes long.
+func TestUsualOfShortConnections(t *testing.T) {
+	m, tallier := New(), NewTallier()
+	tallier.SetScopes(nil, shop())
+	var s *ScopeSignals
+	var closed []tcp.Socket
+	for i := range 20 {
+		at := begin.Add(time.Duration(i) * second)
+		for range 3 {
+			closed = append(closed, toShop(uint64(len(closed)+1), tcp.TimeWait, tcp.Info{}))
+		}
+		waiting := toShop(1000+uint64(i), tcp.Established, waiting(150*time.Millisecond))
+		s = m.Step(at, count(tallier, look(whole, at), append(closed, waiting))).Scope(shop()[0].ID())
+	}
+	if usual, known := s.Get(AnswerUsual).Get(); !known || usual != 0.25 {
+		t.Errorf("usual %v (known: %v), want the bucket up to 0.25 s", usual, known)
+	}
+	if gap, known := s.Get(HeardGapUsual).Get(); !known || gap > 1 {
+		t.Errorf("longest silence %v (known: %v): each look finds connections that have ended", gap, known)
+	}
+}

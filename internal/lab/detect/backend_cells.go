@@ -159,7 +159,7 @@ func faultKinds() []faultKind {
 			change: func(c *BackendCell) { c.Config = "backends:\n  - {name: pool, process: {name: lab-pool}}\n" }},
 		{name: "uplink-lost", events: []BackendEvent{uplinkLost()}, only: []string{"haproxy", "nginx-kept", "traefik"},
 			goal: func() BackendGoal {
-				g := want(withinRest, "local_fault").then("path_lost", "heavy_loss", "stuck_closing")
+				g := want(withinRest, "local_fault").then("path_lost", "heavy_loss", "stuck_closing", "conn_limit")
 				g.All, g.Host = true, true
 				return g
 			}(),
