@@ -198,11 +198,11 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	if tier == tcp.Pulse {
 		if p.alarm.Jumped(view.Host()) {
 			p.schedule.Hurry()
-			if len(p.finder.backends) > 0 {
-				// What a backend does is over in the next second: refused and
-				// reset connections leave no socket.
-				p.schedule.Glance(now)
-			}
+		}
+		// What a backend does is over in the next second: refused and reset
+		// connections leave no socket.
+		if len(p.finder.backends) > 0 && judge.Unusual(view.Host()) {
+			p.schedule.Glance(now)
 		}
 	}
 	if tier != tcp.Pulse && waits(view) {

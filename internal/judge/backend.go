@@ -30,6 +30,10 @@ const (
 	// usually shows.
 	usualTimes  = 2.0
 	usualMargin = 0.5
+	// aroundThen is how much before the last sign of a backend an event may
+	// have been; byChance how many may be expected without a fault.
+	aroundThen = 0.5 // seconds
+	byChance   = 0.2
 	// vanishedAtLeast in 5 s, and vanishTimes as often as any sibling's.
 	vanishedAtLeast = 4
 	vanishTimes     = 3.0
@@ -199,13 +203,30 @@ func refusing(s subject) truth {
 	return isTrue(ago >= s.quietAfter() && ago <= refusedFor+servedLast)
 }
 
-// failsUnusually: attempts fail beyond what this namespace usually shows.
+// failsUnusually: attempts have failed since the backend was heard last, beyond
+// what this namespace usually shows.
 func failsUnusually(s subject) truth {
-	return beyondUsual(s, measure.AttemptFailsRate, measure.AttemptFailsUsual)
+	return since(s, measure.AttemptFailedAgo, measure.AttemptFailsRate, measure.AttemptFailsUsual)
 }
 
 func resetsUnusually(s subject) truth {
-	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual)
+	return since(s, measure.PeerResetAgo, measure.PeerResetsRate, measure.PeerResetsUsual)
+}
+
+// since: an event came after the backend was heard last, or just before, and
+// not by chance: hardly any was to be expected in that time, or there are far
+// more now. A balancer that leaves a backend alone after one failure makes one.
+func since(s subject, ago, rate, usual measure.Signal) truth {
+	heard, known := s.scope.Get(measure.HeardAgo).Get()
+	if _, counted := s.host.Get(rate).Get(); !known || !counted {
+		return cannotTell
+	}
+	event, happened := s.host.Get(ago).Get()
+	if !happened || event > heard+aroundThen {
+		return no
+	}
+	normal, _ := s.host.Get(usual).Get()
+	return isTrue(normal*(heard+aroundThen) <= byChance).Or(beyondUsual(s, rate, usual))
 }
 
 // beyondUsual: a rate of the namespace is usualMargin above usualTimes its
@@ -218,6 +239,15 @@ func beyondUsual(s subject, rate, usual measure.Signal) truth {
 	}
 	normal, _ := s.host.Get(usual).Get()
 	return isTrue(now >= usualTimes*normal+usualMargin || normal == 0 && now > 0)
+}
+
+// Unusual reports whether attempts to connect fail, or connections are reset,
+// or segments sent again, beyond what this namespace usually shows.
+func Unusual(host *measure.ScopeSignals) bool {
+	s := subject{host: host}
+	return beyondUsual(s, measure.AttemptFailsRate, measure.AttemptFailsUsual) == yes ||
+		beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual) == yes ||
+		beyondUsual(s, measure.RetransSegsRate, measure.RetransSegsUsual) == yes
 }
 
 // nobodyElse: no sibling has answered lately; without any that is not so.

@@ -44,8 +44,8 @@ type backend struct {
 	usuallyVanish       usualRate
 	sumFinished         float64
 
-	recent   [2]Histogram // answers of this stretch of answersSpan and of the one before
-	turned   time.Time
+	recent [2]Histogram // answers of this stretch of answersSpan and of the one before
+	turned time.Time
 	// The lesson under way: answers, ends of connections, and the longest that
 	// any was seen pending.
 	minute   Histogram

@@ -27,12 +27,16 @@ type counterHistory struct {
 	rates  [len(hostRates)]*Window
 	depths *Window
 	usual  [len(usualRates)]usualRate
+	// failed and reset are when an attempt last failed, and when the other end
+	// last reset a connection; zero when that was not seen yet.
+	failed, reset time.Time
 }
 
 // usualRates are the rates whose usual level is followed: what goes wrong at
 // one backend is seen against it.
 var usualRates = [...]struct{ rate, usual Signal }{
 	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual}, {ActiveOpensRate, ActiveOpensUsual},
+	{RetransSegsRate, RetransSegsUsual},
 }
 
 const (
@@ -108,6 +112,13 @@ func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint6
 		c.rates[i].Add(now, c.sums[i])
 	}
 	c.depths.Add(now, float64(depth))
+	if n, ok := deltas.Get(tcp.AttemptFails); ok && c.begun && n > 0 {
+		c.failed = now
+	}
+	ended, ok := deltas.Get(tcp.EstabResets)
+	if sent, alsoOK := deltas.Get(tcp.OutRsts); ok && alsoOK && c.begun && ended > sent {
+		c.reset = now
+	}
 	c.last, c.begun = *counters, true
 }
 
@@ -122,6 +133,8 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
 	}
 	host.takePeerResets(now, ttl)
+	host.takeAgo(now, AttemptFailedAgo, c.failed, ttl)
+	host.takeAgo(now, PeerResetAgo, c.reset, ttl)
 	for i, u := range usualRates {
 		host.takeUsualRate(now, u.rate, u.usual, &c.usual[i], ttl)
 	}
@@ -142,6 +155,14 @@ func (h *history) takePeerResets(now time.Time, ttl time.Duration) {
 		return
 	}
 	h.set(now, PeerResetsRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples), ttl)
+}
+
+func (h *history) takeAgo(now time.Time, sig Signal, at time.Time, ttl time.Duration) {
+	if at.IsZero() {
+		h.unknown(sig, NotEnough)
+		return
+	}
+	h.set(now, sig, now.Sub(at).Seconds(), 1, ttl)
 }
 
 // minDrain is the least time over which a drain rate means something.

@@ -95,8 +95,11 @@ const (
 	PeerResetsRate
 	PeerResetsUsual
 	ActiveOpensUsual
+	RetransSegsUsual
+	AttemptFailedAgo
+	PeerResetAgo
 
-	NumSignals = int(ActiveOpensUsual) + 1
+	NumSignals = int(PeerResetAgo) + 1
 )
 
 // Unit is what a signal's value counts.
@@ -186,6 +189,9 @@ var definitions = [NumSignals]Definition{
 	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, "1 while its balancer calls it up, 0 while it does not"},
 	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
+	RetransSegsUsual:          {"retransmitted_segments_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of retransmitted_segments_per_second over the last 10 min, the last 30 s left out"},
+	AttemptFailedAgo:          {"attempt_failed_ago_seconds", UnitSeconds, tcp.Pulse, "time since an attempt to connect failed"},
+	PeerResetAgo:              {"reset_received_ago_seconds", UnitSeconds, tcp.Pulse, "time since the other end reset a connection"},
 	ActiveOpensUsual:          {"active_opens_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of active_opens_per_second over the last 10 min, the last 30 s left out"},
 	PeerResetsRate:            {"resets_received_per_second", UnitPerSecond, tcp.Pulse, "connections that the other end reset, at least: EstabResets less OutRsts"},
 	PeerResetsUsual:           {"resets_received_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of resets_received_per_second over the last 10 min, the last 30 s left out"},
