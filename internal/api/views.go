@@ -52,19 +52,6 @@ type Workers struct {
 	Problem  string `json:"problem"`
 }
 
-// Backend is where a backend's connections go, and who says so.
-type Backend struct {
-	Remote string `json:"remote"`
-	// Group ties it to its siblings.
-	Group string `json:"group"`
-	// Source is who named it: "observed", "configured", "haproxy /run/…".
-	Source string `json:"source"`
-	// Also are further names of the same address.
-	Also []string `json:"also"`
-	// Limit is what cannot be told apart; empty when nothing is odd.
-	Limit string `json:"limit"`
-}
-
 // Prefix is how many workers the clients of one prefix hold.
 type Prefix struct {
 	Prefix string `json:"prefix"`
@@ -325,6 +312,7 @@ func (v viewer) scopes() []Scope {
 	for i := range v.s.Backends {
 		backends[v.s.Backends[i].ID()] = &v.s.Backends[i]
 	}
+	worst := v.verdicts()
 	signals := slices.Clip(v.s.View.Scopes)
 	seen := make(map[scope.ID]bool, len(signals))
 	for i := range signals {
@@ -354,7 +342,7 @@ func (v viewer) scopes() []Scope {
 		}
 		if b := backends[sig.Scope]; b != nil {
 			x.Process, x.PIDs, x.Configured = b.Process, b.PIDs, b.Configured
-			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, slices.Concat([]string{}, b.Also), b.Limit}
+			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, append([]string{}, b.Also...), b.Limit, worst.of(sig)}
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {
