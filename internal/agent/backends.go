@@ -42,8 +42,7 @@ type pool struct {
 	members []discover.Member
 	source  string
 
-	chosen   []owner.Chosen
-	owners   owner.Attribution
+	server   discover.Server
 	observed map[netip.AddrPort]time.Time // by when a connection was seen last
 	problem  string                       // why its members are not all known
 }
@@ -75,7 +74,7 @@ func (f *backendFinder) configure(cfg config.Config) {
 	keep := func(p *pool) {
 		for _, o := range old {
 			if o.name == p.name && o.selector == p.selector && o.fixed == p.fixed && o.source == p.source {
-				p.chosen, p.owners, p.observed = o.chosen, o.owners, o.observed
+				p.server, p.observed = o.server, o.observed
 				if len(p.members) == 0 {
 					p.members = o.members
 				}
@@ -195,28 +194,15 @@ func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
 // also one of a known balancer's.
 func (f *backendFinder) choose(now time.Time, namespace tcp.Namespace, listeners []tcp.Socket) {
 	began := threadTime()
-	selectors := make([]owner.Selector, len(f.pools))
+	selectors, before := make([]owner.Selector, len(f.pools)), make([]discover.Server, len(f.pools))
 	for i, p := range f.pools {
-		selectors[i] = p.selector
+		selectors[i], before[i] = p.selector, p.server
 	}
-	var listening []owner.Listener
-	for i := range listeners {
-		listening = append(listening, owner.Listener{Inode: listeners[i].Inode, Local: listeners[i].Local, Namespace: namespace})
-	}
-	chosen, limits := owner.Choose(procRoot, selectors, listening)
+	servers, limits := discover.Servers(procRoot, selectors, namespace, listeners, before)
 	f.limits = limits
-	taken := map[int]bool{}
 	for i, p := range f.pools {
-		here := slices.DeleteFunc(chosen[i], func(c owner.Chosen) bool {
-			return c.Namespace != 0 && c.Namespace != namespace || taken[c.PID]
-		})
-		for _, c := range here {
-			taken[c.PID] = true
-		}
-		if !slices.Equal(here, p.chosen) {
-			p.chosen = here
-			neighbours, crowded := owner.Neighbours(procRoot, here)
-			p.owners = owner.Attribute(here, neighbours, crowded)
+		if !slices.Equal(servers[i].Chosen, p.server.Chosen) {
+			p.server = servers[i]
 			clear(f.rejected) // other processes may talk to what nobody did
 		}
 	}
@@ -227,37 +213,9 @@ func (f *backendFinder) choose(now time.Time, namespace tcp.Namespace, listeners
 // to them.
 func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 	for _, p := range f.pools {
-		if len(p.chosen) == 0 {
-			continue
-		}
-		var asked []uint64
-		for _, peer := range unknown {
-			if p.owners.Decides {
-				if slices.ContainsFunc(peer.Cgroups, func(id uint64) bool { return slices.Contains(p.owners.Cgroups, id) }) {
-					p.observed[peer.Remote] = now
-				}
-				continue
-			}
-			asked = append(asked, peer.Inodes...)
-		}
-		if len(asked) == 0 {
-			continue
-		}
-		held := map[uint64]int{}
-		for at, rounds := (owner.Place)(nil), 0; rounds < maxJoins; rounds++ {
-			var some map[uint64]int
-			some, at, _ = owner.Join(procRoot, p.chosen, asked, at)
-			for inode, pid := range some {
-				held[inode] = pid
-			}
-			if at == nil {
-				break
-			}
-		}
-		for _, peer := range unknown {
-			if slices.ContainsFunc(peer.Inodes, func(inode uint64) bool { return held[inode] != 0 }) {
-				p.observed[peer.Remote] = now
-			}
+		theirs, _ := p.server.TalksTo(procRoot, unknown) // what may not be read shows in the limits of the choice
+		for _, remote := range theirs {
+			p.observed[remote] = now
 		}
 	}
 	for _, peer := range unknown {
@@ -266,9 +224,6 @@ func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 		}
 	}
 }
-
-// maxJoins bounds how many descriptors one search reads, at 0.1 s of them each.
-const maxJoins = 4
 
 // rebuild makes the backends of all pools, and reports whether they are others
 // than before.
@@ -284,17 +239,7 @@ func (f *backendFinder) rebuild() bool {
 			}
 			slices.SortFunc(out.Observed, netip.AddrPort.Compare)
 		}
-		for _, c := range p.chosen {
-			out.PIDs = append(out.PIDs, c.PID)
-		}
-		if len(p.chosen) > 0 {
-			out.Process = p.chosen[0].Name
-			if p.owners.Decides {
-				out.Cgroups = p.owners.Cgroups
-			} else if len(out.Members)+len(out.Observed) > 0 {
-				out.Shared = "connections of other processes to the same address are counted too: " + p.owners.Why
-			}
-		}
+		out.Runs(&p.server)
 		pools = append(pools, out)
 	}
 	backends := discover.Backends(pools)
