@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,8 +175,8 @@ func TestContractKnowsEveryWord(t *testing.T) {
 	}{
 		{"Incident", "cause", causes},
 		{"Incident", "end", ends},
-		{"Value", "unknown", append(reasons[:len(reasons):len(reasons)], "not_a_number")},
-		{"Verdict", "reason", append(reasons[:len(reasons):len(reasons)], ReasonNotAnswered, ReasonNoEvidence)},
+		{"Value", "unknown", append(slices.Clip(reasons), "not_a_number")},
+		{"Verdict", "reason", append(slices.Clip(reasons), ReasonNotAnswered, ReasonNoEvidence)},
 		{"Verdict", "state", []string{StateFailing, StateWatch, StateOK, StateUnknown}},
 	} {
 		var got []string
