@@ -44,9 +44,8 @@ type pool struct {
 	members []discover.Member
 	source  string
 
-	chosen    []owner.Chosen
-	elsewhere bool // it has processes, and none in this namespace
-	owners    owner.Attribution
+	server    discover.Server
+	elsewhere bool                         // it has processes, and none in this namespace
 	observed  map[netip.AddrPort]time.Time // by when a connection was seen last
 	problem   string                       // why its members are not all known
 }
@@ -78,7 +77,7 @@ func (f *backendFinder) configure(cfg config.Config) {
 	keep := func(p *pool) {
 		for _, o := range old {
 			if o.name == p.name && o.selector == p.selector && o.fixed == p.fixed && o.source == p.source {
-				p.chosen, p.owners, p.observed = o.chosen, o.owners, o.observed
+				p.server, p.observed = o.server, o.observed
 				if len(p.members) == 0 {
 					p.members = o.members
 				}
@@ -199,72 +198,31 @@ func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
 	return known
 }
 
-// choose takes over the pools' processes in this namespace. A process of a
-// configured pool is not also one of a known balancer's.
+// choose takes over the pools' processes in this namespace.
 func (f *backendFinder) choose(now time.Time, at place) {
-	chosen := at.processes.choose(now, f.selectors())
-	f.chooseAt = now.Add(chooseEvery)
-	taken := map[int]bool{}
+	selectors, before := make([]owner.Selector, len(f.pools)), make([]discover.Server, len(f.pools))
 	for i, p := range f.pools {
-		here := slices.DeleteFunc(slices.Clone(chosen[i]), func(c owner.Chosen) bool {
-			return c.Namespace != 0 && c.Namespace != at.namespace || taken[c.PID]
-		})
-		for _, c := range here {
-			taken[c.PID] = true
-		}
-		p.elsewhere = len(here) == 0 && len(chosen[i]) > 0
-		if !slices.Equal(here, p.chosen) {
-			p.chosen = here
-			neighbours, crowded := owner.Neighbours(procRoot, here)
-			p.owners = owner.Attribute(here, neighbours, crowded)
+		selectors[i], before[i] = p.selector, p.server
+	}
+	chosen := at.processes.choose(now, selectors)
+	f.chooseAt = now.Add(chooseEvery)
+	servers := discover.Servers(procRoot, chosen, at.namespace, before)
+	for i, p := range f.pools {
+		p.elsewhere = len(servers[i].Chosen) == 0 && len(chosen[i]) > 0
+		if !slices.Equal(servers[i].Chosen, p.server.Chosen) {
+			p.server = servers[i]
 			clear(f.rejected) // other processes may talk to what nobody did
 		}
 	}
-}
-
-func (f *backendFinder) selectors() []owner.Selector {
-	out := make([]owner.Selector, len(f.pools))
-	for i, p := range f.pools {
-		out[i] = p.selector
-	}
-	return out
 }
 
 // assign gives the peers that nobody has yet to the pools whose processes talk
 // to them.
 func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 	for _, p := range f.pools {
-		if len(p.chosen) == 0 {
-			continue
-		}
-		var asked []uint64
-		for _, peer := range unknown {
-			if p.owners.Decides {
-				if slices.ContainsFunc(peer.Cgroups, func(id uint64) bool { return slices.Contains(p.owners.Cgroups, id) }) {
-					p.observed[peer.Remote] = now
-				}
-				continue
-			}
-			asked = append(asked, peer.Inodes...)
-		}
-		if len(asked) == 0 {
-			continue
-		}
-		held := map[uint64]int{}
-		for at, rounds := (owner.Place)(nil), 0; rounds < maxJoins; rounds++ {
-			var some map[uint64]int
-			some, at, _ = owner.Join(procRoot, p.chosen, asked, at)
-			for inode, pid := range some {
-				held[inode] = pid
-			}
-			if at == nil {
-				break
-			}
-		}
-		for _, peer := range unknown {
-			if slices.ContainsFunc(peer.Inodes, func(inode uint64) bool { return held[inode] != 0 }) {
-				p.observed[peer.Remote] = now
-			}
+		theirs, _ := p.server.TalksTo(procRoot, unknown) // what may not be read shows in the limits of the choice
+		for _, remote := range theirs {
+			p.observed[remote] = now
 		}
 	}
 	for _, peer := range unknown {
@@ -283,9 +241,6 @@ func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 // maxTries bounds how many addresses are asked for again.
 const maxTries = 4096
 
-// maxJoins bounds how many descriptors one search reads, at 0.1 s of them each.
-const maxJoins = 4
-
 // rebuild makes the backends of all pools in the namespace of that name, and
 // reports whether they are others than before. Elsewhere than in our own, only
 // who has a process there has backends there.
@@ -293,7 +248,7 @@ func (f *backendFinder) rebuild(namespace string) bool {
 	var pools []discover.Pool
 	for _, p := range f.pools {
 		out := discover.Pool{Name: p.name, Configured: p.configured, Source: p.source}
-		if len(p.chosen) == 0 && len(p.observed) == 0 && (namespace != "" || p.elsewhere) {
+		if len(p.server.Chosen) == 0 && len(p.observed) == 0 && (namespace != "" || p.elsewhere) {
 			continue
 		}
 		if p.fixed {
@@ -304,17 +259,7 @@ func (f *backendFinder) rebuild(namespace string) bool {
 			}
 			slices.SortFunc(out.Observed, netip.AddrPort.Compare)
 		}
-		for _, c := range p.chosen {
-			out.PIDs = append(out.PIDs, c.PID)
-		}
-		if len(p.chosen) > 0 {
-			out.Process = p.chosen[0].Name
-			if p.owners.Decides {
-				out.Cgroups = p.owners.Cgroups
-			} else if len(out.Members)+len(out.Observed) > 0 {
-				out.Shared = "connections of other processes to the same address are counted too: " + p.owners.Why
-			}
-		}
+		out.Runs(&p.server)
 		pools = append(pools, out)
 	}
 	backends := discover.Backends(pools)

@@ -119,3 +119,29 @@ func TestObservedBackendIsForgotten(t *testing.T) {
 		t.Errorf("after %v: %v (changed: %v)", forgotten, f.backends, changed)
 	}
 }
+
+// TestGlanceFindsBackends: a look without an agent names them too, and takes no
+// client of ours for one.
+func TestGlanceFindsBackends(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := peers(t, 3)
+	cfg := config.Default()
+	cfg.Backends = []config.Backends{{Name: "pool", Process: config.Process{Exe: exe}}}
+	s, err := Glance(t.Context(), cfg, 2, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []netip.AddrPort
+	for _, b := range s.Backends {
+		if b.Group == "pool" {
+			found = append(found, b.Remote)
+		}
+	}
+	// The other ends of these connections, at ports of their own, are clients.
+	if want := []netip.AddrPort{far}; !slices.Equal(found, want) {
+		t.Errorf("backends %v, want %v", found, want)
+	}
+}

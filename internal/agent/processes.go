@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 )
 
@@ -44,16 +45,7 @@ func (x *processes) choose(now time.Time, selectors []owner.Selector) [][]owner.
 func (h *Host) listeners() []owner.Listener {
 	var out []owner.Listener
 	for _, r := range h.of {
-		out = append(out, r.listening()...)
-	}
-	return out
-}
-
-// listening are the pipeline's own.
-func (p *Pipeline) listening() []owner.Listener {
-	out := make([]owner.Listener, 0, len(p.listeners.rows))
-	for i := range p.listeners.rows {
-		out = append(out, owner.Listener{Inode: p.listeners.rows[i].Inode, Local: p.listeners.rows[i].Local, Namespace: p.place.namespace})
+		out = append(out, discover.Listening(r.listeners.rows, r.place.namespace)...)
 	}
 	return out
 }

@@ -93,6 +93,7 @@ func routes() []route {
 		{"GET", "/api/v1/status", (*server).status},
 		{"GET", "/api/v1/scopes", (*server).scopes},
 		{"GET", "/api/v1/scopes/{kind}/{name}", (*server).scope},
+		{"GET", "/api/v1/backends", (*server).backends},
 		{"GET", "/api/v1/incidents", (*server).incidents},
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
 		{"GET", "/api/v1/looks", (*server).looks},
@@ -117,8 +118,10 @@ func New(c Config) (http.Handler, error) {
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	for _, r := range routes() {
-		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
-		mux.HandleFunc(r.path, func(w http.ResponseWriter, req *http.Request) { s.otherMethod(w, req, r.method) })
+		// A backend's name holds a slash, and people type it as it is.
+		path := strings.Replace(r.path, "{name}", "{name...}", 1)
+		mux.HandleFunc(r.method+" "+path, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
+		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) { s.otherMethod(w, req, r.method) })
 	}
 	if c.Web != nil {
 		mux.Handle("GET /{$}", c.Web)

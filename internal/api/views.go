@@ -53,19 +53,6 @@ type Workers struct {
 	Problem  string `json:"problem"`
 }
 
-// Backend is where a backend's connections go, and who says so.
-type Backend struct {
-	Remote string `json:"remote"`
-	// Group ties it to its siblings.
-	Group string `json:"group"`
-	// Source is who named it: "observed", "configured", "haproxy /run/…".
-	Source string `json:"source"`
-	// Also are further names of the same address.
-	Also []string `json:"also"`
-	// Limit is what cannot be told apart; empty when nothing is odd.
-	Limit string `json:"limit"`
-}
-
 // Prefix is how many workers the clients of one prefix hold.
 type Prefix struct {
 	Prefix string `json:"prefix"`
@@ -386,6 +373,7 @@ func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
 	for i := range v.s.Backends {
 		backends[v.s.Backends[i].ID()] = &v.s.Backends[i]
 	}
+	worst := v.verdicts()
 	out := make([]Scope, 0, len(signals))
 	for i := range signals {
 		sig := &signals[i]
@@ -399,7 +387,7 @@ func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
 		}
 		if b := backends[sig.Scope]; b != nil {
 			x.Process, x.PIDs, x.Configured = b.Process, b.PIDs, b.Configured
-			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, slices.Concat([]string{}, b.Also), b.Limit}
+			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, append([]string{}, b.Also...), b.Limit, worst.of(sig)}
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {
