@@ -49,12 +49,13 @@ func (c *crowd) play(b *Budget, warmUp, span time.Duration, each func(now time.T
 		cost := x.cost(tier)
 		process += cost + c.perLook
 		x.looks[tier]++
-		if tier == tcp.Pulse {
+		switch tier {
+		case tcp.Pulse:
 			if now.Sub(scheduleStart) > warmUp {
 				x.oldest.pulse = max(x.oldest.pulse, now.Sub(x.pulse))
 			}
 			x.pulse = now
-		} else if tier == tcp.Full {
+		case tcp.Full:
 			if now.Sub(scheduleStart) > warmUp {
 				x.oldest.rest = max(x.oldest.rest, now.Sub(x.rest))
 			}
