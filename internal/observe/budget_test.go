@@ -49,12 +49,13 @@ func (c *crowd) play(b *Budget, warmUp, span time.Duration, each func(now time.T
 		cost := x.cost(tier)
 		process += cost + c.perLook
 		x.looks[tier]++
-		if tier == tcp.Pulse {
+		switch tier {
+		case tcp.Pulse:
 			if now.Sub(scheduleStart) > warmUp {
 				x.oldest.pulse = max(x.oldest.pulse, now.Sub(x.pulse))
 			}
 			x.pulse = now
-		} else if tier == tcp.Full {
+		case tcp.Full:
 			if now.Sub(scheduleStart) > warmUp {
 				x.oldest.rest = max(x.oldest.rest, now.Sub(x.rest))
 			}
@@ -110,17 +111,17 @@ func TestBudgetOfManyNamespaces(t *testing.T) {
 			own: walking(0.07, 0.3), other: walking(0.07, 0.3), used: 0.0105, rest: 2 * time.Second, pulse: 260 * time.Millisecond, ownPulse: 260 * time.Millisecond,
 		},
 		{
-			name: "200 beside 100,000 sockets", others: 199, warmUp: 2 * time.Minute, span: 28 * time.Minute,
+			name: "200 beside 100,000 sockets", others: 199, warmUp: 2 * time.Minute, span: 12 * time.Minute,
 			own: walking(0.07, 3), other: walking(0.07, 3), used: 0.0108, rest: 12 * time.Minute, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
 		},
 		{
-			name: "200, a walk of 10 ms", others: 199, warmUp: 2 * time.Minute, span: 28 * time.Minute,
-			own: walking(0.07, 10), other: walking(0.07, 10), used: 0.0108, rest: 28 * time.Minute, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
+			name: "200, a walk of 10 ms", others: 199, warmUp: 2 * time.Minute, span: 12 * time.Minute,
+			own: walking(0.07, 10), other: walking(0.07, 10), used: 0.0108, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
 		},
 		{
 			// 199 × 0.15 ms ÷ 1.85 s is 1.6 % of a core by itself.
-			name: "200 with dear pulses overdraw and are not late", others: 199, warmUp: 2 * time.Minute, span: 28 * time.Minute,
-			own: walking(0.15, 3), other: walking(0.15, 3), used: 0.0195, rest: 31 * time.Minute, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
+			name: "200 with dear pulses overdraw and are not late", others: 199, warmUp: 2 * time.Minute, span: 12 * time.Minute,
+			own: walking(0.15, 3), other: walking(0.15, 3), used: 0.0195, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
 		},
 		{
 			name: "500 idle ones cost next to nothing", others: 3, warmUp: 2 * time.Minute, span: 3 * time.Minute, idle: 500,
@@ -143,7 +144,7 @@ func TestBudgetOfManyNamespaces(t *testing.T) {
 			if pulse > tt.pulse || own.oldest.pulse > tt.ownPulse {
 				t.Errorf("pulses up to %v old, our own %v; want at most %v and %v", pulse, own.oldest.pulse, tt.pulse, tt.ownPulse)
 			}
-			if rest > tt.rest {
+			if tt.rest > 0 && rest > tt.rest {
 				t.Errorf("a namespace was not seen whole for %v, want at most %v", rest, tt.rest)
 			}
 			t.Logf("used %.2f %%, pulse %v (own %v), whole %v (own %v); own looks %v", 100*used, pulse, own.oldest.pulse, rest, own.oldest.rest, own.looks)

@@ -28,8 +28,8 @@ type outcome struct {
 
 var scheduleStart = time.Unix(1_790_000_000, 0)
 
-// alone is the schedule of a host's only namespace.
-func alone(budget float64) *Schedule { return NewBudget(budget).Add() }
+// alone is the schedule of a host's only namespace, with the usual budget.
+func alone() *Schedule { return NewBudget(0.01).Add() }
 
 // simulate runs s on h for the given time, after a minute to learn.
 func simulate(s *Schedule, h host, span time.Duration, each func(now time.Time)) outcome {
@@ -100,7 +100,7 @@ func TestScheduleKeepsTheBudget(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := alone(0.01)
+			s := alone()
 			s.SetFocusing(true)
 			got := simulate(s, tt.host, 20*time.Minute, nil)
 			if got.used > 0.0105 {
@@ -126,13 +126,13 @@ func TestScheduleKeepsTheBudget(t *testing.T) {
 
 func TestScheduleStretchesFullFirst(t *testing.T) {
 	ms := time.Millisecond
-	s := alone(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	simulate(s, host{ms / 10, 2 * ms, 2 * ms, 40 * ms, 0}, 10*time.Second, nil)
 	if s.Interval(tcp.Focus) != FocusInterval || s.Interval(tcp.Odd) != OddInterval || s.Interval(tcp.Full) <= FastFull {
 		t.Errorf("intervals focus %v, odd %v, full %v: full alone should stretch", s.Interval(tcp.Focus), s.Interval(tcp.Odd), s.Interval(tcp.Full))
 	}
-	s = alone(0.01)
+	s = alone()
 	s.SetFocusing(true)
 	simulate(s, host{ms / 10, 6 * ms, 6 * ms, 60 * ms, 0}, 10*time.Second, nil)
 	if s.Interval(tcp.Focus) != FocusInterval || s.Interval(tcp.Odd) <= OddInterval {
@@ -142,7 +142,7 @@ func TestScheduleStretchesFullFirst(t *testing.T) {
 
 func TestSuspectLooksCloserForAWhile(t *testing.T) {
 	ms := time.Millisecond
-	s := alone(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	var suspectUntil time.Time
 	var close, far []time.Duration
@@ -185,7 +185,7 @@ func meanOf(ds []time.Duration) time.Duration {
 func TestHurryBringsFullForward(t *testing.T) {
 	ms := time.Millisecond
 	h := host{ms / 10, 2 * ms, 2 * ms, 60 * ms, ms}
-	s := alone(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	simulate(s, h, 30*time.Second, nil)
 	usual := s.Interval(tcp.Full)
@@ -200,7 +200,7 @@ func TestHurryBringsFullForward(t *testing.T) {
 func TestOneServiceHasItAll(t *testing.T) {
 	ms := time.Millisecond
 	h := host{ms / 10, 98 * ms, 8 * ms, 100 * ms, ms}
-	s := alone(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	got := simulate(s, h, 30*time.Minute, nil)
 	if got.used > 0.0115 {
@@ -225,7 +225,7 @@ func TestOneServiceHasItAll(t *testing.T) {
 
 func TestNothingToFocusOn(t *testing.T) {
 	ms := time.Millisecond
-	got := simulate(alone(0.01), host{ms / 10, 5 * ms, 5 * ms, 50 * ms, ms}, time.Minute, nil)
+	got := simulate(alone(), host{ms / 10, 5 * ms, 5 * ms, 50 * ms, ms}, time.Minute, nil)
 	if got.looks[tcp.Focus] != 0 {
 		t.Errorf("%d focus looks without a service", got.looks[tcp.Focus])
 	}

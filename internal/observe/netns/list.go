@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -245,9 +246,7 @@ func (l *lister) uncover(proc string) {
 			delete(l.hidden, id)
 		}
 	}
-	for id, f := range l.hidden {
-		l.found[id] = f
-	}
+	maps.Copy(l.found, l.hidden)
 }
 
 // Still returns ErrGone when its first process is no longer in the namespace.

@@ -59,7 +59,6 @@ type Roster struct {
 type entry struct {
 	space Space
 	first time.Time // when a scan first found it, at this path
-	seen  uint64
 	read  bool
 	// Of one that could not be opened.
 	reason string
