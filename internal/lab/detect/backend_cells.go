@@ -64,7 +64,9 @@ const (
 // The usual course of a cell, seconds: the agent learns what is normal, then
 // the fault comes, and is watched.
 const (
-	learnFor = 30 * time.Second
+	learnFor = time.Minute
+	// settleFor is the same for a day without a fault.
+	settleFor = 30 * time.Second
 	watchFor = 30 * time.Second
 	// perSecond is what the clients ask, a third of which each backend gets.
 	perSecond = 30
@@ -239,7 +241,7 @@ func healthyBackends() []BackendCell {
 	var cells []BackendCell
 	calm := func(b Balancer, what string, duration time.Duration, change func(*BackendCell)) {
 		c := BackendCell{
-			Name: "healthy-" + b.Name + "-" + what, Balancer: b, Fault: what, Healthy: true, Apps: trio(), At: learnFor,
+			Name: "healthy-" + b.Name + "-" + what, Balancer: b, Fault: what, Healthy: true, Apps: trio(), At: settleFor,
 			Load: clients(duration, 0, perSecond),
 		}
 		if change != nil {

@@ -31,7 +31,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 		return out, err
 	}
 	defer p.world.Close()
-	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), cell.Config)
+	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), p.agentConfig())
 	if err != nil {
 		return out, err
 	}
@@ -52,6 +52,25 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	}
 	out.sum(cell, run)
 	return out, nil
+}
+
+// agentConfig is the agent's configuration: the cell's, and whom to ask for the
+// balancer's opinion where it has one to ask. A container's loopback is not
+// ours.
+func (p *pool) agentConfig() string {
+	ask := ""
+	switch socket := p.balancer.StatsSocket(); {
+	case socket != "":
+		ask = fmt.Sprintf("  - {name: shop, process: {name: haproxy}, discover: {haproxy: {socket: %q}}, status: 1s}\n", socket)
+	case p.cell.Balancer.Name == "traefik" && !p.cell.Contained:
+		ask = fmt.Sprintf("  - {name: shop, process: {name: traefik}, discover: {traefik: {api: \"http://127.0.0.1:%d\"}}, status: 1s}\n", lab.TraefikAPI)
+	default:
+		return p.cell.Config
+	}
+	if p.cell.Config == "" {
+		return "backends:\n" + ask
+	}
+	return p.cell.Config + ask // which ends in its own list of backends
 }
 
 // play sends the load, makes the events happen, and watches.
