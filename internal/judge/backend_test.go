@@ -198,7 +198,7 @@ func (s *segment) backend(name string, at, since float64) measure.Tally {
 	put(&y.PendingFor, 1500*time.Millisecond, late1)
 	y.Peer = measure.Peer{
 		Answering: n("answers"), HeardAgo: 100 * time.Millisecond, LongestPending: oldest,
-		ConnectRetrying: n("retry"), Resent: events("resent"), Vanished: events("vanished"), Finished: events("finished"), Lingering: n("lingering"),
+		ConnectRetrying: n("retry"), Resent: events("resent"), Sent: 3 * n("answers"), Vanished: events("vanished"), Finished: events("finished"), Lingering: n("lingering"),
 	}
 	put(&y.Peer.Answers, time.Duration(s.of(name, "took", at)*float64(time.Second)), n("answers"))
 	return y

@@ -14,6 +14,9 @@ const (
 	lossDegraded = 0.08
 	lossBad      = 0.15
 	lossAtLeast  = 5 // segments in 5 s
+	// lossShare of the segments with data: a bulk transfer loses some each
+	// second without harm.
+	lossShare = 0.03
 
 	notReadingShare = 0.5 // of its connections
 	stopShare       = 0.8 // of its connections
@@ -34,7 +37,8 @@ func heavyLoss() causeRule {
 				return cannotTell
 			}
 			// Probes of a closed window count as segments sent again.
-			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && s.value(measure.ZeroWindow) == 0 && lost(s) != yes)
+			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && s.value(measure.ZeroWindow) == 0 && lost(s) != yes).
+				And(s.is(measure.RetransmitShare, atLeast, lossShare))
 		}
 	}
 	return causeRule{
@@ -53,6 +57,7 @@ func heavyLoss() causeRule {
 			f.Certainty = Certain
 			f.Evidence = []Evidence{
 				{Signal: measure.RetransmitsRate, Reading: rate, Threshold: lossBad, HasThreshold: true, Origin: "default"},
+				{Signal: measure.RetransmitShare, Reading: s.scope.Get(measure.RetransmitShare), Threshold: lossShare, HasThreshold: true, Origin: "default"},
 				{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting)},
 				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
 				{Signal: measure.AnswerNow, Reading: s.scope.Get(measure.AnswerNow)},

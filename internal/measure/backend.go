@@ -37,12 +37,12 @@ type backend struct {
 	peak  float64   // the longest silence seen since heard, seconds
 	gaps  *Window   // past such peaks
 
-	resent, connections *Window
-	sumResent           float64
-	vanished, finished  *Window
-	sumVanished         float64
-	usuallyVanish       usualRate
-	sumFinished         float64
+	resent, sent, connections *Window
+	sumResent, sumSent        float64
+	vanished, finished        *Window
+	sumVanished               float64
+	usuallyVanish             usualRate
+	sumFinished               float64
 
 	recent [2]Histogram // answers of this stretch of answersSpan and of the one before
 	turned time.Time
@@ -62,7 +62,7 @@ type backend struct {
 
 func newBackend() *backend {
 	return &backend{
-		gaps: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
+		gaps: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), sent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
 		vanished: NewWindow(resentSpan, 32), finished: NewWindow(resentSpan, 32),
 		usuallyVanish: newUsualRate(),
 		usual:         NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
@@ -94,12 +94,12 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 	h.takeMost(now, established, ttl)
 	h.takeEnds(now, y, ttl)
 	if !info {
-		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate} {
+		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare} {
 			h.unknown(sig, NoAbility)
 		}
 		return
 	}
-	h.takeResent(now, float64(p.Resent), ttl)
+	h.takeResent(now, p, ttl)
 	h.takeAnswers(now, y, ttl)
 	late := b.lateAfter()
 	h.set(now, Pending, float64(y.Pending), int(y.Pending), ttl)
@@ -224,16 +224,25 @@ func (b *backend) lateAfter() time.Duration {
 }
 
 // takeResent follows retransmissions for each connection.
-func (h *history) takeResent(now time.Time, resent float64, ttl time.Duration) {
+func (h *history) takeResent(now time.Time, p *Peer, ttl time.Duration) {
 	b := h.backend
-	b.sumResent += resent
+	b.sumResent += float64(p.Resent)
+	b.sumSent += float64(p.Sent)
 	b.resent.Add(now, b.sumResent)
-	delta, over := b.resent.Change()
+	b.sent.Add(now, b.sumSent)
+	resent, over := b.resent.Change()
+	sent, _ := b.sent.Change()
 	if over < time.Second {
 		h.unknown(RetransmitsRate, NotEnough)
+		h.unknown(RetransmitShare, NotEnough)
 		return
 	}
-	h.set(now, RetransmitsRate, delta/over.Seconds()/max(1, b.connections.Mean()), int(delta), ttl)
+	h.set(now, RetransmitsRate, resent/over.Seconds()/max(1, b.connections.Mean()), int(resent), ttl)
+	if sent > 0 {
+		h.set(now, RetransmitShare, resent/sent, int(sent), ttl)
+	} else {
+		h.unknown(RetransmitShare, NoTraffic)
+	}
 }
 
 // takeEnds follows how connections end.

@@ -71,6 +71,7 @@ const (
 	AnswerUsual
 	ConnectRetrying
 	RetransmitsRate
+	RetransmitShare
 	EstablishedRecent
 	EstablishedMost
 	VanishedRate
@@ -110,6 +111,7 @@ const (
 	UnitCount     Unit = "count"
 	UnitSeconds   Unit = "seconds"
 	UnitPerSecond Unit = "per_second"
+	UnitShare     Unit = "share" // from 0 to 1, and above where more is sent again than once
 )
 
 // Definition says what a signal is.
@@ -179,6 +181,7 @@ var definitions = [NumSignals]Definition{
 	AnswerUsual:               {"answer_usual_seconds", UnitSeconds, tcp.Focus, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
 	ConnectRetrying:           {"connect_retrying", UnitCount, tcp.Focus, "SYN_SENT whose SYN was sent again"},
 	RetransmitsRate:           {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, "segments sent again, for each connection, over 5 s"},
+	RetransmitShare:           {"retransmit_share", UnitShare, tcp.Focus, "segments sent again, of those with data, over 5 s"},
 	EstablishedRecent:         {"established_recent", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last 5 s"},
 	EstablishedMost:           {"established_most", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
 	VanishedRate:              {"vanished_per_second", UnitPerSecond, tcp.Focus, "connections gone without a trace: reset, or closed by the backend first"},

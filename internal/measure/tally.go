@@ -113,8 +113,8 @@ type Peer struct {
 	LongestPending time.Duration
 	// ConnectRetrying counts SYN_SENT whose SYN was sent again.
 	ConnectRetrying uint32
-	// Resent is the segments sent again since then.
-	Resent uint32
+	// Resent is the segments sent again since then, Sent those with data.
+	Resent, Sent uint32
 	// Vanished counts connections that were ESTABLISHED at the last look and
 	// are gone without a trace: reset, or closed by the peer first. Finished
 	// counts those that came to TIME_WAIT: closed by us first, and by the peer.
@@ -490,7 +490,7 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 			c.tally.Flows.Scale = c.flows.scale()
 			if last.IsZero() {
 				c.tally.Flows = Flows{Scale: c.flows.scale()}
-				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Resent = 0, 0, 0
+				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Resent, c.tally.Peer.Sent = 0, 0, 0, 0
 			}
 		}
 		c.sortExamples()

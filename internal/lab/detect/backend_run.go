@@ -63,7 +63,11 @@ func (p *pool) agentConfig() string {
 	case socket != "":
 		ask = fmt.Sprintf("  - {name: shop, process: {name: haproxy}, discover: {haproxy: {socket: %q}}, status: 1s}\n", socket)
 	case p.cell.Balancer.Name == "traefik" && !p.cell.Contained:
-		ask = fmt.Sprintf("  - {name: shop, process: {name: traefik}, discover: {traefik: {api: \"http://127.0.0.1:%d\"}}, status: 1s}\n", lab.TraefikAPI)
+		program, err := lab.TraefikProgram()
+		if err != nil {
+			return p.cell.Config // it would not run either
+		}
+		ask = fmt.Sprintf("  - {name: shop, process: {exe: %q}, discover: {traefik: {api: \"http://127.0.0.1:%d\"}}, status: 1s}\n", program, lab.TraefikAPI)
 	default:
 		return p.cell.Config
 	}
