@@ -28,6 +28,11 @@ import (
 const (
 	scanEvery = 2 * time.Second
 	scanShare = 0.05
+	// wideTimes its cost is the pause after a search among all processes for
+	// sockets that nobody in their namespace holds. unownedAfter is how long a
+	// service waits for it to get its name.
+	wideTimes    = 1000
+	unownedAfter = 4 * time.Second
 	// maxFailures is how many looks of another namespace may fail on end before
 	// its readers are given up for a while.
 	maxFailures = 3
@@ -55,7 +60,10 @@ type Host struct {
 	unseen   netns.Limits
 	searchAt time.Time // owners are not searched again before
 	wideAt   time.Time // nor among the processes of all namespaces
-	wanting  time.Time // since when listeners wait for it; zero: none does
+	// nobodys are listeners whose holder a search among all did not find, by
+	// inode: a process that the kernel hides from us, perhaps.
+	nobodys map[uint64]bool
+	wanting time.Time // since when listeners wait for it; zero: none does
 
 	incidents merged
 }
@@ -294,7 +302,7 @@ func (h *Host) search(now time.Time) {
 		owners, limits = owner.FindAmong(procRoot, members, inodes)
 	}
 	h.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began)))
-	left := slices.DeleteFunc(inodes, func(inode uint64) bool { return owners[inode] != nil })
+	left := slices.DeleteFunc(inodes, func(inode uint64) bool { return owners[inode] != nil || h.nobodys[inode] })
 	if len(left) > 0 && !now.Before(h.wideAt) {
 		began = threadTime()
 		var more map[uint64][]owner.Process
@@ -303,16 +311,36 @@ func (h *Host) search(now time.Time) {
 			owners = more
 		}
 		maps.Copy(owners, more)
-		h.wideAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began)))
+		h.wideAt = now.Add(max(rediscoverAfter, wideTimes*(threadTime()-began)))
+		h.disown(left, owners)
 		left = nil
 	}
 	for _, p := range wanting {
-		// Those with a socket nobody there holds wait for the next wide walk: a
-		// name given now would be another then, and with it the scope.
-		if !slices.ContainsFunc(p.listeners.rows, func(s tcp.Socket) bool { return slices.Contains(left, s.Inode) }) {
+		// Those with a socket nobody there holds wait a while for the next wide
+		// walk: a service without a program has another name.
+		if now.Sub(p.wantingSince) >= unownedAfter || !slices.ContainsFunc(p.listeners.rows, func(s tcp.Socket) bool { return slices.Contains(left, s.Inode) }) {
 			p.adopt(now, owners, limits)
 		}
 	}
+}
+
+// disown remembers the listeners that nobody seen holds, for as long as they
+// are there, so that they do not call for the same search again.
+func (h *Host) disown(sought []uint64, owners map[uint64][]owner.Process) {
+	nobodys := make(map[uint64]bool)
+	for _, inode := range sought {
+		if owners[inode] == nil {
+			nobodys[inode] = true
+		}
+	}
+	for _, r := range h.of {
+		for i := range r.listeners.rows {
+			if inode := r.listeners.rows[i].Inode; h.nobodys[inode] {
+				nobodys[inode] = true
+			}
+		}
+	}
+	h.nobodys = nobodys
 }
 
 // wantOwners returns the pipelines whose listeners changed. While namespaces

@@ -121,7 +121,8 @@ func TestAnotherNamespace(t *testing.T) {
 		}
 		return incidents
 	}
-	must(play(h, start, 7*time.Second)) // two scans, and two pulses there
+	// Two scans, a pulse there, and the search for the holder, who is outside.
+	must(play(h, start, 11*time.Second))
 	r := h.resident(label)
 	if r == nil {
 		t.Fatalf("namespace %s is not read after two scans; status %+v", label, h.roster.Status())
@@ -143,7 +144,7 @@ func TestAnotherNamespace(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = c.Close() })
 	}
-	incidents := must(play(h, start.Add(7*time.Second), 30*time.Second))
+	incidents := must(play(h, start.Add(11*time.Second), 30*time.Second))
 	view := h.view()
 	if s := view.Scope(id); s == nil || s.Get(measure.QueueDepth).Value != 5 {
 		t.Fatalf("queue of %s: %+v, want 5", id, s)
@@ -165,7 +166,7 @@ func TestAnotherNamespace(t *testing.T) {
 		}
 		seen[inc.ID] = true
 	}
-	if !h.Acknowledge(start.Add(38*time.Second), number, "the test") {
+	if !h.Acknowledge(start.Add(42*time.Second), number, "the test") {
 		t.Errorf("incident %d cannot be acknowledged", number)
 	}
 
@@ -173,7 +174,7 @@ func TestAnotherNamespace(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	incidents = must(play(h, start.Add(40*time.Second), 20*time.Second))
+	incidents = must(play(h, start.Add(44*time.Second), 20*time.Second))
 	if h.resident(label) != nil {
 		t.Errorf("namespace %s ended and is still read: its readers keep it alive", label)
 	}
@@ -281,7 +282,7 @@ func TestUnprivileged(t *testing.T) {
 			return
 		}
 		defer h.Close()
-		if _, out.err = play(h, start, 8*time.Second); out.err != nil {
+		if _, out.err = play(h, start, 12*time.Second); out.err != nil {
 			return
 		}
 		for _, r := range h.others {

@@ -38,20 +38,21 @@ type Pipeline struct {
 	services   []scope.Service
 	// workersFrom is by the name of a configured service; capacityAt is when
 	// limits and descriptors are read next.
-	workersFrom map[string]config.WorkersFrom
-	capacityAt  time.Time
-	limitsRead  map[string]readLimit // by service
-	finder      backendFinder
-	opinions    map[scope.ID]opinion
-	index       *scope.Index // of services
-	problems    []discover.Problem
-	listeners   listenerSet
-	discovered  time.Time
-	searchAt    time.Time // owners are not searched again before
-	wanting     bool      // its listeners wait for the search that a Host makes for all
-	countersAt  time.Time // when an idle namespace's counters are read next
-	owners      map[uint64][]owner.Process
-	unreadable  int
+	workersFrom  map[string]config.WorkersFrom
+	capacityAt   time.Time
+	limitsRead   map[string]readLimit // by service
+	finder       backendFinder
+	opinions     map[scope.ID]opinion
+	index        *scope.Index // of services
+	problems     []discover.Problem
+	listeners    listenerSet
+	discovered   time.Time
+	searchAt     time.Time // owners are not searched again before
+	wanting      bool      // its listeners wait for the search that a Host makes for all
+	wantingSince time.Time
+	countersAt   time.Time // when an idle namespace's counters are read next
+	owners       map[uint64][]owner.Process
+	unreadable   int
 
 	tallier  *measure.Tallier
 	measure  *measure.Measure
@@ -257,7 +258,9 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	switch {
 	case tier != tcp.Pulse || !look.Judgeable() || !p.listeners.changed():
 	case p.place.shared:
-		p.wanting = true
+		if !p.wanting {
+			p.wanting, p.wantingSince = true, now
+		}
 	case !now.Before(p.searchAt):
 		p.listeners.accept()
 		p.discover(p.listeners.rows)
