@@ -67,7 +67,7 @@ const (
 	learnFor = time.Minute
 	// settleFor is the same for a day without a fault.
 	settleFor = 30 * time.Second
-	watchFor = 30 * time.Second
+	watchFor  = 30 * time.Second
 	// perSecond is what the clients ask, a third of which each backend gets.
 	perSecond = 30
 	usually   = 20 * time.Millisecond // that a backend takes
