@@ -47,7 +47,8 @@ type Verdict struct {
 	Incident *uint64 `json:"incident,omitempty"`
 	Sentence string  `json:"sentence,omitempty"`
 	Because  string  `json:"because,omitempty"`
-	// Disputed: it fails, and its balancer calls it up.
+	// Disputed: it fails, and its balancer has called it up since that was
+	// suspected. What it said before is no dispute.
 	Disputed bool `json:"disputed"`
 }
 
@@ -136,8 +137,9 @@ func (w verdicts) of(sig *measure.ScopeSignals) Verdict {
 			out.Because = inc.Because.String()
 		}
 		if f.Severity >= judge.Warning {
-			up, known := sig.Get(measure.BalancerUp).Get()
-			out.State, out.Disputed = StateFailing, known && up >= 1
+			opinion := sig.Get(measure.BalancerUp)
+			up, known := opinion.Get()
+			out.State, out.Disputed = StateFailing, known && up >= 1 && opinion.Seen.After(inc.SuspectedAt)
 		}
 		if !inc.BlindSince.IsZero() {
 			out.State, out.Reason = StateUnknown, ReasonNoEvidence

@@ -64,6 +64,8 @@ func TestVerdicts(t *testing.T) {
 	up := readings(map[measure.Signal]measure.Reading{measure.EstablishedCount: seen(2), measure.HeardAgo: seen(3), measure.BalancerUp: seen(1)})
 	four := new(uint64(4))
 	blind, suspected, resolved, explained := open(judge.Critical), open(judge.Critical), open(judge.Critical), open(judge.Critical)
+	old := open(judge.Critical)
+	old.SuspectedAt = now.Add(time.Second)
 	blind.BlindSince, suspected.State, resolved.State, explained.Because = now, judge.Suspected, judge.Resolved, judge.LocalFault
 	tests := []struct {
 		name      string
@@ -82,6 +84,7 @@ func TestVerdicts(t *testing.T) {
 		{"watch is not disputed", up, []judge.Incident{open(judge.Watch)}, Verdict{State: StateWatch, Cause: "lazy_pool", Severity: "watch", Incident: four, Sentence: "it lingers"}},
 		{"fails", well, []judge.Incident{open(judge.Warning)}, Verdict{State: StateFailing, Cause: "lazy_pool", Severity: "warning", Incident: four, Sentence: "it lingers"}},
 		{"fails and is called up", up, []judge.Incident{open(judge.Critical)}, Verdict{State: StateFailing, Cause: "lazy_pool", Severity: "critical", Incident: four, Sentence: "it lingers", Disputed: true}},
+		{"what it said before is no dispute", up, []judge.Incident{old}, Verdict{State: StateFailing, Cause: "lazy_pool", Severity: "critical", Incident: four, Sentence: "it lingers"}},
 		{"nothing shows any more", well, []judge.Incident{blind}, Verdict{State: StateUnknown, Reason: "no_evidence", Cause: "lazy_pool", Severity: "critical", Incident: four, Sentence: "it lingers"}},
 		{"it is us", well, []judge.Incident{explained}, Verdict{State: StateFailing, Cause: "lazy_pool", Severity: "critical", Incident: four, Sentence: "it lingers", Because: "local_fault"}},
 		{"the worst counts", well, []judge.Incident{open(judge.Watch), {ID: 3, State: judge.Open, Finding: judge.Finding{Scope: backendID("b"), Cause: judge.PathLost, Severity: judge.Critical}}, open(judge.Warning)},

@@ -442,7 +442,8 @@ func (v viewer) incident(i *judge.Incident) Incident {
 	}
 	if !i.BalancerDownAt.IsZero() {
 		out.BalancerDownAt = v.maybe(i.BalancerDownAt)
-		out.BalancerLagSeconds = new(i.BalancerDownAt.Sub(i.SuspectedAt).Seconds())
+		lead, _ := v.s.Lead(i)
+		out.BalancerLagSeconds = new(lead.Seconds())
 	}
 	for _, e := range f.Evidence {
 		x := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Reading: v.value(e.Reading), Origin: e.Origin}

@@ -177,7 +177,9 @@ func leads(s *api.Snapshot) map[scope.ID]lastLead {
 		if id.Kind != scope.KindBackend || inc.BalancerDownAt.IsZero() || inc.ID < out[id].at {
 			continue
 		}
-		out[id] = lastLead{inc.BalancerDownAt.Sub(inc.SuspectedAt).Seconds(), inc.ID}
+		if lead, ok := s.Lead(inc); ok {
+			out[id] = lastLead{lead.Seconds(), inc.ID}
+		}
 	}
 	return out
 }

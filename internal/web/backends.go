@@ -133,10 +133,10 @@ func backendOf(p picture, s scope, open []incident) backend {
 	return out
 }
 
-// disputed: the backend fails, and its balancer calls it up.
+// disputed: the incident says that the backend fails, and its balancer calls it
+// up.
 func disputed(s scope, i incident) bool {
-	up := s.signal("balancer_up").Value
-	return s.Kind == "backend" && up != nil && *up >= 1 && (i.Severity == "critical" || i.Severity == "warning")
+	return s.Backend != nil && s.Backend.Verdict.Disputed && (i.Severity == "critical" || i.Severity == "warning")
 }
 
 // opinion is what the balancer says of its backend.
@@ -167,13 +167,14 @@ func balancerOf(p picture, inc incident) (words string, disagrees bool) {
 	if i < 0 {
 		return "", false
 	}
-	switch says := opinion(p.Scopes[i]); says {
-	case "up", "down":
-		return "balancer: " + says, disputed(p.Scopes[i], inc)
-	case "unknown":
-		return "balancer: unknown", false
+	says, disagrees := opinion(p.Scopes[i]), disputed(p.Scopes[i], inc)
+	switch {
+	case says == "not asked":
+		return "", disagrees
+	case says == "up" && !disagrees:
+		return "balancer: up when last asked", false
 	}
-	return "", false
+	return "balancer: " + says, disagrees
 }
 
 // within words how long answers take: the end of a bucket, so no more than

@@ -78,7 +78,7 @@ func TestNeedsOfBackends(t *testing.T) {
 		"local_fault": {
 			{12, "", false, "", ""},
 			{9, "balancer: down since 03:12:19 UTC, 1 s before we suspected it", false, "", "explained by local fault, and not sent"},
-			{10, "balancer: down", false, "", "explained by local fault, and not sent"},
+			{10, "balancer: up when last asked", false, "", "explained by local fault, and not sent"},
 		},
 	} {
 		var got []said

@@ -54,8 +54,9 @@ type backendOfScope struct {
 	Also    []string `json:"also"`
 	Limit   string   `json:"limit"`
 	Verdict struct {
-		State  string `json:"state"` // "failing", "watch", "ok" or "unknown"
-		Reason string `json:"reason"`
+		State    string `json:"state"` // "failing", "watch", "ok" or "unknown"
+		Reason   string `json:"reason"`
+		Disputed bool   `json:"disputed"` // it fails, and is called up
 	} `json:"verdict"`
 }
 

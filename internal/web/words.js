@@ -8,7 +8,7 @@
  * @typedef {{id: string, kind: string, name: string, listen?: string[], process?: string,
  *   signals: Record<string, Value>, workers?: Workers|null, backend?: BackendOf|null}} Scope
  * @typedef {{remote: string, group: string, source: string, also: string[]|null, limit: string,
- *   verdict?: {state: string, reason?: string}}} BackendOf
+ *   verdict?: {state: string, reason?: string, disputed?: boolean}}} BackendOf
  * @typedef {{prefix: string, held: number, slow: number}} Prefix
  * @typedef {{cause: string, why: string}} Considered
  * @typedef {{id: number, state: string, scope: string, cause: string, rule?: string, severity: string, certainty: string,
@@ -231,13 +231,12 @@ function backendOf(p, s, open) {
 }
 
 /**
- * Whether the backend fails, and its balancer calls it up.
+ * Whether the incident says that the backend fails, and its balancer calls it up.
  * @param {Scope} s
  * @param {Incident} i
  */
 function disputed(s, i) {
-  const up = signal(s, "balancer_up").value;
-  return s.kind === "backend" && up !== null && up >= 1 && (i.severity === "critical" || i.severity === "warning");
+  return !!s.backend?.verdict?.disputed && (i.severity === "critical" || i.severity === "warning");
 }
 
 /** @param {Scope} s */
@@ -259,8 +258,9 @@ function balancerOf(p, inc) {
     return {words: `balancer: down since ${clock(inc.balancer_down_at)}, ${when} we suspected it`, disputed: false};
   }
   const s = backends(p).find((x) => x.id === inc.scope);
-  const says = s ? opinion(s) : "not asked";
-  return {words: says === "not asked" ? "" : `balancer: ${says}`, disputed: !!s && disputed(s, inc)};
+  const says = s ? opinion(s) : "not asked", disagrees = !!s && disputed(s, inc);
+  if (says === "not asked") return {words: "", disputed: disagrees};
+  return {words: says === "up" && !disagrees ? "balancer: up when last asked" : `balancer: ${says}`, disputed: disagrees};
 }
 
 /**
