@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe/balancer"
 	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/observe/resolve"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -25,6 +27,9 @@ const (
 	// askAtOnce is how many are asked side by side: one that hangs must not
 	// keep the others waiting.
 	askAtOnce = 8
+	// rotates is how long an address that a name no longer stands for stays a
+	// backend: resolvers rotate their answers, and pools keep connections.
+	rotates = 10 * time.Minute
 )
 
 // opinion is what one balancer said of one of its members.
@@ -65,6 +70,7 @@ func every(b config.Backends) time.Duration {
 // think of them, until ctx ends. The loop takes the answers between two looks.
 func (a *agent) askBalancers(ctx context.Context) error {
 	due := map[string]time.Time{}
+	var names namesSeen
 	for {
 		now := a.clock.Now()
 		next := now.Add(membersEvery)
@@ -81,7 +87,7 @@ func (a *agent) askBalancers(ctx context.Context) error {
 			due[b.Name] = now.Add(every(b))
 			next = earlier(next, due[b.Name])
 			group.Go(func() error {
-				answer := a.askPool(limited, b)
+				answer := a.askPool(limited, b, &names)
 				// The agent is stopping when this fails.
 				_ = a.ask(limited, func(h *Host) error {
 					h.takeTold(answer)
@@ -112,7 +118,7 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // askPool asks whoever knows the pool's members.
-func (a *agent) askPool(ctx context.Context, b config.Backends) told {
+func (a *agent) askPool(ctx context.Context, b config.Backends, names *namesSeen) told {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	out := told{pool: b.Name, every: every(b)}
@@ -129,7 +135,7 @@ func (a *agent) askPool(ctx context.Context, b config.Backends) told {
 		out.source = "traefik " + d.TraefikFile
 		answer, err = balancer.TraefikFile(d.TraefikFile)
 	default:
-		answer, err = namesOf(ctx, d.DNS)
+		answer, err = names.members(ctx, a.clock.Now(), d.DNS)
 		out.source = "dns"
 	}
 	out.seen, out.partial = a.clock.Now(), answer.Partial
@@ -145,7 +151,7 @@ func (a *agent) askPool(ctx context.Context, b config.Backends) told {
 	for _, m := range answer.Members {
 		remotes := []netip.AddrPort{m.Address}
 		if !m.Address.IsValid() {
-			if remotes, err = lookUp(ctx, m.Host, m.Port); err != nil {
+			if remotes, err = names.lookUp(ctx, out.seen, m.Host, m.Port); err != nil {
 				out.problem, out.partial = err.Error(), true
 			}
 		}
@@ -159,19 +165,21 @@ func (a *agent) askPool(ctx context.Context, b config.Backends) told {
 	return out
 }
 
-// namesOf resolves names with ports; each address is a member.
-func namesOf(ctx context.Context, names []string) (balancer.Answer, error) {
+// namesSeen remembers what names stood for. It is safe for concurrent use.
+type namesSeen struct {
+	mu    sync.Mutex
+	names resolve.Names
+}
+
+// members are the addresses of names with ports, each of them one.
+func (n *namesSeen) members(ctx context.Context, now time.Time, targets []string) (balancer.Answer, error) {
 	var out balancer.Answer
-	for _, name := range names {
-		host, text, err := net.SplitHostPort(name)
+	for _, target := range targets {
+		host, port, err := resolve.Split(target)
 		if err != nil {
-			return out, fmt.Errorf("dns %q is no name with a port: %w", name, err)
+			return out, err
 		}
-		port, err := net.LookupPort("tcp", text)
-		if err != nil {
-			return out, fmt.Errorf("dns %q: %w", name, err)
-		}
-		remotes, err := lookUp(ctx, host, uint16(port))
+		remotes, err := n.lookUp(ctx, now, host, port)
 		if err != nil {
 			out.Partial = true
 			out.Problems = append(out.Problems, err.Error())
@@ -183,18 +191,21 @@ func namesOf(ctx context.Context, names []string) (balancer.Answer, error) {
 	return out, nil
 }
 
-// lookUp resolves a host with the system's resolvers.
-func lookUp(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, fmt.Errorf("resolve the backend %s: %w; its last known addresses stay", host, err)
-	}
+// lookUp resolves a host with the system's resolvers. It returns what the name
+// stands for now and stood for lately, also with an error: a resolver that is
+// down takes no backend away.
+func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port uint16) ([]netip.AddrPort, error) {
+	answer, err := resolve.Resolve(ctx, net.DefaultResolver.LookupNetIP, host)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names.Step(now, host, answer, err)
+	history, _ := n.names.History(host)
 	var out []netip.AddrPort
-	for _, addr := range addrs {
-		out = append(out, netip.AddrPortFrom(addr.Unmap(), port))
+	for _, addr := range history.Addresses(now.Add(-rotates)) {
+		out = append(out, netip.AddrPortFrom(addr, port))
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)
-	return out, nil
+	return out, err
 }
 
 // takeTold takes over what asking a pool came to.

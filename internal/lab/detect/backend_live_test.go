@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -94,5 +95,31 @@ func TestFaultsShow(t *testing.T) {
 				t.Errorf("it shows in %d looks, siblings are in use in %d", seen, used)
 			}
 		})
+	}
+}
+
+// TestBackendIsKilled: a backend behind a real HAProxy is killed, and the agent
+// names it and the cause before the balancer's own check does.
+func TestBackendIsKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a real balancer under load for most of a minute: left out with -short")
+	}
+	i := slices.IndexFunc(BackendCells(), func(c BackendCell) bool { return c.Name == "haproxy-killed" })
+	cell := BackendCells()[i]
+	cell.At, cell.Load = 25*time.Second, clients(45*time.Second, 0, perSecond)
+	out, err := RunBackend(t.Context(), program(t), cell, 0, false, func(line string) { t.Log(line) })
+	labtest.Need(t, err)
+	t.Log(out)
+	for _, step := range out.Steps {
+		t.Log(step)
+	}
+	if out.Cause != "peer_refusing" || out.First != "peer_refusing" {
+		t.Errorf("named %q first, and %q right", out.First, out.Cause)
+	}
+	if out.Found == nil || out.Verdict == nil || *out.Found >= *out.Verdict {
+		t.Errorf("found after %v, the balancer's own check after %v", out.Found, out.Verdict)
+	}
+	if len(out.Siblings)+len(out.Outside) > 0 {
+		t.Errorf("findings on siblings %v and outside of the chain %v", out.Siblings, out.Outside)
 	}
 }
