@@ -4,7 +4,7 @@
 # `make lab-traefik`.
 set -euo pipefail
 cd "$(dirname "$0")/../internal/lab/traefik"
-version=$(awk '$2 == "github.com/traefik/traefik/v3" {print $3}' go.mod)
+version=$(go list -m -f '{{.Version}}' github.com/traefik/traefik/v3)
 program=${XDG_CACHE_HOME:-$HOME/.cache}/foreshock/traefik-$version
 if [[ -x $program ]]; then
 	echo "Traefik $version is there: $program"

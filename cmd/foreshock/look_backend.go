@@ -45,7 +45,8 @@ func (c *counted) backendKey(reader observe.Reader, listeners []tcp.Socket) (fun
 // backendsAmong are the peers that known balancers talk to.
 func (c *counted) backendsAmong(namespace tcp.Namespace, listeners []tcp.Socket, peers []discover.Peer) []scope.Backend {
 	known := owner.Balancers()
-	servers, limits := discover.Servers("/proc", known, namespace, listeners, nil)
+	chosen, limits := owner.Choose("/proc", known, discover.Listening(listeners, namespace))
+	servers := discover.Servers("/proc", chosen, namespace, nil)
 	if limits.Err != nil {
 		c.limits = append(c.limits, "backends: processes: "+limits.Err.Error())
 	}

@@ -20,8 +20,10 @@ const (
 	peersEvery  = 2 * time.Second
 	chooseEvery = 10 * time.Second
 	// rejectedFor is how long an address that is nobody's backend is not asked
-	// for again.
-	rejectedFor = time.Minute
+	// for again. It takes so many tries in a row: a connection that lives a few
+	// milliseconds is mostly gone by the time its owner is asked for.
+	rejectedFor   = time.Minute
+	rejectedAfter = 10
 	// forgotten: an observed backend without a connection for so long is one no
 	// more. Where a balancer takes a dead one out, its incident outlives it.
 	forgotten = 10 * time.Minute
@@ -42,9 +44,10 @@ type pool struct {
 	members []discover.Member
 	source  string
 
-	server   discover.Server
-	observed map[netip.AddrPort]time.Time // by when a connection was seen last
-	problem  string                       // why its members are not all known
+	server    discover.Server
+	elsewhere bool                         // it has processes, and none in this namespace
+	observed  map[netip.AddrPort]time.Time // by when a connection was seen last
+	problem   string                       // why its members are not all known
 }
 
 // backendFinder finds out which remote addresses are backends: of the pools in
@@ -54,10 +57,10 @@ type backendFinder struct {
 	peers     discover.Peers
 	gathering bool
 	nextAt    time.Time // when peers are gathered again
-	chooseAt  time.Time // when processes are looked for again
+	chooseAt  time.Time // when processes are taken over again
 	rejected  map[netip.AddrPort]time.Time
+	tries     map[netip.AddrPort]int // in vain
 	backends  []scope.Backend
-	limits    owner.Limits
 	// behind is where connections to a service address really go, as far as it
 	// was seen; trackedAt is when that is read again, untracked why it cannot
 	// be.
@@ -107,7 +110,7 @@ func (f *backendFinder) configure(cfg config.Config) {
 	for _, known := range owner.Balancers() {
 		keep(&pool{name: known.Software, selector: known, observed: map[netip.AddrPort]time.Time{}})
 	}
-	f.rejected = map[netip.AddrPort]time.Time{}
+	f.rejected, f.tries = map[netip.AddrPort]time.Time{}, map[netip.AddrPort]int{}
 	f.chooseAt, f.nextAt = time.Time{}, time.Time{}
 }
 
@@ -126,7 +129,7 @@ func (f *backendFinder) begin(now time.Time, tier tcp.Tier) {
 
 // find works out the backends after a look that gathered peers, and reports
 // whether they changed.
-func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners []tcp.Socket) bool {
+func (f *backendFinder) find(now time.Time, at place) bool {
 	f.nextAt = now.Add(peersEvery)
 	peers := f.peers.List()
 	var unknown []discover.Peer
@@ -136,7 +139,7 @@ func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners [
 		}
 	}
 	if len(unknown) > 0 || !now.Before(f.chooseAt) {
-		f.choose(now, namespace, listeners)
+		f.choose(now, at)
 		f.assign(now, unknown)
 	}
 	if !now.Before(f.trackedAt) && len(f.backends) > 0 {
@@ -149,7 +152,12 @@ func (f *backendFinder) find(now time.Time, namespace tcp.Namespace, listeners [
 			}
 		}
 	}
-	return f.rebuild()
+	for remote, at := range f.rejected {
+		if now.Sub(at) >= rejectedFor {
+			delete(f.rejected, remote)
+		}
+	}
+	return f.rebuild(at.name)
 }
 
 // track finds out which peers are service addresses: their connections are
@@ -190,23 +198,22 @@ func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
 	return known
 }
 
-// choose looks for the pools' processes. A process of a configured pool is not
-// also one of a known balancer's.
-func (f *backendFinder) choose(now time.Time, namespace tcp.Namespace, listeners []tcp.Socket) {
-	began := threadTime()
+// choose takes over the pools' processes in this namespace.
+func (f *backendFinder) choose(now time.Time, at place) {
 	selectors, before := make([]owner.Selector, len(f.pools)), make([]discover.Server, len(f.pools))
 	for i, p := range f.pools {
 		selectors[i], before[i] = p.selector, p.server
 	}
-	servers, limits := discover.Servers(procRoot, selectors, namespace, listeners, before)
-	f.limits = limits
+	chosen := at.processes.choose(now, selectors)
+	f.chooseAt = now.Add(chooseEvery)
+	servers := discover.Servers(procRoot, chosen, at.namespace, before)
 	for i, p := range f.pools {
+		p.elsewhere = len(servers[i].Chosen) == 0 && len(chosen[i]) > 0
 		if !slices.Equal(servers[i].Chosen, p.server.Chosen) {
 			p.server = servers[i]
 			clear(f.rejected) // other processes may talk to what nobody did
 		}
 	}
-	f.chooseAt = now.Add(max(chooseEvery, rediscoverTimes*(threadTime()-began)))
 }
 
 // assign gives the peers that nobody has yet to the pools whose processes talk
@@ -219,18 +226,31 @@ func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 		}
 	}
 	for _, peer := range unknown {
-		if !f.note(now, peer) {
+		if f.note(now, peer) {
+			delete(f.tries, peer.Remote)
+		} else if f.tries[peer.Remote]++; f.tries[peer.Remote] >= rejectedAfter {
+			delete(f.tries, peer.Remote)
 			f.rejected[peer.Remote] = now
 		}
 	}
+	if len(f.tries) > maxTries {
+		clear(f.tries)
+	}
 }
 
-// rebuild makes the backends of all pools, and reports whether they are others
-// than before.
-func (f *backendFinder) rebuild() bool {
+// maxTries bounds how many addresses are asked for again.
+const maxTries = 4096
+
+// rebuild makes the backends of all pools in the namespace of that name, and
+// reports whether they are others than before. Elsewhere than in our own, only
+// who has a process there has backends there.
+func (f *backendFinder) rebuild(namespace string) bool {
 	var pools []discover.Pool
 	for _, p := range f.pools {
 		out := discover.Pool{Name: p.name, Configured: p.configured, Source: p.source}
+		if len(p.server.Chosen) == 0 && len(p.observed) == 0 && (namespace != "" || p.elsewhere) {
+			continue
+		}
 		if p.fixed {
 			out.Members = p.members
 		} else {
@@ -244,6 +264,7 @@ func (f *backendFinder) rebuild() bool {
 	}
 	backends := discover.Backends(pools)
 	for i := range backends {
+		backends[i].Namespace = namespace
 		if says := f.serviceAddress(backends[i].Remote); says != "" {
 			backends[i].Limit = says
 		}

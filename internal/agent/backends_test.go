@@ -108,14 +108,14 @@ func TestStaticBackends(t *testing.T) {
 // no backend any more.
 func TestObservedBackendIsForgotten(t *testing.T) {
 	far := netip.MustParseAddrPort("192.0.2.9:5432")
-	f := backendFinder{pools: []*pool{{name: "pool", observed: map[netip.AddrPort]time.Time{far: start}}}, rejected: map[netip.AddrPort]time.Time{}}
+	f := backendFinder{pools: []*pool{{name: "pool", observed: map[netip.AddrPort]time.Time{far: start}}}, rejected: map[netip.AddrPort]time.Time{}, tries: map[netip.AddrPort]int{}}
 	f.peers.Begin()
 	f.chooseAt = start.Add(time.Hour)
-	f.find(start.Add(forgotten-time.Second), 1, nil)
+	f.find(start.Add(forgotten-time.Second), place{})
 	if len(f.backends) != 1 {
 		t.Fatalf("forgotten too early: %v", f.backends)
 	}
-	if changed := f.find(start.Add(forgotten), 1, nil); !changed || len(f.backends) != 0 {
+	if changed := f.find(start.Add(forgotten), place{}); !changed || len(f.backends) != 0 {
 		t.Errorf("after %v: %v (changed: %v)", forgotten, f.backends, changed)
 	}
 }

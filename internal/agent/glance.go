@@ -57,6 +57,7 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 	return &api.Snapshot{
 		Host: host, StartedAt: started, At: clock.Now(), ClockOffset: clock.Offset(), Ready: true,
 		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, View: *view, Incidents: incidents,
-		Looks: p.lookStatus(), Limits: p.limits(),
+		Looks:  p.lookStatus(),
+		Limits: append(p.limits(nil), api.Limit{Subject: "other network namespaces", Reason: "a glance without the agent sees its own; ask a running agent"}),
 	}, nil
 }

@@ -83,8 +83,8 @@ func (a *agent) askBalancers(ctx context.Context) error {
 			group.Go(func() error {
 				answer := a.askPool(limited, b)
 				// The agent is stopping when this fails.
-				_ = a.ask(limited, func(p *Pipeline) error {
-					p.takeTold(answer)
+				_ = a.ask(limited, func(h *Host) error {
+					h.takeTold(answer)
 					return nil
 				})
 				return nil
@@ -199,7 +199,7 @@ func lookUp(ctx context.Context, host string, port uint16) ([]netip.AddrPort, er
 
 // takeTold takes over what asking a pool came to.
 func (p *Pipeline) takeTold(t told) {
-	if p.finder.take(t) {
+	if p.finder.take(t, p.place.name) {
 		p.setScopes()
 	}
 	for _, o := range t.opinions {
@@ -213,7 +213,7 @@ func (p *Pipeline) takeTold(t told) {
 
 // take gives a pool its members, and reports whether the backends changed. An
 // answer that may lack members takes none away.
-func (f *backendFinder) take(t told) bool {
+func (f *backendFinder) take(t told, namespace string) bool {
 	i := slices.IndexFunc(f.pools, func(p *pool) bool { return p.name == t.pool && p.fixed })
 	if i < 0 {
 		return false // reconfigured meanwhile
@@ -229,7 +229,7 @@ func (f *backendFinder) take(t told) bool {
 		}
 	}
 	p.members = members
-	return f.rebuild()
+	return f.rebuild(namespace)
 }
 
 // backend is the scope that a balancer's opinion is about.

@@ -139,9 +139,15 @@ func TestPipelineSurvivesAListenerThatCloses(t *testing.T) {
 		t.Fatalf("%s is not among the services %+v", address, p.services)
 	}
 	_ = l.Close()
-	if run(t, p, start.Add(3*time.Second), time.Minute); has() {
-		t.Errorf("%s is still a service a minute after it closed", address)
+	// How long the next search waits depends on what the last one cost, and so
+	// on how busy this machine is.
+	const most = 10
+	for i := range most {
+		if run(t, p, start.Add(3*time.Second+time.Duration(i)*time.Minute), time.Minute); !has() {
+			return
+		}
 	}
+	t.Errorf("%s is still a service %d minutes after it closed", address, most)
 }
 
 // TestReadersAgree compares sock_diag and procfs on the same live namespace:

@@ -250,7 +250,11 @@ func (s *server) scopes(w http.ResponseWriter, _ *http.Request) {
 func (s *server) scope(w http.ResponseWriter, r *http.Request) {
 	kind, name := r.PathValue("kind"), r.PathValue("name")
 	for _, x := range s.view().scopes() {
-		if x.Kind == kind && x.Name == name {
+		full := x.Name
+		if x.Namespace != "" {
+			full += "@" + x.Namespace
+		}
+		if x.Kind == kind && full == name {
 			s.json(w, http.StatusOK, x)
 			return
 		}
@@ -306,7 +310,7 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) looks(w http.ResponseWriter, _ *http.Request) {
 	v := s.view()
-	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget)})
+	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget), Namespaces: v.namespaces()})
 }
 
 func (s *server) limits(w http.ResponseWriter, _ *http.Request) {

@@ -30,6 +30,7 @@ type Scope struct {
 	ID         string           `json:"id"`
 	Kind       string           `json:"kind"`
 	Name       string           `json:"name"`
+	Namespace  string           `json:"namespace"` // empty: the agent's own
 	Listen     []string         `json:"listen,omitempty"`
 	Process    string           `json:"process,omitempty"`
 	Unit       string           `json:"unit,omitempty"`
@@ -85,6 +86,7 @@ type Incident struct {
 	ID             uint64       `json:"id"`
 	State          string       `json:"state"`
 	Scope          string       `json:"scope"`
+	Namespace      string       `json:"namespace"`
 	Cause          string       `json:"cause"`
 	Severity       string       `json:"severity"`
 	PeakSeverity   string       `json:"peak_severity"`
@@ -177,6 +179,36 @@ type Looks struct {
 	Reader string    `json:"reader"`
 	Looks  []Look    `json:"looks"`
 	Budget Budget    `json:"budget"`
+	// Looks are the agent's own namespace's; of the others there is a summary.
+	Namespaces Namespaces `json:"namespaces"`
+}
+
+// Namespaces is how the host's other network namespaces are read, in short.
+type Namespaces struct {
+	Read    int `json:"read"`
+	Idle    int `json:"idle"`
+	Waiting int `json:"waiting"`
+	Refused int `json:"refused"`
+	Over    int `json:"over_the_most"`
+	// The ages are the greatest, of those that are not idle for whole looks.
+	PulseAgeSeconds *float64 `json:"pulse_age_seconds"`
+	WholeAgeSeconds *float64 `json:"whole_age_seconds"`
+	// Oldest are the ten whose sockets were seen longest ago.
+	Oldest []Namespace `json:"oldest"`
+}
+
+// Namespace is how one network namespace is read.
+type Namespace struct {
+	Name                 string   `json:"name"`
+	ID                   uint64   `json:"id"`
+	Process              string   `json:"process"`
+	PID                  int      `json:"pid"`
+	Services             int      `json:"services"`
+	Reader               string   `json:"reader"`
+	PulseAgeSeconds      *float64 `json:"pulse_age_seconds"`
+	WholeAgeSeconds      *float64 `json:"whole_age_seconds"`
+	PulseIntervalSeconds float64  `json:"pulse_interval_seconds"`
+	WholeIntervalSeconds float64  `json:"whole_interval_seconds"`
 }
 
 // Budget is the processor budget, as shares of one core.
@@ -218,6 +250,10 @@ type Picture struct {
 	Looks     []Look      `json:"looks"`
 	Limits    []LimitView `json:"limits"`
 	Channels  []Channel   `json:"channels"`
+	// Scopes are those of the agent's own namespace and at most 50 services of
+	// others, those with incidents first; so many scopes are left out.
+	ScopesLeftOut int        `json:"scopes_left_out"`
+	Namespaces    Namespaces `json:"namespaces"`
 }
 
 // Channel is how one channel of notices does. Counts are since the agent's
@@ -301,25 +337,21 @@ func (v viewer) sockets(in []tcp.Socket) []Socket {
 	return out
 }
 
-// scopes are the services, the backends, the rest and the host. Signals that no scope of
-// that kind has are left out.
+// scopes are the services, the backends, the rest and the host of all
+// namespaces. Signals that no scope of that kind has are left out.
 func (v viewer) scopes() []Scope {
-	services := make(map[scope.ID]*scope.Service, len(v.s.Services))
-	for i := range v.s.Services {
-		services[v.s.Services[i].ID()] = &v.s.Services[i]
-	}
-	backends := make(map[scope.ID]*scope.Backend, len(v.s.Backends))
-	for i := range v.s.Backends {
-		backends[v.s.Backends[i].ID()] = &v.s.Backends[i]
-	}
-	worst := v.verdicts()
+	return v.scopesOf(v.signals())
+}
+
+// signals are those of every scope there is. A service or a backend that was
+// found and not looked at yet is there, and all of it unknown.
+func (v viewer) signals() []measure.ScopeSignals {
 	signals := slices.Clip(v.s.View.Scopes)
 	seen := make(map[scope.ID]bool, len(signals))
 	for i := range signals {
 		seen[signals[i].Scope] = true
 	}
 	for i := range v.s.Services {
-		// Found, and not looked at yet: it is there, and all of it unknown.
 		if id := v.s.Services[i].ID(); !seen[id] {
 			signals = append(signals, measure.ScopeSignals{Scope: id})
 		}
@@ -329,11 +361,24 @@ func (v viewer) scopes() []Scope {
 			signals = append(signals, measure.ScopeSignals{Scope: id})
 		}
 	}
+	return signals
+}
+
+func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
+	services := make(map[scope.ID]*scope.Service, len(v.s.Services))
+	for i := range v.s.Services {
+		services[v.s.Services[i].ID()] = &v.s.Services[i]
+	}
+	backends := make(map[scope.ID]*scope.Backend, len(v.s.Backends))
+	for i := range v.s.Backends {
+		backends[v.s.Backends[i].ID()] = &v.s.Backends[i]
+	}
+	worst := v.verdicts()
 	out := make([]Scope, 0, len(signals))
 	for i := range signals {
 		sig := &signals[i]
 		x := Scope{
-			ID: sig.Scope.String(), Kind: sig.Scope.Kind.String(), Name: sig.Scope.Name,
+			ID: sig.Scope.String(), Kind: sig.Scope.Kind.String(), Name: sig.Scope.Name, Namespace: sig.Scope.Namespace,
 			Signals: map[string]Value{}, Prefixes: prefixes(sig.Prefixes), Examples: v.sockets(sig.Examples),
 		}
 		if s := services[sig.Scope]; s != nil {
@@ -381,7 +426,7 @@ func prefixes(in []measure.PrefixHeld) []Prefix {
 func (v viewer) incident(i *judge.Incident) Incident {
 	f := &i.Finding
 	out := Incident{
-		ID: i.ID, State: i.State.String(), Scope: f.Scope.String(), Cause: f.Cause.String(),
+		ID: i.ID, State: i.State.String(), Scope: f.Scope.String(), Namespace: f.Scope.Namespace, Cause: f.Cause.String(),
 		Severity: f.Severity.String(), PeakSeverity: i.Peak.String(), Certainty: f.Certainty.String(),
 		Basis: f.Basis, Sentence: f.Sentence, Trigger: f.Trigger,
 		SuspectedAt: v.maybe(i.SuspectedAt), OpenedAt: v.maybe(i.OpenedAt), ResolvedAt: v.maybe(i.ResolvedAt),
@@ -488,8 +533,10 @@ func (v viewer) status() Status {
 }
 
 func (v viewer) picture() Picture {
+	scopes, leftOut := v.pictured()
 	return Picture{
-		Status: v.status(), Scopes: v.scopes(), Looks: v.looks(), Limits: v.limits(), Channels: v.channels(),
+		ScopesLeftOut: leftOut, Namespaces: v.namespaces(),
+		Status: v.status(), Scopes: v.scopesOf(scopes), Looks: v.looks(), Limits: v.limits(), Channels: v.channels(),
 		Incidents: v.incidents(func(*judge.Incident) bool { return true }),
 	}
 }

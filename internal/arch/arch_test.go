@@ -36,7 +36,10 @@ var arrows = map[string][]string{
 	"internal/observe/limits":    {"internal/scope"},
 	"internal/observe/balancer":  {},
 	"internal/observe/resolve":   {},
-	"internal/observe":           {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},
+	"internal/observe/spaces":    {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
+	"internal/observe": {
+		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
+	},
 	// measure, judge: pure
 	"internal/measure": {"internal/scope", "internal/tcp"},
 	"internal/judge":   {"internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
@@ -54,7 +57,7 @@ var arrows = map[string][]string{
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/observe/ports", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
+		"internal/observe/ports", "internal/observe/spaces", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {

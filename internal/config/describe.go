@@ -110,6 +110,13 @@ func (rawURL) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^https?://[^@ #]+$"}
 }
 
+// JSONSchema describes which namespaces are read.
+func (rawNamespaces) JSONSchema() *jsonschema.Schema {
+	s := oneOf(namespaceNames[:])
+	s.Default = Default().Observe.Namespaces.String()
+	return s
+}
+
 // JSONSchema describes the name of a preset.
 func (rawPreset) JSONSchema() *jsonschema.Schema { return oneOf(Presets()) }
 

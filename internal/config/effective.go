@@ -37,6 +37,7 @@ func Effective(c Config) string {
 	}
 	line("observe:")
 	line("  cpu_budget: %s  # of one core", percent(c.Observe.CPUBudget))
+	line("  namespaces: %s", c.Observe.Namespaces)
 	effectiveServices(line, c.Services)
 	effectiveBackends(line, c.Backends)
 	if c.PublicURL == "" {

@@ -25,6 +25,7 @@ listen: 127.0.0.1:9748
 # token: none, so calls that change something are refused
 observe:
   cpu_budget: 1%  # of one core
+  namespaces: all
 services: []  # found from the listening sockets
 backends: []  # known load balancers are found by themselves
 # public_url: none, so notices have no link
@@ -75,6 +76,7 @@ listen: "[::1]:9000"
 token: {file: /etc/foreshock/token}
 observe:
   cpu_budget: 1.55%  # of one core
+  namespaces: all
 services:
   - name: web
     listen: [":80", "0.0.0.0:81", "[2001:db8::1]:80"]
@@ -199,10 +201,13 @@ func configs() *rapid.Generator[Config] {
 	)
 	return rapid.Custom(func(t *rapid.T) Config {
 		c := Config{
-			Name:    text.Draw(t, "name"),
-			Listen:  netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
-			Token:   secret.Draw(t, "token"),
-			Observe: Observe{CPUBudget: rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget")},
+			Name:   text.Draw(t, "name"),
+			Listen: netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
+			Token:  secret.Draw(t, "token"),
+			Observe: Observe{
+				CPUBudget:  rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget"),
+				Namespaces: rapid.SampledFrom([]Namespaces{AllNamespaces, HostNamespace}).Draw(t, "namespaces"),
+			},
 		}
 		if labels := rapid.MapOf(label, text).Draw(t, "labels"); len(labels) > 0 {
 			c.Labels = labels

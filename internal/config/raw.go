@@ -61,7 +61,8 @@ type rawSecret struct {
 }
 
 type rawObserve struct {
-	CPUBudget rawShare `yaml:"cpu_budget" jsonschema_description:"What all looks together may cost, as a share of one core, from 0.1% to 50%."`
+	CPUBudget  rawShare      `yaml:"cpu_budget" jsonschema_description:"What all looks together may cost, as a share of one core, from 0.1% to 50%."`
+	Namespaces rawNamespaces `yaml:"namespaces" jsonschema_description:"Which network namespaces are read: all of this host's, with those of its containers, or the host's own only."`
 }
 
 type rawService struct {
@@ -104,6 +105,7 @@ type (
 	rawWorkers    scalar
 	rawURL        scalar
 	rawPreset     scalar
+	rawNamespaces scalar
 	rawExpression scalar
 	rawDuration   scalar
 	rawSeverity   scalar
@@ -132,8 +134,9 @@ func (rawEnv) takes() (what, example string) {
 func (rawWorkers) takes() (what, example string) {
 	return "auto, learn or a number of workers", "auto or 150"
 }
-func (rawURL) takes() (what, example string)    { return "a URL", "https://ops.example/hook" }
-func (rawPreset) takes() (what, example string) { return "the name of a preset", "workers-article" }
+func (rawURL) takes() (what, example string)        { return "a URL", "https://ops.example/hook" }
+func (rawPreset) takes() (what, example string)     { return "the name of a preset", "workers-article" }
+func (rawNamespaces) takes() (what, example string) { return "which namespaces", "all or host" }
 func (rawExpression) takes() (what, example string) {
 	return "an expression", "service.queue_wait_seconds > 0.5"
 }
@@ -155,6 +158,7 @@ func (rawEnv) fits(t ast.NodeType) bool  { return isText(t) }
 func (rawWorkers) fits(t ast.NodeType) bool    { return isText(t) || t == ast.IntegerType }
 func (rawURL) fits(t ast.NodeType) bool        { return isText(t) }
 func (rawPreset) fits(t ast.NodeType) bool     { return isText(t) }
+func (rawNamespaces) fits(t ast.NodeType) bool { return isText(t) }
 func (rawExpression) fits(t ast.NodeType) bool { return isText(t) }
 func (rawDuration) fits(t ast.NodeType) bool   { return isText(t) }
 func (rawSeverity) fits(t ast.NodeType) bool   { return isText(t) }
@@ -208,7 +212,7 @@ func laterKeys() []string {
 	return []string{
 		"actuate", "baseline", "drain", "fleet", "history",
 		"regions", "respond", "state_dir", "tls",
-		"observe.events", "observe.namespaces",
+		"observe.events",
 		"notify[].url",
 	}
 }

@@ -30,6 +30,10 @@ const (
 	// usually shows.
 	usualTimes  = 2.0
 	usualMargin = 0.5
+	// aroundThen is how much before the last sign of a backend an event may
+	// have been; byChance how many may be expected without a fault.
+	aroundThen = 0.5 // seconds
+	byChance   = 0.2
 	// vanishedAtLeast in 5 s, and vanishTimes as often as any sibling's.
 	vanishedAtLeast = 4
 	vanishTimes     = 3.0
@@ -196,19 +200,33 @@ func refusing(s subject) truth {
 	case failing == no:
 		return cannotTell // nobody tries
 	}
-	// Emptied at once, or silent for longer than usual where connections are
-	// too short to be seen.
-	emptied := s.value(measure.EstablishedRecent) >= 2
-	return isTrue(emptied || ago >= s.quietAfter() && ago <= refusedFor+servedLast)
+	return isTrue(ago >= s.quietAfter() && ago <= refusedFor+servedLast)
 }
 
-// failsUnusually: attempts fail beyond what this namespace usually shows.
+// failsUnusually: attempts have failed since the backend was heard last, beyond
+// what this namespace usually shows.
 func failsUnusually(s subject) truth {
-	return beyondUsual(s, measure.AttemptFailsRate, measure.AttemptFailsUsual)
+	return since(s, measure.AttemptFailedAgo, measure.AttemptFailsRate, measure.AttemptFailsUsual)
 }
 
 func resetsUnusually(s subject) truth {
-	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual)
+	return since(s, measure.PeerResetAgo, measure.PeerResetsRate, measure.PeerResetsUsual)
+}
+
+// since: an event came after the backend was heard last, or just before, and
+// not by chance: hardly any was to be expected in that time, or there are far
+// more now. A balancer that leaves a backend alone after one failure makes one.
+func since(s subject, ago, rate, usual measure.Signal) truth {
+	heard, known := s.scope.Get(measure.HeardAgo).Get()
+	if _, counted := s.host.Get(rate).Get(); !known || !counted {
+		return cannotTell
+	}
+	event, happened := s.host.Get(ago).Get()
+	if !happened || event > heard+aroundThen {
+		return no
+	}
+	normal, _ := s.host.Get(usual).Get()
+	return isTrue(normal*(heard+aroundThen) <= byChance).Or(beyondUsual(s, rate, usual))
 }
 
 // beyondUsual: a rate of the namespace is usualMargin above usualTimes its
@@ -221,6 +239,15 @@ func beyondUsual(s subject, rate, usual measure.Signal) truth {
 	}
 	normal, _ := s.host.Get(usual).Get()
 	return isTrue(now >= usualTimes*normal+usualMargin || normal == 0 && now > 0)
+}
+
+// Unusual reports whether attempts to connect fail, or connections are reset,
+// or segments sent again, beyond what this namespace usually shows.
+func Unusual(host *measure.ScopeSignals) bool {
+	s := subject{host: host}
+	return beyondUsual(s, measure.AttemptFailsRate, measure.AttemptFailsUsual) == yes ||
+		beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual) == yes ||
+		beyondUsual(s, measure.RetransSegsRate, measure.RetransSegsUsual) == yes
 }
 
 // nobodyElse: no sibling has answered lately; without any that is not so.
@@ -259,6 +286,7 @@ func peerResetting() causeRule {
 				{Signal: measure.PeerResetsRate, Reading: resets, Threshold: usualTimes*s.host.Get(measure.PeerResetsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
 				{Signal: measure.PeerResetsUsual, Reading: s.host.Get(measure.PeerResetsUsual)},
 				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
+				{Signal: measure.VanishedUsual, Reading: s.scope.Get(measure.VanishedUsual)},
 				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
 				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
 			}
@@ -287,13 +315,14 @@ func resettingAll(s subject) truth {
 }
 
 // resettingSome: more resets than usual, and connections of this backend
-// vanish: some, and far more often than any sibling's.
+// vanish: some, and far more often than any sibling's, and than they used to:
+// where the balancer keeps no connections all of them end so.
 func resettingSome(s subject) truth {
 	vanished := s.scope.Get(measure.VanishedRate)
 	if vanished.Validity != measure.Known {
 		return cannotTell
 	}
-	theirs := 0.0
+	theirs := s.value(measure.VanishedUsual)
 	for _, o := range s.siblings {
 		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
 	}

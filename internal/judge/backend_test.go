@@ -35,7 +35,7 @@ import (
 //	up         what the balancer says: 1 or 0, nothing when not asked
 //
 // and of the host, without a point: fails, resets received, aborts of ours,
-// retrans a second.
+// opens (connections we begin), retrans a second.
 func TestBackendScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/backends/*.txt")
 	if err != nil || len(files) == 0 {
@@ -69,7 +69,7 @@ func TestBackendScenarios(t *testing.T) {
 // 1 s after something is suspected.
 func playBackends(segments []segment) string {
 	m, j := measure.New(), New(1)
-	var fails, resets, aborts, retrans float64
+	var fails, resets, aborts, opens, retrans float64
 	var out strings.Builder
 	told := map[uint64]int{}
 	names := backendNames(segments)
@@ -81,15 +81,16 @@ func playBackends(segments []segment) string {
 			fails += seg.value("fails", at) / 4
 			resets += seg.value("resets", at) / 4
 			aborts += seg.value("aborts", at) / 4
+			opens += seg.value("opens", at) / 4
 			retrans += seg.value("retrans", at) / 4
 			tick := func(tier tcp.Tier, states tcp.StateMask, interval, since float64) {
 				look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
 				if tier == tcp.Pulse {
 					look.Counters.Set(tcp.AttemptFails, uint64(fails))
 					look.Counters.Set(tcp.EstabResets, uint64(resets)+uint64(aborts))
-				look.Counters.Set(tcp.OutRsts, uint64(aborts))
+					look.Counters.Set(tcp.OutRsts, uint64(aborts))
 					look.Counters.Set(tcp.RetransSegs, uint64(retrans))
-					look.Counters.Set(tcp.ActiveOpens, uint64(at))
+					look.Counters.Set(tcp.ActiveOpens, uint64(opens))
 				}
 				var scopes []measure.Tally
 				for _, name := range names {
@@ -197,7 +198,7 @@ func (s *segment) backend(name string, at, since float64) measure.Tally {
 	put(&y.PendingFor, 1500*time.Millisecond, late1)
 	y.Peer = measure.Peer{
 		Answering: n("answers"), HeardAgo: 100 * time.Millisecond, LongestPending: oldest,
-		ConnectRetrying: n("retry"), Resent: events("resent"), Vanished: events("vanished"), Finished: events("finished"), Lingering: n("lingering"),
+		ConnectRetrying: n("retry"), Resent: events("resent"), Sent: 3 * n("answers"), Vanished: events("vanished"), Finished: events("finished"), Lingering: n("lingering"),
 	}
 	put(&y.Peer.Answers, time.Duration(s.of(name, "took", at)*float64(time.Second)), n("answers"))
 	return y

@@ -24,7 +24,7 @@ const (
 // Judge keeps the incidents. The zero value is not usable; see New.
 type Judge struct {
 	rules     []causeRule
-	nextID    uint64
+	numbers   *Numbers
 	step      uint64
 	files     map[scope.ID]*caseFile
 	order     []scope.ID
@@ -35,9 +35,25 @@ type Judge struct {
 	userOrder []userKey
 }
 
+// Numbers gives incidents their numbers, each once. It is not safe for
+// concurrent use.
+type Numbers struct{ next uint64 }
+
+// NewNumbers returns Numbers that begin with first.
+func NewNumbers(first uint64) *Numbers { return &Numbers{next: first} }
+
+func (n *Numbers) take() uint64 {
+	n.next++
+	return n.next - 1
+}
+
 // New returns a Judge with no incidents. firstID is the number of the first.
-func New(firstID uint64) *Judge {
-	return &Judge{rules: causeRules(), nextID: firstID, files: make(map[scope.ID]*caseFile), users: make(map[userKey]*userCase)}
+func New(firstID uint64) *Judge { return NewNumbered(NewNumbers(firstID)) }
+
+// NewNumbered is New for one of several judges whose incidents are numbered
+// together.
+func NewNumbered(numbers *Numbers) *Judge {
+	return &Judge{rules: causeRules(), numbers: numbers, files: make(map[scope.ID]*caseFile), users: make(map[userKey]*userCase)}
 }
 
 // causeRules are the causes in an order that puts what is overtaken after what
@@ -97,7 +113,7 @@ func (f *caseFile) active() bool {
 // slice is good until the next Step.
 func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
-	host := view.Scope(scope.Host)
+	host := view.Host()
 	groups := groupsOf(view)
 	failing := j.unreachable(view)
 	for i := range view.Scopes {
@@ -203,9 +219,8 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 	}
 	switch inc.State {
 	case NoState:
-		*inc = Incident{ID: j.nextID, State: Suspected, SuspectedAt: now, UpdatedAt: now,
+		*inc = Incident{ID: j.numbers.take(), State: Suspected, SuspectedAt: now, UpdatedAt: now,
 			Finding: Finding{Scope: s.scope.Scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}}
-		j.nextID++
 		inc.note(now, "suspect: "+trigger)
 	case Suspected:
 		if suspected == NoSeverity && severity == NoSeverity && !blind {

@@ -81,7 +81,7 @@ func peerHalfBroken() causeRule {
 		},
 		clear: condition{"no request waits far longer than usual, for 5 s", 5 * time.Second, 4, measure.EstablishedCount,
 			func(s subject) truth { return s.is(measure.PendingLate, atMost, 0).And(answersAgain(s)) }},
-		supersededBy: []Cause{PeerSlow, PathLost},
+		supersededBy: []Cause{PeerSlow, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s answers some requests and leaves others: %.0f have waited longer than %s, while answers take %s.",
 				f.Scope.Name, s.value(measure.PendingLate), inWords(s.value(measure.LateAfter)), within(s.scope.Get(measure.AnswerNow)))
@@ -113,7 +113,8 @@ func halfBroken(s subject) truth {
 	if slow == cannotTell {
 		slow = no // nothing was answered lately but health checks, which close at once
 	}
-	return isTrue(late >= lateAtLeast && ago < lateAfter).And(slow.Not())
+	lossy := s.is(measure.RetransmitsRate, atLeast, lossDegraded) // then it is the way that keeps them
+	return isTrue(late >= lateAtLeast && ago < lateAfter).And(slow.Not()).And(lossy.Not())
 }
 
 // slowNow: what is answered takes longer than it usually does at its slowest.
@@ -139,7 +140,7 @@ func peerSlow() causeRule {
 		},
 		clear: condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
 			func(s subject) truth { return s.is(measure.PendingLate, atMost, 0) }},
-		supersededBy: []Cause{PeerFrozen, PathLost},
+		supersededBy: []Cause{PeerFrozen, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s is slow: answers take %s, usually at most %s; %.0f of %.0f connections have waited longer than %s.",
 				f.Scope.Name, within(s.scope.Get(measure.AnswerNow)), inWords(s.value(measure.AnswerUsual)),

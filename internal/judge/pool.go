@@ -14,11 +14,14 @@ const (
 	lossDegraded = 0.08
 	lossBad      = 0.15
 	lossAtLeast  = 5 // segments in 5 s
+	// lossShare of the segments with data: a bulk transfer loses some each
+	// second without harm.
+	lossShare = 0.03
 
 	notReadingShare = 0.5 // of its connections
 	stopShare       = 0.8 // of its connections
 	churnTimes      = 3.0
-	churnAtLeast    = 2.0 // new connections a second
+	churnAtLeast    = 3 // connections seen to begin in 10 s
 	portsFew        = 0.75
 	portsOut        = 0.9
 	ceilingAtLeast  = 4 // connections
@@ -34,7 +37,8 @@ func heavyLoss() causeRule {
 				return cannotTell
 			}
 			// Probes of a closed window count as segments sent again.
-			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && s.value(measure.ZeroWindow) == 0 && lost(s) != yes)
+			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && s.value(measure.ZeroWindow) == 0 && lost(s) != yes).
+				And(s.is(measure.RetransmitShare, atLeast, lossShare))
 		}
 	}
 	return causeRule{
@@ -53,6 +57,7 @@ func heavyLoss() causeRule {
 			f.Certainty = Certain
 			f.Evidence = []Evidence{
 				{Signal: measure.RetransmitsRate, Reading: rate, Threshold: lossBad, HasThreshold: true, Origin: "default"},
+				{Signal: measure.RetransmitShare, Reading: s.scope.Get(measure.RetransmitShare), Threshold: lossShare, HasThreshold: true, Origin: "default"},
 				{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting)},
 				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
 				{Signal: measure.AnswerNow, Reading: s.scope.Get(measure.AnswerNow)},
@@ -123,13 +128,14 @@ func orderlyStop() causeRule {
 			return cannotTell
 		}
 		closed, open, lingering := v[0], v[1], v[2]
-		return isTrue(closed-lingering >= 3 && closed >= stopShare*(closed+open))
+		kept := s.is(measure.EstablishedRecent, atLeast, 3) // else they end so all the time
+		return isTrue(closed-lingering >= 3 && closed >= stopShare*(closed+open)).And(kept)
 	}
 	return causeRule{
 		cause: OrderlyStop,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"it has closed nearly all its connections", 0, 1, measure.CloseWaitAccepted, stopping}, Watch},
+			{condition{"it has closed nearly all its connections, for 0.25 s", 250 * time.Millisecond, 2, measure.CloseWaitAccepted, stopping}, Watch},
 		},
 		clear: condition{"no connection that it closed is left, for 5 s", 5 * time.Second, 3, measure.CloseWaitAccepted,
 			func(s subject) truth { return stopping(s).Not() }},
@@ -174,29 +180,35 @@ func lazyPool() causeRule {
 // churn: connections are no longer kept between requests.
 func churn() causeRule {
 	churning := func(s subject) truth {
-		v, ok := s.numbers(measure.NewFlowsRate, measure.NewFlowsUsual, measure.EstablishedRecent, measure.EstablishedMost)
-		if !ok {
+		v, ok := s.numbers(measure.NewFlowsUsual, measure.EstablishedRecent, measure.EstablishedMost)
+		fresh := s.scope.Get(measure.NewFlowsRate)
+		if !ok || fresh.Validity != measure.Known {
 			return cannotTell
 		}
-		fresh, usual, open, most := v[0], v[1], v[2], v[3]
-		// More load opens more connections, and has more open at once.
-		return isTrue(fresh >= churnAtLeast && fresh >= churnTimes*max(usual, 0.1) && open <= most+1)
+		usual, open, most := v[0], v[1], v[2]
+		// More load opens more connections too, and has more open at once. Most
+		// of those that live a few milliseconds no look ever sees: the
+		// namespace's count has them.
+		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1
+		few := most >= 2 && open <= most/2 // the pool has gone, and connections are opened
+		return isTrue(many || few).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
 	}
 	return causeRule{
 		cause: Churn,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"three times the usual new connections and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
+			{condition{"far more new connections than usual and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
 		},
 		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, func(s subject) truth { return churning(s).Not() }},
 		supersededBy: []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerResetting, HeavyLoss},
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("Connections to %s are no longer kept: %.1f new a second, usually %.1f, and no more open at once.",
-				f.Scope.Name, s.value(measure.NewFlowsRate), s.value(measure.NewFlowsUsual))
+			f.Sentence = fmt.Sprintf("Connections to %s are no longer kept: this host opens %.1f a second, usually %.1f, and no more are open at once.",
+				f.Scope.Name, s.host.Get(measure.ActiveOpensRate).Value, s.host.Get(measure.ActiveOpensUsual).Value)
 			f.Certainty = Likely
 			f.Evidence = []Evidence{
 				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate), Threshold: churnTimes * s.value(measure.NewFlowsUsual), HasThreshold: true, Origin: "three times its median"},
 				{Signal: measure.NewFlowsUsual, Reading: s.scope.Get(measure.NewFlowsUsual)},
+				{Signal: measure.ActiveOpensRate, Reading: s.host.Get(measure.ActiveOpensRate), Threshold: usualTimes*s.host.Get(measure.ActiveOpensUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
 				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
 				{Signal: measure.TimeWaitCount, Reading: s.scope.Get(measure.TimeWaitCount)},
 			}
@@ -234,7 +246,7 @@ func portExhaustion() causeRule {
 				{Signal: measure.TimeWaitCount, Reading: s.scope.Get(measure.TimeWaitCount)},
 				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
 			}
-			f.Considered = []Considered{{Churn.String(), rejected(s, measure.NewFlowsRate, s.is(measure.NewFlowsRate, above, churnAtLeast))}}
+			f.Considered = []Considered{{Churn.String(), rejected(s, measure.NewFlowsRate, s.is(measure.NewFlowsRate, above, churnTimes*s.value(measure.NewFlowsUsual)))}}
 			f.Advice = []string{
 				"Keep connections open between requests: each closed one holds its port for a minute.",
 				"Widen net.ipv4.ip_local_port_range, or give the balancer more source addresses.",

@@ -24,7 +24,7 @@ func (a ApacheBalancer) plan(at place) (plan, error) {
 	if len(a.Backends) == 0 {
 		return plan{}, errors.New("no backends")
 	}
-	port := portOr(a.Port, 80)
+	port := webPort(a.Port)
 	var b strings.Builder
 	fmt.Fprintf(&b, `ServerRoot /etc/apache2
 ServerName lab.test

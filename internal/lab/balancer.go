@@ -61,7 +61,7 @@ func (n Nginx) plan(at place) (plan, error) {
 	if n.KeepAlive {
 		keepAlive = 5
 	}
-	port := portOr(n.Port, 80)
+	port := webPort(n.Port)
 	var b strings.Builder
 	fmt.Fprintf(&b, `daemon off;
 user www-data;
@@ -92,7 +92,6 @@ http {
 	fmt.Fprintf(&b, `  }
   server {
     listen 0.0.0.0:%d backlog=%d;
-    client_max_body_size 0;
     location / { proxy_pass http://app;%s }
   }
 }
@@ -143,7 +142,7 @@ func (p HAProxy) plan(at place) (plan, error) {
 	if p.Check > 0 {
 		check = fmt.Sprintf(" check inter %dms", max(p.Check.Milliseconds(), 1))
 	}
-	port := portOr(p.Port, 80)
+	port := webPort(p.Port)
 	socket := at.dir + "/admin.sock"
 	var b strings.Builder
 	fmt.Fprintf(&b, `global

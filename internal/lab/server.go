@@ -43,7 +43,8 @@ type plan struct {
 	listen       netip.AddrPort    // where it answers
 	statsSocket  string
 	stopSignal   syscall.Signal
-	reloadSignal syscall.Signal // takes the files up anew; none: it watches them, or cannot
+	reloadSignal syscall.Signal // takes the files up anew
+	watches      bool           // takes them up by itself
 }
 
 // Server is a running server. It ends with Stop, or with its world.
@@ -163,8 +164,8 @@ func (s *Server) Reload(ctx context.Context, software Software) error {
 	case err != nil:
 	case next.program != s.plan.program || next.listen != s.plan.listen:
 		err = fmt.Errorf("%s at %v cannot become %s at %v", s.plan.program, s.plan.listen, next.program, next.listen)
-	case len(next.files) == 0:
-		err = errors.New("it has no configuration to reload")
+	case next.reloadSignal == 0 && !next.watches:
+		err = errors.New("it does not reload")
 	default:
 		s.plan = next
 		err = s.writeFiles()

@@ -51,7 +51,7 @@ func (t Traefik) plan(at place) (plan, error) {
 	if _, err := os.Stat(path); err != nil {
 		return plan{}, &ErrMissing{Program: "traefik", Build: "make lab-traefik"}
 	}
-	port := portOr(t.Port, 80)
+	port := webPort(t.Port)
 	static := fmt.Sprintf(`global: {checkNewVersion: false, sendAnonymousUsage: false}
 log: {level: WARN}
 api: {insecure: true}
@@ -82,5 +82,6 @@ providers:
 		files:      map[string]string{"traefik.yml": static, "dynamic.yml": b.String()},
 		listen:     netip.AddrPortFrom(at.addr, port),
 		stopSignal: syscall.SIGTERM,
+		watches:    true,
 	}, nil
 }

@@ -37,15 +37,20 @@ type backend struct {
 	peak  float64   // the longest silence seen since heard, seconds
 	gaps  *Window   // past such peaks
 
-	resent, connections *Window
-	sumResent           float64
-	vanished, finished  *Window
-	sumVanished         float64
-	sumFinished         float64
+	resent, sent, connections *Window
+	sumResent, sumSent        float64
+	vanished, finished        *Window
+	sumVanished               float64
+	usuallyVanish             usualRate
+	sumFinished               float64
 
-	recent   [2]Histogram // answers of this stretch of answersSpan and of the one before
-	turned   time.Time
+	recent [2]Histogram // answers of this stretch of answersSpan and of the one before
+	turned time.Time
+	// The lesson under way: answers, ends of connections, and the longest that
+	// any was seen pending.
 	minute   Histogram
+	ended    uint32
+	longest  time.Duration
 	minuteAt time.Time
 	usual    *Window // each minute's 99th percentile, seconds
 	normal   float64 // median of usual; 0 when there is none
@@ -57,9 +62,10 @@ type backend struct {
 
 func newBackend() *backend {
 	return &backend{
-		gaps: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
+		gaps: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), sent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
 		vanished: NewWindow(resentSpan, 32), finished: NewWindow(resentSpan, 32),
-		usual: NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
+		usuallyVanish: newUsualRate(),
+		usual:         NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
 	}
 }
 
@@ -88,13 +94,13 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 	h.takeMost(now, established, ttl)
 	h.takeEnds(now, y, ttl)
 	if !info {
-		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate} {
+		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare} {
 			h.unknown(sig, NoAbility)
 		}
 		return
 	}
-	h.takeResent(now, float64(p.Resent), ttl)
-	h.takeAnswers(now, p, ttl)
+	h.takeResent(now, p, ttl)
+	h.takeAnswers(now, y, ttl)
 	late := b.lateAfter()
 	h.set(now, Pending, float64(y.Pending), int(y.Pending), ttl)
 	h.set(now, PendingLongest, p.LongestPending.Seconds(), int(y.Pending), ttl)
@@ -157,8 +163,8 @@ func later(a, b time.Time) time.Time {
 }
 
 // takeAnswers follows how long answers take.
-func (h *history) takeAnswers(now time.Time, p *Peer, ttl time.Duration) {
-	b := h.backend
+func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
+	b, p := h.backend, &y.Peer
 	if now.Sub(b.turned) >= answersSpan {
 		b.recent[1], b.recent[0], b.turned = b.recent[0], Histogram{}, now
 	}
@@ -167,13 +173,15 @@ func (h *history) takeAnswers(now time.Time, p *Peer, ttl time.Duration) {
 	if b.minuteAt.IsZero() {
 		b.minuteAt = now
 	}
-	enough, took := b.minute.Count() >= answersLeast, now.Sub(b.minuteAt)
-	if took >= time.Minute || enough && took >= firstLesson && b.usual.Len() == 0 {
-		if enough {
-			b.usual.Add(now, b.minute.quantile(0.99).Seconds())
+	b.ended += p.Finished
+	b.longest = max(b.longest, p.LongestPending)
+	usual, known := b.lesson()
+	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.Len() == 0 {
+		if known {
+			b.usual.Add(now, usual.Seconds())
 			b.normal, _ = b.usual.Median()
 		}
-		b.minute, b.minuteAt = Histogram{}, now
+		b.minute, b.ended, b.longest, b.minuteAt = Histogram{}, 0, 0, now
 	}
 	both := b.recent[0]
 	both.addAll(&b.recent[1])
@@ -189,6 +197,21 @@ func (h *history) takeAnswers(now time.Time, p *Peer, ttl time.Duration) {
 	}
 }
 
+// lesson is what the slowest answers took since the lesson began; known once
+// it has seen enough. Of connections that are closed with the answer no look
+// sees the answer: that none was seen pending for long tells as much.
+func (b *backend) lesson() (usual time.Duration, known bool) {
+	if b.minute.Count() >= answersLeast {
+		return b.minute.quantile(0.99), true
+	}
+	for _, bound := range histogramBounds {
+		if bound > b.longest {
+			return bound, b.ended >= answersLeast
+		}
+	}
+	return 0, false
+}
+
 // lateAfter is from when an answer is late, one of the histogram's bounds.
 func (b *backend) lateAfter() time.Duration {
 	wanted := max(lateLeast, time.Duration(lateTimes*b.normal*float64(time.Second)))
@@ -201,16 +224,25 @@ func (b *backend) lateAfter() time.Duration {
 }
 
 // takeResent follows retransmissions for each connection.
-func (h *history) takeResent(now time.Time, resent float64, ttl time.Duration) {
+func (h *history) takeResent(now time.Time, p *Peer, ttl time.Duration) {
 	b := h.backend
-	b.sumResent += resent
+	b.sumResent += float64(p.Resent)
+	b.sumSent += float64(p.Sent)
 	b.resent.Add(now, b.sumResent)
-	delta, over := b.resent.Change()
+	b.sent.Add(now, b.sumSent)
+	resent, over := b.resent.Change()
+	sent, _ := b.sent.Change()
 	if over < time.Second {
 		h.unknown(RetransmitsRate, NotEnough)
+		h.unknown(RetransmitShare, NotEnough)
 		return
 	}
-	h.set(now, RetransmitsRate, delta/over.Seconds()/max(1, b.connections.Mean()), int(delta), ttl)
+	h.set(now, RetransmitsRate, resent/over.Seconds()/max(1, b.connections.Mean()), int(resent), ttl)
+	if sent > 0 {
+		h.set(now, RetransmitShare, resent/sent, int(sent), ttl)
+	} else {
+		h.unknown(RetransmitShare, NoTraffic)
+	}
 }
 
 // takeEnds follows how connections end.
@@ -232,6 +264,7 @@ func (h *history) takeEnds(now time.Time, y *Tally, ttl time.Duration) {
 		return
 	}
 	h.set(now, VanishedRate, vanished/over.Seconds(), int(vanished), ttl)
+	h.takeUsualRate(now, VanishedRate, VanishedUsual, &b.usuallyVanish, ttl)
 	h.set(now, FinishedRate, finished/over.Seconds(), int(finished), ttl)
 }
 

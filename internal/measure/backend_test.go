@@ -55,20 +55,20 @@ func TestPeer(t *testing.T) {
 	}{
 		{"nothing", nil, nil, Peer{}},
 		{"an answer since the last look", nil, []tcp.Socket{toShop(1, tcp.Established, replied(300*time.Millisecond, 20*time.Millisecond))},
-			Peer{Answering: 1, HeardAgo: 300 * time.Millisecond, Answers: took(20*time.Millisecond, 1)}},
-		{"an answer before the last look", nil, []tcp.Socket{toShop(1, tcp.Established, replied(2*second, 20*time.Millisecond))}, Peer{}},
+			Peer{Answering: 1, HeardAgo: 300 * time.Millisecond, Answers: took(20*time.Millisecond, 1), Sent: 1}},
+		{"an answer before the last look", nil, []tcp.Socket{toShop(1, tcp.Established, replied(2*second, 20*time.Millisecond))}, Peer{Sent: 1}},
 		{"the latest of two answers", nil, []tcp.Socket{
 			toShop(1, tcp.Established, replied(900*time.Millisecond, 3*second)), toShop(2, tcp.Established, replied(10*time.Millisecond, 3*second)),
-		}, Peer{Answering: 2, HeardAgo: 10 * time.Millisecond, Answers: took(3*second, 2)}},
+		}, Peer{Answering: 2, HeardAgo: 10 * time.Millisecond, Answers: took(3*second, 2), Sent: 2}},
 		{"a request that waits", nil, []tcp.Socket{toShop(1, tcp.Established, waiting(1500*time.Millisecond)), toShop(2, tcp.Established, waiting(10*time.Millisecond))},
-			Peer{LongestPending: 1500 * time.Millisecond}},
+			Peer{LongestPending: 1500 * time.Millisecond, Sent: 4}},
 		{"data while we still send: an upload", nil, []tcp.Socket{toShop(1, tcp.Established, tcp.Info{BytesReceived: 1, BytesAcked: 9, LastDataReceived: 500 * time.Millisecond})},
 			Peer{Answering: 1, HeardAgo: 500 * time.Millisecond}},
 		{"a server that speaks first is heard, and answers nothing", nil, []tcp.Socket{toShop(1, tcp.Established, tcp.Info{BytesReceived: 9, BytesAcked: 1, LastDataReceived: 100 * time.Millisecond, LastDataSent: 110 * time.Millisecond})},
 			Peer{Answering: 1, HeardAgo: 100 * time.Millisecond}},
 		{"a SYN sent again", nil, []tcp.Socket{retrying, toShop(8, tcp.SynSent, tcp.Info{})}, Peer{ConnectRetrying: 1}},
 		{"segments sent again since", []tcp.Socket{toShop(1, tcp.Established, resent(4))}, []tcp.Socket{toShop(1, tcp.Established, resent(7)), toShop(2, tcp.Established, resent(2))},
-			Peer{Resent: 5, LongestPending: 200 * time.Millisecond}},
+			Peer{Resent: 5, Sent: 2, LongestPending: 200 * time.Millisecond}},
 		{"closed by us, and by the peer", []tcp.Socket{toShop(1, tcp.Established, replied(2*second, second))}, []tcp.Socket{toShop(1, tcp.TimeWait, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})},
 			Peer{Finished: 2}},
 		{"gone without a trace", []tcp.Socket{toShop(1, tcp.Established, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})}, nil, Peer{Vanished: 1}},
@@ -218,5 +218,28 @@ func TestAnswerUsual(t *testing.T) {
 	}
 	if now := s.Get(AnswerNow).Value; now != 5 {
 		t.Errorf("answers take up to %v s now, want the bucket up to 5 s", now)
+	}
+}
+
+// TestUsualOfShortConnections: where each connection ends with its answer no
+// look sees the answer, and yet it is known that none takes long.
+func TestUsualOfShortConnections(t *testing.T) {
+	m, tallier := New(), NewTallier()
+	tallier.SetScopes(nil, shop())
+	var s *ScopeSignals
+	var closed []tcp.Socket
+	for i := range 20 {
+		at := begin.Add(time.Duration(i) * second)
+		for range 3 {
+			closed = append(closed, toShop(uint64(len(closed)+1), tcp.TimeWait, tcp.Info{}))
+		}
+		waiting := toShop(1000+uint64(i), tcp.Established, waiting(150*time.Millisecond))
+		s = m.Step(at, count(tallier, look(whole, at), append(closed, waiting))).Scope(shop()[0].ID())
+	}
+	if usual, known := s.Get(AnswerUsual).Get(); !known || usual != 0.25 {
+		t.Errorf("usual %v (known: %v), want the bucket up to 0.25 s", usual, known)
+	}
+	if gap, known := s.Get(HeardGapUsual).Get(); !known || gap > 1 {
+		t.Errorf("longest silence %v (known: %v): each look finds connections that have ended", gap, known)
 	}
 }

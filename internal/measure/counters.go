@@ -27,12 +27,16 @@ type counterHistory struct {
 	rates  [len(hostRates)]*Window
 	depths *Window
 	usual  [len(usualRates)]usualRate
+	// failed and reset are when an attempt last failed, and when the other end
+	// last reset a connection; zero when that was not seen yet.
+	failed, reset time.Time
 }
 
 // usualRates are the rates whose usual level is followed: what goes wrong at
 // one backend is seen against it.
 var usualRates = [...]struct{ rate, usual Signal }{
-	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual},
+	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual}, {ActiveOpensRate, ActiveOpensUsual},
+	{RetransSegsRate, RetransSegsUsual},
 }
 
 const (
@@ -49,6 +53,22 @@ type usualRate struct {
 	median float64 // of past
 	fresh  []float64
 	mean   meanOf
+}
+
+func newUsualRate() usualRate {
+	return usualRate{past: NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)}
+}
+
+// takeUsualRate follows what a rate usually is.
+func (h *history) takeUsualRate(now time.Time, rate, usual Signal, u *usualRate, ttl time.Duration) {
+	if value, known := h.signals.Readings[rate].Get(); known {
+		u.take(now, value)
+	}
+	if u.past.Len() == 0 {
+		h.unknown(usual, NotEnough)
+		return
+	}
+	h.set(now, usual, u.median, u.past.Len(), ttl)
 }
 
 func (u *usualRate) take(now time.Time, rate float64) {
@@ -70,7 +90,7 @@ func newCounterHistory() *counterHistory {
 		c.rates[i] = NewWindow(rateSpan, rateSamples)
 	}
 	for i := range c.usual {
-		c.usual[i].past = NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)
+		c.usual[i] = newUsualRate()
 	}
 	return c
 }
@@ -92,6 +112,13 @@ func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint6
 		c.rates[i].Add(now, c.sums[i])
 	}
 	c.depths.Add(now, float64(depth))
+	if n, ok := deltas.Get(tcp.AttemptFails); ok && c.begun && n > 0 {
+		c.failed = now
+	}
+	ended, ok := deltas.Get(tcp.EstabResets)
+	if sent, alsoOK := deltas.Get(tcp.OutRsts); ok && alsoOK && c.begun && ended > sent {
+		c.reset = now
+	}
 	c.last, c.begun = *counters, true
 }
 
@@ -106,15 +133,10 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
 	}
 	host.takePeerResets(now, ttl)
+	host.takeAgo(now, AttemptFailedAgo, c.failed, ttl)
+	host.takeAgo(now, PeerResetAgo, c.reset, ttl)
 	for i, u := range usualRates {
-		if rate, known := host.signals.Readings[u.rate].Get(); known {
-			c.usual[i].take(now, rate)
-		}
-		if past := c.usual[i].past; past.Len() > 0 {
-			host.set(now, u.usual, c.usual[i].median, past.Len(), ttl)
-		} else {
-			host.unknown(u.usual, NotEnough)
-		}
+		host.takeUsualRate(now, u.rate, u.usual, &c.usual[i], ttl)
 	}
 	if drained, over, ok := c.drained(); ok {
 		host.set(now, AcceptRate, drained/over.Seconds(), int(drained), ttl)
@@ -133,6 +155,14 @@ func (h *history) takePeerResets(now time.Time, ttl time.Duration) {
 		return
 	}
 	h.set(now, PeerResetsRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples), ttl)
+}
+
+func (h *history) takeAgo(now time.Time, sig Signal, at time.Time, ttl time.Duration) {
+	if at.IsZero() {
+		h.unknown(sig, NotEnough)
+		return
+	}
+	h.set(now, sig, now.Sub(at).Seconds(), 1, ttl)
 }
 
 // minDrain is the least time over which a drain rate means something.

@@ -16,7 +16,7 @@ type flow struct {
 	key          uint64 // 0 is an empty place
 	first, since int32  // 1/100 s since the tallier's first look
 	asked        int32  // since when the client has been asking and nothing was sent to it; notAsking
-	resent       uint32 // segments sent again over its life
+	resent, sent uint32 // segments sent again, and with data, over its life
 	state        tcp.State
 	look         uint8 // the look at all states that saw it last
 	uncounted    bool  // first met by a look that cannot tell new from old
@@ -85,8 +85,10 @@ type sighting struct {
 	age      time.Duration
 	stateAge time.Duration
 	asking   time.Duration // for how long the client has been sending a request
-	resent   uint32        // segments sent again since it was seen last; all of them when it is new
-	finished bool          // it came to TIME_WAIT since it was seen last: both ends have closed
+	// resent and sent are the segments sent again, and with data, since it was
+	// seen last; all of them when it is new.
+	resent, sent uint32
+	finished     bool // it came to TIME_WAIT since it was seen last: both ends have closed
 }
 
 // see records a socket of a look that began at now centiseconds. whole is true
@@ -105,11 +107,11 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	p := f.place(key)
 	out := sighting{known: true}
 	if p.key == 0 {
-		*p = flow{key: key, first: now, since: now, asked: notAsking, resent: s.Info.TotalRetransmits, state: s.State, look: f.look, uncounted: !whole, held: s.Inode != 0}
+		*p = flow{key: key, first: now, since: now, asked: notAsking, resent: s.Info.TotalRetransmits, sent: s.Info.DataSegsOut, state: s.State, look: f.look, uncounted: !whole, held: s.Inode != 0}
 		p.ask(s, now)
 		f.used++
 		out.new = whole && f.sampled(key, f.countShift)
-		out.resent, out.finished = p.resent, s.State == tcp.TimeWait
+		out.resent, out.sent, out.finished = p.resent, p.sent, s.State == tcp.TimeWait
 		return out
 	}
 	if whole {
@@ -129,6 +131,10 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	if s.Has&tcp.HasInfo != 0 && s.Info.TotalRetransmits > p.resent {
 		out.resent = s.Info.TotalRetransmits - p.resent
 		p.resent = s.Info.TotalRetransmits
+	}
+	if s.Has&tcp.HasInfo != 0 && s.Info.DataSegsOut > p.sent {
+		out.sent = s.Info.DataSegsOut - p.sent
+		p.sent = s.Info.DataSegsOut
 	}
 	out.asking = p.ask(s, now)
 	out.age = time.Duration(now-p.first) * 10 * time.Millisecond

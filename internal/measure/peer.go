@@ -13,6 +13,7 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 	if seen.known {
 		scale := c.flows.scale()
 		p.Resent += seen.resent * scale
+		p.Sent += seen.sent * scale
 		if seen.finished {
 			p.Finished += scale
 		}

@@ -71,9 +71,11 @@ const (
 	AnswerUsual
 	ConnectRetrying
 	RetransmitsRate
+	RetransmitShare
 	EstablishedRecent
 	EstablishedMost
 	VanishedRate
+	VanishedUsual
 	FinishedRate
 	Lingering
 	PortsUsed
@@ -93,8 +95,12 @@ const (
 	AttemptFailsUsual
 	PeerResetsRate
 	PeerResetsUsual
+	ActiveOpensUsual
+	RetransSegsUsual
+	AttemptFailedAgo
+	PeerResetAgo
 
-	NumSignals = int(PeerResetsUsual) + 1
+	NumSignals = int(PeerResetAgo) + 1
 )
 
 // Unit is what a signal's value counts.
@@ -105,6 +111,7 @@ const (
 	UnitCount     Unit = "count"
 	UnitSeconds   Unit = "seconds"
 	UnitPerSecond Unit = "per_second"
+	UnitShare     Unit = "share" // from 0 to 1, and above where more is sent again than once
 )
 
 // Definition says what a signal is.
@@ -174,15 +181,21 @@ var definitions = [NumSignals]Definition{
 	AnswerUsual:               {"answer_usual_seconds", UnitSeconds, tcp.Focus, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
 	ConnectRetrying:           {"connect_retrying", UnitCount, tcp.Focus, "SYN_SENT whose SYN was sent again"},
 	RetransmitsRate:           {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, "segments sent again, for each connection, over 5 s"},
+	RetransmitShare:           {"retransmit_share", UnitShare, tcp.Focus, "segments sent again, of those with data, over 5 s"},
 	EstablishedRecent:         {"established_recent", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last 5 s"},
 	EstablishedMost:           {"established_most", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
 	VanishedRate:              {"vanished_per_second", UnitPerSecond, tcp.Focus, "connections gone without a trace: reset, or closed by the backend first"},
+	VanishedUsual:             {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
 	FinishedRate:              {"finished_per_second", UnitPerSecond, tcp.Focus, "connections that both ends have closed, ours first"},
 	Lingering:                 {"close_wait_lingering", UnitCount, tcp.Focus, "CLOSE_WAIT that a process has held for 5 s or more"},
 	PortsUsed:                 {"ports_used", UnitCount, tcp.Focus, "local ports in use toward the backend, TIME_WAIT included"},
 	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, "1 while its balancer calls it up, 0 while it does not"},
 	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
+	RetransSegsUsual:          {"retransmitted_segments_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of retransmitted_segments_per_second over the last 10 min, the last 30 s left out"},
+	AttemptFailedAgo:          {"attempt_failed_ago_seconds", UnitSeconds, tcp.Pulse, "time since an attempt to connect failed"},
+	PeerResetAgo:              {"reset_received_ago_seconds", UnitSeconds, tcp.Pulse, "time since the other end reset a connection"},
+	ActiveOpensUsual:          {"active_opens_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of active_opens_per_second over the last 10 min, the last 30 s left out"},
 	PeerResetsRate:            {"resets_received_per_second", UnitPerSecond, tcp.Pulse, "connections that the other end reset, at least: EstabResets less OutRsts"},
 	PeerResetsUsual:           {"resets_received_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of resets_received_per_second over the last 10 min, the last 30 s left out"},
 	PassiveOpensRate:          {"passive_opens_per_second", UnitPerSecond, tcp.Pulse, "connections the kernel completed for our listeners"},
@@ -316,6 +329,17 @@ type View struct {
 func (v *View) Scope(id scope.ID) *ScopeSignals {
 	for i := range v.Scopes {
 		if v.Scopes[i].Scope == id {
+			return &v.Scopes[i]
+		}
+	}
+	return nil
+}
+
+// Host returns the signals of the namespace the view is of, our own's where it
+// holds several; nil when the view has none.
+func (v *View) Host() *ScopeSignals {
+	for i := range v.Scopes {
+		if v.Scopes[i].Scope.Kind == scope.KindHost {
 			return &v.Scopes[i]
 		}
 	}

@@ -54,11 +54,14 @@ type history struct {
 	backend  *backend  // of a backend
 }
 
-// New returns a Measure that has seen nothing.
-func New() *Measure {
+// New returns a Measure that has seen nothing, of our own namespace.
+func New() *Measure { return NewIn("") }
+
+// NewIn is New for the namespace of that name.
+func NewIn(namespace string) *Measure {
 	return &Measure{
 		scopes:   make(map[scope.ID]*history),
-		host:     newHistory(scope.Host),
+		host:     newHistory(scope.Host.In(namespace)),
 		counters: newCounterHistory(),
 	}
 }

@@ -113,8 +113,8 @@ type Peer struct {
 	LongestPending time.Duration
 	// ConnectRetrying counts SYN_SENT whose SYN was sent again.
 	ConnectRetrying uint32
-	// Resent is the segments sent again since then.
-	Resent uint32
+	// Resent is the segments sent again since then, Sent those with data.
+	Resent, Sent uint32
 	// Vanished counts connections that were ESTABLISHED at the last look and
 	// are gone without a trace: reset, or closed by the peer first. Finished
 	// counts those that came to TIME_WAIT: closed by us first, and by the peer.
@@ -178,6 +178,7 @@ const maxExamples = 20
 // grows with the scopes and is reused: what End returns is good until the
 // next Begin.
 type Tallier struct {
+	rest    scope.ID
 	index   *scope.Index
 	peers   *scope.BackendIndex
 	scopes  []counting // the services in order, then the backends, then the rest
@@ -204,10 +205,13 @@ type counting struct {
 	examples []tcp.Socket
 }
 
-// NewTallier returns a Tallier that puts every socket into the rest, until
-// SetScopes says otherwise.
-func NewTallier() *Tallier {
-	t := &Tallier{}
+// NewTallier returns a Tallier of our own namespace, that puts every socket
+// into the rest until SetScopes says otherwise.
+func NewTallier() *Tallier { return NewTallierIn("") }
+
+// NewTallierIn is NewTallier for the namespace of that name.
+func NewTallierIn(namespace string) *Tallier {
+	t := &Tallier{rest: scope.Rest.In(namespace)}
 	t.SetScopes(nil, nil)
 	return t
 }
@@ -240,7 +244,7 @@ func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 		}
 		c.remote, c.tally.Group = backends[i].Remote, backends[i].Group
 	}
-	keep(scope.Rest)
+	keep(t.rest)
 	t.tallies = make([]Tally, 0, len(t.scopes))
 	t.covered = make([]int, 0, len(t.scopes))
 }
@@ -486,7 +490,7 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 			c.tally.Flows.Scale = c.flows.scale()
 			if last.IsZero() {
 				c.tally.Flows = Flows{Scale: c.flows.scale()}
-				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Resent = 0, 0, 0
+				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Resent, c.tally.Peer.Sent = 0, 0, 0, 0
 			}
 		}
 		c.sortExamples()

@@ -78,6 +78,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	services(s, gauge)
 	backends(s, gauge)
 	host(s, gauge)
+	c.namespaces(s, gauge)
 	incidents(s, gauge)
 	looks(c.now(), s, gauge, func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
@@ -100,6 +101,38 @@ func host(s *api.Snapshot, gauge emit) {
 			gauge(desc("foreshock_rest_sockets", "sockets that no scope claims"), value)
 		}
 	}
+}
+
+// namespaces counts the host's other network namespaces. Their ages are one
+// series each, the greatest of all: hundreds of namespaces come and go.
+func (c *Collector) namespaces(s *api.Snapshot, gauge emit) {
+	n := &s.Namespaces
+	count := desc("foreshock_namespaces", "network namespaces other than the agent's own; idle ones are read too, and have neither a listener nor a socket", "state")
+	for _, x := range []struct {
+		state string
+		n     int
+	}{{"read", n.Read}, {"idle", n.Idle}, {"waiting", n.Waiting}, {"refused", n.Refused}, {"over_the_most", n.Over}} {
+		gauge(count, float64(x.n), x.state)
+	}
+	age := desc("foreshock_namespaces_look_age_seconds", "the longest time since listeners and counters (pulse), or all sockets (whole), of another namespace were seen", "what")
+	worst := func(what string, seen func(*api.NamespaceStatus) time.Time) {
+		var oldest time.Time
+		for i := range n.Each {
+			if at := seen(&n.Each[i]); !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+				oldest = at
+			}
+		}
+		if !oldest.IsZero() {
+			gauge(age, max(0, c.now().Sub(s.Wall(oldest))).Seconds(), what)
+		}
+	}
+	worst("pulse", func(x *api.NamespaceStatus) time.Time { return x.PulseSeen })
+	worst("whole", func(x *api.NamespaceStatus) time.Time {
+		if x.Idle {
+			return time.Time{}
+		}
+		return x.WholeSeen
+	})
 }
 
 func incidents(s *api.Snapshot, gauge emit) {

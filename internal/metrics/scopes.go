@@ -56,7 +56,7 @@ type signalMetric struct {
 type kindMetrics struct {
 	signals []signalMetric
 	unknown *prometheus.Desc
-	// labels are of a scope with series of its own; its first must be its alone.
+	// labels are of a scope with series of its own; no two scopes have the same.
 	labels func(*measure.ScopeSignals) []string
 	// others are the labels of those folded.
 	others []string
@@ -71,11 +71,16 @@ func newKind(kind scope.Kind, labels []string, of func(*measure.ScopeSignals) []
 	prefix := "foreshock_" + kind.String() + "_"
 	k := &kindMetrics{
 		unknown: desc(prefix+"unknown_signals", "signals of the "+kind.String()+" that cannot be told now", labels...),
-		labels:  of, own: map[string]bool{other: true}, folded: map[measure.Signal]float64{},
+		labels:  of, own: map[string]bool{}, folded: map[measure.Signal]float64{},
 	}
-	for range labels {
-		k.others = append(k.others, other)
+	for _, label := range labels {
+		if label == "namespace" {
+			k.others = append(k.others, "")
+		} else {
+			k.others = append(k.others, other)
+		}
 	}
+	k.own[key(k.others)] = true
 	for _, s := range measure.Signals() {
 		if s.AppliesTo(kind) {
 			d := s.Definition()
@@ -85,8 +90,12 @@ func newKind(kind scope.Kind, labels []string, of func(*measure.ScopeSignals) []
 	return k
 }
 
-// alone reports whether the next scope of that name has series of its own.
-func (k *kindMetrics) alone(name string) bool {
+// key tells the series of one scope from those of another.
+func key(labels []string) string { return strings.Join(labels, "\x00") }
+
+// alone reports whether the next scope of those labels has series of its own.
+func (k *kindMetrics) alone(labels []string) bool {
+	name := key(labels)
 	if k.own[name] || len(k.own) > MaxServices { // own holds other too
 		return false
 	}
@@ -98,7 +107,7 @@ func (k *kindMetrics) alone(name string) bool {
 func (k *kindMetrics) add(sig *measure.ScopeSignals, gauge emit) {
 	k.count++
 	labels := k.labels(sig)
-	alone := k.alone(labels[0])
+	alone := k.alone(labels)
 	if !alone {
 		k.folds++
 	}
@@ -139,7 +148,9 @@ func (k *kindMetrics) end(gauge emit) {
 }
 
 func services(s *api.Snapshot, gauge emit) {
-	k := newKind(scope.KindService, []string{"service"}, func(sig *measure.ScopeSignals) []string { return []string{text(sig.Scope.Name)} })
+	k := newKind(scope.KindService, []string{"service", "namespace"}, func(sig *measure.ScopeSignals) []string {
+		return []string{text(sig.Scope.Name), text(sig.Scope.Namespace)}
+	})
 	for i := range s.View.Scopes {
 		if s.View.Scopes[i].Scope.Kind == scope.KindService {
 			k.add(&s.View.Scopes[i], gauge)
@@ -174,9 +185,9 @@ func leads(s *api.Snapshot) map[scope.ID]lastLead {
 }
 
 func backends(s *api.Snapshot, gauge emit) {
-	labels := []string{"backend", "group"}
+	labels := []string{"backend", "group", "namespace"}
 	k := newKind(scope.KindBackend, labels, func(sig *measure.ScopeSignals) []string {
-		return []string{backendLabel(sig.Scope), text(sig.Group)}
+		return []string{text(sig.Scope.Name), text(sig.Group), text(sig.Scope.Namespace)}
 	})
 	lead := desc("foreshock_backend_lead_seconds", "how long before its balancer called it down the backend was suspected, the last time; negative when the balancer was first", labels...)
 	led := leads(s)
@@ -194,10 +205,4 @@ func backends(s *api.Snapshot, gauge emit) {
 	k.end(gauge)
 	gauge(desc("foreshock_backends", "backends found or configured"), float64(k.count))
 	gauge(desc("foreshock_backends_folded", `backends that are counted under backend="other"`), float64(k.folds))
-}
-
-// backendLabel is the backend's name, with its namespace where that is not our
-// own: names are only unique within one.
-func backendLabel(id scope.ID) string {
-	return text(strings.TrimPrefix(id.String(), scope.KindBackend.String()+"/"))
 }

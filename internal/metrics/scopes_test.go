@@ -57,19 +57,19 @@ func TestBackends(t *testing.T) {
 	s.Incidents = []judge.Incident{led(9, backend(0), 12), led(4, backend(0), 30), led(8, backend(1), -2), led(7, gone, 5), {ID: 6, SuspectedAt: at, Finding: judge.Finding{Scope: backend(2)}}}
 	got, registry := gather(t, s)
 	hold(t, got, map[string]float64{
-		"foreshock_backend_established{backend=shop/s000,group=shop}":             2,
-		"foreshock_backend_pending_longest_seconds{backend=shop/s001,group=shop}": 1,
-		"foreshock_backend_balancer_up{backend=shop/s001,group=shop}":             1,
-		"foreshock_backend_established{backend=shop/s000@blue,group=shop}":        2,
-		"foreshock_backend_lead_seconds{backend=shop/s000,group=shop}":            12, // the last incident's
-		"foreshock_backend_lead_seconds{backend=shop/s001,group=shop}":            -2, // its balancer was first
+		"foreshock_backend_established{backend=shop/s000,group=shop}":                2,
+		"foreshock_backend_pending_longest_seconds{backend=shop/s001,group=shop}":    1,
+		"foreshock_backend_balancer_up{backend=shop/s001,group=shop}":                1,
+		"foreshock_backend_established{backend=shop/s000,group=shop,namespace=blue}": 2,
+		"foreshock_backend_lead_seconds{backend=shop/s000,group=shop}":               12, // the last incident's
+		"foreshock_backend_lead_seconds{backend=shop/s001,group=shop}":               -2, // its balancer was first
 		"foreshock_backends{}":        4,
 		"foreshock_backends_folded{}": 0,
 		"foreshock_services{}":        0,
 	})
 	for name := range got {
 		if strings.Contains(name, "answer_now") || strings.Contains(name, "gone") || strings.Contains(name, "=other") ||
-			name == "foreshock_backend_balancer_up{backend=shop/s002,group=shop}" || name == "foreshock_backend_lead_seconds{backend=shop/s002,group=shop}" {
+			name == "foreshock_backend_balancer_up{backend=shop/s002,group=shop}" || name == "foreshock_backend_lead_seconds{backend=shop/s002,group=shop,namespace=}" {
 			t.Errorf("%s should not be there: nobody knows it", name)
 		}
 	}

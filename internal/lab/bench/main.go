@@ -5,6 +5,7 @@
 //	bench -agent bin/foreshock detect -cell gradual -runs 3
 //	bench -agent bin/foreshock backend -cell haproxy-hang -runs 9
 //	bench backend -cell haproxy-hang -trace hang.jsonl
+//	bench -agent bin/foreshock namespaces -count 200 -each 500
 package main
 
 import (
@@ -57,16 +58,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&b.commit, "commit", "unknown", "the commit the program is built from")
 	flags.BoolVar(&b.resume, "resume", false, "leave out cells of this commit that are done")
 	sizes := flags.String("sockets", "10000,100000", "steady: populations")
-	span := flags.Duration("span", 5*time.Minute, "steady: how long each program is watched")
+	span := flags.Duration("span", 5*time.Minute, "steady, namespaces: how long each program is watched")
 	only := flags.String("cell", "", "detect, backend: only the cells whose name contains this")
 	skip := flags.String("skip", "", "detect, backend: not the cells whose name contains this")
 	runs := flags.Int("runs", 1, "detect, backend: runs of each cell")
 	parallel := flags.Int("parallel", 4, "detect, backend: cells at a time")
+	count := flags.Int("count", 200, "namespaces: how many")
+	each := flags.Int("each", 500, "namespaces: sockets in each")
+	shared := flags.Bool("shared", false, "namespaces: all in the machine's one hash table, as containers usually are")
 	beside := flags.Bool("peers", true, "detect, backend: let the peers of the field watch too")
 	picture := flags.String("picture", "", "backend: write the leads as SVG to this file")
 	record := flags.String("trace", "", "backend: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
-		return errors.New("say what to measure: steady, detect or backend")
+		return errors.New("say what to measure: steady, detect, backend or namespaces")
 	}
 	what := args[0]
 	if err := flags.Parse(args[1:]); err != nil {
@@ -82,8 +86,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return b.record(ctx, *only, *record)
 		}
 		return b.backends(ctx, *only, *skip, *runs, *parallel, *beside, *picture)
+	case "namespaces":
+		return b.namespaces(ctx, *count, *each, *shared, *span)
 	}
-	return fmt.Errorf("unknown measurement %q: steady, detect or backend", what)
+	return fmt.Errorf("unknown measurement %q: steady, detect, backend or namespaces", what)
 }
 
 func (b *bench) say(line string) {
@@ -139,6 +145,21 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 				float64(u.RSS)/mebi, float64(u.RSSAnon)/mebi, float64(u.RSSPeak)/mebi)
 		}
 	}
+	return nil
+}
+
+func (b *bench) namespaces(ctx context.Context, count, each int, shared bool, span time.Duration) error {
+	table := "own"
+	if shared {
+		table = "shared"
+	}
+	r, err := cell(b, fmt.Sprintf("namespaces-%d-%d-%s", count, each, table), func() (detect.Namespaces, error) {
+		return detect.RunNamespaces(ctx, b.agent, count, each, shared, span, b.say)
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(b.out, r)
 	return nil
 }
 

@@ -30,6 +30,10 @@ type BackendCell struct {
 	Pools []PoolCell
 	// Config is the agent's configuration; empty for none.
 	Config string
+	// Contained puts the balancer into a container, a network namespace and a
+	// cgroup of its own, and the agent outside of it. The agent then sees the
+	// backends of every world on the machine: play it alone.
+	Contained bool
 	// Healthy: nothing may be found at warning or above.
 	Healthy bool
 	Goal    BackendGoal

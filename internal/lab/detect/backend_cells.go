@@ -64,8 +64,10 @@ const (
 // The usual course of a cell, seconds: the agent learns what is normal, then
 // the fault comes, and is watched.
 const (
-	learnFor = 30 * time.Second
-	watchFor = 30 * time.Second
+	learnFor = time.Minute
+	// settleFor is the same for a day without a fault.
+	settleFor = 30 * time.Second
+	watchFor  = 30 * time.Second
 	// perSecond is what the clients ask, a third of which each backend gets.
 	perSecond = 30
 	usually   = 20 * time.Millisecond // that a backend takes
@@ -98,8 +100,8 @@ func want(within time.Duration, causes ...string) BackendGoal {
 }
 
 // watches is a goal whose cause need not be graver than a watch.
-func watches(within time.Duration, causes ...string) BackendGoal {
-	return BackendGoal{Causes: causes, Least: "watch", Within: within}
+func watches(causes ...string) BackendGoal {
+	return BackendGoal{Causes: causes, Least: "watch", Within: withinRest}
 }
 
 // then lists causes that may follow.
@@ -137,8 +139,8 @@ func faultKinds() []faultKind {
 		{name: "reset-some", events: []BackendEvent{behaves(0, "a fifth of a backend's requests are reset", some(reset))},
 			over: 40 * time.Second, goal: want(withinRest, "peer_resetting").then("churn")},
 		{name: "close-half", events: []BackendEvent{behaves(0, "a backend sends FIN instead of answers", lab.Behaviour{Manner: lab.CloseHalf})},
-			goal: watches(withinRest, "orderly_stop", "lazy_pool", "churn", "peer_resetting").then("stuck_closing", "peer_refusing")},
-		{name: "stopped", events: []BackendEvent{stoppedOrderly()}, goal: watches(withinRest, "orderly_stop", "peer_refusing").then("lazy_pool")},
+			goal: watches("orderly_stop", "lazy_pool", "churn", "peer_resetting").then("stuck_closing", "peer_refusing")},
+		{name: "stopped", events: []BackendEvent{stoppedOrderly()}, goal: watches("orderly_stop", "peer_refusing").then("lazy_pool")},
 		{name: "restarted", events: []BackendEvent{stoppedOrderly(), restarted(8 * time.Second)}, over: 90 * time.Second,
 			goal: func() BackendGoal {
 				g := want(withinAtOnce, "peer_refusing").then("orderly_stop", "lazy_pool")
@@ -147,19 +149,19 @@ func faultKinds() []faultKind {
 			}()},
 		{name: "loss", events: []BackendEvent{lossy("a third of a backend's packets are lost", 30)}, over: 40 * time.Second,
 			goal: want(withinRest, "heavy_loss").then("path_lost", "peer_slow", "churn", "peer_resetting", "stuck_closing")},
-		{name: "not-reading", events: []BackendEvent{behaves(0, "a backend stops reading what is sent, its health is green", lab.Behaviour{Manner: lab.StopReading})},
+		{name: "not-reading", events: []BackendEvent{smallWindow(), behaves(0, "a backend stops reading what is sent, its health is green", lab.Behaviour{Manner: lab.StopReading})},
 			over: 40 * time.Second, goal: want(withinRest, "peer_not_reading").then("peer_slow", "peer_half_broken", "peer_frozen"),
-			change: func(c *BackendCell) { c.Load.Body = 512 << 10 }},
+			change: func(c *BackendCell) { c.Load.Body = 256 << 10 }},
 		{name: "keepalive-lost", events: []BackendEvent{behaves(0, "a backend closes each connection", lab.Behaviour{Manner: lab.CloseEach})},
-			goal: watches(withinRest, "churn").then("orderly_stop"), only: kept},
+			goal: watches("churn").then("orderly_stop"), only: kept},
 		{name: "fin-unanswered", events: []BackendEvent{deafToFIN()}, over: 45 * time.Second,
-			goal: watches(withinRest, "stuck_closing").then("path_lost"), only: []string{"nginx"}},
+			goal: watches("stuck_closing").then("path_lost"), only: []string{"nginx"}},
 		{name: "pool-leaks", events: []BackendEvent{leaks()}, over: 60 * time.Second, only: []string{"haproxy", "nginx"},
-			goal:   watches(withinRest, "leak", "lazy_pool").then("churn", "orderly_stop"),
+			goal:   watches("leak", "lazy_pool").then("churn", "orderly_stop"),
 			change: func(c *BackendCell) { c.Config = "backends:\n  - {name: pool, process: {name: lab-pool}}\n" }},
 		{name: "uplink-lost", events: []BackendEvent{uplinkLost()}, only: []string{"haproxy", "nginx-kept", "traefik"},
 			goal: func() BackendGoal {
-				g := want(withinRest, "local_fault").then("path_lost", "heavy_loss", "stuck_closing")
+				g := want(withinRest, "local_fault").then("path_lost", "heavy_loss", "stuck_closing", "conn_limit")
 				g.All, g.Host = true, true
 				return g
 			}(),
@@ -181,7 +183,27 @@ func BackendCells() []BackendCell {
 			}
 		}
 	}
-	return slices.Concat(cells, []BackendCell{portsRunOut()}, healthyBackends())
+	return slices.Concat(cells, []BackendCell{portsRunOut()}, contained(), healthyBackends())
+}
+
+// contained are faults behind a balancer in a container, and the same after
+// the balancer was restarted.
+func contained() []BackendCell {
+	var cells []BackendCell
+	for _, k := range faultKinds() {
+		if !slices.Contains([]string{"killed", "blackholed", "hang", "reset"}, k.name) {
+			continue
+		}
+		b := haproxy("haproxy-contained", lab.HAProxy{})
+		c := k.behind(b)
+		c.Contained = true
+		again := k.behind(b)
+		again.Contained, again.Fault = true, "restarted-"+k.name
+		again.Name = b.Name + "-" + again.Fault
+		again.Events = slices.Concat([]BackendEvent{balancerRestarted(-5 * time.Second)}, again.Events)
+		cells = append(cells, c, again)
+	}
+	return cells
 }
 
 func (k faultKind) behind(b Balancer) BackendCell {
@@ -194,6 +216,10 @@ func (k faultKind) behind(b Balancer) BackendCell {
 		Load: clients(learnFor+over, 0, perSecond),
 	}
 	c.Goal = c.Goal.then("green_but_failing")
+	if b.Name == "apache" {
+		// A worker waits for each answer, so a hung backend takes them all.
+		c.Goal = c.Goal.then("workers_filling", "workers_full", "clients_gave_up")
+	}
 	if k.change != nil {
 		k.change(&c)
 	}
@@ -207,7 +233,7 @@ func portsRunOut() BackendCell {
 	goal.All, goal.Within = true, 45*time.Second // they last for half a minute
 	return BackendCell{
 		Name: "nginx-open-each-ports-run-out", Balancer: nginxOpenEach(), Fault: "ports-run-out", Apps: trio(), At: learnFor,
-		Events: []BackendEvent{fewPorts(600)}, Goal: goal, Load: clients(learnFor+60*time.Second, 0, perSecond),
+		Events: []BackendEvent{fewPorts(300)}, Goal: goal, Load: clients(learnFor+60*time.Second, 0, perSecond),
 	}
 }
 
@@ -215,7 +241,7 @@ func healthyBackends() []BackendCell {
 	var cells []BackendCell
 	calm := func(b Balancer, what string, duration time.Duration, change func(*BackendCell)) {
 		c := BackendCell{
-			Name: "healthy-" + b.Name + "-" + what, Balancer: b, Fault: what, Healthy: true, Apps: trio(), At: learnFor,
+			Name: "healthy-" + b.Name + "-" + what, Balancer: b, Fault: what, Healthy: true, Apps: trio(), At: settleFor,
 			Load: clients(duration, 0, perSecond),
 		}
 		if change != nil {

@@ -46,6 +46,16 @@ func behaves(at time.Duration, what string, b lab.Behaviour) BackendEvent {
 	return BackendEvent{at, what, func(ctx context.Context, p *pool) error { return p.failing().run.Behave(ctx, b) }}
 }
 
+// smallWindow keeps the receive buffers of the failing backend at their first
+// size from the beginning of the load: the kernel lets those of a connection
+// that is read fast grow to 6 MB, which would take in a whole request.
+// Kernel: Documentation/networking/ip-sysctl.rst, tcp_rmem.
+func smallWindow() BackendEvent {
+	return BackendEvent{-learnFor, "a backend's receive buffers are small", func(_ context.Context, p *pool) error {
+		return p.failing().host.SetSysctl("net.ipv4.tcp_rmem", "4096 131072 131072")
+	}}
+}
+
 func stoppedOrderly() BackendEvent {
 	return BackendEvent{0, "a backend stops in good order", func(_ context.Context, p *pool) error { return p.failing().run.Stop() }}
 }
@@ -57,9 +67,8 @@ func deafToFIN() BackendEvent {
 	}}
 }
 
-// fewPorts leaves the balancer's host so many ephemeral ports, half of which
-// the kernel keeps for bind (net/ipv4/inet_hashtables.c, __inet_hash_connect,
-// tries those of the other parity last), and no reuse of those in TIME_WAIT.
+// fewPorts leaves the balancer's host so many ephemeral ports toward each
+// destination, and no reuse of those in TIME_WAIT.
 func fewPorts(n int) BackendEvent {
 	return BackendEvent{0, fmt.Sprintf("%d ephemeral ports are left", n), func(_ context.Context, p *pool) error {
 		return errors.Join(

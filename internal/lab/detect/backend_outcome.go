@@ -37,7 +37,8 @@ type BackendOutcome struct {
 	// First is the first cause named at that severity, right or wrong.
 	First string `json:"first_cause,omitempty"`
 	// Answered is when a backend that was started again got its first request,
-	// Resolved when the last finding of the failing backend ended, if all did.
+	// Resolved when the last finding at warning or above of the failing backend
+	// ended, if all did.
 	Answered *time.Duration `json:"answered_ns"`
 	Resolved *time.Duration `json:"resolved_ns"`
 	// Verdict is when the balancer itself held the failing backend to be down;
@@ -170,9 +171,11 @@ func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
 		if grave && !right && !slices.Contains(cell.Goal.Chain, inc.Cause) {
 			o.Outside = append(o.Outside, f.String())
 		}
-		if ended := inc.ended(); ended.IsZero() {
+		switch ended := inc.ended(); {
+		case !grave: // a watch is not sent
+		case ended.IsZero():
 			lasting = true
-		} else if ended.After(resolved) {
+		case ended.After(resolved):
 			resolved = ended
 		}
 	}

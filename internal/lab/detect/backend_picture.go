@@ -11,13 +11,13 @@ import (
 
 // The picture's measures, in its own units.
 const (
-	pictureNames = 210 // the column of names
+	pictureNames = 270 // the column of names
 	pictureAxis  = 560 // from the fault to the end of the axis
 	pictureRow   = 22
 	pictureTop   = 54
 	pictureEnd   = 35 * time.Second // the end of the axis
 	pictureStep  = 5 * time.Second
-	pictureNever = 40 // the column of what never came
+	pictureNever = 50 // the column of what never came
 )
 
 // mark is who saw a fault, and how that is drawn.
@@ -29,7 +29,7 @@ type mark struct {
 // marks in the order they are drawn; later ones cover earlier ones.
 func marks() []mark {
 	return []mark{
-		{"blackbox probe each 15 s", "#8a8f98", probeAt},
+		{"blackbox probe", "#8a8f98", probeAt},
 		{"clients' first error", "#c0392b", failedAt},
 		{"the balancer itself", "#d68910", verdictAt},
 		{"Foreshock", "#1f6feb", foundAt},
@@ -51,7 +51,7 @@ func BackendPicture(outcomes []BackendOutcome) string {
 		return ""
 	}
 	var b strings.Builder
-	width, height := pictureNames+pictureAxis+pictureNever+20, pictureTop+pictureRow*len(rows)+16
+	width, height := pictureNames+pictureAxis+pictureNever+40, pictureTop+pictureRow*len(rows)+16
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, height, width, height)
 	fmt.Fprintf(&b, `<title>Seconds from a backend's fault until it was seen</title>`+"\n")
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#ffffff"/>`+"\n", width, height)
@@ -83,9 +83,9 @@ func (s summary) draw(b *strings.Builder, y int) {
 		}
 		fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#a9c7f5" stroke-width="6"/>`+"\n", axisAt(*found), y, end, y)
 	}
-	for _, m := range marks() {
+	for i, m := range marks() {
 		at := s.quantile(0.5, m.at)
-		x := axisNever()
+		x := axisNever() + 11*(i-1) // beside each other
 		switch {
 		case at != nil:
 			x = axisAt(*at)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -44,7 +43,7 @@ func (p *pool) record(ctx context.Context, remotes []netip.AddrPort, out io.Writ
 		return err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	progress(fmt.Sprintf("%s: %s fails %s after the load begins; recorded for %s", p.cell.Name, p.failing().addr(), p.cell.At, p.cell.Load.Duration))
+	progress(p.introduction("recorded"))
 	run, began, err := p.startLoad(ctx)
 	if err != nil {
 		return err

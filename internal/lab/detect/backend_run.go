@@ -21,7 +21,7 @@ import (
 )
 
 // RunBackend plays a cell with the agent program at binary in the balancer's
-// namespace, its fault later by phase; with beside, blackbox_exporter asks
+// namespace, or outside of a contained one, its fault later by phase; with beside, blackbox_exporter asks
 // through the balancer each 15 s. progress gets a line now and then.
 func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time.Duration, beside bool, progress func(string)) (BackendOutcome, error) {
 	cell = cell.shifted(phase)
@@ -31,7 +31,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 		return out, err
 	}
 	defer p.world.Close()
-	agent, err := startAgent(ctx, p.host, binary, filepath.Join(p.world.Dir(), "agent.log"), cell.Config)
+	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), p.agentConfig())
 	if err != nil {
 		return out, err
 	}
@@ -54,9 +54,32 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	return out, nil
 }
 
+// agentConfig is the agent's configuration: the cell's, and whom to ask for the
+// balancer's opinion where it has one to ask. A container's loopback is not
+// ours.
+func (p *pool) agentConfig() string {
+	ask := ""
+	switch socket := p.balancer.StatsSocket(); {
+	case socket != "":
+		ask = fmt.Sprintf("  - {name: shop, process: {name: haproxy}, discover: {haproxy: {socket: %q}}, status: 1s}\n", socket)
+	case p.cell.Balancer.Name == "traefik" && !p.cell.Contained:
+		program, err := lab.TraefikProgram()
+		if err != nil {
+			return p.cell.Config // it would not run either
+		}
+		ask = fmt.Sprintf("  - {name: shop, process: {exe: %q}, discover: {traefik: {api: \"http://127.0.0.1:%d\"}}, status: 1s}\n", program, lab.TraefikAPI)
+	default:
+		return p.cell.Config
+	}
+	if p.cell.Config == "" {
+		return "backends:\n" + ask
+	}
+	return p.cell.Config + ask // which ends in its own list of backends
+}
+
 // play sends the load, makes the events happen, and watches.
 func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress func(string)) (backendRun, error) {
-	progress(fmt.Sprintf("%s: %s fails after %s; load for %s", p.cell.Name, p.failing().addr(), p.cell.At, p.cell.Load.Duration))
+	progress(p.introduction("played"))
 	load, began, err := p.startLoad(ctx)
 	if err != nil {
 		return backendRun{}, err

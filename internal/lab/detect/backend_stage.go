@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +25,7 @@ type pool struct {
 	cell                 *BackendCell
 	world                *lab.World
 	host, client, others *lab.Host // the balancer's; the clients'; what else the balancer's host talks to
+	watcher              *lab.Host // the agent's
 	members              []*member
 	balancer             *lab.Server
 	database             *lab.Server
@@ -66,7 +66,7 @@ func (p *pool) addrs() []netip.AddrPort {
 // newPool makes the world and starts what the cell needs but the load. Close
 // its world in any case.
 func newPool(ctx context.Context, cell *BackendCell) (*pool, error) {
-	hosts := []lab.HostConfig{{Name: "balancer"}, {Name: "client"}, {Name: "others"}}
+	hosts := []lab.HostConfig{{Name: "balancer", Contained: cell.Contained}, {Name: "client"}, {Name: "others"}, {Name: "watcher"}}
 	for i := range len(cell.Apps) + spares {
 		hosts = append(hosts, lab.HostConfig{Name: fmt.Sprintf("backend%d", i+1)})
 	}
@@ -75,6 +75,10 @@ func newPool(ctx context.Context, cell *BackendCell) (*pool, error) {
 		return nil, err
 	}
 	p := &pool{cell: cell, world: world, host: world.Host("balancer"), client: world.Host("client"), others: world.Host("others")}
+	p.watcher = p.host
+	if cell.Contained {
+		p.watcher = world.Host("watcher")
+	}
 	for i := range len(cell.Apps) + spares {
 		m := &member{host: world.Host(fmt.Sprintf("backend%d", i+1)), app: cell.Apps[min(i, len(cell.Apps)-1)]}
 		p.members = append(p.members, m)
@@ -121,6 +125,15 @@ func (p *pool) startClients(ctx context.Context, c PoolCell) error {
 	return err
 }
 
+// introduction says for a person what is to come.
+func (p *pool) introduction(how string) string {
+	what := fmt.Sprintf("%s has its fault", p.failing().addr())
+	if p.cell.Healthy {
+		what = "events begin"
+	}
+	return fmt.Sprintf("%s: %s for %s; %s after %s", p.cell.Name, how, p.cell.Load.Duration, what, p.cell.At)
+}
+
 // startLoad begins the cell's load.
 func (p *pool) startLoad(ctx context.Context) (*lab.Run, time.Time, error) {
 	load := p.cell.Load
@@ -154,9 +167,4 @@ func (p *pool) restartMember(ctx context.Context, m *member) error {
 		p.mu.Unlock()
 	}
 	return nil
-}
-
-// memberOf returns which backend has the address.
-func (p *pool) memberOf(addr netip.AddrPort) int {
-	return slices.IndexFunc(p.members, func(m *member) bool { return m.addr() == addr })
 }

@@ -37,8 +37,6 @@ func look(t *Tally, at time.Duration, sockets ...tcp.Socket) map[string]Remote {
 	return t.End()
 }
 
-func seconds(s float64) *float64 { return &s }
-
 func TestTally(t *testing.T) {
 	tally := NewTally([]netip.AddrPort{there, other})
 	stranger := socket(9, tcp.Established, func(s *tcp.Socket) { s.Remote = here })
@@ -62,7 +60,7 @@ func TestTally(t *testing.T) {
 			other.String(): none,
 			there.String(): {
 				States: map[string]int{"established": 2, "syn_sent": 1, "time_wait": 1},
-				New:    2, Oldest: seconds(0), Youngest: seconds(0),
+				New:    2, Oldest: new(float64(0)), Youngest: new(float64(0)),
 				Pending: 1, PendingFor: []float64{1}, Retransmitting: map[string]int{"syn_sent": 1}, MostRetransmits: 2,
 				Retransmits: 2, Received: []float64{2, 2}, WithoutInfo: 1,
 			},
@@ -71,7 +69,7 @@ func TestTally(t *testing.T) {
 			other.String(): none,
 			there.String(): {
 				States: map[string]int{"established": 2, "close_wait": 1},
-				New:    2, Gone: 2, Oldest: seconds(0), Youngest: seconds(0),
+				New:    2, Gone: 2, Oldest: new(float64(0)), Youngest: new(float64(0)),
 				ZeroWindow: 1, Retransmits: 5, RetransmitsNew: 3, Received: []float64{0, 2}, SendQueue: 700, ReceiveQueue: 1,
 			},
 		},
@@ -80,7 +78,7 @@ func TestTally(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	third := look(tally, 3*time.Second, socket(3, tcp.Established, nil), socket(5, tcp.Established, nil), socket(6, tcp.Established, nil))[there.String()]
-	if diff := cmp.Diff([]*float64{seconds(2), seconds(0)}, []*float64{third.Oldest, third.Youngest}); diff != "" {
+	if diff := cmp.Diff([]*float64{new(float64(2)), new(float64(0))}, []*float64{third.Oldest, third.Youngest}); diff != "" {
 		t.Errorf("ages (-want +got):\n%s", diff)
 	}
 }

@@ -15,7 +15,7 @@ var ErrClosed = errors.New("counter reader is closed")
 
 const (
 	// bufferSize holds netstat, the largest, four times over: 4 KB on Linux
-	// 6.18. Read grows the buffer when that is no longer enough.
+	// 6.18. Read takes a larger buffer when that is no longer enough.
 	bufferSize = 16 << 10
 	maxBuffer  = 1 << 20
 	none       = -1
@@ -48,13 +48,19 @@ var errOther = errors.New("is another namespace's by now")
 // A file that is not there is sought again by each Read; it is an error when
 // none is.
 func Open(dir string) (*Reader, error) {
+	return OpenWith(dir, &tcp.Scratch{Buffer: make([]byte, bufferSize)})
+}
+
+// OpenWith is Open for a Reader that takes its buffer from scratch, which it
+// may share with readers that are never used at the same time.
+func OpenWith(dir string, scratch *tcp.Scratch) (*Reader, error) {
 	r := &Reader{
 		files: [3]file{
 			{path: dir + "/snmp", fd: none, parse: ParseSNMP},
 			{path: dir + "/netstat", fd: none, parse: ParseNetstat},
 			{path: dir + "/sockstat", fd: none, parse: ParseSockstat},
 		},
-		buffer: make([]byte, bufferSize),
+		buffer: scratch.Buffer,
 	}
 	var errs []error
 	for i := range r.files {

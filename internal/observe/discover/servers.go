@@ -15,22 +15,17 @@ type Server struct {
 	Owners owner.Attribution
 }
 
-// Servers looks below proc ("/proc") for the processes that each selector
-// chooses in namespace, whose listeners are given. A process belongs to the
+// Servers makes a server of the processes that each selector chose, as
+// [owner.Choose] returns them, of those in namespace. A process belongs to the
 // first server that chooses it; one whose namespace may not be read counts as
-// here. before are the servers of the last search by the same selectors, nil
-// for none: where the processes are the same as then, nobody is asked again
-// who else is in their cgroups.
-func Servers(proc string, selectors []owner.Selector, namespace tcp.Namespace, listeners []tcp.Socket, before []Server) ([]Server, owner.Limits) {
-	var listening []owner.Listener
-	for i := range listeners {
-		listening = append(listening, owner.Listener{Inode: listeners[i].Inode, Local: listeners[i].Local, Namespace: namespace})
-	}
-	chosen, limits := owner.Choose(proc, selectors, listening)
-	servers := make([]Server, len(selectors))
+// here. before are the servers of the last time by the same selectors, nil for
+// none: where the processes are the same as then, nobody is asked again who
+// else is in their cgroups.
+func Servers(proc string, chosen [][]owner.Chosen, namespace tcp.Namespace, before []Server) []Server {
+	servers := make([]Server, len(chosen))
 	taken := map[int]bool{}
-	for i := range selectors {
-		here := slices.DeleteFunc(chosen[i], func(c owner.Chosen) bool {
+	for i := range chosen {
+		here := slices.DeleteFunc(slices.Clone(chosen[i]), func(c owner.Chosen) bool {
 			return c.Namespace != 0 && c.Namespace != namespace || taken[c.PID]
 		})
 		for _, c := range here {
@@ -43,7 +38,16 @@ func Servers(proc string, selectors []owner.Selector, namespace tcp.Namespace, l
 		neighbours, crowded := owner.Neighbours(proc, here)
 		servers[i] = Server{here, owner.Attribute(here, neighbours, crowded)}
 	}
-	return servers, limits
+	return servers
+}
+
+// Listening are listeners as [owner.Choose] takes them.
+func Listening(listeners []tcp.Socket, namespace tcp.Namespace) []owner.Listener {
+	out := make([]owner.Listener, 0, len(listeners))
+	for i := range listeners {
+		out = append(out, owner.Listener{Inode: listeners[i].Inode, Local: listeners[i].Local, Namespace: namespace})
+	}
+	return out
 }
 
 // maxJoins bounds how many descriptors one search for the holders of sockets

@@ -53,10 +53,11 @@ func TestServersOfThisHost(t *testing.T) {
 	}
 	us := owner.Selector{Exe: exe}
 	selectors := []owner.Selector{us, {Exe: "/nobody/has/this"}, us}
-	servers, limits := Servers("/proc", selectors, namespace, nil, nil)
+	chosen, limits := owner.Choose("/proc", selectors, nil)
 	if limits.Err != nil {
 		t.Fatal(limits.Err)
 	}
+	servers := Servers("/proc", chosen, namespace, nil)
 	pids := func(s Server) (out []int) {
 		for _, c := range s.Chosen {
 			out = append(out, c.PID)
@@ -67,10 +68,10 @@ func TestServersOfThisHost(t *testing.T) {
 		t.Fatalf("servers of pids %v, %v, %v; want %d in the first alone", pids(servers[0]), pids(servers[1]), pids(servers[2]), os.Getpid())
 	}
 	servers[0].Owners.Why = "as it was"
-	if again, _ := Servers("/proc", selectors, namespace, nil, servers); again[0].Owners.Why != "as it was" {
+	if again := Servers("/proc", chosen, namespace, servers); again[0].Owners.Why != "as it was" {
 		t.Errorf("the same processes were asked about again: %+v", again[0].Owners)
 	}
-	if elsewhere, _ := Servers("/proc", selectors, namespace+1, nil, nil); len(elsewhere[0].Chosen) > 0 {
+	if elsewhere := Servers("/proc", chosen, namespace+1, nil); len(elsewhere[0].Chosen) > 0 {
 		t.Errorf("processes of another namespace: %v", pids(elsewhere[0]))
 	}
 }
@@ -89,7 +90,8 @@ func TestTalksTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers, _ := Servers("/proc", []owner.Selector{{Exe: exe}}, namespace, nil, nil)
+	chosen, _ := owner.Choose("/proc", []owner.Selector{{Exe: exe}}, nil)
+	servers := Servers("/proc", chosen, namespace, nil)
 	us := servers[0].Chosen
 	for _, tt := range []struct {
 		name   string

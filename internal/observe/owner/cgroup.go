@@ -135,3 +135,30 @@ func containerID(segment string) string {
 	}
 	return segment[at:]
 }
+
+// Pod returns the first eight digits of the uid of the Kubernetes pod that a
+// cgroup belongs to; empty when it is of none. The kubelet names a pod's group
+// "pod" and its uid, by systemd "kubepods-burstable-podUID.slice" with "_" for
+// "-". Kubernetes: pkg/kubelet/cm/pod_container_manager_linux.go.
+func Pod(path string) string {
+	const digits = 8 // the first group of a uid
+	below := false
+	for segment := range strings.SplitSeq(path, "/") {
+		below = below || strings.HasPrefix(segment, "kubepods")
+		if !below {
+			continue
+		}
+		// containerd's mixed-up drivers: "kubepods-….slice:cri-containerd:ID"
+		segment, _, _ = strings.Cut(segment, ":")
+		segment = strings.TrimSuffix(segment, ".slice")
+		uid, ok := strings.CutPrefix(segment, "pod")
+		if !ok {
+			_, uid, ok = strings.Cut(segment, "-pod")
+		}
+		if !ok || len(uid) < digits || strings.Trim(uid[:digits], "0123456789abcdef") != "" {
+			continue
+		}
+		return uid[:digits]
+	}
+	return ""
+}

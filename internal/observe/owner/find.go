@@ -73,10 +73,12 @@ func (l Limits) Reasons() []string {
 
 // The bounds of a search, at about 3 µs per descriptor.
 const (
-	// perFirst descriptors of each process are read first. The kernel lists
-	// them in ascending order, and a server opens its listeners early: they
-	// are found beside processes with a hundred thousand connections each.
-	perFirst = 1024
+	// perFirst descriptors of each process are read first, and perSecond where a
+	// socket has no holder yet. The kernel lists them in ascending order, and a
+	// server opens its listeners early: they are found beside processes with a
+	// hundred thousand connections each.
+	perFirst  = 128
+	perSecond = 1024
 	// perProcess are read of one process.
 	perProcess = 1 << 17
 	// perSearch are read in all, about 1.5 s.
@@ -90,22 +92,34 @@ const (
 // one socket: a server's children share its listener, and the lowest pid is
 // usually the parent. Inodes that nobody seen holds are not in the map.
 //
-// Of each process the first 1,024 descriptors are searched; the later ones
-// only for sockets that nobody was found to hold among those.
+// Of each process the first 128 descriptors are searched; the later ones only
+// for sockets that nobody was found to hold among those.
 func Find(proc string, inodes []uint64) (map[uint64][]Process, Limits) {
-	s := search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
+	s := newSearch(proc, inodes)
+	s.run(perFirst, perSecond, perProcess)
+	return s.held, s.limits
+}
+
+// FindAmong is Find among the processes with these pids alone, in ascending
+// order.
+func FindAmong(proc string, pids []int, inodes []uint64) (map[uint64][]Process, Limits) {
+	s := newSearch(proc, inodes)
+	s.among(pids, perFirst, perSecond, perProcess)
+	return s.held, s.limits
+}
+
+func newSearch(proc string, inodes []uint64) *search {
+	s := &search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
 	for _, inode := range inodes {
 		if inode != 0 { // zero is nobody's
 			s.wanted[inode] = true
 		}
 	}
-	s.run(perFirst, perProcess)
-	return s.held, s.limits
+	return s
 }
 
-// run searches the descriptors before first of every process and then, where
-// there is need, those up to last.
-func (s *search) run(first, last int) {
+// run searches every process.
+func (s *search) run(bounds ...int) {
 	if len(s.wanted) == 0 {
 		return
 	}
@@ -114,12 +128,25 @@ func (s *search) run(first, last int) {
 		s.limits.Err = err
 		return
 	}
-	pids = s.round(pids, 0, first)
-	for inode := range s.held {
-		delete(s.wanted, inode)
+	s.among(pids, bounds...)
+}
+
+// among searches the descriptors of these processes before the first bound,
+// and then those up to the next one for the sockets that have no holder yet.
+func (s *search) among(pids []int, bounds ...int) {
+	from := 0
+	for _, to := range bounds {
+		if len(s.wanted) == 0 || len(pids) == 0 {
+			return
+		}
+		pids = s.round(pids, from, to)
+		for inode := range s.held {
+			delete(s.wanted, inode)
+		}
+		from = to
 	}
-	if len(s.wanted) > 0 && len(pids) > 0 {
-		s.limits.Cut = len(s.round(pids, first, last))
+	if len(s.wanted) > 0 {
+		s.limits.Cut = len(pids)
 	}
 }
 

@@ -26,6 +26,35 @@ import (
 // for each line of its input, whose inode it prints, and ends with its input.
 const asChild = "FORESHOCK_TEST_OWNER_CHILD"
 
+// TestFindAmong: only the processes that are asked are searched.
+func TestFindAmong(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inode uint64
+	if err := raw.Control(func(fd uintptr) {
+		var st unix.Stat_t
+		if unix.Fstat(int(fd), &st) == nil {
+			inode = st.Ino
+		}
+	}); err != nil || inode == 0 {
+		t.Fatalf("inode %d: %v", inode, err)
+	}
+	held, _ := FindAmong("/proc", []int{os.Getpid()}, []uint64{inode})
+	if len(held[inode]) != 1 || held[inode][0].PID != os.Getpid() {
+		t.Errorf("held by %+v, want this process", held[inode])
+	}
+	if held, _ := FindAmong("/proc", []int{1}, []uint64{inode}); len(held) != 0 {
+		t.Errorf("held by %+v among others", held)
+	}
+}
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
 		fmt.Println("up")
