@@ -48,13 +48,15 @@ func backendCauses() []causeRule {
 }
 
 // answersAgain: something came from the backend within its usual silence, and
-// nothing retransmits. Where nothing is asked of it that cannot be told.
+// since it was suspected, and nothing retransmits. Where nothing is asked of it
+// that cannot be told.
 func answersAgain(s subject) truth {
 	ago, known := s.scope.Get(measure.HeardAgo).Get()
 	if !known {
 		return cannotTell
 	}
-	if ago <= s.quietAfter() && s.value(measure.Retransmitting)+s.value(measure.ConnectRetrying) == 0 {
+	since := s.now.Add(-time.Duration(ago * float64(time.Second))).After(s.suspected)
+	if since && ago <= s.quietAfter() && s.value(measure.Retransmitting)+s.value(measure.ConnectRetrying) == 0 {
 		return yes
 	}
 	if s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic {
@@ -119,14 +121,15 @@ func lost(s subject) truth {
 	if !ok {
 		return cannotTell
 	}
-	retransmitting, retrying, connecting, pending := v[0], v[1], v[2], v[3]
+	retrying, connecting, pending := v[1], v[2], v[3]
+	retransmitting := v[0] - retrying // but for the SYNs, which are among them
 	silent, owed := s.scope.Get(measure.SilentFor).Get()
 	switch {
 	case !owed && s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic:
 		return cannotTell // nothing is asked of it
 	case !owed:
 		return cannotTell
-	case pending > 0 && retransmitting < pendingShare*pending:
+	case pending > 0 && retransmitting < pendingShare*pending, s.frozen && retransmitting <= 0:
 		return no
 	}
 	lost := retransmitting + retrying

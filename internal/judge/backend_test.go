@@ -179,7 +179,7 @@ func (s *segment) backend(name string, at, since float64) measure.Tally {
 	y.AcceptedCloseWait = n("cw")
 	y.Leaked = n("leaked")
 	y.Pending = n("pending")
-	y.Retransmitting = n("rtx")
+	y.Retransmitting = n("rtx") + n("retry")
 	y.ZeroWindow = n("zero")
 	y.Flows = measure.Flows{Known: true, New: events("new"), Since: time.Duration(since * float64(time.Second)), Scale: 1}
 	y.Capacity.Ports = n("ports")

@@ -127,7 +127,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 				continue // a pulse says nothing new of it
 			}
 			sub.siblings, sub.critical = others(groups[s.Group], s), file.criticalSince()
-			sub.failing = failing
+			sub.failing, sub.frozen = failing, file.state(PeerFrozen) == Open
 		case scope.KindHost: // the last of the view: its backends have been followed
 			sub.failing = j.unreachable(view)
 		}
@@ -198,8 +198,9 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 		d = &dossier{triggers: make([]rule.Holding, len(r.triggers))}
 		file.dossiers[r.cause] = d
 	}
-	severity, suspected, trigger, basis := d.weigh(r, s)
 	inc := &d.incident
+	s.suspected = inc.SuspectedAt
+	severity, suspected, trigger, basis := d.weigh(r, s)
 	for _, instead := range []struct {
 		causes []Cause
 		how    End

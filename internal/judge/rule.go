@@ -37,6 +37,10 @@ type subject struct {
 	failing  []destination
 	critical time.Time
 	now      time.Time
+	// suspected is since when the cause in question is suspected, zero when it
+	// is not; frozen says that the backend is known to be.
+	suspected time.Time
+	frozen    bool
 }
 
 // destination is a backend that cannot be reached.
