@@ -50,6 +50,14 @@ func shop(t *testing.T) (w *lab.World, label string, address netip.AddrPort, clo
 	return w, filepath.Base(w.Host("shop").Path()), netip.MustParseAddrPort("127.0.0.1:8080"), closeListener
 }
 
+// lavish is a configuration whose budget leaves no scan waiting, however many
+// processes the machine has.
+func lavish() config.Config {
+	cfg := config.Default()
+	cfg.Observe.CPUBudget = config.MaxCPUBudget
+	return cfg
+}
+
 // newHost opens a Host on the test's thread, which then is its own.
 func newHost(t *testing.T, cfg config.Config) *Host {
 	t.Helper()
@@ -111,7 +119,7 @@ func (h *Host) resident(label string) *resident {
 // ends when the namespace does.
 func TestAnotherNamespace(t *testing.T) {
 	w, label, address, closeListener := shop(t)
-	cfg := config.Default()
+	cfg := lavish()
 	cfg.Services = []config.Service{{Name: "till", Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:8080")}}}
 	h := newHost(t, cfg)
 	must := func(incidents []judge.Incident, err error) []judge.Incident {
@@ -192,7 +200,7 @@ func TestAnotherNamespace(t *testing.T) {
 // while it runs.
 func TestHostNamespaceOnly(t *testing.T) {
 	_, label, _, _ := shop(t)
-	cfg := config.Default()
+	cfg := lavish()
 	h := newHost(t, cfg)
 	if _, err := play(h, start, 6*time.Second); err != nil || h.resident(label) == nil {
 		t.Fatalf("namespace %s is not read: %v", label, err)
@@ -216,7 +224,7 @@ func TestHostNamespaceOnly(t *testing.T) {
 // its incidents.
 func TestRestartedContainer(t *testing.T) {
 	_, label, _, _ := shop(t)
-	h := newHost(t, config.Default())
+	h := newHost(t, lavish())
 	if _, err := play(h, start, 6*time.Second); err != nil || h.resident(label) == nil {
 		t.Fatalf("namespace %s is not read: %v", label, err)
 	}
@@ -276,9 +284,7 @@ func TestUnprivileged(t *testing.T) {
 			return
 		}
 		var h *Host
-		cfg := config.Default()
-		cfg.Observe.CPUBudget = config.MaxCPUBudget // see newHost
-		if h, out.err = NewHost(cfg, observe.Auto); out.err != nil {
+		if h, out.err = NewHost(lavish(), observe.Auto); out.err != nil {
 			return
 		}
 		defer h.Close()

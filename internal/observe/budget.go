@@ -129,13 +129,14 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 	}
 	var best *Schedule
 	var tier tcp.Tier
-	var when time.Time
+	var when int64
+	present := now.UnixNano()
 	for _, s := range b.schedules {
 		at := s.pulseAt
-		if !s.own && !at.After(now.Add(s.slack())) {
-			at = earlier(at, now)
+		if at > present && !s.own && at-present <= int64(s.slack()) {
+			at = present
 		}
-		if best == nil || at.Before(when) {
+		if best == nil || at < when {
 			best, tier, when = s, tcp.Pulse, at
 		}
 	}
@@ -145,20 +146,23 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 			s.planAt(now)
 		}
 		at := s.restAt
-		if s.restTier == tcp.NoTier || !at.Before(when) {
+		if s.restTier == tcp.NoTier || at >= when {
 			continue
 		}
 		// Only now is it worth knowing whether the budget allows it.
 		closer := s.closer(now)
-		at = later(at, b.wait(now, closer))
+		at = max(at, nanoseconds(b.wait(now, closer)))
 		if !s.own && !closer {
-			at = later(at, b.restAt)
+			at = max(at, nanoseconds(b.restAt))
 		}
-		if at.Before(when) || at.Equal(when) && tier != tcp.Pulse && s.inUse && !best.inUse {
+		if at < when || at == when && tier != tcp.Pulse && s.inUse && !best.inUse {
 			best, tier, when = s, s.restTier, at
 		}
 	}
-	return best, tier, later(when, now)
+	if when <= present {
+		return best, tier, now
+	}
+	return best, tier, now.Add(time.Duration(when - present))
 }
 
 // waitEvery is how often the wait for the budget is worked out anew where there
@@ -393,13 +397,6 @@ func fill(schedules []*Schedule, amount float64) (left float64) {
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
 		return a
 	}
 	return b

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"math"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -66,7 +67,7 @@ type Schedule struct {
 	looksCloser        bool      // focus has the interval of suspicion
 	// What is due, as settle worked it out; restTier is NoTier when only the
 	// pulse looks.
-	pulseAt, restAt time.Time
+	pulseAt, restAt int64 // nanoseconds since 1970, beginning for at once
 	restTier        tcp.Tier
 }
 
@@ -192,7 +193,7 @@ func Wanted(t tcp.Tier) time.Duration {
 // settle works out what is due, and when: the pulse, and the first of the
 // other tiers.
 func (s *Schedule) settle() {
-	s.pulseAt = s.due(tcp.Pulse)
+	s.pulseAt = nanoseconds(s.due(tcp.Pulse))
 	s.restTier = tcp.NoTier
 	s.looksCloser = s.tiers[tcp.Focus].interval < FocusInterval
 	if !s.own && (s.idle || s.tiers[tcp.Pulse].last.IsZero()) {
@@ -205,15 +206,32 @@ func (s *Schedule) settle() {
 		if !s.own && t != tcp.Full && s.tiers[tcp.Full].last.IsZero() {
 			continue // a whole look first: it tells what the others are worth
 		}
-		if due := s.due(t); s.restTier == tcp.NoTier || due.Before(s.restAt) {
+		if due := nanoseconds(s.due(t)); s.restTier == tcp.NoTier || due < s.restAt {
 			s.restTier, s.restAt = t, due
 		}
 	}
 }
 
-// slack is how much earlier than due a pulse may come, to share a wake-up.
+// beginning is before every instant there is to look at.
+const beginning = math.MinInt64
+
+// nanoseconds is an instant that hundreds can be compared of in no time; the
+// zero time is the beginning.
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return beginning
+	}
+	return t.UnixNano()
+}
+
+// slack is how much earlier than due a pulse of another namespace may come, to
+// share a wake-up: a stretched one always finds our own pulse to go with.
 func (s *Schedule) slack() time.Duration {
-	return min(s.tiers[tcp.Pulse].interval, PulseInterval*2) / 4
+	interval := s.tiers[tcp.Pulse].interval
+	if interval >= 4*PulseInterval {
+		return PulseInterval
+	}
+	return interval / 4
 }
 
 func (s *Schedule) due(t tcp.Tier) time.Time {

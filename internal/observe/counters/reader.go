@@ -145,7 +145,14 @@ func (r *Reader) contents(fd int) ([]byte, error) {
 		if n == 0 {
 			return r.buffer[:have], nil
 		}
-		if have += n; have == len(r.buffer) {
+		have += n
+		if have < len(r.buffer) && r.buffer[have-1] == '\n' {
+			// Each of these files is one record, made whole whenever any of it is
+			// read: asking for the end would make it once more.
+			// Kernel: fs/seq_file.c, single_open and traverse.
+			return r.buffer[:have], nil
+		}
+		if have == len(r.buffer) {
 			if have >= maxBuffer {
 				return nil, fmt.Errorf("longer than %d bytes", maxBuffer)
 			}

@@ -9,8 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// perJoin descriptors are read by one Join at most, about 0.1 s.
-const perJoin = 1 << 15
+const (
+	// perJoin descriptors are read by one Join at most, about 0.1 s, and of each
+	// process so many.
+	perJoin        = 1 << 15
+	perJoinProcess = 1024
+)
 
 // Place is how far a round of joins got: by pid the next descriptor of each
 // process that was begun. Nil is the start.
@@ -110,8 +114,8 @@ func (j *join) process(p Chosen, from int) (next int, err error) {
 func (j *join) descriptors(fds *os.File, pid, from int) (next int, err error) {
 	at := int(fds.Fd())
 	next = from
-	for read := 0; read < perFirst && j.left > 0; {
-		names, err := fds.Readdirnames(min(perChunk, perFirst-read, j.left))
+	for read := 0; read < perJoinProcess && j.left > 0; {
+		names, err := fds.Readdirnames(min(perChunk, perJoinProcess-read, j.left))
 		if err == io.EOF {
 			return done, nil
 		}

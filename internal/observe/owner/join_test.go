@@ -39,7 +39,7 @@ func TestJoinGoesOn(t *testing.T) {
 	for range 5 {
 		_, inode := listen(t)
 		wanted = append(wanted, inode)
-		for range perFirst / 2 {
+		for range perJoinProcess / 2 {
 			f, err := os.Open("/dev/null")
 			if err != nil {
 				t.Fatal(err)
