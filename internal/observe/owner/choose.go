@@ -77,12 +77,12 @@ func (c *choice) run() {
 		c.limits.Cut += len(pids) - maxProcesses
 		pids = pids[:maxProcesses]
 	}
-	more := c.round(pids, 0, perFirst)
+	more := c.round(pids, 0, perSecond)
 	for inode := range c.found {
 		delete(c.search.wanted, inode)
 	}
 	if len(c.search.wanted) > 0 && len(more) > 0 {
-		c.limits.Cut += len(c.round(more, perFirst, perProcess))
+		c.limits.Cut += len(c.round(more, perSecond, perProcess))
 	}
 	for i, s := range c.selectors {
 		if s.Listens.IsValid() {

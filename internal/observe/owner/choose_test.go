@@ -169,7 +169,7 @@ func TestFamilyWithoutBudget(t *testing.T) {
 // TestChooseByALateDescriptor: a listener opened behind a thousand connections.
 func TestChooseByALateDescriptor(t *testing.T) {
 	var files []*os.File
-	for range perFirst {
+	for range perSecond {
 		f, err := os.Open("/dev/null")
 		if err != nil {
 			t.Fatal(err)

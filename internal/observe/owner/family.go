@@ -73,7 +73,7 @@ func (r relative) of(o Chosen) bool {
 // drained reports whether a process listens nowhere, as far as its first
 // descriptors tell. One that cannot be read is not.
 func (c *choice) drained(p *seen) bool {
-	if c.search.left < perFirst {
+	if c.search.left < perSecond {
 		return false // too little is left to tell
 	}
 	fds, err := p.descriptors()
@@ -82,6 +82,6 @@ func (c *choice) drained(p *seen) bool {
 	}
 	defer fds.Close()
 	c.search.wanted = c.listening
-	found, _, err := c.search.descriptors(fds, 0, perFirst)
+	found, _, err := c.search.descriptors(fds, 0, perSecond)
 	return err == nil && len(found) == 0
 }
