@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -8,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/balancer"
+	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -143,5 +147,81 @@ func TestGlanceFindsBackends(t *testing.T) {
 	// The other ends of these connections, at ports of their own, are clients.
 	if want := []netip.AddrPort{far}; !slices.Equal(found, want) {
 		t.Errorf("backends %v, want %v", found, want)
+	}
+}
+
+// TestTold: members and opinions come from whoever is asked; an answer that may
+// lack members takes none away, and what was wrong is among the limits.
+func TestTold(t *testing.T) {
+	s1, s2 := netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80")
+	cfg := config.Default()
+	cfg.Backends = []config.Backends{{Name: "shop", Discover: config.Discover{HAProxySocket: "/run/haproxy/admin.sock"}, Status: time.Second}}
+	p := pipeline(t, cfg, observe.Auto)
+	member := func(name string, at netip.AddrPort) discover.Member {
+		return discover.Member{Group: "app", Name: name, Remote: at}
+	}
+	remotes := func() (out []netip.AddrPort) {
+		for _, b := range backendsOf(p, "shop/app") {
+			out = append(out, b.Remote)
+		}
+		return out
+	}
+	at := start
+	for _, step := range []struct {
+		name  string
+		told  told
+		want  []netip.AddrPort
+		limit bool
+	}{
+		{"two members", told{members: []discover.Member{member("s1", s1), member("s2", s2)}}, []netip.AddrPort{s1, s2}, false},
+		{"no answer", told{partial: true, problem: "HAProxy at /run/haproxy/admin.sock does not answer"}, []netip.AddrPort{s1, s2}, true},
+		{"half an answer", told{members: []discover.Member{member("s2", s2)}, partial: true, problem: "the answer is cut"}, []netip.AddrPort{s1, s2}, true},
+		{"one has gone", told{members: []discover.Member{member("s2", s2)}}, []netip.AddrPort{s2}, false},
+		{"a pool that is no longer there", told{pool: "gone", members: []discover.Member{member("s3", s1)}}, []netip.AddrPort{s2}, false},
+	} {
+		if step.told.pool == "" {
+			step.told.pool = "shop"
+		}
+		step.told.seen, step.told.every = at, time.Second
+		p.takeTold(step.told)
+		got := remotes()
+		slices.SortFunc(got, netip.AddrPort.Compare)
+		if !slices.Equal(got, step.want) {
+			t.Errorf("%s: backends %v, want %v", step.name, got, step.want)
+		}
+		if limited := slices.ContainsFunc(p.limits(nil), func(l api.Limit) bool { return l.Subject == "backends of shop" }); limited != step.limit {
+			t.Errorf("%s: a limit says so: %v, want %v", step.name, limited, step.limit)
+		}
+	}
+	// An opinion is a reading of the backend, once there is something to read.
+	if _, _, err := p.Tick(at, tcp.Full); err != nil {
+		t.Fatal(err)
+	}
+	p.takeTold(told{pool: "shop", members: []discover.Member{member("s2", s2)}, opinions: []opinion{{"app", "s2", s2, balancer.Down, "DOWN"}}, seen: at, every: time.Second})
+	_, view, err := p.Tick(at, tcp.Full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := view.Scope(scope.ID{Kind: scope.KindBackend, Name: "shop/app/s2"})
+	if s == nil {
+		t.Fatal("no signals of shop/app/s2")
+	}
+	if up, known := s.Get(measure.BalancerUp).Get(); !known || up != 0 {
+		t.Errorf("balancer_up %v (known: %v), want 0", up, known)
+	}
+}
+
+// TestNamesKeepTheirPast: a lookup that fails takes no address away.
+func TestNamesKeepTheirPast(t *testing.T) {
+	var n namesSeen
+	n.names.Step(start, "shop.invalid", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	answer, err := n.members(ended, start.Add(time.Minute), []string{"shop.invalid:8080"})
+	if err != nil || !answer.Partial || len(answer.Problems) != 1 {
+		t.Errorf("answer %+v, %v; want a partial one and what was wrong", answer, err)
+	}
+	if len(answer.Members) != 1 || answer.Members[0].Address != netip.MustParseAddrPort("192.0.2.1:8080") {
+		t.Errorf("members %+v, want the address of before", answer.Members)
 	}
 }
