@@ -35,7 +35,7 @@ const (
 	aroundThen = 0.5 // seconds
 	byChance   = 0.2
 	// vanishedAtLeast in 5 s, and vanishTimes as often as any sibling's.
-	vanishedAtLeast = 4
+	vanishedAtLeast = 3
 	vanishTimes     = 3.0
 	answersBack     = 3 // connections: it answers again
 )
@@ -329,7 +329,8 @@ func resettingSome(s subject) truth {
 	for _, o := range s.siblings {
 		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
 	}
-	return resetsUnusually(s).And(isTrue(vanished.Samples >= vanishedAtLeast && vanished.Value >= vanishTimes*theirs))
+	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual).
+		And(isTrue(vanished.Samples >= vanishedAtLeast && vanished.Value >= vanishTimes*theirs))
 }
 
 // carried says what the siblings carry now, against the most they had.
