@@ -26,6 +26,7 @@ const (
 	quietLeast = 0.5  // seconds
 	servedLast = 10.0 // seconds: it was in use
 	refusedFor = 10.0 // seconds
+	liveLeast  = 1.5  // seconds
 	// usualTimes, usualMargin: events a second beyond what this namespace
 	// usually shows.
 	usualTimes  = 2.0
@@ -156,11 +157,12 @@ func peerRefusing() causeRule {
 		cause: PeerRefusing,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Warning},
+			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Watch},
+			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusingLive}, Warning},
 			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.EstablishedCount,
-				func(s subject) truth { return refusing(s).And(nobodyElse(s)) }}, Critical},
+				func(s subject) truth { return refusingLive(s).And(nobodyElse(s)) }}, Critical},
 			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount,
-				func(s subject) truth { return refusing(s).And(s.is(measure.HeardAgo, atLeast, refusedFor)) }}, Critical},
+				func(s subject) truth { return refusingLive(s).And(s.is(measure.HeardAgo, atLeast, refusedFor)) }}, Critical},
 		},
 		clear: recovers(2 * time.Second),
 		explain: func(s subject, f *Finding) {
@@ -204,6 +206,12 @@ func refusing(s subject) truth {
 		return cannotTell // nobody tries
 	}
 	return isTrue(ago >= s.quietAfter() && ago <= refusedFor+servedLast)
+}
+
+// refusingLive: and it was in use until then. A backend that was drained before
+// it stopped is refused its health checks, and nobody's request.
+func refusingLive(s subject) truth {
+	return refusing(s).And(s.is(measure.FailedAfter, atMost, max(liveLeast, s.quietAfter())))
 }
 
 // failsUnusually: attempts have failed since the backend was heard last, beyond

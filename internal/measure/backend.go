@@ -25,6 +25,9 @@ const (
 	// flowsLeast is how much of new connections must have been seen for their
 	// median to be usual: it judges churn, a watch.
 	flowsLeast = 25 * time.Second
+	// aroundHeard: a refused attempt may come just before the last answer of
+	// another connection.
+	aroundHeard = 500 * time.Millisecond
 	// mostSettles is how old the most connections must be to be the own
 	// maximum: what grows now is no measure of itself.
 	mostSettles = 30 * time.Second
@@ -32,10 +35,11 @@ const (
 
 // backend is what Measure remembers of a backend.
 type backend struct {
-	heard time.Time // when anything came last
-	owing time.Time // since when it has owed something and nothing came
-	peak  float64   // the longest silence seen since heard, seconds
-	gaps  *Window   // past such peaks
+	heard  time.Time // when anything came last
+	failed time.Time // when an attempt of the namespace failed first since then; zero for not
+	owing  time.Time // since when it has owed something and nothing came
+	peak   float64   // the longest silence seen since heard, seconds
+	gaps   *Window   // past such peaks
 
 	resent, sent, connections *Window
 	sumResent, sumSent        float64
@@ -118,11 +122,12 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 		if !b.heard.IsZero() {
 			b.gaps.Add(now, b.peak)
 		}
-		b.heard, b.peak, b.owing = now, 0, time.Time{}
+		b.heard, b.peak, b.owing, b.failed = now, 0, time.Time{}, time.Time{}
 		if p.Answering > 0 {
 			b.heard = now.Add(-p.HeardAgo)
 		}
 	}
+	h.takeFailed(now, ttl)
 	owed := y.Pending + y.States[tcp.SynSent] + y.Retransmitting
 	switch {
 	case owed == 0:
@@ -153,6 +158,25 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 		waited = min(waited, now.Sub(b.heard))
 	}
 	h.set(now, SilentFor, max(silent, waited, 0).Seconds(), int(owed), ttl)
+}
+
+// takeFailed says how long after the backend was heard last an attempt failed
+// first: at once where live traffic is refused, later where it was taken out
+// before.
+func (h *history) takeFailed(now time.Time, ttl time.Duration) {
+	b := h.backend
+	if b.heard.IsZero() {
+		h.unknown(FailedAfter, NoTraffic)
+		return
+	}
+	if b.failed.IsZero() && h.attemptFailed != nil && h.attemptFailed.After(b.heard.Add(-aroundHeard)) {
+		b.failed = *h.attemptFailed
+	}
+	if b.failed.IsZero() {
+		h.unknown(FailedAfter, NotSuch)
+		return
+	}
+	h.set(now, FailedAfter, max(0, b.failed.Sub(b.heard).Seconds()), 1, ttl)
 }
 
 func later(a, b time.Time) time.Time {

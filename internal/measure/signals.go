@@ -66,6 +66,7 @@ const (
 	Answering
 	HeardAgo
 	HeardGapUsual
+	FailedAfter
 	SilentFor
 	AnswerNow
 	AnswerUsual
@@ -176,6 +177,7 @@ var definitions = [NumSignals]Definition{
 	Answering:                 {"answering", UnitCount, tcp.Focus, "connections on which data came since the last look"},
 	HeardAgo:                  {"heard_ago_seconds", UnitSeconds, tcp.Focus, "time since anything came from the backend: data, or the end of a connection"},
 	HeardGapUsual:             {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, "the longest time without anything from it in the last 2 min"},
+	FailedAfter:               {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
 	SilentFor:                 {"silent_seconds", UnitSeconds, tcp.Focus, "for how long it has owed answers, or the handshake, and nothing came"},
 	AnswerNow:                 {"answer_now_seconds", UnitSeconds, tcp.Focus, "the median time of an answer over the last 10 s"},
 	AnswerUsual:               {"answer_usual_seconds", UnitSeconds, tcp.Focus, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},

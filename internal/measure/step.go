@@ -52,6 +52,9 @@ type history struct {
 	waiting  time.Time // since when no pulse saw the queue empty
 	workers  workers   // of a service
 	backend  *backend  // of a backend
+	// attemptFailed is when an attempt of the namespace failed last; the
+	// counters keep it.
+	attemptFailed *time.Time
 }
 
 // New returns a Measure that has seen nothing, of our own namespace.
@@ -64,6 +67,12 @@ func NewIn(namespace string) *Measure {
 		host:     newHistory(scope.Host.In(namespace)),
 		counters: newCounterHistory(),
 	}
+}
+
+func (m *Measure) newHistory(id scope.ID) *history {
+	h := newHistory(id)
+	h.attemptFailed = &m.counters.failed
+	return h
 }
 
 func newHistory(id scope.ID) *history {
@@ -162,7 +171,7 @@ func (m *Measure) Balancer(id scope.ID, up bool, seen time.Time, ttl time.Durati
 func (m *Measure) history(id scope.ID) *history {
 	h := m.scopes[id]
 	if h == nil {
-		h = newHistory(id)
+		h = m.newHistory(id)
 		m.scopes[id] = h
 		m.order = append(m.order, h)
 	}
@@ -187,7 +196,7 @@ func (m *Measure) keepOnly(tallies []Tally) {
 		id := tallies[i].Scope
 		h := m.scopes[id]
 		if h == nil {
-			h = newHistory(id)
+			h = m.newHistory(id)
 		}
 		kept[id] = h
 		m.order = append(m.order, h)
