@@ -57,13 +57,20 @@ func answersAgain(s subject) truth {
 		return cannotTell
 	}
 	since := s.now.Add(-time.Duration(ago * float64(time.Second))).After(s.suspected)
-	if since && ago <= s.quietAfter() && s.value(measure.Retransmitting)+s.value(measure.ConnectRetrying) == 0 {
+	if since && ago <= s.quietAfter() && unacknowledged(s) == 0 {
 		return yes
 	}
 	if s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic {
 		return cannotTell
 	}
 	return no
+}
+
+// unacknowledged is how many connections send something again, SYNs among it.
+// Those in LAST_ACK and CLOSING do not count: the backend's own FIN has arrived
+// on them.
+func unacknowledged(s subject) float64 {
+	return max(0, s.value(measure.Retransmitting)-s.value(measure.LastAckCount)-s.value(measure.ClosingCount))
 }
 
 func recovers(hold time.Duration) condition {
@@ -90,7 +97,7 @@ func pathLost() causeRule {
 		},
 		clear: recovers(3 * time.Second),
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("%s is out of reach: %s not acknowledged, and nothing has come for %s.",
+			f.Sentence = fmt.Sprintf("%s is out of reach: %s, and nothing has come for %s.",
 				f.Scope.Name, outstanding(s), inWords(s.value(measure.SilentFor)))
 			f.Certainty = Certain // the kernel's own timers
 			f.Evidence = []Evidence{
@@ -118,12 +125,12 @@ func pathLost() causeRule {
 // acknowledges, so pending connections do not retransmit, while a full accept
 // queue leaves SYNs unanswered.
 func lost(s subject) truth {
-	v, ok := s.numbers(measure.Retransmitting, measure.ConnectRetrying, measure.SynSentCount, measure.Pending)
+	v, ok := s.numbers(measure.Retransmitting, measure.ConnectRetrying, measure.SynSentCount, measure.Pending) // all seen by the same looks
 	if !ok {
 		return cannotTell
 	}
 	retrying, connecting, pending := v[1], v[2], v[3]
-	retransmitting := v[0] - retrying // but for the SYNs, which are among them
+	retransmitting := max(0, unacknowledged(s)-retrying) // but for the SYNs, which are among them
 	silent, owed := s.scope.Get(measure.SilentFor).Get()
 	switch {
 	case !owed && s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic:
@@ -140,7 +147,7 @@ func lost(s subject) truth {
 
 func outstanding(s subject) string {
 	var parts []string
-	if n := s.value(measure.Retransmitting); n > 0 {
+	if n := unacknowledged(s); n > 0 {
 		parts = append(parts, people(n, "connection retransmits", "connections retransmit"))
 	}
 	if n := s.value(measure.SynSentCount); n > 0 {

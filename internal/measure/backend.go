@@ -118,7 +118,7 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 // something.
 func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 	b, p := h.backend, &y.Peer
-	if p.Answering > 0 || p.Finished > 0 {
+	if p.Answering > 0 || p.Finished > 0 || p.Closed > 0 {
 		if !b.heard.IsZero() {
 			b.gaps.Add(now, b.peak)
 		}
@@ -142,7 +142,7 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 	} else {
 		ago := now.Sub(b.heard).Seconds()
 		b.peak = max(b.peak, ago)
-		h.set(now, HeardAgo, ago, int(p.Answering+p.Finished), ttl)
+		h.set(now, HeardAgo, ago, int(p.Answering+p.Finished+p.Closed), ttl)
 		if gap, ok := b.gaps.Most(); ok && b.gaps.Len() >= 10 {
 			h.set(now, HeardGapUsual, gap, b.gaps.Len(), ttl)
 		} else {

@@ -88,6 +88,7 @@ type sighting struct {
 	// resent and sent are the segments sent again, and with data, since it was
 	// seen last; all of them when it is new.
 	resent, sent uint32
+	turned       bool // its state is another than when it was seen last, or it is new
 	finished     bool // it came to TIME_WAIT since it was seen last: both ends have closed
 }
 
@@ -111,7 +112,7 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 		p.ask(s, now)
 		f.used++
 		out.new = whole && f.sampled(key, f.countShift)
-		out.resent, out.sent, out.finished = p.resent, p.sent, s.State == tcp.TimeWait
+		out.resent, out.sent, out.turned, out.finished = p.resent, p.sent, true, s.State == tcp.TimeWait
 		return out
 	}
 	if whole {
@@ -125,7 +126,8 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	// A connection whose client gave up in the queue begins anew with the
 	// process that takes it: what it does from then on is that one's doing.
 	if held := s.Inode != 0; p.state != s.State || p.held != held {
-		out.finished = s.State == tcp.TimeWait && p.state != tcp.TimeWait
+		out.turned = p.state != s.State
+		out.finished = s.State == tcp.TimeWait && out.turned
 		p.state, p.held, p.since = s.State, held, now
 	}
 	if s.Has&tcp.HasInfo != 0 && s.Info.TotalRetransmits > p.resent {

@@ -17,6 +17,9 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 		if seen.finished {
 			p.Finished += scale
 		}
+		if seen.turned && (s.State == tcp.LastAck || s.State == tcp.Closing) {
+			p.Closed += scale
+		}
 		if s.State == tcp.CloseWait && s.Inode != 0 && seen.stateAge >= lingersAfter {
 			p.Lingering += scale
 		}

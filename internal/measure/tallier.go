@@ -367,7 +367,7 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 			c.tally.Flows.Scale = c.flows.scale()
 			if last.IsZero() {
 				c.tally.Flows = Flows{Scale: c.flows.scale()}
-				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Resent, c.tally.Peer.Sent = 0, 0, 0, 0
+				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Closed, c.tally.Peer.Resent, c.tally.Peer.Sent = 0, 0, 0, 0, 0
 			}
 		}
 		c.sortExamples()

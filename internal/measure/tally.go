@@ -116,7 +116,9 @@ type Peer struct {
 	// Vanished counts connections that were ESTABLISHED at the last look and
 	// are gone without a trace: reset, or closed by the peer first. Finished
 	// counts those that came to TIME_WAIT: closed by us first, and by the peer.
-	Vanished, Finished uint32
+	// Closed counts those that came to LAST_ACK or CLOSING: the peer's FIN has
+	// come, and ours is not acknowledged yet.
+	Vanished, Finished, Closed uint32
 	// Lingering counts CLOSE_WAIT that a process has held for lingersAfter.
 	Lingering uint32
 }
