@@ -92,7 +92,16 @@ func TestPipelineFindsTheServiceAndItsQueue(t *testing.T) {
 			for range 5 {
 				dial(t, address)
 			}
+			now := start.Add(12 * time.Second)
 			incidents, view := run(t, p, start.Add(4*time.Second), 8*time.Second)
+			// Other tests' connections come and go in this very namespace, and
+			// some looks are interrupted by them.
+			critical := func() bool {
+				return slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.Finding.Scope == id && i.Finding.Severity == judge.Critical })
+			}
+			for ; !critical() && now.Sub(start) < time.Minute; now = now.Add(4 * time.Second) {
+				incidents, view = run(t, p, now, 4*time.Second)
+			}
 			s := view.Scope(id)
 			if s == nil {
 				t.Fatalf("no scope %s; services %+v", id, p.services)
@@ -116,7 +125,7 @@ func TestPipelineFindsTheServiceAndItsQueue(t *testing.T) {
 			}
 			// A reload keeps windows and incidents.
 			p.Configure(start, cfg, nil)
-			incidents, _ = run(t, p, start.Add(12*time.Second), time.Second)
+			incidents, _ = run(t, p, now, time.Second)
 			if j := slices.IndexFunc(incidents, func(k judge.Incident) bool { return k.ID == incidents[i].ID }); j < 0 || incidents[j].State != judge.Open {
 				t.Errorf("after a reload the incident is not open: %+v", incidents)
 			}

@@ -329,7 +329,10 @@ func resettingAll(s subject) truth {
 	}
 	established, connecting, ago := v[0], v[1], v[2]
 	silent := connecting == 0 && established <= 1 && ago >= s.quietAfter() && ago <= refusedFor+servedLast
-	return resetsUnusually(s).And(isTrue(silent)).And(failsUnusually(s).Not())
+	// Where no sibling answers either, perhaps nobody asks: our own services'
+	// clients reset connections too.
+	asked := isTrue(len(s.siblings) > 0).And(nobodyElse(s).Not())
+	return resetsUnusually(s).And(isTrue(silent)).And(failsUnusually(s).Not()).And(asked)
 }
 
 // resettingSome: more resets than usual, and connections of this backend
