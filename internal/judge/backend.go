@@ -343,7 +343,13 @@ func resettingSome(s subject) truth {
 	if vanished.Validity != measure.Known {
 		return cannotTell
 	}
-	theirs := s.value(measure.VanishedUsual)
+	if len(s.siblings) == 0 {
+		return no // our own services' clients reset connections too: nothing to hold it against
+	}
+	theirs, known := s.scope.Get(measure.VanishedUsual).Get()
+	if !known {
+		return cannotTell
+	}
 	for _, o := range s.siblings {
 		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
 	}
