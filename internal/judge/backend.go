@@ -23,10 +23,14 @@ const (
 	// quietTimes, quietLeast: a silence longer than the longest of the last two
 	// minutes, and that by a margin.
 	quietTimes = 1.5
-	quietLeast = 0.5  // seconds
-	servedLast = 10.0 // seconds: it was in use
-	refusedFor = 10.0 // seconds
-	liveLeast  = 1.5  // seconds
+	quietLeast = 0.5 // seconds
+	// seldomSeen, seldomTimes: of connections that end with their answer a look
+	// sees only what ended since the last one, so chance has a larger part.
+	seldomSeen  = 0.6 // seconds
+	seldomTimes = 2.5
+	servedLast  = 10.0 // seconds: it was in use
+	refusedFor  = 10.0 // seconds
+	liveLeast   = 1.5  // seconds
 	// usualTimes, usualMargin: events a second beyond what this namespace
 	// usually shows.
 	usualTimes  = 2.0
@@ -81,8 +85,11 @@ func recovers(hold time.Duration) condition {
 // seconds.
 func (s subject) quietAfter() float64 {
 	gap, known := s.scope.Get(measure.HeardGapUsual).Get()
-	if !known {
+	switch {
+	case !known:
 		gap = servedLast
+	case gap > seldomSeen:
+		return seldomTimes * gap
 	}
 	return max(quietLeast, quietTimes*gap)
 }
