@@ -45,6 +45,12 @@ func roleNamed(name string) role {
 		return runOdd
 	case "pool":
 		return runPool
+	case "poller":
+		return runPoller
+	case "fanout":
+		return runFanOut
+	case "take":
+		return runTake
 	}
 	return nil
 }
