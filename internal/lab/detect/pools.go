@@ -96,7 +96,7 @@ func poolWorld(ctx context.Context, count, each int, watched string, others ...s
 
 // RunPoolsGenerated lets the agent watch count backends with each connections
 // that a generator made and that only stand there. Its pool is configured by
-// the process' name alone.
+// the process' name, once with the list of its backends and once without.
 func RunPoolsGenerated(ctx context.Context, binary string, count, each int, span time.Duration, progress func(string)) (Pools, error) {
 	out := Pools{Through: "generator", Backends: count, Each: each, Span: span, Buckets: poolBuckets}
 	world, err := poolWorld(ctx, count, each, "client")
@@ -116,8 +116,16 @@ func RunPoolsGenerated(ctx context.Context, binary string, count, each int, span
 	if err := w.count(0); err != nil {
 		return out, err
 	}
-	const pool = "backends:\n  - {name: shop, process: {name: lab-fanout}}\n"
-	if err := w.agent(ctx, "foreshock agent, the pool by its process", pool); err != nil {
+	var members []string
+	for _, a := range world.Host("backends").Addrs() {
+		members = append(members, strconv.Quote(netip.AddrPortFrom(a, poolPort).String()))
+	}
+	const chosen = "backends:\n  - {name: shop, process: {name: lab-fanout}"
+	listed := fmt.Sprintf("%s, discover: {static: [%s]}}\n", chosen, strings.Join(members, ", "))
+	if err := w.agent(ctx, "foreshock agent, backends listed", listed); err != nil {
+		return out, err
+	}
+	if err := w.agent(ctx, "foreshock agent, backends observed", chosen+"}\n"); err != nil {
 		return out, err
 	}
 	return out, w.count(1)
@@ -307,7 +315,7 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 		return err
 	}
 	sight.FoundIn = time.Since(a.started)
-	w.progress(fmt.Sprintf("%s: %d backends after %s; the next %s count", name, sight.Found, sight.FoundIn.Round(time.Second), w.out.Span))
+	w.progress(fmt.Sprintf("%s: %d of %d backends after %s; the next %s count", name, sight.Found, w.out.Backends, sight.FoundIn.Round(time.Second), w.out.Span))
 	var tiers lookTiers
 	r, err := w.reader(ctx, name, a.cmd.Process.Pid, func() error {
 		var now looksAnswer
@@ -332,8 +340,8 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 	return nil
 }
 
-// findBackends waits until the agent knows so many backends and has looked at
-// all sockets, and returns how many it knows.
+// findBackends waits until the agent knows so many backends, and returns how
+// many it knows after poolWait at the latest: fewer are a result, not a failure.
 func (a *agent) findBackends(ctx context.Context, want int) (int, error) {
 	found := 0
 	for deadline := a.started.Add(poolWait); ; {
@@ -347,11 +355,8 @@ func (a *agent) findBackends(ctx context.Context, want int) (int, error) {
 				found++
 			}
 		}
-		if found >= want {
+		if found >= want || time.Now().After(deadline) {
 			return found, nil
-		}
-		if time.Now().After(deadline) {
-			return found, fmt.Errorf("after %s the agent has found %d of %d backends: %s", poolWait, found, want, a.tail())
 		}
 		if err := wait(ctx, time.Second); err != nil {
 			return found, err

@@ -38,8 +38,8 @@ func (p Pools) String() string {
 	}
 	for _, r := range p.Readers {
 		if s := r.Agent; s != nil {
-			fmt.Fprintf(&b, "%s: %d backends after %s; age at the most %.1f s of backends, %.1f s of all sockets; incidents: %s\n",
-				r.Program, s.Found, s.FoundIn.Round(time.Second), s.FocusAge, s.FullAge, s.incidents())
+			fmt.Fprintf(&b, "%s: %d of %d backends after %s; age at the most %.1f s of backends, %.1f s of all sockets; incidents: %s\n",
+				r.Program, s.Found, p.Backends, s.FoundIn.Round(time.Second), s.FocusAge, s.FullAge, s.incidents())
 		}
 	}
 	return b.String()

@@ -73,7 +73,7 @@ the balancer while nobody reads, CPU %: 4.00 6.00
 reader                                       CPU % balancer +   RSS MiB  anon MiB netlink B/s  read B/s
 agent                                         1.00      +0.00      20.0       7.0     1000000     20000
 polled                                        0.20      +0.50      10.0       2.0           0      5000
-agent: 50 backends after 1s; age at the most 1.2 s of backends, 3.0 s of all sockets; incidents: 1 leak watch, 2 peer_slow watch
+agent: 50 of 50 backends after 1s; age at the most 1.2 s of backends, 3.0 s of all sockets; incidents: 1 leak watch, 2 peer_slow watch
 `
 	if diff := cmp.Diff(want, p.String()); diff != "" {
 		t.Errorf("String (-want +got):\n%s", diff)
@@ -92,13 +92,14 @@ func TestPoolsGenerated(t *testing.T) {
 	const backends, each = 4, 25
 	p, err := RunPoolsGenerated(t.Context(), program(t), backends, each, 3*time.Second, func(line string) { t.Log(line) })
 	labtest.Need(t, err)
-	if len(p.Readers) != 1 || p.Readers[0].Agent == nil {
+	if len(p.Readers) != 2 {
 		t.Fatalf("readers: %+v", p.Readers)
 	}
-	r := p.Readers[0]
-	got := fmt.Sprint(p.Sockets, p.Holders, r.Agent.Found, r.CPU > 0, r.RSS > 0, r.Netlink > 0, r.Read > 0, r.Agent.FullAge > 0, len(r.Agent.Incidents))
-	if want := "[100 100] 1 4 true true true true true 0"; got != want {
-		t.Errorf("measured %s, want %s; %+v", got, want, r)
+	for _, r := range p.Readers {
+		got := fmt.Sprint(p.Sockets, p.Holders, r.Agent.Found, r.CPU > 0, r.RSS > 0, r.Netlink > 0, r.Read > 0, r.Agent.FullAge > 0, len(r.Agent.Incidents))
+		if want := "[100 100] 1 4 true true true true true 0"; got != want {
+			t.Errorf("%s: measured %s, want %s", r.Program, got, want)
+		}
 	}
 	if _, err := RunPoolsGenerated(t.Context(), "", 0, 1, time.Second, func(string) {}); err == nil {
 		t.Error("a pool without backends is accepted")
