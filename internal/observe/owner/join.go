@@ -34,12 +34,18 @@ const done = -1
 // socket found.
 //
 // One call reads at most 32,768 descriptors in all, about 3 µs each, and of
-// each process its even share of them or 1,024, whichever is more. Where that is not the end it returns the place to go on
-// from; give it to the next call with the sockets that are still wanted. A
-// place of nil ends the round: what was not found by then none of them had
-// when it was read, but for processes counted in Limits.
+// each process its even share of them or 1,024, whichever is more. Where that
+// is not the end it returns the place to go on from; give it to the next call
+// with the sockets that are still wanted. A place of nil ends the round: what
+// was not found by then none of them had when it was read, but for processes
+// counted in Limits.
 func Join(proc string, chosen []Chosen, wanted []uint64, from Place) (held map[uint64]int, next Place, limits Limits) {
-	j := join{proc: proc, wanted: map[uint64]bool{}, held: map[uint64]int{}, left: perJoin, turn: max(perTurn, perJoin/max(len(chosen), 1))}
+	return joinTurns(proc, chosen, wanted, from, max(perTurn, perJoin/max(len(chosen), 1)))
+}
+
+// joinTurns is Join with so many descriptors of each process in one call.
+func joinTurns(proc string, chosen []Chosen, wanted []uint64, from Place, turn int) (held map[uint64]int, next Place, limits Limits) {
+	j := join{proc: proc, wanted: map[uint64]bool{}, held: map[uint64]int{}, left: perJoin, turn: turn}
 	for _, inode := range wanted {
 		if inode != 0 { // zero is nobody's
 			j.wanted[inode] = true
