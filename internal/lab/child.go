@@ -45,6 +45,12 @@ func roleNamed(name string) role {
 		return runOdd
 	case "pool":
 		return runPool
+	case "poller":
+		return runPoller
+	case "fanout":
+		return runFanOut
+	case "take":
+		return runTake
 	}
 	return nil
 }
@@ -114,8 +120,8 @@ type child struct {
 // startChild starts this binary again with a role inside the host's namespace.
 // It is stopped by halt, never by ctx; ctx bounds the wait for its report,
 // which is decoded into report.
-func (h *Host) startChild(ctx context.Context, roleName string, config, report any, extra ...*os.File) (*child, error) {
-	c, err := h.launchChild(ctx, roleName, config, extra...)
+func (h *Host) startChild(ctx context.Context, roleName string, config, report any) (*child, error) {
+	c, err := h.launchChild(ctx, roleName, config)
 	if err != nil {
 		return nil, fmt.Errorf("start lab child %s: %w", roleName, err)
 	}

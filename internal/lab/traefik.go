@@ -20,6 +20,9 @@ type Traefik struct {
 	// Health is the path of its health checks, at Traefik's own interval of
 	// 30 s and time-out of 5 s. None makes none, as by default.
 	Health string
+	// Metrics lets it count for Prometheus, at /metrics of its API's port, with
+	// Traefik's own choice of labels.
+	Metrics bool
 	// Backends are the service's servers, at least one.
 	Backends []netip.AddrPort
 }
@@ -61,6 +64,9 @@ entryPoints:
 providers:
   file: {filename: %q, watch: true}
 `, at.addr, port, TraefikAPI, at.dir+"/dynamic.yml")
+	if t.Metrics {
+		static += "metrics: {prometheus: {}}\n"
+	}
 	var b strings.Builder
 	b.WriteString(`http:
   routers:

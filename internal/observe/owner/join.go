@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	// perJoin descriptors are read by one Join at most, about 0.1 s, and of each
-	// process so many.
-	perJoin        = 1 << 15
-	perJoinProcess = 1024
+	// perJoin descriptors are read by one Join at most, about 0.1 s.
+	perJoin = 1 << 15
+	// perTurn of each process are read before those of the next, and an even
+	// share of perJoin where that is more: a balancer is one process with all
+	// the connections.
+	perTurn = 1024
 )
 
 // Place is how far a round of joins got: by pid the next descriptor of each
@@ -31,13 +33,19 @@ const done = -1
 // and of no others. It returns the pid, the lowest met, by the inode of each
 // socket found.
 //
-// One call reads at most 1,024 descriptors of each process, and 32,768 in all,
-// about 3 µs each. Where that is not the end it returns the place to go on
-// from; give it to the next call with the sockets that are still wanted. A
-// place of nil ends the round: what was not found by then none of them had
-// when it was read, but for processes counted in Limits.
+// One call reads at most 32,768 descriptors in all, about 3 µs each, and of
+// each process its even share of them or 1,024, whichever is more. Where that
+// is not the end it returns the place to go on from; give it to the next call
+// with the sockets that are still wanted. A place of nil ends the round: what
+// was not found by then none of them had when it was read, but for processes
+// counted in Limits.
 func Join(proc string, chosen []Chosen, wanted []uint64, from Place) (held map[uint64]int, next Place, limits Limits) {
-	j := join{proc: proc, wanted: map[uint64]bool{}, held: map[uint64]int{}, left: perJoin}
+	return joinTurns(proc, chosen, wanted, from, max(perTurn, perJoin/max(len(chosen), 1)))
+}
+
+// joinTurns is Join with so many descriptors of each process in one call.
+func joinTurns(proc string, chosen []Chosen, wanted []uint64, from Place, turn int) (held map[uint64]int, next Place, limits Limits) {
+	j := join{proc: proc, wanted: map[uint64]bool{}, held: map[uint64]int{}, left: perJoin, turn: turn}
 	for _, inode := range wanted {
 		if inode != 0 { // zero is nobody's
 			j.wanted[inode] = true
@@ -75,6 +83,7 @@ type join struct {
 	wanted map[uint64]bool // and not found yet
 	held   map[uint64]int
 	left   int // descriptors that may still be read
+	turn   int // of one process
 	link   [64]byte
 }
 
@@ -114,8 +123,8 @@ func (j *join) process(p Chosen, from int) (next int, err error) {
 func (j *join) descriptors(fds *os.File, pid, from int) (next int, err error) {
 	at := int(fds.Fd())
 	next = from
-	for read := 0; read < perJoinProcess && j.left > 0; {
-		names, err := fds.Readdirnames(min(perChunk, perJoinProcess-read, j.left))
+	for read := 0; read < j.turn && j.left > 0; {
+		names, err := fds.Readdirnames(min(perChunk, j.turn-read, j.left))
 		if err == io.EOF {
 			return done, nil
 		}

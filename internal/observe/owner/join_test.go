@@ -39,7 +39,7 @@ func TestJoinGoesOn(t *testing.T) {
 	for range 5 {
 		_, inode := listen(t)
 		wanted = append(wanted, inode)
-		for range perJoinProcess / 2 {
+		for range perTurn / 2 {
 			f, err := os.Open("/dev/null")
 			if err != nil {
 				t.Fatal(err)
@@ -53,7 +53,7 @@ func TestJoinGoesOn(t *testing.T) {
 	calls := 0
 	for place := Place(nil); ; {
 		missing := slices.DeleteFunc(slices.Clone(append(wanted, other)), func(inode uint64) bool { return found[inode] != 0 })
-		held, next, limits := Join("/proc", chosen, missing, place)
+		held, next, limits := joinTurns("/proc", chosen, missing, place, perTurn)
 		if limits != (Limits{}) {
 			t.Fatalf("limits %+v", limits)
 		}
@@ -78,6 +78,11 @@ func TestJoinGoesOn(t *testing.T) {
 	}
 	if calls < 3 {
 		t.Errorf("2,560 descriptors in %d calls, want 1,024 in each", calls)
+	}
+	// Alone, the process has the whole of one call.
+	held, next, _ := Join("/proc", chosen, wanted, nil)
+	if diff := cmp.Diff(want, held); diff != "" || next != nil {
+		t.Errorf("in one call (-want +got), place %v:\n%s", next, diff)
 	}
 }
 
