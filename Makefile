@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help run build test lint check bench bench-detect generate install clean
+.PHONY: help run build test lint check bench bench-detect lab-traefik generate install clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +33,11 @@ generate: ## Make the generated files anew.
 bench: ## Cost of looking, beside its peers, on populations of known size; see docs/BENCHMARKS.md.
 	@tools/bench.sh cost
 
-bench-detect: ## When a real server runs out of workers: who says so first; see docs/BENCHMARKS.md.
+bench-detect: ## When a real server or a backend fails: who says so first; see docs/BENCHMARKS.md.
 	@tools/bench.sh detect
+
+lab-traefik: ## Build the Traefik that the labs run, once: five minutes, outside of the tree.
+	@tools/lab-traefik.sh
 
 install: build ## Install the program and its service unit under PREFIX (/usr/local).
 	@tools/install.sh '$(DESTDIR)' '$(PREFIX)'

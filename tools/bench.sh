@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The long measurements: tools/bench.sh cost|detect [flags]. They need root,
+# The long measurements: tools/bench.sh cost|pools|detect|workers|backends
+# [flags]; detect is workers and backends. They need root,
 # for network namespaces of their own. Results are kept in bin/bench, by
 # commit; -resume takes a run up again. Used by `make bench`.
 set -euo pipefail
@@ -29,15 +30,22 @@ cost)
 	fi
 	bin/foreshock-bench detect -cell gradual -peers=false -commit "$commit"
 	;;
-detect)
+pools)
+	bin/foreshock-bench pools -commit "$commit" -through generator "$@"
+	bin/foreshock-bench pools -commit "$commit" -through traefik "$@"
+	;;
+detect | workers | backends)
 	for package in prometheus prometheus-blackbox-exporter prometheus-node-exporter slowhttptest; do
 		command -v "$package" >/dev/null || { echo "missing: install $package, or leave the peers out with -peers=false" >&2; missing=1; }
 	done
 	[[ -z ${missing:-} || "$*" == *-peers=false* ]] || exit 1
-	bin/foreshock-bench detect -commit "$commit" "$@"
+	status=0
+	[[ $what == backends ]] || bin/foreshock-bench detect -commit "$commit" "$@" || status=$?
+	[[ $what == workers ]] || bin/foreshock-bench backend -commit "$commit" -picture "bin/bench/$commit-backends.svg" "$@" || status=$?
+	exit "$status"
 	;;
 *)
-	echo "usage: tools/bench.sh cost|detect [flags]" >&2
+	echo "usage: tools/bench.sh cost|pools|detect|workers|backends [flags]" >&2
 	exit 2
 	;;
 esac

@@ -21,8 +21,9 @@ func agentCommand() *cobra.Command {
 		Use:   "agent",
 		Short: "Watch this host and open an incident when something fails",
 		Long: `Watches what this host serves: looks at the kernel's socket table within its
-processor budget, and opens an incident when a service runs out of workers.
-Its page, API and metrics are on http://127.0.0.1:9748 unless told otherwise.
+processor budget, and opens an incident when a service runs out of workers, or
+when a backend that a balancer here talks to fails. Its page, API and metrics
+are on http://127.0.0.1:9748 unless told otherwise.
 
 It needs no configuration and no privilege; as root it can name the programs
 that own sockets. SIGHUP reads the configuration again, and keeps the old one
@@ -54,6 +55,31 @@ when the new one is wrong.`,
 		})
 	}
 	return cmd
+}
+
+// maxAnnounced is how many backends are listed at the start; the API has all.
+const maxAnnounced = 20
+
+// announceBackends lists whom our balancers and pools talk to.
+func announceBackends(out io.Writer, s *api.Snapshot) {
+	if len(s.Backends) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\nbackends that processes here talk to:\n")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for i := range s.Backends {
+		if i == maxAnnounced {
+			fmt.Fprintf(w, "  and %d more\n", len(s.Backends)-maxAnnounced)
+			break
+		}
+		b := &s.Backends[i]
+		says := b.Describe() + ", " + b.Source
+		if b.Limit != "" {
+			says += "; " + b.Limit
+		}
+		fmt.Fprintf(w, "  %s\t%s\n", b.Name, says)
+	}
+	_ = w.Flush()
 }
 
 // newLogger logs to w. The journal adds its own time.
@@ -92,9 +118,10 @@ func announce(out io.Writer, s *api.Snapshot, address string) {
 	if len(s.Services) == 0 {
 		fmt.Fprintln(out, "  nothing listens here yet; a service is taken up two seconds after it starts to")
 	}
+	announceBackends(out, s)
 	var every []string
 	for _, l := range s.Looks {
-		if !l.Covered && l.Interval > 0 && (l.Tier != tcp.Focus || len(s.Services) > 0) {
+		if !l.Covered && l.Interval > 0 && (l.Tier != tcp.Focus || len(s.Services)+len(s.Backends) > 0) {
 			every = append(every, fmt.Sprintf("%s each %s", l.Tier, l.Interval.Round(10*time.Millisecond)))
 		}
 	}

@@ -24,9 +24,11 @@ seen is UNKNOWN, never OK; so is a mistake in how it is called.
 
 It asks the running agent. Without one it looks four times in two seconds by
 itself, and says what that cannot judge. SERVICE narrows it to one service by
-name.`,
+name, --backend to one backend. A backend of which nothing is asked does not
+show how it does; only where it is named is that UNKNOWN.`,
 		Example: `  foreshock check
-  foreshock check apache2:80 --agent http://127.0.0.1:9748`,
+  foreshock check apache2:80 --agent http://127.0.0.1:9748
+  foreshock check --backend shop/s1`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage{fmt.Errorf("check takes one service, got %q", args)}
@@ -38,12 +40,17 @@ name.`,
 	address := cmd.Flags().String("agent", defaultAgent, "the agent to ask")
 	timeout := cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for it")
 	file := cmd.Flags().StringP("config", "c", "", "configuration to look with when no agent runs")
+	backend := cmd.Flags().String("backend", "", "only this backend, by name")
+	_ = cmd.RegisterFlagCompletionFunc("backend", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("agent", cobra.NoFileCompletions)
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		name := ""
+		only := narrowed{backend: *backend}
 		if len(args) == 1 {
-			name = args[0]
+			only.service = args[0]
+		}
+		if cmd.Flags().Changed("backend") && (*backend == "" || only.service != "") {
+			return usage{fmt.Errorf("--backend %q: name one backend, and no service beside it", *backend)}
 		}
 		if *timeout <= 0 {
 			return usage{fmt.Errorf("--timeout %s: use a time above zero, as 5s", *timeout)}
@@ -58,7 +65,7 @@ name.`,
 			fmt.Fprint(cmd.OutOrStdout(), unknown(err))
 			return exit{nagiosUnknown}
 		}
-		code, text := verdict(c, name)
+		code, text := verdict(c, only)
 		fmt.Fprint(cmd.OutOrStdout(), text)
 		if code == nagiosOK {
 			return nil

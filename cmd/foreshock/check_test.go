@@ -85,7 +85,7 @@ func TestVerdict(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			code, text := verdict(tt.checked, tt.service)
+			code, text := verdict(tt.checked, narrowed{service: tt.service})
 			if code != tt.code {
 				t.Errorf("code %d, want %d", code, tt.code)
 			}
@@ -100,7 +100,7 @@ func TestVerdictOfBlindIncident(t *testing.T) {
 	blind := failing("service/web", "open", "critical")
 	since := time.Date(2026, 11, 21, 3, 13, 0, 0, time.UTC)
 	blind.BlindSince = &since
-	code, text := verdict(checked{scopes: []api.Scope{service("web", noListener)}, incidents: []api.Incident{blind}}, "web")
+	code, text := verdict(checked{scopes: []api.Scope{service("web", noListener)}, incidents: []api.Incident{blind}}, narrowed{service: "web"})
 	if want := "Nothing could be seen of it since 2026-11-21T03:13:00Z."; code != nagiosCritical || !strings.Contains(text, want) {
 		t.Errorf("code %d, want %d and %q in:\n%s", code, nagiosCritical, want, text)
 	}

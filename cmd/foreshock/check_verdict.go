@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,52 +54,133 @@ func pluginText(code int, first string, data, details []string) string {
 	return b.String()
 }
 
-// verdict is the exit code and the text of a plugin. service narrows it to
-// one; empty is all.
-func verdict(c checked, service string) (code int, text string) {
-	scopes := slices.DeleteFunc(slices.Clone(c.scopes), func(s api.Scope) bool {
-		return s.Kind != scope.KindService.String() || service != "" && s.Name != service
-	})
-	if service != "" && len(scopes) == 0 {
-		return nagiosUnknown, unknown(fmt.Errorf("there is no service %q: foreshock look lists them", service))
+// narrowed is what a check is asked about: one service, one backend, or
+// everything where both are empty.
+type narrowed struct{ service, backend string }
+
+// all reports whether nothing was named.
+func (n narrowed) all() bool { return n == narrowed{} }
+
+// takes reports whether the check is about a scope.
+func (n narrowed) takes(s *api.Scope) bool {
+	switch s.Kind {
+	case scope.KindService.String():
+		return n.all() || n.service != "" && s.Name == n.service
+	case scope.KindBackend.String():
+		return n.all() || n.backend != "" && (s.Name == n.backend || s.Backend != nil && slices.Contains(s.Backend.Also, n.backend))
 	}
-	var says, details []string
+	return n.all()
+}
+
+// judged is a verdict while it is put together.
+type judged struct {
+	code                int
+	says, details, data []string
+}
+
+// verdict is the exit code and the text of a plugin.
+func verdict(c checked, only narrowed) (code int, text string) {
+	var services, backends []*api.Scope
+	ids := map[string]bool{}
+	for i := range c.scopes {
+		s := &c.scopes[i]
+		if !only.takes(s) {
+			continue
+		}
+		ids[s.ID] = true
+		switch s.Kind {
+		case scope.KindService.String():
+			services = append(services, s)
+		case scope.KindBackend.String():
+			backends = append(backends, s)
+		}
+	}
+	switch {
+	case only.service != "" && len(services) == 0:
+		return nagiosUnknown, unknown(fmt.Errorf("there is no service %q: foreshock look lists them", only.service))
+	case only.backend != "" && len(backends) == 0:
+		return nagiosUnknown, unknown(fmt.Errorf("there is no backend %q: foreshock look --by backend lists them", only.backend))
+	}
+	var j judged
+	j.incidents(&c, only, ids)
+	j.services(services, only)
+	var fine []string
+	if len(services) > 0 {
+		fine = append(fine, count(len(services), "service", "services")+", none short of workers")
+	}
+	if len(backends) > 0 {
+		fine = append(fine, j.backends(backends, only))
+	}
+	if len(fine) == 0 {
+		fine = append(fine, "nothing listens here")
+	}
+	return j.code, pluginText(j.code, cmp.Or(strings.Join(j.says, "; "), strings.Join(fine, "; ")), j.data, slices.Concat(j.details, c.notes))
+}
+
+// incidents takes what fails. What another incident explains is one with it
+// unless it is asked for by name.
+func (j *judged) incidents(c *checked, only narrowed, ids map[string]bool) {
+	explained := map[string]int{}
 	for i := range c.incidents {
 		x := &c.incidents[i]
-		if !c.counts(x) || service != "" && x.Scope != (scope.ID{Kind: scope.KindService, Name: service}).String() {
+		if !c.counts(x) || !only.all() && !ids[x.Scope] {
 			continue
 		}
-		code = max(code, severityCode(x.Severity))
-		says = append(says, fmt.Sprintf("%s: %s", strings.TrimPrefix(x.Scope, scope.KindService.String()+"/"), strings.ReplaceAll(x.Cause, "_", " ")))
-		details = append(details, x.Sentence)
+		j.code = max(j.code, severityCode(x.Severity))
+		if x.Because != "" && only.all() {
+			explained[x.Because]++
+			continue
+		}
+		j.says = append(j.says, fmt.Sprintf("%s: %s", nameOf(x.Scope), spaced(x.Cause)))
+		j.details = append(j.details, x.Sentence)
 		if x.State == judge.Suspected.String() {
-			details = append(details, "Suspected: so few looks cannot tell whether it lasts.")
+			j.details = append(j.details, "Suspected: so few looks cannot tell whether it lasts.")
 		}
 		if x.BlindSince != nil {
-			details = append(details, fmt.Sprintf("Nothing could be seen of it since %s.", x.BlindSince.Format(time.RFC3339)))
+			j.details = append(j.details, fmt.Sprintf("Nothing could be seen of it since %s.", x.BlindSince.Format(time.RFC3339)))
 		}
-		details = append(details, x.Advice[:min(1, len(x.Advice))]...)
+		if x.Because != "" {
+			j.details = append(j.details, "Explained by "+spaced(x.Because)+".")
+		}
+		if x.Siblings != "" {
+			j.details = append(j.details, x.Siblings)
+		}
+		j.details = append(j.details, x.Advice[:min(1, len(x.Advice))]...)
 	}
-	var data []string
-	for i := range scopes {
-		s := &scopes[i]
+	for _, cause := range slices.Sorted(maps.Keys(explained)) {
+		j.says = append(j.says, fmt.Sprintf("%s explained by %s", count(explained[cause], "incident", "incidents"), spaced(cause)))
+	}
+}
+
+func (j *judged) services(services []*api.Scope, only narrowed) {
+	for _, s := range services {
 		v := s.Signals[measure.QueueWait.String()]
-		if passing(v) && !s.Configured && service == "" {
+		if passing(v) && !s.Configured && only.all() {
 			continue
 		}
-		data = append(data, perfData(s)...)
+		j.data = append(j.data, perfData(s, servicePerf)...)
 		if v.Value == nil {
-			says = append(says, fmt.Sprintf("%s: cannot tell whether anybody waits: %s", s.Name, cmp.Or(strings.ReplaceAll(v.Unknown, "_", " "), "the agent does not say")))
-			if code == nagiosOK {
-				code = nagiosUnknown
-			}
+			j.cannotTell(s.Name, "anybody waits", v.Unknown)
 		}
 	}
-	fine := count(len(scopes), "service", "services") + ", none short of workers"
-	if len(scopes) == 0 {
-		fine = "nothing listens here"
+}
+
+func (j *judged) cannotTell(name, what, why string) {
+	j.says = append(j.says, fmt.Sprintf("%s: cannot tell whether %s: %s", name, what, cmp.Or(spaced(why), "the agent does not say")))
+	if j.code == nagiosOK {
+		j.code = nagiosUnknown
 	}
-	return code, pluginText(code, cmp.Or(strings.Join(says, "; "), fine), data, slices.Concat(details, c.notes))
+}
+
+// spaced words a name of the API.
+func spaced(s string) string { return strings.ReplaceAll(s, "_", " ") }
+
+// nameOf is a scope's name without its kind: "web" of "service/web".
+func nameOf(id string) string {
+	if _, name, ok := strings.Cut(id, "/"); ok {
+		return name
+	}
+	return id
 }
 
 // passing reports whether a queue is unknown only as its listener has closed or
@@ -124,22 +206,29 @@ func severityCode(severity string) int {
 	return nagiosOK
 }
 
-// perfData is a service's performance data: 'LABEL'=VALUE[UNIT];WARN;CRIT;MIN;MAX,
-// U for what is not known. The levels are the judge's.
-func perfData(s *api.Scope) []string {
+// perf is one number of a scope's performance data.
+type perf struct {
+	signal       measure.Signal
+	label        string // empty: the signal's name without its unit
+	unit, levels string
+	most         string // the signal that is its largest value, empty for none
+}
+
+// servicePerf is of a service. The levels are the judge's.
+var servicePerf = []perf{
+	{measure.QueueWait, "", "s", ";1;3;0", ""},
+	{measure.QueueDepth, "", "", ";;;0", measure.QueueLimit.String()},
+	{measure.Accepted, "", "", ";;;0", ""},
+	{measure.Unaccepted, "", "", ";;;0", ""},
+	{measure.WorkersOccupied, "", "", ";;;0", measure.WorkersLimit.String()},
+}
+
+// perfData is a scope's performance data: 'LABEL'=VALUE[UNIT];WARN;CRIT;MIN;MAX,
+// U for what is not known.
+func perfData(s *api.Scope, of []perf) []string {
 	var out []string
-	for _, p := range []struct {
-		signal       measure.Signal
-		unit, levels string
-		most         string // the signal that is its largest value, empty for none
-	}{
-		{measure.QueueWait, "s", ";1;3;0", ""},
-		{measure.QueueDepth, "", ";;;0", measure.QueueLimit.String()},
-		{measure.Accepted, "", ";;;0", ""},
-		{measure.Unaccepted, "", ";;;0", ""},
-		{measure.WorkersOccupied, "", ";;;0", measure.WorkersLimit.String()},
-	} {
-		label := fmt.Sprintf("'%s_%s'=", perfLabel(s.Name), strings.TrimSuffix(p.signal.String(), "_seconds"))
+	for _, p := range of {
+		label := fmt.Sprintf("'%s_%s'=", perfLabel(s.Name), cmp.Or(p.label, strings.TrimSuffix(p.signal.String(), "_seconds")))
 		v := s.Signals[p.signal.String()].Value
 		if v == nil {
 			out = append(out, label+"U")

@@ -21,7 +21,7 @@ import (
 )
 
 // groupings are the values of look --by.
-var groupings = [...]string{"service", "state", "remote", "prefix", "process", "namespace"}
+var groupings = [...]string{"service", "backend", "state", "remote", "prefix", "process", "namespace"}
 
 // lookOptions is one call of look, checked.
 type lookOptions struct {
@@ -48,15 +48,18 @@ func lookCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "look",
 		Short: "Count this host's sockets, once",
-		Long: `Takes one look at the kernel's socket table and counts it: by service, state,
-remote address, prefix, process or network namespace. It counts; it does not
-judge, and always ends with code 0 when it could look.
+		Long: `Takes one look at the kernel's socket table and counts it: by service, backend,
+state, remote address, prefix, process or network namespace. It counts; it does
+not judge, and always ends with code 0 when it could look.
 
 IPv6 is in it, and IPv4 peers of dual-stack servers count as IPv4. Shares leave
 out listeners and TIME_WAIT. Processes are told by who holds the socket, not by
 /proc/PID/net, which shows the whole namespace. A remote address has its port
-where this host is the client; a prefix is a /24, or a /48 of IPv6.`,
+where this host is the client; a prefix is a /24, or a /48 of IPv6. A backend is
+whom a known balancer here talks to: pending are its connections on which it
+owes an answer, longest is for how long the oldest of them has waited.`,
 		Example: `  foreshock look
+  foreshock look --by backend --watch
   foreshock look --by remote --port 443 --top 10
   foreshock look --by state --watch=5s --output json`,
 		Args: noArgs,

@@ -34,10 +34,12 @@ type lookRowJSON struct {
 	UnacceptedCloseWait int            `json:"close_wait_unaccepted"`
 	Busy                *int           `json:"busy"` // null when the reader cannot see it
 	Pending             *int           `json:"pending"`
-	Retransmitting      int            `json:"retransmitting"`
-	ZeroWindow          int            `json:"zero_window"`
-	QueueDepth          uint64         `json:"queue_depth"`
-	QueueLimit          *uint64        `json:"queue_limit"`
+	// PendingLongest is by backend only, and where something is pending.
+	PendingLongest *float64 `json:"pending_longest_seconds,omitempty"`
+	Retransmitting int      `json:"retransmitting"`
+	ZeroWindow     int      `json:"zero_window"`
+	QueueDepth     uint64   `json:"queue_depth"`
+	QueueLimit     *uint64  `json:"queue_limit"`
 	// Share is of all sockets that are neither LISTEN nor TIME_WAIT.
 	Share *float64 `json:"share_ratio"`
 }
@@ -49,7 +51,11 @@ func writeJSON(out io.Writer, c counted) error {
 		Groups: groups, DurationSeconds: c.took.Seconds(),
 	}
 	for _, r := range rows {
-		doc.Rows = append(doc.Rows, c.rowJSON(c.keyJSON(r.Key), r.Counts))
+		row := c.rowJSON(c.keyJSON(r.Key), r.Counts)
+		if wait, ok := c.waits[r.Key]; ok {
+			row.PendingLongest = new(wait.Seconds())
+		}
+		doc.Rows = append(doc.Rows, row)
 	}
 	if rest.Sockets > 0 {
 		r := c.rowJSON(map[string]any{}, rest)
@@ -97,6 +103,15 @@ func (c *counted) keyJSON(k key) map[string]any {
 			listen = append(listen, l.String())
 		}
 		return map[string]any{"service": s.Name, "listen": listen, "process": s.Process, "unit": s.Unit}
+	case "backend":
+		if k.backend == scope.None {
+			return map[string]any{"rest": true}
+		}
+		b := &c.backends[k.backend]
+		return map[string]any{
+			"backend": b.Name, "group": b.Group, "remote": b.Remote.String(), "process": b.Process, "pids": append([]int{}, b.PIDs...),
+			"also": append([]string{}, b.Also...), "limit": b.Limit,
+		}
 	case "state":
 		return map[string]any{"state": k.state.String()}
 	case "remote":

@@ -25,6 +25,7 @@ const maxGroups = 100_000
 type key struct {
 	state   tcp.State
 	service int // position, or scope.None for the rest
+	backend int // the same
 	remote  netip.AddrPort
 	prefix  netip.Prefix
 	process string
@@ -47,14 +48,18 @@ const (
 
 // counted is what a look found.
 type counted struct {
-	at        time.Time
-	host      string
-	options   lookOptions
-	took      time.Duration
-	reader    string
-	complete  bool
-	limits    []string
-	services  []scope.Service
+	at       time.Time
+	host     string
+	options  lookOptions
+	took     time.Duration
+	reader   string
+	complete bool
+	limits   []string
+	services []scope.Service
+	backends []scope.Backend
+	// waits is for how long the oldest pending connection of a backend has
+	// waited; none where nothing is pending.
+	waits     map[key]time.Duration
 	names     map[tcp.Namespace]netns.Found
 	breakdown *measure.Breakdown[key]
 }
@@ -130,7 +135,9 @@ func (c *counted) count(reader observe.Reader, where string, info bool, find fun
 	l, err := reader.Read(tcp.Request{States: o.states, Info: info, Filter: o.filter}, func(batch []tcp.Socket) {
 		for i := range batch {
 			if s := &batch[i]; !o.listen.IsValid() || atListener(o.listen, s) {
-				c.breakdown.Add(find(s), s)
+				k := find(s)
+				c.breakdown.Add(k, s)
+				c.wait(k, s)
 			}
 		}
 	})
@@ -138,6 +145,17 @@ func (c *counted) count(reader observe.Reader, where string, info bool, find fun
 		c.note(l, where)
 	}
 	return err
+}
+
+// wait notes for how long a backend has owed an answer.
+func (c *counted) wait(k key, s *tcp.Socket) {
+	if c.options.by != "backend" || !s.Pending() {
+		return
+	}
+	if c.waits == nil {
+		c.waits = map[key]time.Duration{}
+	}
+	c.waits[k] = max(c.waits[k], s.Info.LastDataSent)
 }
 
 // atListener reports whether s is connected to a listening address, or is a
@@ -174,6 +192,8 @@ func (c *counted) keyOf(reader observe.Reader, listeners []tcp.Socket) (func(*tc
 			}
 			return key{service: at}
 		}, nil
+	case "backend":
+		return c.backendKey(reader, listeners)
 	case "state":
 		return func(s *tcp.Socket) key { return key{state: s.State} }, nil
 	case "remote":
@@ -310,7 +330,7 @@ func (c *counted) readNamespace(n netns.Found) error {
 
 // compareKeys orders groups of the same size.
 func compareKeys(a, b key) int {
-	return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.service, b.service), a.remote.Compare(b.remote),
+	return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.service, b.service), cmp.Compare(a.backend, b.backend), a.remote.Compare(b.remote),
 		a.prefix.Compare(b.prefix), cmp.Compare(a.process, b.process), cmp.Compare(a.pid, b.pid),
 		cmp.Compare(a.nobody, b.nobody), cmp.Compare(a.namespace, b.namespace))
 }

@@ -52,6 +52,20 @@ func population() []tcp.Socket {
 	return all
 }
 
+// owing is a backend with two answers to give, as a reader sees it.
+func owing(reader string) []tcp.Socket {
+	var all []tcp.Socket
+	for i := range 3 {
+		s := tcp.Socket{State: tcp.Established, Local: at("192.0.2.1:52000"), Remote: at("203.0.113.40:8080"), Inode: uint64(80 + i), Has: tcp.HasInfo}
+		s.Info = tcp.Info{BytesReceived: 900, LastDataSent: time.Duration(i) * 1500 * time.Millisecond, LastDataReceived: 2 * time.Second}
+		if reader != sourceWithInfo {
+			s.Has, s.Info = 0, tcp.Info{}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
 // fixed is what a look by that grouping would have found in the population.
 func fixed(by string, change func(*counted)) counted {
 	c := counted{
@@ -62,6 +76,10 @@ func fixed(by string, change func(*counted)) counted {
 			{Name: "web", Process: "apache2", Unit: "apache2.service", Listen: []netip.AddrPort{at("[::]:80")}},
 			{Name: "foreshock:9748", Process: "foreshock", Listen: []netip.AddrPort{at("127.0.0.1:9748")}},
 		},
+		backends: []scope.Backend{
+			{Name: "haproxy/203.0.113.31:5432", Group: "haproxy", Remote: at("203.0.113.31:5432"), Process: "haproxy", PIDs: []int{812}},
+			{Name: "nginx/203.0.113.40:8080", Group: "nginx", Remote: at("203.0.113.40:8080"), Process: "nginx", PIDs: []int{40, 41}, Also: []string{"caddy/203.0.113.40:8080"}, Limit: "caddy talks to the same address"},
+		},
 		names: map[tcp.Namespace]netns.Found{
 			4026531840: {ID: 4026531840, Name: "systemd", Path: "/proc/1/ns/net", Processes: 80, Own: true},
 			4026532000: {ID: 4026532000, Name: "blue", Path: "/run/netns/blue"},
@@ -71,7 +89,7 @@ func fixed(by string, change func(*counted)) counted {
 		change(&c)
 	}
 	c.breakdown = measure.NewBreakdown[key](maxGroups)
-	index := scope.NewIndex(c.services)
+	index, backends := scope.NewIndex(c.services), scope.NewBackendIndex(c.backends)
 	owners := map[uint64][]owner.Process{1: {{PID: 12, Name: "apache2"}, {PID: 13, Name: "apache2"}}, 2: {{PID: 99, Name: "foreshock"}}, 71: {{PID: 50, Name: "billing"}}}
 	for i := range 8 {
 		owners[uint64(10+i)] = []owner.Process{{PID: 13, Name: "apache2"}}
@@ -80,9 +98,14 @@ func fixed(by string, change func(*counted)) counted {
 	for inode := range uint64(71) { // 71 itself came later, but its owner is known
 		asked = append(asked, inode)
 	}
-	for _, s := range population() {
+	sockets := population()
+	if by == "backend" {
+		sockets = append(sockets, owing(c.reader)...)
+	}
+	for _, s := range sockets {
 		k := map[string]key{
 			"service":   {service: index.Service(&s)},
+			"backend":   {backend: backends.Backend(&s)},
 			"state":     {state: s.State},
 			"remote":    {remote: remoteOf(&s, map[uint16]bool{80: true, 9748: true})},
 			"prefix":    {prefix: prefixOf(s.Remote.Addr())},
@@ -93,6 +116,7 @@ func fixed(by string, change func(*counted)) counted {
 			k.remote = s.Remote
 		}
 		c.breakdown.Add(k, &s)
+		c.wait(k, &s)
 	}
 	if by == "namespace" {
 		c.breakdown.Touch(key{namespace: 4026532000})
@@ -109,6 +133,9 @@ func TestWriteLook(t *testing.T) {
 	}{
 		{"service", fixed("service", nil)},
 		{"service-rest", fixed("service", func(c *counted) { c.options.rest = true })},
+		{"backend", fixed("backend", nil)},
+		{"backend-top", fixed("backend", func(c *counted) { c.options.top = 1 })},
+		{"backend-procfs", fixed("backend", func(c *counted) { c.reader = "procfs" })},
 		{"state", fixed("state", nil)},
 		{"remote", fixed("remote", nil)},
 		{"remote-top", fixed("remote", func(c *counted) { c.options.top = 1 })},

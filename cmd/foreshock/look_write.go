@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -16,10 +17,19 @@ import (
 
 // labels is how many columns a group's name takes.
 func (c *counted) labels() int {
-	if c.options.by == "service" {
+	if c.apart() {
 		return 2
 	}
 	return 1
+}
+
+// apart reports whether sockets may belong to no group: they come last, as the
+// rest.
+func (c *counted) apart() bool { return c.options.by == "service" || c.options.by == "backend" }
+
+// isRest reports whether k is the group of what belongs to no other.
+func (c *counted) isRest(k key) bool {
+	return c.options.by == "service" && k.service == scope.None || c.options.by == "backend" && k.backend == scope.None
 }
 
 // label is a group's name for a person.
@@ -34,6 +44,12 @@ func (c *counted) label(k key) []string {
 			return []string{"(rest)", k.remote.String()}
 		}
 		return []string{"(rest)", "of no service"}
+	case "backend":
+		if k.backend == scope.None {
+			return []string{"(rest)", "of no backend"}
+		}
+		b := &c.backends[k.backend]
+		return []string{b.Name, who(b)}
 	case "state":
 		return []string{k.state.String()}
 	case "remote":
@@ -69,14 +85,12 @@ func writeTable(out io.Writer, c counted) error {
 	}
 	fmt.Fprintf(out, "%s  %s   1 look by %s, %.1f ms, %s, %s\n\n", c.host, c.at.UTC().Format("2 Jan 2006 15:04:05 UTC"),
 		c.reader, c.took.Seconds()*1e3, seen, whole)
-	if c.options.by == "service" { // what belongs to none comes last
-		slices.SortStableFunc(rows, func(a, b measure.Row[key]) int {
-			return boolean(a.Key.service == scope.None) - boolean(b.Key.service == scope.None)
-		})
+	if c.apart() {
+		slices.SortStableFunc(rows, func(a, b measure.Row[key]) int { return boolean(c.isRest(a.Key)) - boolean(c.isRest(b.Key)) })
 	}
 	table := [][]string{c.head()}
 	for _, r := range rows {
-		table = append(table, append(c.label(r.Key), c.cells(r.Counts)...))
+		table = append(table, append(c.label(r.Key), c.cells(r.Counts, c.waits[r.Key])...))
 	}
 	if left := groups - len(rows); left > 0 || rest.Sockets > 0 {
 		label := make([]string, c.labels())
@@ -84,7 +98,7 @@ func writeTable(out io.Writer, c counted) error {
 		if groups == maxGroups { // what came later was not told apart
 			label[0] = fmt.Sprintf("(at least %s more)", thousands(left))
 		}
-		table = append(table, append(label, c.cells(rest)...))
+		table = append(table, append(label, c.cells(rest, c.waitBut(rows))...))
 	}
 	if len(rows) == 0 {
 		table = [][]string{{"no sockets"}}
@@ -93,11 +107,11 @@ func writeTable(out io.Writer, c counted) error {
 		return err
 	}
 	fmt.Fprintln(out)
-	if c.options.by != "service" && total.Connections() > 0 {
+	if !c.apart() && total.Connections() > 0 {
 		fmt.Fprintf(out, "Shares are of %s: LISTEN and TIME_WAIT are left out.\n", count(total.Connections(), "socket", "sockets"))
 	}
 	for _, r := range rows {
-		if r.Key.service == scope.None && !c.options.rest && r.Connections() > 0 {
+		if c.options.by == "service" && c.isRest(r.Key) && !c.options.rest && r.Connections() > 0 {
 			fmt.Fprintf(out, "%s (%.1f %%) of no service: --rest lists them.\n",
 				count(r.Connections(), "connection", "connections"), 100*float64(r.Connections())/float64(total.Connections()))
 		}
@@ -135,11 +149,16 @@ func (c *counted) head() []string {
 		return []string{first, "sockets", "share"}
 	case "service":
 		return append([]string{first, ""}, columns...)
+	case "backend":
+		return append([]string{first, "process"}, backendColumns...)
 	}
 	return append([]string{first, "sockets", "share"}, columns...)
 }
 
-func (c *counted) cells(n measure.Counts) []string {
+func (c *counted) cells(n measure.Counts, wait time.Duration) []string {
+	if c.options.by == "backend" {
+		return c.backendCells(&n, wait)
+	}
 	share := "–"
 	if all := c.breakdown.Total.Connections(); all > 0 && n.Connections() > 0 {
 		share = fmt.Sprintf("%.1f %%", 100*float64(n.Connections())/float64(all))

@@ -17,12 +17,15 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/observe"
 )
 
 var update = flag.Bool("update", false, "write the expected output in testdata anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"foreshock": main, "server": server})
+	testscript.Main(m, map[string]func(){"foreshock": main, "server": server, "balancer": balancer})
 }
 
 // TestScripts runs the program as a user does: testdata/*.txtar, with stdout,
@@ -32,12 +35,18 @@ func TestScripts(t *testing.T) {
 		Dir:           "testdata",
 		UpdateScripts: *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "lookjson": lookJSONKeys, "row": row, "serve": serve, "waitready": waitReady,
+			"balance": balance, "code": code, "lookjson": lookJSONKeys, "row": row, "serve": serve, "waitready": waitReady, "waitbackend": waitBackend,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "diag":
+				reader, fallback, err := observe.Open(observe.Auto)
+				if err == nil {
+					err = reader.Close()
+				}
+				return err == nil && fallback == nil, nil
 			case "configured":
 				_, err := os.Stat(defaultConfig)
 				return err == nil, nil
@@ -53,7 +62,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// code runs foreshock and wants one exit code: code 2 look --nope.
+// code runs foreshock and wants one exit code, or any: code 2 look --nope.
 func code(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: code N ARG …")
@@ -65,7 +74,7 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	} else if err != nil {
 		ts.Fatalf("foreshock %v: %v", args[1:], err)
 	}
-	if fmt.Sprint(got) != args[0] {
+	if args[0] != "any" && fmt.Sprint(got) != args[0] {
 		ts.Fatalf("foreshock %v: exit code %d, want %s", args[1:], got, args[0])
 	}
 }
@@ -88,9 +97,31 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("no agent is ready at %s after 10 s", args[0])
 }
 
+// waitBackend waits until the agent at an address has seen a backend's sockets:
+// waitbackend HOST:PORT NAME.
+func waitBackend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitbackend HOST:PORT NAME")
+	}
+	for range 400 {
+		resp, err := http.Get("http://" + args[0] + "/api/v1/scopes/backend/" + args[1])
+		if err == nil {
+			var b api.Scope
+			err = json.NewDecoder(resp.Body).Decode(&b)
+			_ = resp.Body.Close()
+			if err == nil && b.Signals["established"].Value != nil {
+				return
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("the agent at %s has seen no backend %s after 20 s", args[0], args[1])
+}
+
 // serve starts a server, makes CONNECTIONS to it over loopback and lets it
 // accept some of them: serve ADDRESS CONNECTIONS ACCEPTED. $PORT is its port,
-// $PID its process, "foreshock.test:$PORT" the name of the service.
+// $PID its process, "foreshock.test:$PORT" the name of the service. It accepts
+// whatever comes where ACCEPTED is all.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: serve ADDRESS CONNECTIONS ACCEPTED")
@@ -123,7 +154,8 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // server is a program of its own: server ADDRESS ACCEPTED. It prints its port,
-// accepts so many connections, says so, and ends with its standard input.
+// accepts so many connections, says so, and ends with its standard input; with
+// "all" it says so first, and accepts for as long as it lives.
 func server() {
 	listener, err := net.Listen("tcp", os.Args[1])
 	if err != nil {
@@ -131,12 +163,26 @@ func server() {
 		os.Exit(1)
 	}
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	var held []net.Conn
+	if os.Args[2] == "all" {
+		go func() {
+			var all []net.Conn
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					runtime.KeepAlive(all) // a connection nobody can reach is closed
+					return
+				}
+				all = append(all, conn)
+			}
+		}()
+		os.Args[2] = "0"
+	}
 	accepted, err := strconv.Atoi(os.Args[2])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	var held []net.Conn
 	for range accepted {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -149,6 +195,58 @@ func server() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	runtime.KeepAlive(held)
 	runtime.KeepAlive(listener)
+}
+
+// balance starts a program that is called as a balancer is, makes it connect to
+// 127.0.0.1:$PORT and ask on one of its connections: balance NAME CONNECTIONS.
+// $BALANCER is its process.
+func balance(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: balance NAME CONNECTIONS")
+	}
+	exe, err := os.Executable()
+	ts.Check(err)
+	program, err := os.ReadFile(exe)
+	ts.Check(err)
+	path := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(path, program, 0o755))
+	cmd := &exec.Cmd{Path: path, Args: []string{"balancer", ts.Getenv("PORT"), args[1]}, Stderr: os.Stderr}
+	stdin, err := cmd.StdinPipe()
+	ts.Check(err)
+	stdout, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() { _ = stdin.Close(); _ = cmd.Wait() })
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		ts.Fatalf("the balancer did not make %s connections: %v", args[1], err)
+	}
+	ts.Setenv("BALANCER", strconv.Itoa(cmd.Process.Pid))
+}
+
+// balancer is a program of its own: balancer PORT CONNECTIONS. It makes so many
+// connections, asks on the first, says so, and ends with its standard input.
+func balancer() {
+	connections, err := strconv.Atoi(os.Args[2])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	var held []net.Conn
+	for range connections {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+os.Args[1])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		held = append(held, conn)
+	}
+	if _, err := io.WriteString(held[0], "GET / HTTP/1.0\r\n\r\n"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("connected")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	runtime.KeepAlive(held)
 }
 
 // looked is the last output, as JSON.

@@ -27,6 +27,7 @@ import (
 	"github.com/foreshock/foreshock/internal/metrics"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/web"
 )
 
@@ -97,6 +98,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return nil
 	})
+	group.Go(func() error { return a.askBalancers(ctx) })
 	group.Go(func() error { return a.watchSignals(ctx) })
 	group.Go(func() error { return a.tellServiceManager(ctx) })
 	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
@@ -126,7 +128,10 @@ func newAgent(o Options) (*agent, error) {
 		options: o, log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
 		changed:  make(chan struct{}),
+
+		poolsChanged: make(chan struct{}, 1),
 	}
+	a.setPools(o.Config.Backends)
 	if a.notices, err = newNotices(o.Config, host, o.Log); err != nil {
 		return nil, err
 	}
@@ -138,6 +143,15 @@ func newAgent(o Options) (*agent, error) {
 	a.started = a.clock.Now()
 	a.snapshot = &api.Snapshot{Host: host, Labels: o.Config.Labels, Version: o.Version, StartedAt: a.started, At: a.started}
 	return a, nil
+}
+
+// setPools tells askBalancers whom to ask.
+func (a *agent) setPools(pools []config.Backends) {
+	a.pools.Store(&pools)
+	select {
+	case a.poolsChanged <- struct{}{}:
+	default: // it has not yet looked at the last change
+	}
 }
 
 // warn says which rules can never match or never end.
@@ -189,25 +203,25 @@ func (a *agent) handler(address string) (http.Handler, error) {
 func (a *agent) loop(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p, err := NewPipeline(a.options.Config, observe.Auto)
+	h, err := NewHost(a.options.Config, observe.Auto)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	if p.fallback != nil {
-		a.log.Warn("sock_diag is refused: reading /proc instead", "reason", p.fallback.Error(), "lost", p.reader.Abilities().Missing())
+	defer h.Close()
+	if own := h.own; own.fallback != nil {
+		a.log.Warn("sock_diag is refused: reading /proc instead", "reason", own.fallback.Error(), "lost", own.reader.Abilities().Missing())
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		tier, at := p.schedule.Next(a.clock.Now())
+		turn, at := h.Next(a.clock.Now())
 		timer.Reset(at.Sub(a.clock.Now()))
 		select {
 		case <-ctx.Done():
 			return nil
 		case r := <-a.requests:
-			r.answer <- r.do(p)
-			a.publish(p)
+			r.answer <- r.do(h)
+			a.publish(h)
 			continue
 		case <-timer.C:
 		}
@@ -215,22 +229,25 @@ func (a *agent) loop(ctx context.Context) error {
 		if step := a.clock.Check(); step != 0 {
 			a.log.Warn("the wall clock was set: measuring goes on undisturbed", "by", step)
 		}
-		incidents, view, err := p.Tick(now, tier)
-		p.schedule.Spent(a.clock.Now(), processTime())
-		a.report(incidents, tier, err)
+		incidents, err := h.Tick(now, turn)
+		if errors.Is(err, netns.ErrStuck) {
+			return fmt.Errorf("read other network namespaces: %w", err)
+		}
+		h.budget.Spent(a.clock.Now(), processTime())
+		a.report(incidents, turn, err)
 		a.notices.tell(now, a.clock.Offset(), incidents)
-		a.keep(p, now, incidents, view)
+		a.keep(h, now, incidents)
 	}
 }
 
 // request is something another goroutine wants done between two looks.
 type request struct {
-	do     func(*Pipeline) error
+	do     func(*Host) error
 	answer chan error // room for one, so that the loop never waits
 }
 
 // ask hands do to the loop and waits for its answer.
-func (a *agent) ask(ctx context.Context, do func(*Pipeline) error) error {
+func (a *agent) ask(ctx context.Context, do func(*Host) error) error {
 	r := request{do, make(chan error, 1)}
 	select {
 	case a.requests <- r:
@@ -247,8 +264,8 @@ func (a *agent) ask(ctx context.Context, do func(*Pipeline) error) error {
 
 // Acknowledge implements api.Actor.
 func (a *agent) Acknowledge(ctx context.Context, id uint64, by string) error {
-	return a.ask(ctx, func(p *Pipeline) error {
-		if !p.judge.Acknowledge(a.clock.Now(), id, by) {
+	return a.ask(ctx, func(h *Host) error {
+		if !h.Acknowledge(a.clock.Now(), id, by) {
 			return api.ErrNoIncident
 		}
 		return nil
@@ -273,7 +290,7 @@ func (a *agent) Reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
-	return a.ask(ctx, func(p *Pipeline) error {
+	return a.ask(ctx, func(h *Host) error {
 		lanes, err := a.notices.configure(told)
 		if err != nil {
 			return fmt.Errorf("the running configuration stays: %w", err)
@@ -283,7 +300,8 @@ func (a *agent) Reload(ctx context.Context) error {
 			a.log.Warn("listen and token change only with a restart")
 		}
 		a.options.Config = cfg
-		p.Configure(a.clock.Now(), cfg, rules)
+		a.setPools(cfg.Backends)
+		h.Configure(a.clock.Now(), cfg, rules)
 		return nil
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe/limits"
 	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/observe/ports"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -16,14 +17,16 @@ const (
 	// capacityEvery is how often limits and descriptors are read again: a few
 	// small files per service.
 	capacityEvery = 10 * time.Second
+	// capacityShare is how much of the budget that may take, of all namespaces
+	// together.
+	capacityShare = 0.05
 	// maxHolders is how many processes of one service are asked for their
 	// descriptors; a server that forks has hundreds, and one that leaks few.
 	maxHolders = 64
 )
 
 // capacities works out what every service has to serve with.
-func (p *Pipeline) capacities(now time.Time) {
-	p.capacityAt = now.Add(capacityEvery)
+func (p *Pipeline) capacities() {
 	services := slices.Clone(p.services) // snapshots hold the old ones
 	for i := range services {
 		s := &services[i]
@@ -32,6 +35,18 @@ func (p *Pipeline) capacities(now time.Time) {
 		p.tallier.SetCapacity(i, measure.CapacityOf(s))
 	}
 	p.services = services
+	p.readPorts()
+}
+
+// readPorts reads how many local ports there are. Where that cannot be read,
+// as from outside of a namespace, nothing is said of ports.
+func (p *Pipeline) readPorts() {
+	if p.place.name != "" {
+		return
+	}
+	if local, err := ports.Read(); err == nil {
+		p.tallier.SetPorts(local.Available())
+	}
 }
 
 // readLimit is what a server's own configuration says, and when to ask again.

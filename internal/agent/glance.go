@@ -43,7 +43,12 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 			return nil, fmt.Errorf("look %d of %d: %w", i, looks, ctx.Err())
 		case <-timer.C:
 		}
-		for _, tier := range []tcp.Tier{tcp.Full, tcp.Pulse} {
+		tiers := []tcp.Tier{tcp.Full, tcp.Pulse}
+		if i == 0 {
+			// Who listens comes first: a client of ours is no backend.
+			tiers = []tcp.Tier{tcp.Pulse, tcp.Full}
+		}
+		for _, tier := range tiers {
 			if incidents, view, err = p.Tick(clock.Now(), tier); err != nil {
 				return nil, err
 			}
@@ -51,7 +56,8 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 	}
 	return &api.Snapshot{
 		Host: host, StartedAt: started, At: clock.Now(), ClockOffset: clock.Offset(), Ready: true,
-		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, View: *view, Incidents: incidents,
-		Looks: p.lookStatus(), Limits: p.limits(),
+		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, View: *view, Incidents: incidents,
+		Looks:  p.lookStatus(),
+		Limits: append(p.limits(nil), api.Limit{Subject: "other network namespaces", Reason: "a glance without the agent sees its own; ask a running agent"}),
 	}, nil
 }

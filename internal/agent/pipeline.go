@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,26 +32,32 @@ type Pipeline struct {
 	fallback  error // why procfs took sock_diag's place
 	counters  *counters.Reader
 	countersE error // why some counters are missing
-	namespace tcp.Namespace
-	source    observe.Source
+	place     place
 
 	configured []discover.Configured
 	services   []scope.Service
 	// workersFrom is by the name of a configured service; capacityAt is when
 	// limits and descriptors are read next.
-	workersFrom map[string]config.WorkersFrom
-	capacityAt  time.Time
-	limitsRead  map[string]readLimit // by service
-	problems    []discover.Problem
-	listeners   listenerSet
-	discovered  time.Time
-	searchAt    time.Time // owners are not searched again before
-	owners      map[uint64][]owner.Process
-	unreadable  int
+	workersFrom  map[string]config.WorkersFrom
+	capacityAt   time.Time
+	limitsRead   map[string]readLimit // by service
+	finder       backendFinder
+	opinions     map[scope.ID]opinion
+	index        *scope.Index // of services
+	problems     []discover.Problem
+	listeners    listenerSet
+	discovered   time.Time
+	searchAt     time.Time // owners are not searched again before
+	wanting      bool      // its listeners wait for the search that a Host makes for all
+	wantingSince time.Time
+	countersAt   time.Time // when an idle namespace's counters are read next
+	owners       map[uint64][]owner.Process
+	unreadable   int
 
 	tallier  *measure.Tallier
 	measure  *measure.Measure
 	judge    *judge.Judge
+	budget   *observe.Budget
 	schedule *observe.Schedule
 	alarm    measure.Alarm
 
@@ -80,38 +87,77 @@ const (
 // anybody uses them.
 const wideFocus = 32
 
+// place is which namespace a pipeline reads, and what it shares with those of
+// the host's others.
+type place struct {
+	name      string // as scopes have it; empty for our own
+	namespace tcp.Namespace
+	open      func() (observe.Space, error)
+	budget    *observe.Budget
+	numbers   *judge.Numbers
+	processes *processes
+	// shared: the owners of sockets are searched for all namespaces at once, by
+	// the Host.
+	shared bool
+}
+
 // NewPipeline opens the readers for the calling thread's namespace.
 func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
 	rules, _, err := Rules(cfg, "the configuration")
 	if err != nil {
 		return nil, err
 	}
-	reader, fallback, err := observe.Open(source)
+	own, err := ownPlace(observe.NewBudget(cfg.Observe.CPUBudget), source, tcp.NewScratch())
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(cfg, rules, own)
+}
+
+// ownPlace is the calling thread's namespace.
+func ownPlace(budget *observe.Budget, source observe.Source, scratch *tcp.Scratch) (place, error) {
+	namespace, err := netns.Self()
+	if err != nil {
+		return place{}, fmt.Errorf("find our network namespace: %w", err)
+	}
+	return place{
+		namespace: namespace, budget: budget, numbers: judge.NewNumbers(1), processes: &processes{},
+		open: func() (observe.Space, error) { return observe.OpenOwn(source, scratch) },
+	}, nil
+}
+
+// newPipeline opens the readers of a place.
+func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, error) {
+	space, err := at.open()
 	if err != nil {
 		return nil, fmt.Errorf("open the socket table: %w", err)
 	}
 	p := &Pipeline{
-		reader: reader, fallback: fallback, source: source,
-		tallier:  measure.NewTallier(),
-		measure:  measure.New(),
-		judge:    judge.New(1),
-		schedule: observe.NewSchedule(cfg.Observe.CPUBudget),
-		inUse:    make(map[scope.ID]bool),
+		reader: space.Reader, fallback: space.Fallback, counters: space.Counters, countersE: space.CountersErr, place: at,
+		tallier: measure.NewTallierIn(at.name),
+		measure: measure.NewIn(at.name),
+		judge:   judge.NewNumbered(at.numbers),
+		budget:  at.budget,
+		inUse:   make(map[scope.ID]bool),
 
 		limitsRead: make(map[string]readLimit),
+		opinions:   make(map[scope.ID]opinion),
 	}
-	p.addAny = p.tallier.Add
+	p.addAny = func(batch []tcp.Socket) {
+		p.tallier.Add(batch)
+		if p.finder.gathering {
+			p.finder.peers.Add(batch, p.index)
+		}
+	}
+	p.schedule = p.budget.Add()
 	p.addPulse = func(batch []tcp.Socket) {
 		p.listeners.add(batch)
 		p.tallier.Add(batch)
 	}
 	p.judge.SetRules(time.Time{}, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
-	p.namespace, err = netns.Self()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("find our network namespace: %w", err), reader.Close())
-	}
-	p.counters, p.countersE = counters.Open(observe.OwnTables)
+	p.finder.configure(cfg)
+	p.index = scope.NewIndex(nil)
 	return p, nil
 }
 
@@ -128,7 +174,9 @@ func configuredServices(cfg config.Config) []discover.Configured {
 func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
 	p.judge.SetRules(now, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
-	p.schedule.SetBudget(cfg.Observe.CPUBudget)
+	p.finder.configure(cfg)
+	p.finder.rebuild(p.place.name)
+	p.budget.SetShare(cfg.Observe.CPUBudget)
 	p.discover(nil)
 }
 
@@ -149,9 +197,17 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	view := p.measure.Step(now, tallies)
 	incidents := p.judge.Step(now, view)
 	if tier == tcp.Pulse {
-		if p.alarm.Jumped(view.Scope(scope.Host)) {
+		if p.alarm.Jumped(view.Host()) {
 			p.schedule.Hurry()
 		}
+		// What a backend does is over in the next second: refused and reset
+		// connections leave no socket.
+		if len(p.finder.backends) > 0 && judge.Unusual(view.Host()) {
+			p.schedule.Glance(now)
+		}
+	}
+	if tier != tcp.Pulse && waits(view) {
+		p.schedule.Glance(now)
 	}
 	if judge.Suspicious(incidents) {
 		p.schedule.Suspect(now)
@@ -159,21 +215,37 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	return incidents, view, err
 }
 
+// waits reports whether some backend has been silent for a while though asked:
+// in a second or two it will be known why.
+func waits(view *measure.View) bool {
+	for i := range view.Scopes {
+		s := &view.Scopes[i]
+		if s.Scope.Kind != scope.KindBackend || !s.Fresh {
+			continue
+		}
+		silent, owes := s.Get(measure.SilentFor).Get()
+		if late, known := s.Get(measure.PendingLate).Get(); owes && known && late >= 2 && silent >= 1 {
+			return true
+		}
+	}
+	return false
+}
+
 // observe makes the look and counts it per scope.
 func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error) {
 	began := threadTime()
-	p.look = tcp.Look{Namespace: p.namespace, Request: p.request(tier), Begin: now}
+	p.look = tcp.Look{Namespace: p.place.namespace, Request: p.request(tier), Begin: now}
 	p.tallier.Begin(p.look)
+	p.finder.begin(now, tier)
 	add := p.addAny
 	if tier == tcp.Pulse {
 		p.listeners.begin()
 		add = p.addPulse
 	}
 	look, err := p.reader.Read(p.look.Request, add)
-	look.Begin, look.Namespace = now, p.namespace
-	if tier == tcp.Pulse && p.counters != nil {
-		// What cannot be read is missing from the counters, and so unknown.
-		p.countersE = p.counters.Read(&look.Counters)
+	look.Begin, look.Namespace = now, p.place.namespace
+	if tier == tcp.Pulse {
+		p.readCounters(now, &look)
 	}
 	look.CPU = threadTime() - began
 	p.schedule.Looked(tier, now, look.CPU)
@@ -183,14 +255,25 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	}
 	tallies := p.tallier.End(look, p.schedule.Interval(tier))
 	p.noteUse(tallies)
-	if tier == tcp.Pulse && look.Judgeable() && p.listeners.changed() && !now.Before(p.searchAt) {
+	switch {
+	case tier != tcp.Pulse || !look.Judgeable() || !p.listeners.changed():
+	case p.place.shared:
+		if !p.wanting {
+			p.wanting, p.wantingSince = true, now
+		}
+	case !now.Before(p.searchAt):
 		p.listeners.accept()
 		p.discover(p.listeners.rows)
 		p.discovered = now
 		p.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began-look.CPU)))
 	}
 	if tier == tcp.Pulse && !now.Before(p.capacityAt) {
-		p.capacities(now)
+		before := threadTime()
+		p.capacities()
+		p.capacityAt = now.Add(max(capacityEvery, p.budget.Pause(threadTime()-before, capacityShare)))
+	}
+	if p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) {
+		p.setScopes()
 	}
 	return tallies, nil
 }
@@ -205,11 +288,21 @@ func (p *Pipeline) request(tier tcp.Tier) tcp.Request {
 		req.States = tcp.OddStates
 	case tcp.Focus:
 		req.States, req.Info = tcp.AllStates, true
-		req.Filter = tcp.Filter{LocalPorts: p.focusPorts()}
+		req.Filter = p.focusFilter()
 	default:
 		req.States, req.Info = tcp.AllStates, true
 	}
 	return req
+}
+
+// focusFilter takes in the services in use and all backends. With more ports
+// than a filter is worth it takes in everything.
+func (p *Pipeline) focusFilter() tcp.Filter {
+	f := tcp.Filter{LocalPorts: p.focusPorts(), RemotePorts: p.finder.ports()}
+	if len(f.RemotePorts) > wideFocus {
+		return tcp.Filter{}
+	}
+	return f
 }
 
 // focusPorts are the ports of the services in use; all of them when they are
@@ -243,6 +336,7 @@ func (p *Pipeline) noteUse(t measure.Tallies) {
 			delete(p.inUse, y.Scope)
 		}
 	}
+	p.schedule.SetInUse(slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }) || len(p.finder.backends) > 0)
 }
 
 func (p *Pipeline) record(tier tcp.Tier, look tcp.Look, err error) {
@@ -262,14 +356,18 @@ func (p *Pipeline) record(tier tcp.Tier, look tcp.Look, err error) {
 }
 
 // reopen replaces a reader that failed; the old one stays when even that does
-// not work, and the next look tries again.
+// not work, and the next look tries again. Another namespace's readers know how
+// to open their files again; while they are held no other can take its place.
 func (p *Pipeline) reopen() {
-	reader, fallback, err := observe.Open(p.source)
+	if p.place.name != "" {
+		return
+	}
+	space, err := p.place.open()
 	if err != nil {
 		return
 	}
-	_ = p.reader.Close()
-	p.reader, p.fallback = reader, fallback
+	_ = p.Close()
+	p.reader, p.fallback, p.counters, p.countersE = space.Reader, space.Fallback, space.Counters, space.CountersErr
 }
 
 // discover works out the services from the listeners, nil for those known
@@ -285,8 +383,9 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 	} else {
 		rows = p.listeners.rows
 	}
-	p.services, p.problems = discover.Services(rows, p.owners, p.configured)
-	p.tallier.SetServices(p.services)
+	p.services, p.problems = p.discoverHere(rows)
+	p.index = scope.NewIndex(p.services)
+	p.setScopes()
 	p.capacityAt = time.Time{}
 	inUse := p.inUse
 	p.inUse = make(map[scope.ID]bool, len(p.services))
@@ -295,7 +394,13 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 			p.inUse[id] = true
 		}
 	}
-	p.schedule.SetFocusing(len(p.services) > 0)
+}
+
+// setScopes tells the tally which services and backends there are.
+func (p *Pipeline) setScopes() {
+	p.tallier.SetScopes(p.services, p.finder.backends)
+	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends) > 0)
+	p.readPorts()
 }
 
 // listenerSet holds the listeners of the last pulse and tells when they change.

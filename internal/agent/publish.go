@@ -2,11 +2,13 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +16,11 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/judge"
-	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/conntrack"
+	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -33,6 +37,10 @@ type agent struct {
 	started  time.Time
 	requests chan request
 	notices  *notices // its planner is the loop's
+	// pools are those of the configuration in use; poolsChanged, with room for
+	// one, says that they are others.
+	pools        atomic.Pointer[[]config.Backends]
+	poolsChanged chan struct{}
 	// run starts lanes beside the others; set before the loop runs.
 	run func([]*notify.Lane)
 
@@ -40,7 +48,6 @@ type agent struct {
 	logged    map[uint64]logged
 	tierErrs  [tcp.NumTiers]string
 	lastHash  uint64
-	view      *measure.View
 	incidents []judge.Incident
 
 	mu       sync.Mutex
@@ -63,16 +70,16 @@ func (a *agent) Changed() <-chan struct{} {
 }
 
 // keep remembers what a tick brought, and publishes it when it is due.
-func (a *agent) keep(p *Pipeline, now time.Time, incidents []judge.Incident, view *measure.View) {
-	a.view, a.incidents = view, incidents
+func (a *agent) keep(h *Host, now time.Time, incidents []judge.Incident) {
+	a.incidents = incidents
 	hash := uint64(0)
 	for i := range incidents {
-		hash = hash*31 + incidents[i].ID<<8 + uint64(incidents[i].State)<<4 + uint64(incidents[i].Finding.Severity)
+		hash = hash*31 + lifeOf(&incidents[i])
 	}
 	last := a.Snapshot()
-	if hash != a.lastHash || now.Sub(last.At) >= publishEvery || !last.Ready && a.ready(p) {
+	if hash != a.lastHash || now.Sub(last.At) >= publishEvery || !last.Ready && a.ready(h.own) {
 		a.lastHash = hash
-		a.publish(p)
+		a.publish(h)
 	}
 }
 
@@ -87,21 +94,25 @@ func (a *agent) ready(p *Pipeline) bool {
 }
 
 // publish makes a snapshot of everything and wakes who waits for it.
-func (a *agent) publish(p *Pipeline) {
+func (a *agent) publish(h *Host) {
+	p := h.own
 	s := &api.Snapshot{
 		Host: a.host, Labels: maps.Clone(a.options.Config.Labels), Version: a.options.Version,
 		StartedAt: a.started, At: a.clock.Now(), ClockOffset: a.clock.Offset(),
 		Ready:     a.ready(p),
-		Services:  p.services, // replaced whole, never changed
+		Services:  h.services(), // each replaced whole, never changed
+		Backends:  h.backends(), // the same
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
-		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: p.schedule.Used()},
-		Limits:    p.limits(),
-		Channels:  a.notices.outbox.Status(),
-		Reader:    p.status[tcp.Pulse].last.Reader,
+		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: h.budget.Used()},
+		Limits:    h.limits(),
+
+		Namespaces: h.namespaces(),
+		Channels:   a.notices.outbox.Status(),
+		Reader:     p.status[tcp.Pulse].last.Reader,
 	}
-	if a.view != nil {
-		s.View = measure.View{At: a.view.At, Scopes: slices.Clone(a.view.Scopes)}
+	if view := h.view(); view.Scopes != nil {
+		s.View = view
 		for i := range s.View.Scopes {
 			s.View.Scopes[i].Examples = slices.Clone(s.View.Scopes[i].Examples)
 			s.View.Scopes[i].Prefixes = slices.Clone(s.View.Scopes[i].Prefixes)
@@ -132,12 +143,12 @@ func (p *Pipeline) lookStatus() []api.LookStatus {
 	return out
 }
 
-// limits is what cannot be seen here, and why.
-func (p *Pipeline) limits() []api.Limit {
+// limits is what cannot be seen here, and why, but for the problems with
+// services that leaveOut names; nil names none.
+func (p *Pipeline) limits(leaveOut func(discover.Problem) bool) []api.Limit {
 	out := []api.Limit{
 		{Subject: "QUIC and UDP", Reason: "not TCP: the kernel's TCP table does not hold them"},
 		{Subject: "unix sockets", Reason: "not TCP: a server behind one, as PHP-FPM often is, cannot be seen"},
-		{Subject: "other network namespaces", Reason: "this version watches its own; `foreshock look --by namespace` counts the others"},
 		{Subject: "connections shorter than a look", Reason: "they are counted (passive_opens_per_second), not seen one by one"},
 	}
 	if p.fallback != nil {
@@ -152,13 +163,34 @@ func (p *Pipeline) limits() []api.Limit {
 	if p.countersE != nil {
 		out = append(out, api.Limit{Subject: "counters", Reason: p.countersE.Error()})
 	}
+	return append(out, p.servicesLimits(leaveOut)...)
+}
+
+func (p *Pipeline) servicesLimits(leaveOut func(discover.Problem) bool) []api.Limit {
+	var out []api.Limit
 	for i := range p.services {
 		if s := &p.services[i]; s.Workers.Problem != "" {
-			out = append(out, api.Limit{Subject: "workers of service/" + s.Name, Reason: s.Workers.Problem})
+			out = append(out, api.Limit{Subject: "workers of " + s.ID().String(), Reason: s.Workers.Problem})
+		}
+	}
+	for _, pool := range p.finder.pools {
+		if pool.problem != "" {
+			out = append(out, api.Limit{Subject: "backends of " + pool.name, Reason: pool.problem})
+		}
+	}
+	if err := p.finder.untracked; err != nil && !errors.Is(err, conntrack.ErrNotThere) {
+		out = append(out, api.Limit{Subject: "service addresses", Reason: err.Error()})
+	}
+	for i := range p.finder.backends {
+		if b := &p.finder.backends[i]; b.Limit != "" {
+			out = append(out, api.Limit{Subject: "backend/" + b.Name, Reason: b.Limit})
 		}
 	}
 	for _, problem := range p.problems {
-		out = append(out, api.Limit{Subject: "service/" + problem.Service, Reason: problem.String()})
+		if leaveOut == nil || !leaveOut(problem) {
+			service := scope.ID{Kind: scope.KindService, Name: problem.Service, Namespace: p.place.name}
+			out = append(out, api.Limit{Subject: service.String(), Reason: problem.String()})
+		}
 	}
 	return out
 }
@@ -172,12 +204,16 @@ type logged struct {
 
 // report logs changes of state: of incidents, and of looks that fail or work
 // again. Ticks are not logged.
-func (a *agent) report(incidents []judge.Incident, tier tcp.Tier, err error) {
-	text := ""
+func (a *agent) report(incidents []judge.Incident, turn Turn, err error) {
+	tier, text := turn.Tier, ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text != a.tierErrs[tier] {
+	if turn.of.place.name != "" {
+		if err != nil { // its readers are given up after a few, and the limits say so
+			a.log.Warn("look failed", "tier", tier.String(), "error", text)
+		}
+	} else if text != a.tierErrs[tier] {
 		if text != "" {
 			a.log.Error("look failed: trying again", "tier", tier.String(), "error", text)
 		} else {

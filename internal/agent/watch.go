@@ -25,7 +25,7 @@ func Watch(ctx context.Context, cfg config.Config, each func(time.Time, []judge.
 	defer p.Close()
 	clock := NewClock()
 	for {
-		tier, at := p.schedule.Next(clock.Now())
+		_, tier, at := p.budget.Next(clock.Now())
 		timer := time.NewTimer(at.Sub(clock.Now()))
 		select {
 		case <-ctx.Done():

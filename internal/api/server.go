@@ -93,6 +93,7 @@ func routes() []route {
 		{"GET", "/api/v1/status", (*server).status},
 		{"GET", "/api/v1/scopes", (*server).scopes},
 		{"GET", "/api/v1/scopes/{kind}/{name}", (*server).scope},
+		{"GET", "/api/v1/backends", (*server).backends},
 		{"GET", "/api/v1/incidents", (*server).incidents},
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
 		{"GET", "/api/v1/looks", (*server).looks},
@@ -117,8 +118,10 @@ func New(c Config) (http.Handler, error) {
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	for _, r := range routes() {
-		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
-		mux.HandleFunc(r.path, func(w http.ResponseWriter, req *http.Request) { s.otherMethod(w, req, r.method) })
+		// A backend's name holds a slash, and people type it as it is.
+		path := strings.Replace(r.path, "{name}", "{name...}", 1)
+		mux.HandleFunc(r.method+" "+path, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
+		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) { s.otherMethod(w, req, r.method) })
 	}
 	if c.Web != nil {
 		mux.Handle("GET /{$}", c.Web)
@@ -247,7 +250,11 @@ func (s *server) scopes(w http.ResponseWriter, _ *http.Request) {
 func (s *server) scope(w http.ResponseWriter, r *http.Request) {
 	kind, name := r.PathValue("kind"), r.PathValue("name")
 	for _, x := range s.view().scopes() {
-		if x.Kind == kind && x.Name == name {
+		full := x.Name
+		if x.Namespace != "" {
+			full += "@" + x.Namespace
+		}
+		if x.Kind == kind && full == name {
 			s.json(w, http.StatusOK, x)
 			return
 		}
@@ -303,7 +310,7 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) looks(w http.ResponseWriter, _ *http.Request) {
 	v := s.view()
-	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget)})
+	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget), Namespaces: v.namespaces()})
 }
 
 func (s *server) limits(w http.ResponseWriter, _ *http.Request) {

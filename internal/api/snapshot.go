@@ -29,6 +29,7 @@ type Snapshot struct {
 	Ready    bool
 	Reader   string
 	Services []scope.Service
+	Backends []scope.Backend
 	View     measure.View
 	// Incidents holds the suspected, the open and the lately resolved, newest
 	// first.
@@ -38,6 +39,37 @@ type Snapshot struct {
 	// Channels is how the notices do.
 	Channels []notify.Status
 	Limits   []Limit
+	// Namespaces is how the reading of the host's other namespaces does.
+	Namespaces NamespacesStatus
+}
+
+// NamespacesStatus is how the network namespaces other than the agent's own
+// are read.
+type NamespacesStatus struct {
+	// Read counts those that are read, Idle those of them without a listener
+	// or a socket, of which only the pulse is taken; Waiting those found a
+	// moment ago, Refused those that cannot be read, Over those beyond the most
+	// that are read.
+	Read, Idle, Waiting, Refused, Over int
+	// Each is one of those that are read, by name.
+	Each []NamespaceStatus
+}
+
+// NamespaceStatus is how one namespace is read.
+type NamespaceStatus struct {
+	Name string
+	ID   tcp.Namespace
+	// Process and PID are its first process, or the name it was given.
+	Process string
+	PID     int
+	// Services counts those found there.
+	Services int
+	Idle     bool
+	Reader   string
+	// PulseSeen and WholeSeen are when its listeners and counters, and all its
+	// sockets, were seen last; zero: never. Intervals are those in use.
+	PulseSeen, WholeSeen         time.Time
+	PulseInterval, WholeInterval time.Duration
 }
 
 // LookStatus is how one tier of the schedule does.

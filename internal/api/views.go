@@ -30,12 +30,14 @@ type Scope struct {
 	ID         string           `json:"id"`
 	Kind       string           `json:"kind"`
 	Name       string           `json:"name"`
+	Namespace  string           `json:"namespace"` // empty: the agent's own
 	Listen     []string         `json:"listen,omitempty"`
 	Process    string           `json:"process,omitempty"`
 	Unit       string           `json:"unit,omitempty"`
 	PIDs       []int            `json:"pids,omitempty"`
 	Configured bool             `json:"configured"`
 	Workers    *Workers         `json:"workers,omitempty"`
+	Backend    *Backend         `json:"backend,omitempty"`
 	Signals    map[string]Value `json:"signals"`
 	Prefixes   []Prefix         `json:"prefixes"`
 	Examples   []Socket         `json:"examples"`
@@ -79,68 +81,6 @@ type Socket struct {
 	RTTSeconds        *float64 `json:"rtt_seconds,omitempty"`
 }
 
-// Incident is a finding's life.
-type Incident struct {
-	ID             uint64       `json:"id"`
-	State          string       `json:"state"`
-	Scope          string       `json:"scope"`
-	Cause          string       `json:"cause"`
-	Severity       string       `json:"severity"`
-	PeakSeverity   string       `json:"peak_severity"`
-	Certainty      string       `json:"certainty"`
-	Basis          string       `json:"basis"`
-	Sentence       string       `json:"sentence"`
-	Trigger        string       `json:"trigger"`
-	SuspectedAt    *time.Time   `json:"suspected_at"`
-	OpenedAt       *time.Time   `json:"opened_at"`
-	ResolvedAt     *time.Time   `json:"resolved_at"`
-	UpdatedAt      *time.Time   `json:"updated_at"`
-	BlindSince     *time.Time   `json:"no_evidence_since"`
-	AcknowledgedAt *time.Time   `json:"acknowledged_at"`
-	AcknowledgedBy string       `json:"acknowledged_by,omitempty"`
-	End            string       `json:"end,omitempty"`
-	Evidence       []Evidence   `json:"evidence"`
-	Considered     []Considered `json:"considered"`
-	Advice         []string     `json:"advice"`
-	Timeline       []Step       `json:"timeline"`
-	Examples       []Socket     `json:"examples"`
-	// Pattern is one of the workers article's three, empty for none, with
-	// what makes it that one and what it calls for.
-	Pattern         string   `json:"pattern"`
-	PatternEvidence string   `json:"pattern_evidence"`
-	Response        string   `json:"response"`
-	Prefixes        []Prefix `json:"prefixes"`
-	// Rule is the user's rule, where the cause is user_rule.
-	Rule string `json:"rule,omitempty"`
-}
-
-// Evidence is a number beside the level it is held against.
-type Evidence struct {
-	Signal    string   `json:"signal"`
-	Unit      string   `json:"unit"`
-	Reading   Value    `json:"reading"`
-	Threshold *float64 `json:"threshold"`
-	Origin    string   `json:"threshold_origin,omitempty"`
-}
-
-// Considered is another cause, and why it was rejected.
-type Considered struct {
-	Cause string `json:"cause"`
-	Why   string `json:"why"`
-}
-
-// Step is one event of an incident's life.
-type Step struct {
-	At   time.Time `json:"at"`
-	What string    `json:"what"`
-}
-
-// Incidents is the answer of /api/v1/incidents.
-type Incidents struct {
-	At        time.Time  `json:"at"`
-	Incidents []Incident `json:"incidents"`
-}
-
 // Look is how one tier does.
 type Look struct {
 	Tier            string     `json:"tier"`
@@ -167,6 +107,36 @@ type Looks struct {
 	Reader string    `json:"reader"`
 	Looks  []Look    `json:"looks"`
 	Budget Budget    `json:"budget"`
+	// Looks are the agent's own namespace's; of the others there is a summary.
+	Namespaces Namespaces `json:"namespaces"`
+}
+
+// Namespaces is how the host's other network namespaces are read, in short.
+type Namespaces struct {
+	Read    int `json:"read"`
+	Idle    int `json:"idle"`
+	Waiting int `json:"waiting"`
+	Refused int `json:"refused"`
+	Over    int `json:"over_the_most"`
+	// The ages are the greatest, of those that are not idle for whole looks.
+	PulseAgeSeconds *float64 `json:"pulse_age_seconds"`
+	WholeAgeSeconds *float64 `json:"whole_age_seconds"`
+	// Oldest are the ten whose sockets were seen longest ago.
+	Oldest []Namespace `json:"oldest"`
+}
+
+// Namespace is how one network namespace is read.
+type Namespace struct {
+	Name                 string   `json:"name"`
+	ID                   uint64   `json:"id"`
+	Process              string   `json:"process"`
+	PID                  int      `json:"pid"`
+	Services             int      `json:"services"`
+	Reader               string   `json:"reader"`
+	PulseAgeSeconds      *float64 `json:"pulse_age_seconds"`
+	WholeAgeSeconds      *float64 `json:"whole_age_seconds"`
+	PulseIntervalSeconds float64  `json:"pulse_interval_seconds"`
+	WholeIntervalSeconds float64  `json:"whole_interval_seconds"`
 }
 
 // Budget is the processor budget, as shares of one core.
@@ -208,6 +178,10 @@ type Picture struct {
 	Looks     []Look      `json:"looks"`
 	Limits    []LimitView `json:"limits"`
 	Channels  []Channel   `json:"channels"`
+	// Scopes are those of the agent's own namespace and at most 50 services of
+	// others, those with incidents first; so many scopes are left out.
+	ScopesLeftOut int        `json:"scopes_left_out"`
+	Namespaces    Namespaces `json:"namespaces"`
 }
 
 // Channel is how one channel of notices does. Counts are since the agent's
@@ -291,34 +265,57 @@ func (v viewer) sockets(in []tcp.Socket) []Socket {
 	return out
 }
 
-// scopes are the services, the rest and the host. Signals that no scope of
-// that kind has are left out.
+// scopes are the services, the backends, the rest and the host of all
+// namespaces. Signals that no scope of that kind has are left out.
 func (v viewer) scopes() []Scope {
-	services := make(map[scope.ID]*scope.Service, len(v.s.Services))
-	for i := range v.s.Services {
-		services[v.s.Services[i].ID()] = &v.s.Services[i]
-	}
+	return v.scopesOf(v.signals())
+}
+
+// signals are those of every scope there is. A service or a backend that was
+// found and not looked at yet is there, and all of it unknown.
+func (v viewer) signals() []measure.ScopeSignals {
 	signals := slices.Clip(v.s.View.Scopes)
 	seen := make(map[scope.ID]bool, len(signals))
 	for i := range signals {
 		seen[signals[i].Scope] = true
 	}
 	for i := range v.s.Services {
-		// Found, and not looked at yet: it is there, and all of it unknown.
 		if id := v.s.Services[i].ID(); !seen[id] {
 			signals = append(signals, measure.ScopeSignals{Scope: id})
 		}
 	}
+	for i := range v.s.Backends {
+		if id := v.s.Backends[i].ID(); !seen[id] {
+			signals = append(signals, measure.ScopeSignals{Scope: id})
+		}
+	}
+	return signals
+}
+
+func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
+	services := make(map[scope.ID]*scope.Service, len(v.s.Services))
+	for i := range v.s.Services {
+		services[v.s.Services[i].ID()] = &v.s.Services[i]
+	}
+	backends := make(map[scope.ID]*scope.Backend, len(v.s.Backends))
+	for i := range v.s.Backends {
+		backends[v.s.Backends[i].ID()] = &v.s.Backends[i]
+	}
+	worst := v.verdicts()
 	out := make([]Scope, 0, len(signals))
 	for i := range signals {
 		sig := &signals[i]
 		x := Scope{
-			ID: sig.Scope.String(), Kind: sig.Scope.Kind.String(), Name: sig.Scope.Name,
+			ID: sig.Scope.String(), Kind: sig.Scope.Kind.String(), Name: sig.Scope.Name, Namespace: sig.Scope.Namespace,
 			Signals: map[string]Value{}, Prefixes: prefixes(sig.Prefixes), Examples: v.sockets(sig.Examples),
 		}
 		if s := services[sig.Scope]; s != nil {
 			x.Listen, x.Process, x.Unit, x.PIDs, x.Configured = addresses(s.Listen), s.Process, s.Unit, s.PIDs, s.Configured
 			x.Workers = workers(&s.Workers)
+		}
+		if b := backends[sig.Scope]; b != nil {
+			x.Process, x.PIDs, x.Configured = b.Process, b.PIDs, b.Configured
+			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, append([]string{}, b.Also...), b.Limit, worst.of(sig)}
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {
@@ -350,45 +347,6 @@ func prefixes(in []measure.PrefixHeld) []Prefix {
 	out := make([]Prefix, 0, len(in))
 	for _, p := range in {
 		out = append(out, Prefix{p.Prefix.String(), p.Held, p.Slow})
-	}
-	return out
-}
-
-func (v viewer) incident(i *judge.Incident) Incident {
-	f := &i.Finding
-	out := Incident{
-		ID: i.ID, State: i.State.String(), Scope: f.Scope.String(), Cause: f.Cause.String(),
-		Severity: f.Severity.String(), PeakSeverity: i.Peak.String(), Certainty: f.Certainty.String(),
-		Basis: f.Basis, Sentence: f.Sentence, Trigger: f.Trigger,
-		SuspectedAt: v.maybe(i.SuspectedAt), OpenedAt: v.maybe(i.OpenedAt), ResolvedAt: v.maybe(i.ResolvedAt),
-		UpdatedAt: v.maybe(i.UpdatedAt), BlindSince: v.maybe(i.BlindSince),
-		AcknowledgedAt: v.maybe(i.AcknowledgedAt), AcknowledgedBy: i.AcknowledgedBy, End: i.End.String(),
-		Evidence: []Evidence{}, Considered: []Considered{}, Advice: append([]string{}, f.Advice...), Timeline: []Step{},
-		Examples: v.sockets(f.Examples),
-		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
-	}
-	for _, e := range f.Evidence {
-		x := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Reading: v.value(e.Reading), Origin: e.Origin}
-		if e.HasThreshold {
-			x.Threshold = new(e.Threshold)
-		}
-		out.Evidence = append(out.Evidence, x)
-	}
-	for _, c := range f.Considered {
-		out.Considered = append(out.Considered, Considered(c))
-	}
-	for _, s := range i.Timeline {
-		out.Timeline = append(out.Timeline, Step{v.time(s.At), s.What})
-	}
-	return out
-}
-
-func (v viewer) incidents(keep func(*judge.Incident) bool) []Incident {
-	out := make([]Incident, 0, len(v.s.Incidents))
-	for i := range v.s.Incidents {
-		if keep(&v.s.Incidents[i]) {
-			out = append(out, v.incident(&v.s.Incidents[i]))
-		}
 	}
 	return out
 }
@@ -455,8 +413,10 @@ func (v viewer) status() Status {
 }
 
 func (v viewer) picture() Picture {
+	scopes, leftOut := v.pictured()
 	return Picture{
-		Status: v.status(), Scopes: v.scopes(), Looks: v.looks(), Limits: v.limits(), Channels: v.channels(),
+		ScopesLeftOut: leftOut, Namespaces: v.namespaces(),
+		Status: v.status(), Scopes: v.scopesOf(scopes), Looks: v.looks(), Limits: v.limits(), Channels: v.channels(),
 		Incidents: v.incidents(func(*judge.Incident) bool { return true }),
 	}
 }

@@ -25,14 +25,21 @@ var arrows = map[string][]string{
 	"internal/scope":  {"internal/tcp"},
 	"internal/config": {},
 	// observe
-	"internal/observe/sockdiag": {"internal/tcp"},
-	"internal/observe/procfs":   {"internal/tcp"},
-	"internal/observe/counters": {"internal/tcp"},
-	"internal/observe/netns":    {"internal/tcp"},
-	"internal/observe/owner":    {},
-	"internal/observe/discover": {"internal/observe/owner", "internal/scope", "internal/tcp"},
-	"internal/observe/limits":   {"internal/scope"},
-	"internal/observe":          {"internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp"},
+	"internal/observe/sockdiag":  {"internal/tcp"},
+	"internal/observe/procfs":    {"internal/tcp"},
+	"internal/observe/counters":  {"internal/tcp"},
+	"internal/observe/netns":     {"internal/tcp"},
+	"internal/observe/owner":     {"internal/tcp"},
+	"internal/observe/conntrack": {},
+	"internal/observe/ports":     {},
+	"internal/observe/discover":  {"internal/observe/owner", "internal/scope", "internal/tcp"},
+	"internal/observe/limits":    {"internal/scope"},
+	"internal/observe/balancer":  {},
+	"internal/observe/resolve":   {},
+	"internal/observe/spaces":    {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
+	"internal/observe": {
+		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
+	},
 	// measure, judge: pure
 	"internal/measure": {"internal/scope", "internal/tcp"},
 	"internal/judge":   {"internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
@@ -48,9 +55,9 @@ var arrows = map[string][]string{
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
-		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe",
-		"internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
+		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
+		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
+		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {
@@ -66,7 +73,8 @@ var arrows = map[string][]string{
 	"deploy":               {},
 	"internal/lab":         {},
 	"internal/lab/labtest": {"internal/lab"},
-	"internal/lab/detect":  {"internal/lab"},
+	"internal/lab/trace":   {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
+	"internal/lab/detect":  {"internal/lab", "internal/lab/trace"},
 	"internal/lab/bench":   {"internal/lab", "internal/lab/detect"},
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -24,7 +25,11 @@ func check(p *problems, raw rawFile) Config {
 	if raw.Observe.CPUBudget.Good {
 		cfg.Observe.CPUBudget = checkBudget(p, "observe.cpu_budget", scalar(raw.Observe.CPUBudget))
 	}
+	if raw.Observe.Namespaces.Good {
+		cfg.Observe.Namespaces = checkNamespaces(p, "observe.namespaces", scalar(raw.Observe.Namespaces))
+	}
 	cfg.Services = checkServices(p, raw.Services)
+	cfg.Backends = checkBackends(p, raw.Backends)
 	cfg.PublicURL = checkPublicURL(p, raw.PublicURL)
 	cfg.Presets = checkPresets(p, raw.Presets)
 	cfg.Rules = checkRules(p, raw.Rules)
@@ -264,4 +269,14 @@ func checkListener(p *problems, path string, s scalar) (netip.AddrPort, bool) {
 	}
 	p.add(s.At, path, s.Text, path+" "+quote(s.Text)+" is not an address and a port", `write it as ":80" for every address, "192.0.2.1:80" or "[::1]:80"`)
 	return netip.AddrPort{}, false
+}
+
+// checkNamespaces understands which namespaces are to be read.
+func checkNamespaces(p *problems, path string, s scalar) Namespaces {
+	at := slices.Index(namespaceNames[:], s.Text)
+	if at < 0 {
+		p.add(s.At, path, s.Text, fmt.Sprintf("%s %s is no choice", path, quote(s.Text)), "write all for every network namespace of this host, or host for its own only")
+		return AllNamespaces
+	}
+	return Namespaces(at)
 }

@@ -252,6 +252,17 @@ func checkPublicURL(p *problems, raw rawURL) string {
 	return strings.TrimRight(text, "/")
 }
 
+// userHint says what to do instead of writing a password into an address.
+func userHint(path string) string {
+	switch {
+	case strings.HasSuffix(path, ".webhook.url"):
+		return "remove them; a webhook is signed with secret: {file: …}"
+	case strings.HasSuffix(path, ".traefik.api"):
+		return "remove them; name an entry point of Traefik's API that needs none, on loopback"
+	}
+	return "remove them"
+}
+
 // checkURL checks an address that requests or people go to. It quotes nothing:
 // paths and queries of webhooks are often secrets.
 func checkURL(p *problems, path string, s scalar, example string) string {
@@ -264,7 +275,7 @@ func checkURL(p *problems, path string, s scalar, example string) string {
 	case u.Hostname() == "":
 		problem = path + " has no host"
 	case u.User != nil:
-		problem, hint = path+" has a user or a password in it, where everybody who reads the file sees it", "remove them; a webhook is signed with secret: {file: …}"
+		problem, hint = path+" has a user or a password in it, where everybody who reads the file sees it", userHint(path)
 	case u.Fragment != "":
 		problem, hint = path+" has a fragment, which no server gets", "remove # and what follows"
 	default:

@@ -116,6 +116,27 @@ type Observe struct {
 	// CPUBudget is what all looks together may cost, as a share of one core:
 	// 0.01 is 1 %. Between MinCPUBudget and MaxCPUBudget.
 	CPUBudget float64
+	// Namespaces is which network namespaces of the host are read.
+	Namespaces Namespaces
+}
+
+// Namespaces is which network namespaces are read. The zero value is all.
+type Namespaces uint8
+
+// The choices.
+const (
+	AllNamespaces Namespaces = iota // every one that can be, containers' too
+	HostNamespace                   // the agent's own
+)
+
+var namespaceNames = [...]string{"all", "host"}
+
+// String is how the file spells it: "all".
+func (n Namespaces) String() string {
+	if int(n) < len(namespaceNames) {
+		return namespaceNames[n]
+	}
+	return fmt.Sprintf("namespaces_%d", uint8(n))
 }
 
 // Service names the listeners that are judged as one.
@@ -179,7 +200,7 @@ type WorkersFrom struct {
 }
 
 // Presets returns the names of the embedded files of rules.
-func Presets() []string { return []string{"workers-article"} }
+func Presets() []string { return []string{"backends-article", "workers-article"} }
 
 // DefaultHold is for how long a rule must be true unless it says otherwise.
 const DefaultHold = 10 * time.Second

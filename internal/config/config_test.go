@@ -99,6 +99,8 @@ services:
 		})},
 		{"token from the environment", "token:\n  env: FORESHOCK_TOKEN\n", with(func(c *Config) { c.Token = Secret{Env: "FORESHOCK_TOKEN"} })},
 		{"budget as a number", "observe: {cpu_budget: 0.02}\n", with(func(c *Config) { c.Observe.CPUBudget = 0.02 })},
+		{"all namespaces", "observe: {namespaces: all}\n", Default()},
+		{"the host's own namespace", "observe: {namespaces: host}\n", with(func(c *Config) { c.Observe.Namespaces = HostNamespace })},
 		{"budget in quotes", "observe: {cpu_budget: \"0.02\"}\n", with(func(c *Config) { c.Observe.CPUBudget = 0.02 })},
 		{"least budget", "observe: {cpu_budget: 0.1%}\n", with(func(c *Config) { c.Observe.CPUBudget = MinCPUBudget })},
 		{"greatest budget", "observe: {cpu_budget: 50%}\n", with(func(c *Config) { c.Observe.CPUBudget = MaxCPUBudget })},

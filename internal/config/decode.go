@@ -138,6 +138,8 @@ func noteGiven(v reflect.Value) {
 		dst.URLs = []rawURL{{Given: true}}
 	case *[]rawListen:
 		*dst = append(*dst, rawListen{Given: true})
+	default:
+		noteBackends(v)
 	}
 }
 
@@ -204,6 +206,8 @@ func decodeValue(p *problems, path string, n ast.Node, at position, v reflect.Va
 		}
 	case leaf:
 		decodeLeaf(p, path, n, at, dst, v)
+	default:
+		decodeBackends(p, path, n, at, v)
 	}
 }
 
@@ -379,7 +383,9 @@ func unknown(p *problems, path, key string, at position, known []field, secret b
 		return -1
 	}
 	hint, meant := "", -1
-	if where, ok := elsewhere(section, key); ok {
+	if i := slices.IndexFunc(names, func(name string) bool { return len(key) <= maxName && slips(key, name) == 1 }); i >= 0 {
+		hint, meant = fmt.Sprintf("did you mean %q?", names[i]), i // nearer than the same key elsewhere
+	} else if where, ok := elsewhere(section, key); ok {
 		hint = fmt.Sprintf("%q belongs %s.", key, where)
 	} else if near, ok := nearest(key, slices.Concat(names, later)); ok && slices.Contains(later, near) {
 		hint = fmt.Sprintf("%q comes with a later version: remove it until then.", near)

@@ -110,6 +110,13 @@ func (rawURL) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^https?://[^@ #]+$"}
 }
 
+// JSONSchema describes which namespaces are read.
+func (rawNamespaces) JSONSchema() *jsonschema.Schema {
+	s := oneOf(namespaceNames[:])
+	s.Default = Default().Observe.Namespaces.String()
+	return s
+}
+
 // JSONSchema describes the name of a preset.
 func (rawPreset) JSONSchema() *jsonschema.Schema { return oneOf(Presets()) }
 
@@ -135,6 +142,52 @@ func oneOf(words []string) *jsonschema.Schema {
 		s.Enum = append(s.Enum, w)
 	}
 	return s
+}
+
+// JSONSchema describes an absolute path.
+func (rawAbsolute) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^/"}
+}
+
+// JSONSchema describes a unit.
+func (rawUnit) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: unitName.String(), MaxLength: new(uint64(maxUnit))}
+}
+
+// JSONSchema describes a name with a port.
+func (rawTarget) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^[0-9A-Za-z_.-]+:[0-9]+$`}
+}
+
+// JSONSchema describes an address with a port.
+func (rawRemote) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: remotePattern}
+}
+
+const remotePattern = `^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]+$`
+
+// JSONSchema describes how often a balancer is asked.
+func (rawStatus) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^(off|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`}
+}
+
+// JSONSchemaExtend asks for at least one way to choose.
+func (rawProcess) JSONSchemaExtend(s *jsonschema.Schema) { s.MinProperties = new(uint64(1)) }
+
+// JSONSchemaExtend says that members come from one place.
+func (rawDiscover) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.MinProperties, s.MaxProperties = new(uint64(1)), new(uint64(1))
+}
+
+// JSONSchemaExtend says that Traefik is asked in one way.
+func (rawTraefik) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.MinProperties, s.MaxProperties = new(uint64(1)), new(uint64(1))
+}
+
+// JSONSchemaExtend says that a member may be its address alone. What the
+// schema says of keys holds for a mapping only.
+func (rawMember) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.Type, s.AnyOf = "", []*jsonschema.Schema{{Type: "string", Pattern: remotePattern}, {Type: "object"}}
 }
 
 // JSONSchemaExtend says that a channel goes to one place.

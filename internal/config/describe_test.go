@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
@@ -41,6 +42,22 @@ func TestReference(t *testing.T) {
 		c.Labels = map[string]string{"site": "cork", "role": "web"}
 		c.Token = Secret{File: "/etc/foreshock/token"}
 		c.Services = []Service{{Name: "web", Listen: addrPorts("[::]:80", "[::]:443")}}
+		c.Backends = []Backends{
+			{
+				Name: "shop", Process: Process{Unit: "haproxy.service"},
+				Discover: Discover{HAProxySocket: "/run/haproxy/admin.sock"}, Status: DefaultStatus,
+			},
+			{
+				Name: "edge", Process: Process{Exe: "/usr/local/bin/traefik", Container: "4f66ad9a0b2e"},
+				Discover: Discover{TraefikAPI: "http://127.0.0.1:8080"}, Status: 30 * time.Second,
+			},
+			{Name: "pages", Process: Process{Listens: addrPorts("[::]:443")[0]}, Discover: Discover{TraefikFile: "/etc/traefik/dyn.yml"}},
+			{Name: "orders", Process: Process{Name: "orders", Cgroup: "/system.slice"}, Discover: Discover{DNS: []string{"db.internal:5432"}}},
+			{Name: "cache", Process: Process{Unit: "orders.service"}, Discover: Discover{Static: []Member{
+				{Name: "192.0.2.10:6379", Remote: addrPorts("192.0.2.10:6379")[0]},
+				{Name: "second", Remote: addrPorts("192.0.2.11:6379")[0]},
+			}}},
+		}
 		c.PublicURL = "https://web03.example:9748"
 		c.Presets = []string{"workers-article"}
 		c.Rules = []Rule{{

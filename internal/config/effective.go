@@ -37,7 +37,9 @@ func Effective(c Config) string {
 	}
 	line("observe:")
 	line("  cpu_budget: %s  # of one core", percent(c.Observe.CPUBudget))
+	line("  namespaces: %s", c.Observe.Namespaces)
 	effectiveServices(line, c.Services)
+	effectiveBackends(line, c.Backends)
 	if c.PublicURL == "" {
 		line("# public_url: none, so notices have no link")
 	} else {

@@ -25,7 +25,9 @@ listen: 127.0.0.1:9748
 # token: none, so calls that change something are refused
 observe:
   cpu_budget: 1%  # of one core
+  namespaces: all
 services: []  # found from the listening sockets
+backends: []  # known load balancers are found by themselves
 # public_url: none, so notices have no link
 presets: []
 rules: []
@@ -41,6 +43,17 @@ notify: []
 				{Name: "web", Listen: addrPorts("[::]:80", "0.0.0.0:81", "[2001:db8::1]:80")},
 				{Name: "nginx:8080", Listen: addrPorts("192.0.2.1:8080"), WorkersFrom: WorkersFrom{Limit: 150}},
 				{Name: "api", Listen: addrPorts("192.0.2.1:8081"), WorkersFrom: WorkersFrom{Learn: true}},
+			},
+			Backends: []Backends{
+				{Name: "shop", Process: Process{Unit: "haproxy.service", Listens: addrPorts("[::]:443")[0]}, Discover: Discover{HAProxySocket: "/run/haproxy/admin.sock"}, Status: 90 * time.Second},
+				{Name: "edge", Process: Process{Exe: "/opt/my traefik/traefik", Container: "4f66ad9a0b2e"}, Discover: Discover{TraefikAPI: "http://[::1]:8080"}},
+				{Name: "pages", Process: Process{Name: `a"b\c`, Cgroup: "/system.slice"}, Discover: Discover{TraefikFile: "/etc/traefik/dyn.yml"}},
+				{Name: "db", Process: Process{Name: "orders"}, Discover: Discover{DNS: []string{"db.internal:5432", "db2.internal:5432"}}},
+				{Name: "cache", Process: Process{Name: "orders"}, Discover: Discover{Static: []Member{
+					{Name: "192.0.2.10:6379", Remote: addrPorts("192.0.2.10:6379")[0]},
+					{Name: "a, b", Remote: addrPorts("[2001:db8::1]:6379")[0]},
+				}}},
+				{Name: "seen", Process: Process{Listens: addrPorts("0.0.0.0:80")[0]}},
 			},
 			PublicURL: "https://web03.example:9748",
 			Presets:   []string{"workers-article"},
@@ -63,6 +76,7 @@ listen: "[::1]:9000"
 token: {file: /etc/foreshock/token}
 observe:
   cpu_budget: 1.55%  # of one core
+  namespaces: all
 services:
   - name: web
     listen: [":80", "0.0.0.0:81", "[2001:db8::1]:80"]
@@ -73,6 +87,43 @@ services:
   - name: api
     listen: ["192.0.2.1:8081"]
     workers_from: learn
+backends:
+  - name: shop
+    process:
+      unit: "haproxy.service"
+      listens: ":443"
+    discover: {haproxy: {socket: "/run/haproxy/admin.sock"}}
+    status: 1m30s
+  - name: edge
+    process:
+      exe: "/opt/my traefik/traefik"
+      container: "4f66ad9a0b2e"
+    discover: {traefik: {api: "http://[::1]:8080"}}
+    status: off
+  - name: pages
+    process:
+      name: "a\"b\\c"
+      cgroup: "/system.slice"
+    discover: {traefik: {file: "/etc/traefik/dyn.yml"}}
+    status: off
+  - name: db
+    process:
+      name: "orders"
+    discover: {dns: ["db.internal:5432", "db2.internal:5432"]}
+    status: off
+  - name: cache
+    process:
+      name: "orders"
+    discover:
+      static:
+        - "192.0.2.10:6379"
+        - {name: "a, b", address: "[2001:db8::1]:6379"}
+    status: off
+  - name: seen
+    process:
+      listens: "0.0.0.0:80"
+    # discover: none, so the addresses that the process is seen to talk to
+    status: off
 public_url: https://web03.example:9748
 presets: [workers-article]
 rules:
@@ -142,6 +193,7 @@ func configs() *rapid.Generator[Config] {
 		rapid.Map(rapid.SliceOfN(rapid.Byte(), 16, 16), func(b []byte) netip.Addr { return netip.AddrFrom16([16]byte(b)).Unmap() }),
 		rapid.SampledFrom([]netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified(), netip.IPv6Loopback()}),
 	)
+	pools := pools(text, address)
 	secret := rapid.OneOf(
 		rapid.Just(Secret{}),
 		rapid.Map(text, func(s string) Secret { return Secret{File: "/" + s} }),
@@ -149,10 +201,13 @@ func configs() *rapid.Generator[Config] {
 	)
 	return rapid.Custom(func(t *rapid.T) Config {
 		c := Config{
-			Name:    text.Draw(t, "name"),
-			Listen:  netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
-			Token:   secret.Draw(t, "token"),
-			Observe: Observe{CPUBudget: rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget")},
+			Name:   text.Draw(t, "name"),
+			Listen: netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
+			Token:  secret.Draw(t, "token"),
+			Observe: Observe{
+				CPUBudget:  rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget"),
+				Namespaces: rapid.SampledFrom([]Namespaces{AllNamespaces, HostNamespace}).Draw(t, "namespaces"),
+			},
 		}
 		if labels := rapid.MapOf(label, text).Draw(t, "labels"); len(labels) > 0 {
 			c.Labels = labels
@@ -166,6 +221,7 @@ func configs() *rapid.Generator[Config] {
 			}
 			c.Services = append(c.Services, s)
 		}
+		c.Backends = pools.Draw(t, "backends")
 		for _, name := range rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "rules") {
 			c.Rules = append(c.Rules, Rule{
 				Name: name, When: rapid.StringMatching("[ -~\n\t]{0,40}[!-~]").Draw(t, "when"),

@@ -12,16 +12,17 @@ import (
 // and its place, so that check can quote both.
 
 type rawFile struct {
-	Name      rawText      `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
-	Labels    rawLabels    `yaml:"labels" jsonschema_description:"Labels added to every notice and metric. Default: none."`
-	Listen    rawAddress   `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
-	Token     rawSecret    `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
-	Observe   rawObserve   `yaml:"observe" jsonschema_description:"How hard to look."`
-	Services  []rawService `yaml:"services" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
-	PublicURL rawURL       `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
-	Presets   []rawPreset  `yaml:"presets" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
-	Rules     []rawRule    `yaml:"rules" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
-	Notify    []rawChannel `yaml:"notify" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
+	Name      rawText       `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
+	Labels    rawLabels     `yaml:"labels" jsonschema_description:"Labels added to every notice and metric. Default: none."`
+	Listen    rawAddress    `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
+	Token     rawSecret     `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
+	Observe   rawObserve    `yaml:"observe" jsonschema_description:"How hard to look."`
+	Services  []rawService  `yaml:"services" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
+	Backends  []rawBackends `yaml:"backends" jsonschema_description:"Pools that processes of this host talk to, listed to name or tune them. Default: those of known load balancers."`
+	PublicURL rawURL        `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
+	Presets   []rawPreset   `yaml:"presets" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
+	Rules     []rawRule     `yaml:"rules" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
+	Notify    []rawChannel  `yaml:"notify" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
 }
 
 type rawRule struct {
@@ -60,7 +61,8 @@ type rawSecret struct {
 }
 
 type rawObserve struct {
-	CPUBudget rawShare `yaml:"cpu_budget" jsonschema_description:"What all looks together may cost, as a share of one core, from 0.1% to 50%."`
+	CPUBudget  rawShare      `yaml:"cpu_budget" jsonschema_description:"What all looks together may cost, as a share of one core, from 0.1% to 50%."`
+	Namespaces rawNamespaces `yaml:"namespaces" jsonschema_description:"Which network namespaces are read: all of this host's, with those of its containers, or the host's own only."`
 }
 
 type rawService struct {
@@ -103,6 +105,7 @@ type (
 	rawWorkers    scalar
 	rawURL        scalar
 	rawPreset     scalar
+	rawNamespaces scalar
 	rawExpression scalar
 	rawDuration   scalar
 	rawSeverity   scalar
@@ -131,8 +134,9 @@ func (rawEnv) takes() (what, example string) {
 func (rawWorkers) takes() (what, example string) {
 	return "auto, learn or a number of workers", "auto or 150"
 }
-func (rawURL) takes() (what, example string)    { return "a URL", "https://ops.example/hook" }
-func (rawPreset) takes() (what, example string) { return "the name of a preset", "workers-article" }
+func (rawURL) takes() (what, example string)        { return "a URL", "https://ops.example/hook" }
+func (rawPreset) takes() (what, example string)     { return "the name of a preset", "workers-article" }
+func (rawNamespaces) takes() (what, example string) { return "which namespaces", "all or host" }
 func (rawExpression) takes() (what, example string) {
 	return "an expression", "service.queue_wait_seconds > 0.5"
 }
@@ -154,6 +158,7 @@ func (rawEnv) fits(t ast.NodeType) bool  { return isText(t) }
 func (rawWorkers) fits(t ast.NodeType) bool    { return isText(t) || t == ast.IntegerType }
 func (rawURL) fits(t ast.NodeType) bool        { return isText(t) }
 func (rawPreset) fits(t ast.NodeType) bool     { return isText(t) }
+func (rawNamespaces) fits(t ast.NodeType) bool { return isText(t) }
 func (rawExpression) fits(t ast.NodeType) bool { return isText(t) }
 func (rawDuration) fits(t ast.NodeType) bool   { return isText(t) }
 func (rawSeverity) fits(t ast.NodeType) bool   { return isText(t) }
@@ -205,9 +210,9 @@ func keyPaths(t reflect.Type, path string) []string {
 // with later versions, so that nobody takes them for a spelling mistake.
 func laterKeys() []string {
 	return []string{
-		"actuate", "backends", "baseline", "drain", "fleet", "history",
+		"actuate", "baseline", "drain", "fleet", "history",
 		"regions", "respond", "state_dir", "tls",
-		"observe.events", "observe.namespaces",
+		"observe.events",
 		"notify[].url",
 	}
 }

@@ -27,11 +27,28 @@ const (
 	SynFlood
 	TrafficMissing
 	StuckClosing
+	PathLost
+	PeerRefusing
+	PeerFrozen
+	PeerHalfBroken
+	PeerResetting
+	PeerSlow
+	PeerNotReading
+	OrderlyStop
+	LazyPool
+	HeavyLoss
+	Churn
+	PortExhaustion
+	PoolAtCeiling
+	GreenButFailing
+	LocalFault
 	UserRule // what a user's rule says; Finding.Rule is its name
 )
 
 var causeNames = [...]string{
 	"none", "workers_filling", "workers_full", "clients_gave_up", "conn_limit", "slow_clients", "leak", "syn_flood", "traffic_missing", "stuck_closing",
+	"path_lost", "peer_refusing", "peer_frozen", "peer_half_broken", "peer_resetting", "peer_slow", "peer_not_reading",
+	"orderly_stop", "lazy_pool", "heavy_loss", "churn", "port_exhaustion", "pool_at_ceiling", "green_but_failing", "local_fault",
 	"user_rule",
 }
 
@@ -134,6 +151,9 @@ type Finding struct {
 	// Prefixes are the clients that hold most workers, the largest first;
 	// empty when no few of them stand out.
 	Prefixes []measure.PrefixHeld
+	// Siblings says what the other backends of the group carry now; empty where
+	// that is of no interest.
+	Siblings string
 	// Rule is the name of the user's rule; empty for any cause but UserRule.
 	Rule string
 }
@@ -208,9 +228,10 @@ const (
 	NoEvidence      // nothing could be seen of it for 15 minutes; not a recovery
 	CameTrue        // what it foretold is there, and has an incident of its own
 	RuleRemoved     // the user's rule was changed or taken out
+	Superseded      // more evidence made it another cause, which has an incident of its own
 )
 
-var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true", "rule_removed"}
+var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true", "rule_removed", "superseded"}
 
 // Words is how it ended, for a person: "scope gone".
 func (e End) Words() string { return strings.ReplaceAll(e.String(), "_", " ") }
@@ -241,6 +262,12 @@ type Incident struct {
 	// AcknowledgedAt is zero until somebody took it; By says who.
 	AcknowledgedAt time.Time
 	AcknowledgedBy string
+	// Because is the cause that explains this one, so that it is recorded and
+	// not sent: LocalFault; NoCause for an incident of its own.
+	Because Cause
+	// BalancerDownAt is when the balancer was first seen to say that the
+	// backend is down; zero while it does not, or is not asked.
+	BalancerDownAt time.Time
 	End            End
 	Timeline       []Step
 }

@@ -24,10 +24,10 @@ const (
 // Judge keeps the incidents. The zero value is not usable; see New.
 type Judge struct {
 	rules     []causeRule
-	nextID    uint64
+	numbers   *Numbers
 	step      uint64
-	cases     map[caseKey]*dossier
-	order     []caseKey
+	files     map[scope.ID]*caseFile
+	order     []scope.ID
 	resolved  []Incident // newest first
 	incidents []Incident
 	userRules []rule.Rule
@@ -35,22 +35,41 @@ type Judge struct {
 	userOrder []userKey
 }
 
+// Numbers gives incidents their numbers, each once. It is not safe for
+// concurrent use.
+type Numbers struct{ next uint64 }
+
+// NewNumbers returns Numbers that begin with first.
+func NewNumbers(first uint64) *Numbers { return &Numbers{next: first} }
+
+func (n *Numbers) take() uint64 {
+	n.next++
+	return n.next - 1
+}
+
 // New returns a Judge with no incidents. firstID is the number of the first.
-func New(firstID uint64) *Judge {
-	return &Judge{rules: causeRules(), nextID: firstID, cases: make(map[caseKey]*dossier), users: make(map[userKey]*userCase)}
+func New(firstID uint64) *Judge { return NewNumbered(NewNumbers(firstID)) }
+
+// NewNumbered is New for one of several judges whose incidents are numbered
+// together.
+func NewNumbered(numbers *Numbers) *Judge {
+	return &Judge{rules: causeRules(), numbers: numbers, files: make(map[scope.ID]*caseFile), users: make(map[userKey]*userCase)}
 }
 
 // causeRules are the causes in an order that puts what is overtaken after what
 // overtakes it.
 func causeRules() []causeRule {
-	return []causeRule{
+	services := []causeRule{
 		workersFull(), clientsGaveUp(), connLimit(), workersFilling(), slowClients(), leak(), synFlood(), trafficMissing(), stuckClosing(),
 	}
+	return slices.Concat(services, backendCauses(), []causeRule{localFault()})
 }
 
-type caseKey struct {
-	scope scope.ID
-	cause Cause
+// caseFile is all that is known of one scope.
+type caseFile struct {
+	dossiers [UserRule]*dossier // by cause; nil until it is first followed
+	followed uint64             // the step whose view had the scope last
+	absent   time.Time
 }
 
 // dossier follows one cause of one scope.
@@ -58,8 +77,35 @@ type dossier struct {
 	triggers []rule.Holding
 	clear    rule.Holding
 	incident Incident // State is NoState while nothing is suspected
-	followed uint64   // the step whose view had the scope last
-	absent   time.Time
+}
+
+// file returns the scope's file, a new one where there is none.
+func (j *Judge) file(id scope.ID) *caseFile {
+	f := j.files[id]
+	if f == nil {
+		f = &caseFile{}
+		j.files[id] = f
+		j.order = append(j.order, id)
+	}
+	return f
+}
+
+// state is where the scope's incident of that cause is.
+func (f *caseFile) state(c Cause) State {
+	if f == nil || f.dossiers[c] == nil {
+		return NoState
+	}
+	return f.dossiers[c].incident.State
+}
+
+// active reports whether anything is suspected or open.
+func (f *caseFile) active() bool {
+	for _, d := range f.dossiers {
+		if d != nil && d.incident.State != NoState {
+			return true
+		}
+	}
+	return false
 }
 
 // Step takes the signals of this instant and returns the incidents: the
@@ -67,34 +113,103 @@ type dossier struct {
 // slice is good until the next Step.
 func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
-	host := view.Scope(scope.Host)
+	host := view.Host()
+	groups := groupsOf(view)
+	failing := j.unreachable(view)
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
+		file := j.file(s.Scope)
+		file.followed, file.absent = j.step, time.Time{}
+		sub := subject{scope: s, host: host, now: now}
+		switch s.Scope.Kind {
+		case scope.KindBackend:
+			if !s.Fresh && !file.active() {
+				continue // a pulse says nothing new of it
+			}
+			sub.siblings, sub.critical = others(groups[s.Group], s), file.criticalSince()
+			sub.failing, sub.frozen = failing, file.state(PeerFrozen) == Open
+		case scope.KindHost: // the last of the view: its backends have been followed
+			sub.failing = j.unreachable(view)
+		}
 		for r := range j.rules {
 			if cause := &j.rules[r]; cause.kind == s.Scope.Kind {
-				j.follow(now, cause, subject{s, host})
+				j.follow(now, cause, sub, file)
 			}
 		}
+		if s.Scope.Kind == scope.KindBackend {
+			file.noteBalancer(now, sub)
+		}
 	}
+	j.silence(now)
 	j.closeGone(now)
 	j.stepRules(now, view, host)
 	return j.list()
 }
 
-func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
-	key := caseKey{s.scope.Scope, r.cause}
-	d := j.cases[key]
+// groupsOf gathers the backends of each group.
+func groupsOf(view *measure.View) map[string][]*measure.ScopeSignals {
+	var out map[string][]*measure.ScopeSignals
+	for i := range view.Scopes {
+		if s := &view.Scopes[i]; s.Group != "" {
+			if out == nil {
+				out = make(map[string][]*measure.ScopeSignals)
+			}
+			out[s.Group] = append(out[s.Group], s)
+		}
+	}
+	return out
+}
+
+func others(group []*measure.ScopeSignals, self *measure.ScopeSignals) []*measure.ScopeSignals {
+	return slices.DeleteFunc(slices.Clone(group), func(s *measure.ScopeSignals) bool { return s == self })
+}
+
+// criticalSince is when the scope's oldest open critical incident opened; zero
+// without one.
+func (f *caseFile) criticalSince() time.Time {
+	var since time.Time
+	for _, d := range f.dossiers {
+		if d != nil && d.incident.State == Open && d.incident.Peak == Critical && (since.IsZero() || d.incident.OpenedAt.Before(since)) {
+			since = d.incident.OpenedAt
+		}
+	}
+	return since
+}
+
+// noteBalancer keeps when the balancer first agreed that the backend is down.
+func (f *caseFile) noteBalancer(now time.Time, s subject) {
+	up, known := s.scope.Get(measure.BalancerUp).Get()
+	if !known || up > 0 {
+		return
+	}
+	seen := s.scope.Get(measure.BalancerUp).Seen
+	for _, d := range f.dossiers {
+		if d == nil || d.incident.State != Open || !d.incident.BalancerDownAt.IsZero() {
+			continue
+		}
+		d.incident.BalancerDownAt = seen
+		d.incident.note(now, fmt.Sprintf("its balancer calls it down, %s after this was suspected", inWords(seen.Sub(d.incident.SuspectedAt).Seconds())))
+	}
+}
+
+func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
+	d := file.dossiers[r.cause]
 	if d == nil {
 		d = &dossier{triggers: make([]rule.Holding, len(r.triggers))}
-		j.cases[key] = d
-		j.order = append(j.order, key)
+		file.dossiers[r.cause] = d
 	}
-	d.followed, d.absent = j.step, time.Time{}
-	severity, suspected, trigger, basis := d.weigh(r, s)
 	inc := &d.incident
-	if slices.ContainsFunc(r.overtakenBy, func(c Cause) bool { return j.isOpen(caseKey{key.scope, c}) }) {
+	s.suspected = inc.SuspectedAt
+	severity, suspected, trigger, basis := d.weigh(r, s)
+	for _, instead := range []struct {
+		causes []Cause
+		how    End
+	}{{r.overtakenBy, CameTrue}, {r.supersededBy, Superseded}} {
+		if !slices.ContainsFunc(instead.causes, func(c Cause) bool { return file.state(c) == Open }) {
+			continue
+		}
 		if inc.State == Open {
-			j.resolve(now, d, CameTrue)
+			j.resolve(now, d, instead.how)
 		}
 		d.reset()
 		return
@@ -105,9 +220,8 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject) {
 	}
 	switch inc.State {
 	case NoState:
-		*inc = Incident{ID: j.nextID, State: Suspected, SuspectedAt: now, UpdatedAt: now,
-			Finding: Finding{Scope: key.scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}}
-		j.nextID++
+		*inc = Incident{ID: j.numbers.take(), State: Suspected, SuspectedAt: now, UpdatedAt: now,
+			Finding: Finding{Scope: s.scope.Scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}}
 		inc.note(now, "suspect: "+trigger)
 	case Suspected:
 		if suspected == NoSeverity && severity == NoSeverity && !blind {
@@ -251,37 +365,36 @@ func (d *dossier) reset() {
 	d.incident = Incident{}
 }
 
-func (j *Judge) isOpen(key caseKey) bool {
-	d := j.cases[key]
-	return d != nil && d.incident.State == Open
-}
-
 // closeGone ends what belongs to scopes that are no longer there.
 func (j *Judge) closeGone(now time.Time) {
-	j.order = slices.DeleteFunc(j.order, func(key caseKey) bool {
-		d := j.cases[key]
-		if d.followed == j.step {
+	j.order = slices.DeleteFunc(j.order, func(id scope.ID) bool {
+		f := j.files[id]
+		if f.followed == j.step {
 			return false
 		}
-		if d.absent.IsZero() {
-			d.absent = now
+		if f.absent.IsZero() {
+			f.absent = now
 		}
-		if now.Sub(d.absent) < goneAfter {
+		if now.Sub(f.absent) < goneAfter {
 			return false
 		}
-		if d.incident.State == Open {
-			j.resolve(now, d, ScopeGone)
+		for _, d := range f.dossiers {
+			if d != nil && d.incident.State == Open {
+				j.resolve(now, d, ScopeGone)
+			}
 		}
-		delete(j.cases, key)
+		delete(j.files, id)
 		return true
 	})
 }
 
 func (j *Judge) list() []Incident {
 	j.incidents = j.incidents[:0]
-	for _, key := range j.order {
-		if inc := j.cases[key].incident; inc.State != NoState {
-			j.incidents = append(j.incidents, inc)
+	for _, id := range j.order {
+		for _, d := range j.files[id].dossiers {
+			if d != nil && d.incident.State != NoState {
+				j.incidents = append(j.incidents, d.incident)
+			}
 		}
 	}
 	for _, key := range j.userOrder {
@@ -297,9 +410,11 @@ func (j *Judge) list() []Incident {
 // Acknowledge marks an open or suspected incident as taken and reports
 // whether there is one of that number.
 func (j *Judge) Acknowledge(now time.Time, id uint64, by string) bool {
-	for _, d := range j.cases {
-		if d.incident.acknowledge(now, id, by) {
-			return true
+	for _, f := range j.files {
+		for _, d := range f.dossiers {
+			if d != nil && d.incident.acknowledge(now, id, by) {
+				return true
+			}
 		}
 	}
 	for _, c := range j.users {

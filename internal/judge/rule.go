@@ -24,10 +24,30 @@ func isTrue(b bool) truth {
 	return no
 }
 
-// subject is what a condition may look at: one scope and the host.
+// subject is what a condition may look at: one scope, its siblings, and the
+// host.
 type subject struct {
 	scope *measure.ScopeSignals
 	host  *measure.ScopeSignals
+	// siblings are the other backends of its group.
+	siblings []*measure.ScopeSignals
+	// failing are the backends that cannot be reached, for the host; critical
+	// says since when this scope has had an open critical incident, zero when it
+	// has none.
+	failing  []destination
+	critical time.Time
+	now      time.Time
+	// suspected is since when the cause in question is suspected, zero when it
+	// is not; frozen says that the backend is known to be.
+	suspected time.Time
+	frozen    bool
+}
+
+// destination is a backend that cannot be reached.
+type destination struct {
+	scope scope.ID
+	group string
+	since time.Time
 }
 
 // is compares a signal of the scope with a level.
@@ -47,6 +67,26 @@ func (s subject) hostIs(sig measure.Signal, compare func(value, level float64) b
 func above(value, level float64) bool   { return value > level }
 func atLeast(value, level float64) bool { return value >= level }
 func atMost(value, level float64) bool  { return value <= level }
+
+// value is a signal's number, or zero when it is not known: for words, never
+// for a decision.
+func (s subject) value(sig measure.Signal) float64 {
+	value, _ := s.scope.Get(sig).Get()
+	return value
+}
+
+// numbers reads up to four signals of the scope at once; ok is false unless
+// all are known.
+func (s subject) numbers(sigs ...measure.Signal) (values [4]float64, ok bool) {
+	for i, sig := range sigs {
+		value, known := s.scope.Get(sig).Get()
+		if !known {
+			return values, false
+		}
+		values[i] = value
+	}
+	return values, true
+}
 
 // condition is something that must hold for a while.
 type condition struct {
@@ -83,6 +123,8 @@ type causeRule struct {
 	// overtakenBy are the causes that this one foretells: where one of them is
 	// open, this one has come true.
 	overtakenBy []Cause
+	// supersededBy are the causes that more evidence may make of this one.
+	supersededBy []Cause
 	// explain fills in what a person reads, from the numbers of this instant.
 	explain func(subject, *Finding)
 }

@@ -109,8 +109,7 @@ func (j *Judge) followRule(now time.Time, r *rule.Rule, service, host *measure.S
 		*inc = Incident{}
 		return
 	case inc.State == NoState:
-		*inc = Incident{ID: j.nextID, State: Suspected, SuspectedAt: now}
-		j.nextID++
+		*inc = Incident{ID: j.numbers.take(), State: Suspected, SuspectedAt: now}
 		inc.note(now, "suspect: "+r.When.Text())
 	}
 	if outcome.Truth == rule.Unknown {

@@ -93,7 +93,7 @@ func apachePlan(at place, c apacheConfig) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	port := portOr(c.port, 80)
+	port := webPort(c.port)
 	keepAlive := "Off"
 	if c.keepAlive {
 		keepAlive = "On"
@@ -141,9 +141,10 @@ func countOr(n, otherwise, most int, what string) (int, error) {
 	return n, nil
 }
 
-func portOr(port, otherwise uint16) uint16 {
+// webPort returns port, or without one that of the web.
+func webPort(port uint16) uint16 {
 	if port == 0 {
-		return otherwise
+		return 80
 	}
 	return port
 }

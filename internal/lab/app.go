@@ -19,8 +19,9 @@ import (
 )
 
 // App is the lab's own application: /sleep?ms=N answers "ok" after N
-// milliseconds, any other path after Service. A worker of a server in front
-// waits as long, which is what occupies it.
+// milliseconds, /health at once, any other path after Service. A worker of a
+// server in front waits as long, which is what occupies it. [Server.Behave]
+// makes it fail while it runs.
 type App struct {
 	// Listen is where it answers; the zero value is a free port of
 	// 127.0.0.1.
@@ -72,7 +73,7 @@ func (a App) plan(place) (plan, error) {
 }
 
 // runApp is the child that serves.
-func runApp(ctx context.Context, config json.RawMessage, ready func(any) error) error {
+func runApp(ctx context.Context, config json.RawMessage, orders <-chan json.RawMessage, ready func(any) error) error {
 	var app App
 	if err := json.Unmarshal(config, &app); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -84,13 +85,14 @@ func runApp(ctx context.Context, config json.RawMessage, ready func(any) error) 
 	if err != nil {
 		return err
 	}
-	serving := serving{App: app}
-	server := &http.Server{Handler: http.HandlerFunc(serving.serve), ReadHeaderTimeout: time.Minute}
+	serving := newServing(app)
+	server := &http.Server{Handler: http.HandlerFunc(serving.serve), ConnState: serving.note, ReadHeaderTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := ready(appReport{Listen: listener.Addr().(*net.TCPAddr).AddrPort()}); err != nil {
 		return err
 	}
+	go serving.follow(ctx, orders, ready)
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -136,10 +138,18 @@ func (a App) limitDescriptors() error {
 // serving is an App at work.
 type serving struct {
 	App
-	mu       sync.Mutex
-	first    time.Time
-	requests int
-	leaked   []net.Conn // kept in reach, or the garbage collector would close them
+	mu        sync.Mutex
+	since     time.Time // the first request of any kind
+	first     time.Time // the first that takes time
+	requests  int
+	behaviour Behaviour
+	lifted    chan struct{}     // closed when the behaviour changes
+	open      map[net.Conn]bool // those the server has
+	leaked    []net.Conn        // kept in reach, or the garbage collector would close them
+}
+
+func newServing(app App) *serving {
+	return &serving{App: app, lifted: make(chan struct{}), open: map[net.Conn]bool{}}
 }
 
 // begin counts a request and returns how long it takes, and whether its
@@ -154,6 +164,15 @@ func (s *serving) begin() (service time.Duration, leak bool) {
 }
 
 func (s *serving) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == sincePath {
+		s.saySince(w)
+		return
+	}
+	s.asked()
+	if r.URL.Path == healthPath {
+		_, _ = io.WriteString(w, "ok\n")
+		return
+	}
 	service, leak := s.begin()
 	if r.URL.Path == "/sleep" {
 		ms, err := strconv.Atoi(r.URL.Query().Get("ms"))
@@ -162,6 +181,14 @@ func (s *serving) serve(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, fmt.Sprintf("ms=%q is not a number of milliseconds up to %v", r.URL.Query().Get("ms"), maxService), http.StatusBadRequest)
 			return
 		}
+	}
+	if s.misbehave(w, r, &service) {
+		return
+	}
+	// What is left of the body would be read after the answer, and only some
+	// of it: net/http closes the connection of a larger one.
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return
 	}
 	timer := time.NewTimer(service)
 	defer timer.Stop()
@@ -175,6 +202,75 @@ func (s *serving) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.WriteString(w, "ok\n")
+}
+
+// sincePath tells when an App got its first request.
+const sincePath = "/since"
+
+// asked notes when the first request came.
+func (s *serving) asked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+}
+
+func (s *serving) saySince(w http.ResponseWriter) {
+	s.mu.Lock()
+	since := s.since
+	s.mu.Unlock()
+	if since.IsZero() {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	_, _ = io.WriteString(w, since.Format(time.RFC3339Nano))
+}
+
+// FirstAsked returns when an App got its first request, health checks included;
+// zero when it had none yet.
+func (s *Server) FirstAsked(ctx context.Context) (time.Time, error) {
+	at, err := s.firstAsked(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask the application at %v for its first request: %w", s.Addr(), err)
+	}
+	return at, nil
+}
+
+func (s *Server) firstAsked(ctx context.Context) (at time.Time, err error) {
+	answer, err := s.host.Get(ctx, s.URL(sincePath))
+	if err != nil || len(answer) == 0 {
+		return at, err
+	}
+	return time.Parse(time.RFC3339Nano, string(answer))
+}
+
+// Get asks a server from inside the host's namespace, so that nobody else sees
+// a connection, and returns the answer, at most a megabyte.
+func (h *Host) Get(ctx context.Context, url string) ([]byte, error) {
+	client := http.Client{Timeout: stopWait, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+			err = h.Do(func() error {
+				conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+				return err
+			})
+			return conn, err
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		return nil, errors.New(answer.Status)
+	}
+	return io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 }
 
 // leak answers and forgets the connection.

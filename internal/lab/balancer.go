@@ -3,7 +3,10 @@
 package lab
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -22,6 +25,13 @@ type Nginx struct {
 	Port uint16
 	// KeepAlive keeps clients' connections for five seconds after an answer.
 	KeepAlive bool
+	// Kept is `keepalive`: how many idle connections to upstreams it keeps.
+	// Zero keeps none, as by default, and asks in HTTP/1.0.
+	Kept int
+	// OpenEach asks in HTTP/1.1 and closes each connection to an upstream
+	// itself: what `proxy_http_version 1.1` makes without `keepalive`, and
+	// the reason for TIME_WAIT on the balancer.
+	OpenEach bool
 	// Upstreams are the applications it spreads requests over. None starts
 	// an App on the same host.
 	Upstreams []netip.AddrPort
@@ -44,11 +54,14 @@ func (n Nginx) plan(at place) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	if n.Kept < 0 || n.Kept > 0 && n.OpenEach {
+		return plan{}, fmt.Errorf("%d kept connections: none or more, and none where each is closed", n.Kept)
+	}
 	keepAlive := 0
 	if n.KeepAlive {
 		keepAlive = 5
 	}
-	port := portOr(n.Port, 80)
+	port := webPort(n.Port)
 	var b strings.Builder
 	fmt.Fprintf(&b, `daemon off;
 user www-data;
@@ -69,20 +82,28 @@ http {
 	for _, u := range upstreams {
 		fmt.Fprintf(&b, "    server %v;\n", u)
 	}
+	if n.Kept > 0 {
+		fmt.Fprintf(&b, "    keepalive %d;\n", n.Kept)
+	}
+	version := ""
+	if n.Kept > 0 || n.OpenEach {
+		version = ` proxy_http_version 1.1; proxy_set_header Connection "";`
+	}
 	fmt.Fprintf(&b, `  }
   server {
     listen 0.0.0.0:%d backlog=%d;
-    location / { proxy_pass http://app; }
+    location / { proxy_pass http://app;%s }
   }
 }
-`, port, backlog)
+`, port, backlog, version)
 	return plan{
 		program: "nginx", pkg: "nginx-light",
-		args:       []string{"-c", at.dir + "/nginx.conf", "-e", at.dir + "/error.log"},
-		files:      map[string]string{"nginx.conf": b.String()},
-		logs:       []string{"error.log"},
-		listen:     netip.AddrPortFrom(at.addr, port),
-		stopSignal: syscall.SIGTERM,
+		args:         []string{"-c", at.dir + "/nginx.conf", "-e", at.dir + "/error.log"},
+		files:        map[string]string{"nginx.conf": b.String()},
+		logs:         []string{"error.log"},
+		listen:       netip.AddrPortFrom(at.addr, port),
+		stopSignal:   syscall.SIGTERM,
+		reloadSignal: syscall.SIGHUP,
 	}, nil
 }
 
@@ -95,6 +116,11 @@ type HAProxy struct {
 	// Check is the interval of the health checks; three failures mark a
 	// server down, as by default. Zero makes none.
 	Check time.Duration
+	// Health is the path the checks ask for. None only connects, as by
+	// default.
+	Health string
+	// Reloads makes a master process that takes SIGUSR2 for a reload.
+	Reloads bool
 	// Backends are the servers s1, s2, … None starts an App on the same
 	// host.
 	Backends []netip.AddrPort
@@ -116,7 +142,7 @@ func (p HAProxy) plan(at place) (plan, error) {
 	if p.Check > 0 {
 		check = fmt.Sprintf(" check inter %dms", max(p.Check.Milliseconds(), 1))
 	}
-	port := portOr(p.Port, 80)
+	port := webPort(p.Port)
 	socket := at.dir + "/admin.sock"
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
@@ -134,16 +160,23 @@ frontend web
 backend app
   balance roundrobin
 `, maxConn, socket, port)
+	if p.Health != "" {
+		fmt.Fprintf(&b, "  option httpchk GET %s\n", p.Health)
+	}
 	for i, backend := range backends {
 		fmt.Fprintf(&b, "  server s%d %v%s\n", i+1, backend, check)
 	}
+	mode, reload := "-db", syscall.Signal(0)
+	if p.Reloads {
+		mode, reload = "-W", syscall.SIGUSR2
+	}
 	return plan{
 		program: "haproxy", pkg: "haproxy",
-		args:        []string{"-db", "-f", at.dir + "/haproxy.cfg"},
+		args:        []string{mode, "-f", at.dir + "/haproxy.cfg"},
 		files:       map[string]string{"haproxy.cfg": b.String()},
 		listen:      netip.AddrPortFrom(at.addr, port),
 		statsSocket: socket,
-		stopSignal:  syscall.SIGTERM,
+		stopSignal:  syscall.SIGTERM, reloadSignal: reload,
 	}, nil
 }
 
@@ -157,4 +190,28 @@ func (at place) apps(given []netip.AddrPort) ([]netip.AddrPort, error) {
 		return nil, err
 	}
 	return []netip.AddrPort{app}, nil
+}
+
+// Admin sends one command to HAProxy's admin socket and returns its answer,
+// at most a megabyte. It is an error for other software.
+func (s *Server) Admin(ctx context.Context, command string) (string, error) {
+	if s.plan.statsSocket == "" {
+		return "", fmt.Errorf("command %q: the server at %v has no admin socket", command, s.Addr())
+	}
+	conn, err := (&net.Dialer{Timeout: stopWait}).DialContext(ctx, "unix", s.plan.statsSocket)
+	if err != nil {
+		return "", fmt.Errorf("command %q: %w", command, err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(stopWait)); err != nil {
+		return "", fmt.Errorf("command %q: %w", command, err)
+	}
+	if _, err := fmt.Fprintf(conn, "%s\n", command); err != nil {
+		return "", fmt.Errorf("command %q: %w", command, err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(conn, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("command %q: %w", command, err)
+	}
+	return strings.TrimSpace(string(answer)), nil
 }

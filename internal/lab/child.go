@@ -29,8 +29,9 @@ const (
 
 // role is what a child does. It reports once it is ready, and ends when it is
 // done or when ctx is, which is when the parent closes the child's standard
-// input or dies.
-type role func(ctx context.Context, config json.RawMessage, ready func(report any) error) error
+// input or dies. Each line its parent writes after the configuration is an
+// order; a role that takes none is sent none.
+type role func(ctx context.Context, config json.RawMessage, orders <-chan json.RawMessage, ready func(report any) error) error
 
 func roleNamed(name string) role {
 	switch name {
@@ -42,6 +43,14 @@ func roleNamed(name string) role {
 		return runEstablished
 	case "odd":
 		return runOdd
+	case "pool":
+		return runPool
+	case "poller":
+		return runPoller
+	case "fanout":
+		return runFanOut
+	case "take":
+		return runTake
 	}
 	return nil
 }
@@ -78,12 +87,23 @@ func runChild(run role, in io.Reader, out io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	orders := make(chan json.RawMessage)
 	go func() {
 		defer cancel()
-		_, _ = io.Copy(io.Discard, input)
+		for {
+			order, err := input.ReadBytes('\n')
+			if err != nil {
+				return
+			}
+			select {
+			case orders <- order:
+			case <-ctx.Done():
+				return
+			}
+		}
 	}()
 	encoder := json.NewEncoder(out)
-	return run(ctx, config, encoder.Encode)
+	return run(ctx, config, orders, encoder.Encode)
 }
 
 // child is a running child as its parent sees it.
@@ -100,8 +120,8 @@ type child struct {
 // startChild starts this binary again with a role inside the host's namespace.
 // It is stopped by halt, never by ctx; ctx bounds the wait for its report,
 // which is decoded into report.
-func (h *Host) startChild(ctx context.Context, roleName string, config, report any, extra ...*os.File) (*child, error) {
-	c, err := h.launchChild(ctx, roleName, config, extra...)
+func (h *Host) startChild(ctx context.Context, roleName string, config, report any) (*child, error) {
+	c, err := h.launchChild(ctx, roleName, config)
 	if err != nil {
 		return nil, fmt.Errorf("start lab child %s: %w", roleName, err)
 	}
@@ -182,9 +202,22 @@ func cmpError(a, b error) error {
 	return b
 }
 
+// order gives the child an order and waits until it says that it follows.
+func (c *child) order(ctx context.Context, order any) error {
+	line, err := json.Marshal(order)
+	if err != nil {
+		return fmt.Errorf("write order: %w", err)
+	}
+	if _, err := c.stdin.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write order: %w", err)
+	}
+	return c.read(ctx, nil)
+}
+
 // halt asks the child to end, kills it when it does not, and waits for it.
 func (c *child) halt() error {
 	_ = c.stdin.Close()
+	_ = c.cmd.Process.Signal(unix.SIGCONT) // a stopped one would not see it
 	if !waitFor(c.ended, stopWait) {
 		_ = c.cmd.Process.Kill()
 		if !waitFor(c.ended, killWait) {

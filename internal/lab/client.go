@@ -41,7 +41,7 @@ type client struct {
 const idleConnections = 1000
 
 // runLoad is the child that sends load.
-func runLoad(ctx context.Context, config json.RawMessage, ready func(any) error) error {
+func runLoad(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
 	var load Load
 	if err := json.Unmarshal(config, &load); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -136,9 +136,14 @@ func newClient(load Load) (*client, error) {
 	if load.KeepAlive {
 		connection = "keep-alive"
 	}
+	method, length := http.MethodGet, ""
+	if load.Body > 0 {
+		method, length = http.MethodPost, fmt.Sprintf("Content-Length: %d\r\n", load.Body)
+	}
+	request := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: foreshock-lab\r\nConnection: %s\r\n%s\r\n", method, u.RequestURI(), u.Host, connection, length)
 	return &client{
 		addr:      addr.String(),
-		request:   fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: foreshock-lab\r\nConnection: %s\r\n\r\n", u.RequestURI(), u.Host, connection),
+		request:   append(request, make([]byte, load.Body)...),
 		timeout:   load.Timeout,
 		keepAlive: load.KeepAlive,
 	}, nil

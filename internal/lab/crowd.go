@@ -19,7 +19,7 @@ import (
 // collector closes one. The kernel does when the process ends.
 
 // runEstablished is the child that holds established connections.
-func runEstablished(ctx context.Context, config json.RawMessage, ready func(any) error) error {
+func runEstablished(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
 	var c establishedConfig
 	if err := json.Unmarshal(config, &c); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -49,7 +49,7 @@ func runEstablished(ctx context.Context, config json.RawMessage, ready func(any)
 }
 
 // runOdd is the child that makes sockets in other states.
-func runOdd(ctx context.Context, config json.RawMessage, ready func(any) error) error {
+func runOdd(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
 	var c oddConfig
 	if err := json.Unmarshal(config, &c); err != nil {
 		return fmt.Errorf("read configuration: %w", err)

@@ -12,8 +12,12 @@ import (
 	"strings"
 )
 
-// fault is a broken direction: what from sends, to loses.
-type fault struct{ from, to *Host }
+// fault is a broken direction: what from sends, to loses; only its FINs where
+// closing.
+type fault struct {
+	from, to *Host
+	closing  bool
+}
 
 // Blackhole loses everything between h and other, both ways, without a word.
 // It wants the program nft; where that is missing the error is a
@@ -30,7 +34,16 @@ func (h *Host) Loss(ctx context.Context, other *Host, percent float64) error {
 	if h == other || h.world != other.world {
 		return fmt.Errorf("lose packets between %s and %s: they must be two hosts of one world", h.name, other.name)
 	}
-	return h.world.setFaults(ctx, map[fault]float64{{h, other}: percent, {other, h}: percent})
+	return h.world.setFaults(ctx, map[fault]float64{{from: h, to: other}: percent, {from: other, to: h}: percent})
+}
+
+// LoseFIN loses every FIN that h sends to other: closings are never
+// acknowledged and all else goes on.
+func (h *Host) LoseFIN(ctx context.Context, other *Host) error {
+	if h == other || h.world != other.world {
+		return fmt.Errorf("lose FINs from %s to %s: they must be two hosts of one world", h.name, other.name)
+	}
+	return h.world.setFaults(ctx, map[fault]float64{{from: h, to: other, closing: true}: 100})
 }
 
 // Heal removes every fault that h is a part of.
@@ -80,7 +93,9 @@ func faultRules(host *Host, faults map[fault]float64) string {
 	var b strings.Builder
 	// Naming the table first lets the delete succeed when there is none.
 	b.WriteString("table ip foreshock_lab\ndelete table ip foreshock_lab\n")
-	incoming := slices.SortedFunc(maps.Keys(faults), func(a, b fault) int { return cmp.Compare(a.from.name, b.from.name) })
+	incoming := slices.SortedFunc(maps.Keys(faults), func(a, b fault) int {
+		return cmp.Or(cmp.Compare(a.from.name, b.from.name), compareBool(a.closing, b.closing))
+	})
 	incoming = slices.DeleteFunc(incoming, func(f fault) bool { return f.to != host })
 	if len(incoming) == 0 {
 		return b.String()
@@ -88,7 +103,9 @@ func faultRules(host *Host, faults map[fault]float64) string {
 	b.WriteString("table ip foreshock_lab {\n chain arrive {\n  type filter hook prerouting priority raw; policy accept;\n")
 	for _, f := range incoming {
 		for _, addr := range f.from.addrs {
-			if percent := faults[f]; percent == 100 {
+			if percent := faults[f]; f.closing {
+				fmt.Fprintf(&b, "  ip saddr %v tcp flags & fin == fin drop\n", addr)
+			} else if percent == 100 {
 				fmt.Fprintf(&b, "  ip saddr %v drop\n", addr)
 			} else {
 				fmt.Fprintf(&b, "  ip saddr %v numgen random mod 10000 < %d drop\n", addr, int(percent*100))
@@ -97,4 +114,14 @@ func faultRules(host *Host, faults map[fault]float64) string {
 	}
 	b.WriteString(" }\n}\n")
 	return b.String()
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }

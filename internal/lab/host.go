@@ -22,6 +22,8 @@ type Host struct {
 	world *World
 	name  string
 	addrs []netip.Addr
+	// cgroup is where the host's processes start; "" where this one is.
+	cgroup string
 }
 
 // Name returns the host's name in its world.
@@ -66,6 +68,11 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *Cmd {
 // Start is exec.Cmd.Start inside the namespace.
 func (c *Cmd) Start() error {
 	c.SysProcAttr = dieWithParent(c.SysProcAttr)
+	done, err := c.host.intoCgroup(c.SysProcAttr)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return c.host.Do(c.Cmd.Start)
 }
 

@@ -28,6 +28,9 @@ type Load struct {
 	// Timeout is the client's patience for connecting and answer together.
 	// Zero is 10 s.
 	Timeout time.Duration
+	// Body is the size of each request's body, bytes; with one the method is
+	// POST.
+	Body int
 	// KeepAlive reuses connections; else each request has a fresh one.
 	KeepAlive bool
 	// MaxRequests bounds the number of requests. Zero is 1,000,000.
@@ -36,6 +39,9 @@ type Load struct {
 	// run directory, which goes with the world.
 	Log string
 }
+
+// maxBody bounds the body of a request.
+const maxBody = 64 << 20
 
 // withDefaults checks l and fills in what is optional.
 func (l Load) withDefaults() (Load, error) {
@@ -60,6 +66,9 @@ func (l Load) withDefaults() (Load, error) {
 	}
 	if l.Timeout == 0 {
 		l.Timeout = 10 * time.Second
+	}
+	if l.Body < 0 || l.Body > maxBody {
+		return l, fmt.Errorf("body of %d bytes is not within 0 to %d", l.Body, maxBody)
 	}
 	if l.MaxRequests < 0 {
 		return l, fmt.Errorf("at most %d requests is negative", l.MaxRequests)

@@ -196,7 +196,9 @@ func TestFaultRules(t *testing.T) {
 	a := &Host{world: w, name: "a", addrs: addrs("192.0.2.1", "192.0.2.2")}
 	b := &Host{world: w, name: "b", addrs: addrs("192.0.2.3")}
 	c := &Host{world: w, name: "c", addrs: addrs("192.0.2.4")}
-	got := faultRules(b, map[fault]float64{{a, b}: 100, {b, a}: 50, {c, b}: 0.5})
+	got := faultRules(b, map[fault]float64{
+		{from: a, to: b}: 100, {from: b, to: a}: 50, {from: c, to: b}: 0.5, {from: c, to: b, closing: true}: 100,
+	})
 	want := `table ip foreshock_lab
 delete table ip foreshock_lab
 table ip foreshock_lab {
@@ -205,6 +207,7 @@ table ip foreshock_lab {
   ip saddr 192.0.2.1 drop
   ip saddr 192.0.2.2 drop
   ip saddr 192.0.2.4 numgen random mod 10000 < 50 drop
+  ip saddr 192.0.2.4 tcp flags & fin == fin drop
  }
 }
 `

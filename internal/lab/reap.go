@@ -145,7 +145,7 @@ func demolish(namespaces, dirs []string) error {
 			ids[id] = true
 		}
 	}
-	errs = append(errs, killInside(ids))
+	errs = append(errs, killInside(ids), removeCgroups(namespaces))
 	for _, name := range namespaces {
 		errs = append(errs, removeName(name))
 	}

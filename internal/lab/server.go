@@ -11,12 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// Software is a server that a host can run: ApachePrefork, ApacheEvent, Nginx,
-// HAProxy or App.
+// Software is a server that a host can run: ApachePrefork, ApacheEvent,
+// ApacheBalancer, Nginx, HAProxy, Traefik or App.
 type Software interface {
 	// plan says what to run; it does nothing yet.
 	plan(at place) (plan, error)
@@ -42,6 +43,8 @@ type plan struct {
 	listen       netip.AddrPort    // where it answers
 	statsSocket  string
 	stopSignal   syscall.Signal
+	reloadSignal syscall.Signal // takes the files up anew
+	watches      bool           // takes them up by itself
 }
 
 // Server is a running server. It ends with Stop, or with its world.
@@ -55,6 +58,8 @@ type Server struct {
 	app   *Server // started for this server
 	ended chan struct{}
 	err   error // of the wait; read after ended
+
+	orders sync.Mutex // held while the role follows one
 }
 
 // startWait bounds the wait for a server to answer. The slowest of them, the
@@ -83,24 +88,12 @@ func (s *Server) start(ctx context.Context, software Software) error {
 	if s.dir, err = s.host.world.subdir(s.host.name + "-" + kind); err != nil {
 		return err
 	}
-	s.plan, err = software.plan(place{dir: s.dir, addr: s.host.Addr(), app: func(given netip.AddrPort) (netip.AddrPort, error) {
-		if given.IsValid() {
-			return given, nil
-		}
-		app, err := s.host.Serve(ctx, App{})
-		if err != nil {
-			return netip.AddrPort{}, err
-		}
-		s.app = app
-		return app.Addr(), nil
-	}})
+	s.plan, err = software.plan(s.place(ctx))
 	if err != nil {
 		return err
 	}
-	for name, text := range s.plan.files {
-		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644); err != nil {
-			return fmt.Errorf("write configuration: %w", err)
-		}
+	if err := s.writeFiles(); err != nil {
+		return err
 	}
 	if s.plan.role != "" {
 		return s.startRole(ctx)
@@ -127,6 +120,61 @@ func (s *Server) start(ctx context.Context, software Software) error {
 	}()
 	if err := s.awaitAnswer(ctx); err != nil {
 		return fmt.Errorf("%w%s", err, s.quoteLog())
+	}
+	return nil
+}
+
+func (s *Server) place(ctx context.Context) place {
+	return place{dir: s.dir, addr: s.host.Addr(), app: func(given netip.AddrPort) (netip.AddrPort, error) {
+		if given.IsValid() {
+			return given, nil
+		}
+		if s.app == nil {
+			app, err := s.host.Serve(ctx, App{})
+			if err != nil {
+				return netip.AddrPort{}, err
+			}
+			s.app = app
+		}
+		return s.app.Addr(), nil
+	}}
+}
+
+// writeFiles puts each file of the plan in its place at once, so that nobody
+// reads half of one.
+func (s *Server) writeFiles() error {
+	for name, text := range s.plan.files {
+		file := filepath.Join(s.dir, name)
+		if err := os.WriteFile(file+".new", []byte(text), 0o644); err != nil {
+			return fmt.Errorf("write configuration: %w", err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			return fmt.Errorf("write configuration: %w", err)
+		}
+	}
+	return nil
+}
+
+// Reload lets a running server take up another configuration as its operator
+// would: by a signal, or by its own watch on its files. Where the server
+// answers must stay. It does not wait until the server has done so.
+func (s *Server) Reload(ctx context.Context, software Software) error {
+	next, err := software.plan(s.place(ctx))
+	switch {
+	case err != nil:
+	case next.program != s.plan.program || next.listen != s.plan.listen:
+		err = fmt.Errorf("%s at %v cannot become %s at %v", s.plan.program, s.plan.listen, next.program, next.listen)
+	case next.reloadSignal == 0 && !next.watches:
+		err = errors.New("it does not reload")
+	default:
+		s.plan = next
+		err = s.writeFiles()
+	}
+	if err == nil && next.reloadSignal != 0 {
+		err = s.Signal(next.reloadSignal)
+	}
+	if err != nil {
+		return fmt.Errorf("reload %T on %s: %w", software, s.host.name, err)
 	}
 	return nil
 }
@@ -179,12 +227,7 @@ func (s *Server) Addr() netip.AddrPort { return s.plan.listen }
 func (s *Server) URL(path string) string { return "http://" + s.plan.listen.String() + path }
 
 // PID returns the server's main process.
-func (s *Server) PID() int {
-	if s.role != nil {
-		return s.role.cmd.Process.Pid
-	}
-	return s.cmd.Process.Pid
-}
+func (s *Server) PID() int { return s.process().Pid }
 
 // Dir returns the directory with the server's configuration and logs.
 func (s *Server) Dir() string { return s.dir }
@@ -216,6 +259,37 @@ func (s *Server) quoteLog() string {
 		return "; it said:\n" + log
 	}
 	return ""
+}
+
+// Signal sends a signal to the server's main process; where that has ended the
+// error is os.ErrProcessDone.
+func (s *Server) Signal(signal syscall.Signal) error {
+	if err := s.process().Signal(signal); err != nil {
+		return fmt.Errorf("send %v to the server at %v: %w", signal, s.Addr(), err)
+	}
+	return nil
+}
+
+// Kill ends the server's main process by SIGKILL and waits until it is gone.
+func (s *Server) Kill() error {
+	if err := s.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	ended := s.ended
+	if s.role != nil {
+		ended = s.role.ended
+	}
+	if !waitFor(ended, killWait) {
+		return fmt.Errorf("the server at %v did not end within %v of SIGKILL", s.Addr(), killWait)
+	}
+	return nil
+}
+
+func (s *Server) process() *os.Process {
+	if s.role != nil {
+		return s.role.cmd.Process
+	}
+	return s.cmd.Process
 }
 
 // Stop ends the server as its own stop command would, kills it and its workers

@@ -41,6 +41,9 @@ type HostConfig struct {
 	// them, whatever their prefixes. None is 10.77.0.N. The range Void is
 	// taken.
 	Addrs []netip.Addr
+	// Contained starts the host's processes in a cgroup v2 of its own, named
+	// as a container's. Where none is mounted the error wraps ErrUnavailable.
+	Contained bool
 }
 
 const (
@@ -63,9 +66,13 @@ var ErrUnavailable = errors.New("lab is not available here")
 type ErrMissing struct {
 	Program string // the program that was looked for
 	Package string // the Debian package that has it
+	Build   string // the command that builds it, where no package does
 }
 
 func (e *ErrMissing) Error() string {
+	if e.Build != "" {
+		return fmt.Sprintf("%s is missing: build it with %s", e.Program, e.Build)
+	}
 	return fmt.Sprintf("%s is missing: install %s", e.Program, e.Package)
 }
 
@@ -141,7 +148,13 @@ func New(ctx context.Context, cfg Config) (*World, error) {
 		}
 		w.hosts = append(w.hosts, host)
 	}
-	if err := w.build(ctx, cfg.Buckets); err != nil {
+	err = w.build(ctx, cfg.Buckets)
+	for i, h := range cfg.Hosts {
+		if err == nil && h.Contained {
+			err = w.hosts[i].addCgroup()
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make world: %w", err), w.Close())
 	}
 	return w, nil

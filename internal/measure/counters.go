@@ -26,12 +26,71 @@ type counterHistory struct {
 	sums   [len(hostRates)]float64
 	rates  [len(hostRates)]*Window
 	depths *Window
+	usual  [len(usualRates)]usualRate
+	// failed and reset are when an attempt last failed, and when the other end
+	// last reset a connection; zero when that was not seen yet.
+	failed, reset time.Time
+}
+
+// usualRates are the rates whose usual level is followed: what goes wrong at
+// one backend is seen against it.
+var usualRates = [...]struct{ rate, usual Signal }{
+	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual}, {ActiveOpensRate, ActiveOpensUsual},
+	{RetransSegsRate, RetransSegsUsual},
+}
+
+const (
+	usualRateSpan  = 10 * time.Minute
+	usualRateEvery = 10 * time.Second
+	// usualRateDelay keeps the fault itself out of what is usual.
+	usualRateDelay = 3 // samples
+)
+
+// usualRate follows the median of a rate. New samples wait until they are
+// usualRateDelay old.
+type usualRate struct {
+	past   *Window
+	median float64 // of past
+	fresh  []float64
+	mean   meanOf
+}
+
+func newUsualRate() usualRate {
+	return usualRate{past: NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)}
+}
+
+// takeUsualRate follows what a rate usually is.
+func (h *history) takeUsualRate(now time.Time, rate, usual Signal, u *usualRate, ttl time.Duration) {
+	if value, known := h.signals.Readings[rate].Get(); known {
+		u.take(now, value)
+	}
+	if u.past.Len() == 0 {
+		h.unknown(usual, NotEnough)
+		return
+	}
+	h.set(now, usual, u.median, u.past.Len(), ttl)
+}
+
+func (u *usualRate) take(now time.Time, rate float64) {
+	mean, done := u.mean.add(now, rate, usualRateEvery)
+	if !done {
+		return
+	}
+	u.fresh = append(u.fresh, mean)
+	if len(u.fresh) > usualRateDelay {
+		u.past.Add(now, u.fresh[0])
+		u.median, _ = u.past.Median()
+		u.fresh = append(u.fresh[:0], u.fresh[1:]...)
+	}
 }
 
 func newCounterHistory() *counterHistory {
 	c := &counterHistory{depths: NewWindow(rateSpan, rateSamples)}
 	for i := range c.rates {
 		c.rates[i] = NewWindow(rateSpan, rateSamples)
+	}
+	for i := range c.usual {
+		c.usual[i] = newUsualRate()
 	}
 	return c
 }
@@ -53,6 +112,13 @@ func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint6
 		c.rates[i].Add(now, c.sums[i])
 	}
 	c.depths.Add(now, float64(depth))
+	if n, ok := deltas.Get(tcp.AttemptFails); ok && c.begun && n > 0 {
+		c.failed = now
+	}
+	ended, ok := deltas.Get(tcp.EstabResets)
+	if sent, alsoOK := deltas.Get(tcp.OutRsts); ok && alsoOK && c.begun && ended > sent {
+		c.reset = now
+	}
 	c.last, c.begun = *counters, true
 }
 
@@ -66,11 +132,37 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 		}
 		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
 	}
+	host.takePeerResets(now, ttl)
+	host.takeAgo(now, AttemptFailedAgo, c.failed, ttl)
+	host.takeAgo(now, PeerResetAgo, c.reset, ttl)
+	for i, u := range usualRates {
+		host.takeUsualRate(now, u.rate, u.usual, &c.usual[i], ttl)
+	}
 	if drained, over, ok := c.drained(); ok {
 		host.set(now, AcceptRate, drained/over.Seconds(), int(drained), ttl)
 	} else {
 		host.unknown(AcceptRate, NotEnough)
 	}
+}
+
+// takePeerResets works out how many connections the other end has reset. The
+// kernel counts one that we abort just so (tcp_set_state, net/ipv4/tcp.c), but
+// then sends the reset itself.
+func (h *history) takePeerResets(now time.Time, ttl time.Duration) {
+	ended, sent := h.signals.Readings[EstabResetsRate], h.signals.Readings[OutRstsRate]
+	if ended.Validity != Known || sent.Validity != Known {
+		h.unknown(PeerResetsRate, NotEnough)
+		return
+	}
+	h.set(now, PeerResetsRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples), ttl)
+}
+
+func (h *history) takeAgo(now time.Time, sig Signal, at time.Time, ttl time.Duration) {
+	if at.IsZero() {
+		h.unknown(sig, NotEnough)
+		return
+	}
+	h.set(now, sig, now.Sub(at).Seconds(), 1, ttl)
 }
 
 // minDrain is the least time over which a drain rate means something.

@@ -6,7 +6,7 @@ import (
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
-// maxFlows bounds the connections remembered per scope: 192 KiB at most. A
+// maxFlows bounds the connections remembered per scope: 256 KiB at most. A
 // scope with more is sampled by hash, so what is counted on the sample stands
 // for 2^shift times as many.
 const maxFlows = 4096
@@ -16,6 +16,7 @@ type flow struct {
 	key          uint64 // 0 is an empty place
 	first, since int32  // 1/100 s since the tallier's first look
 	asked        int32  // since when the client has been asking and nothing was sent to it; notAsking
+	resent, sent uint32 // segments sent again, and with data, over its life
 	state        tcp.State
 	look         uint8 // the look at all states that saw it last
 	uncounted    bool  // first met by a look that cannot tell new from old
@@ -84,6 +85,11 @@ type sighting struct {
 	age      time.Duration
 	stateAge time.Duration
 	asking   time.Duration // for how long the client has been sending a request
+	// resent and sent are the segments sent again, and with data, since it was
+	// seen last; all of them when it is new.
+	resent, sent uint32
+	turned       bool // its state is another than when it was seen last, or it is new
+	finished     bool // it came to TIME_WAIT since it was seen last: both ends have closed
 }
 
 // see records a socket of a look that began at now centiseconds. whole is true
@@ -102,10 +108,11 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	p := f.place(key)
 	out := sighting{known: true}
 	if p.key == 0 {
-		*p = flow{key: key, first: now, since: now, asked: notAsking, state: s.State, look: f.look, uncounted: !whole, held: s.Inode != 0}
+		*p = flow{key: key, first: now, since: now, asked: notAsking, resent: s.Info.TotalRetransmits, sent: s.Info.DataSegsOut, state: s.State, look: f.look, uncounted: !whole, held: s.Inode != 0}
 		p.ask(s, now)
 		f.used++
 		out.new = whole && f.sampled(key, f.countShift)
+		out.resent, out.sent, out.turned, out.finished = p.resent, p.sent, true, s.State == tcp.TimeWait
 		return out
 	}
 	if whole {
@@ -119,7 +126,17 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 	// A connection whose client gave up in the queue begins anew with the
 	// process that takes it: what it does from then on is that one's doing.
 	if held := s.Inode != 0; p.state != s.State || p.held != held {
+		out.turned = p.state != s.State
+		out.finished = s.State == tcp.TimeWait && out.turned
 		p.state, p.held, p.since = s.State, held, now
+	}
+	if s.Has&tcp.HasInfo != 0 && s.Info.TotalRetransmits > p.resent {
+		out.resent = s.Info.TotalRetransmits - p.resent
+		p.resent = s.Info.TotalRetransmits
+	}
+	if s.Has&tcp.HasInfo != 0 && s.Info.DataSegsOut > p.sent {
+		out.sent = s.Info.DataSegsOut - p.sent
+		p.sent = s.Info.DataSegsOut
 	}
 	out.asking = p.ask(s, now)
 	out.age = time.Duration(now-p.first) * 10 * time.Millisecond
@@ -172,9 +189,9 @@ func (f *flows) rebuild(size int, keep func(*flow) bool) {
 func (f *flows) beginWhole() { f.look++ }
 
 // endWhole drops what a complete look at all states did not see and returns
-// how many that were, unscaled. The sample is made denser again when few are
-// left.
-func (f *flows) endWhole(at time.Time) (gone int) {
+// how many that were, and how many of them had been ESTABLISHED, unscaled. The
+// sample is made denser again when few are left.
+func (f *flows) endWhole(at time.Time) (gone, vanished int) {
 	for i := 0; i < len(f.table); {
 		p := &f.table[i]
 		if p.key == 0 || p.look == f.look && !p.uncounted {
@@ -183,6 +200,9 @@ func (f *flows) endWhole(at time.Time) (gone int) {
 		}
 		if !p.uncounted && f.sampled(p.key, f.countShift) {
 			gone++
+			if p.state == tcp.Established {
+				vanished++
+			}
 		}
 		f.remove(uint64(i)) // another flow may have moved here: look again
 	}
@@ -191,7 +211,7 @@ func (f *flows) endWhole(at time.Time) (gone int) {
 		f.shift-- // countShift stays for one look: the thinner sample is the known one
 	}
 	f.looked = at
-	return gone
+	return gone, vanished
 }
 
 // remove empties place i and closes the gap behind it, so that probing still
@@ -207,38 +227,6 @@ func (f *flows) remove(i uint64) {
 		}
 	}
 	f.table[i] = flow{}
-}
-
-// Histogram counts durations in fixed buckets, so that two of them can be
-// compared, added and recorded. Bucket i holds what is shorter than
-// HistogramBounds[i]; the last holds the rest.
-type Histogram [len(histogramBounds) + 1]uint32
-
-var histogramBounds = [...]time.Duration{
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
-	5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute,
-}
-
-// HistogramBounds returns the upper bounds of a Histogram's buckets but the
-// last, which has none.
-func HistogramBounds() []time.Duration { return append([]time.Duration(nil), histogramBounds[:]...) }
-
-func (h *Histogram) add(d time.Duration, times uint32) {
-	// Most sockets are either young or old; the bounds are few.
-	i := 0
-	for i < len(histogramBounds) && d >= histogramBounds[i] {
-		i++
-	}
-	h[i] += times
-}
-
-// Count is the number of durations in the histogram.
-func (h *Histogram) Count() int {
-	n := 0
-	for _, c := range h {
-		n += int(c)
-	}
-	return n
 }
 
 // scale is how many sockets one of the sample stands for.

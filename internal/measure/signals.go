@@ -58,6 +58,30 @@ const (
 	ZeroWindow
 	NewFlowsRate
 	GoneFlowsRate
+	// Of a backend, seen by every look at all states.
+	Pending
+	PendingLongest
+	PendingLate
+	LateAfter
+	Answering
+	HeardAgo
+	HeardGapUsual
+	FailedAfter
+	SilentFor
+	AnswerNow
+	AnswerUsual
+	ConnectRetrying
+	RetransmitsRate
+	RetransmitShare
+	EstablishedRecent
+	EstablishedMost
+	VanishedRate
+	VanishedUsual
+	FinishedRate
+	Lingering
+	PortsUsed
+	PortsLimit
+	BalancerUp
 	// Of the host, from the counters of the namespace.
 	PassiveOpensRate
 	ActiveOpensRate
@@ -69,8 +93,15 @@ const (
 	ListenOverflowsRate
 	SyncookiesSentRate
 	AcceptRate
+	AttemptFailsUsual
+	PeerResetsRate
+	PeerResetsUsual
+	ActiveOpensUsual
+	RetransSegsUsual
+	AttemptFailedAgo
+	PeerResetAgo
 
-	NumSignals = int(AcceptRate) + 1
+	NumSignals = int(PeerResetAgo) + 1
 )
 
 // Unit is what a signal's value counts.
@@ -81,6 +112,7 @@ const (
 	UnitCount     Unit = "count"
 	UnitSeconds   Unit = "seconds"
 	UnitPerSecond Unit = "per_second"
+	UnitShare     Unit = "share" // from 0 to 1, and above where more is sent again than once
 )
 
 // Definition says what a signal is.
@@ -138,6 +170,36 @@ var definitions = [NumSignals]Definition{
 	ZeroWindow:                {"zero_window", UnitCount, tcp.Focus, "sockets whose peer has stopped reading"},
 	NewFlowsRate:              {"new_flows_per_second", UnitPerSecond, tcp.Focus, "connections first seen, estimated from a sample when there are many"},
 	GoneFlowsRate:             {"gone_flows_per_second", UnitPerSecond, tcp.Focus, "connections last seen, estimated likewise"},
+	Pending:                   {"pending", UnitCount, tcp.Focus, "connections on which the backend owes an answer: we spoke last"},
+	PendingLongest:            {"pending_longest_seconds", UnitSeconds, tcp.Focus, "how long the oldest of them has waited, at least"},
+	PendingLate:               {"pending_late", UnitCount, tcp.Focus, "connections pending for longer than late_after_seconds"},
+	LateAfter:                 {"late_after_seconds", UnitSeconds, tcp.Focus, "from when an answer is late: 1 s, or five times the usual"},
+	Answering:                 {"answering", UnitCount, tcp.Focus, "connections on which data came since the last look"},
+	HeardAgo:                  {"heard_ago_seconds", UnitSeconds, tcp.Focus, "time since anything came from the backend: data, or the end of a connection"},
+	HeardGapUsual:             {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, "the longest time without anything from it in the last 2 min"},
+	FailedAfter:               {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
+	SilentFor:                 {"silent_seconds", UnitSeconds, tcp.Focus, "for how long it has owed answers, or the handshake, and nothing came"},
+	AnswerNow:                 {"answer_now_seconds", UnitSeconds, tcp.Focus, "the median time of an answer over the last 10 s"},
+	AnswerUsual:               {"answer_usual_seconds", UnitSeconds, tcp.Focus, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
+	ConnectRetrying:           {"connect_retrying", UnitCount, tcp.Focus, "SYN_SENT whose SYN was sent again"},
+	RetransmitsRate:           {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, "segments sent again, for each connection, over 5 s"},
+	RetransmitShare:           {"retransmit_share", UnitShare, tcp.Focus, "segments sent again, of those with data, over 5 s"},
+	EstablishedRecent:         {"established_recent", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last 5 s"},
+	EstablishedMost:           {"established_most", UnitCount, tcp.Focus, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
+	VanishedRate:              {"vanished_per_second", UnitPerSecond, tcp.Focus, "connections gone without a trace: reset, or closed by the backend first"},
+	VanishedUsual:             {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
+	FinishedRate:              {"finished_per_second", UnitPerSecond, tcp.Focus, "connections that both ends have closed, ours first"},
+	Lingering:                 {"close_wait_lingering", UnitCount, tcp.Focus, "CLOSE_WAIT that a process has held for 5 s or more"},
+	PortsUsed:                 {"ports_used", UnitCount, tcp.Focus, "local ports in use toward the backend, TIME_WAIT included"},
+	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
+	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, "1 while its balancer calls it up, 0 while it does not"},
+	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
+	RetransSegsUsual:          {"retransmitted_segments_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of retransmitted_segments_per_second over the last 10 min, the last 30 s left out"},
+	AttemptFailedAgo:          {"attempt_failed_ago_seconds", UnitSeconds, tcp.Pulse, "time since an attempt to connect failed"},
+	PeerResetAgo:              {"reset_received_ago_seconds", UnitSeconds, tcp.Pulse, "time since the other end reset a connection"},
+	ActiveOpensUsual:          {"active_opens_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of active_opens_per_second over the last 10 min, the last 30 s left out"},
+	PeerResetsRate:            {"resets_received_per_second", UnitPerSecond, tcp.Pulse, "connections that the other end reset, at least: EstabResets less OutRsts"},
+	PeerResetsUsual:           {"resets_received_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of resets_received_per_second over the last 10 min, the last 30 s left out"},
 	PassiveOpensRate:          {"passive_opens_per_second", UnitPerSecond, tcp.Pulse, "connections the kernel completed for our listeners"},
 	ActiveOpensRate:           {"active_opens_per_second", UnitPerSecond, tcp.Pulse, "connections we opened"},
 	AttemptFailsRate:          {"attempt_fails_per_second", UnitPerSecond, tcp.Pulse, "attempts that were refused or timed out"},
@@ -160,13 +222,18 @@ func Signals() []Signal {
 }
 
 // AppliesTo reports whether a scope of that kind can have the signal: queues
-// belong to services, the namespace's counters to the host.
+// belong to services, answers to backends, the namespace's counters to the
+// host.
 func (s Signal) AppliesTo(kind scope.Kind) bool {
+	common := s >= Sockets && s < Pending
 	switch kind {
 	case scope.KindService:
-		return s < PassiveOpensRate
+		return s < Pending
+	case scope.KindBackend:
+		return common && s != Busy && s != Unaccepted && s != OldestUnaccepted && s != CloseWaitUnaccepted && s != CloseWaitUnacceptedGrowth && s != AcceptedSlope ||
+			s >= Pending && s < PassiveOpensRate || s == StuckClosing || s == CloseWaitLeaked || s == CloseWaitLeakedSlope || s == NewFlowsUsual
 	case scope.KindRest:
-		return s >= Sockets && s < PassiveOpensRate
+		return common
 	case scope.KindHost:
 		return s >= PassiveOpensRate
 	}
@@ -194,11 +261,12 @@ const (
 	NoLimit                      // the limit is not known
 	NotSuch                      // the server does not have it
 	Contradicted                 // many more are occupied than the limit says
+	NoTraffic                    // nothing is asked of it, so nothing shows
 )
 
-var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough", "not_filling", "no_limit", "not_such", "contradicted"}
+var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "no_ability", "not_enough", "not_filling", "no_limit", "not_such", "contradicted", "no_traffic"}
 
-var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known", "not that kind of server", "contradicted by what is occupied"}
+var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known", "not that kind of server", "contradicted by what is occupied", "no traffic"}
 
 // Words says why, for a person.
 func (v Validity) Words() string {
@@ -235,7 +303,12 @@ const StaleAfter = 2.5
 // ScopeSignals are all readings of one scope. Signals that do not apply to
 // the kind of scope are NeverSeen.
 type ScopeSignals struct {
-	Scope    scope.ID
+	Scope scope.ID
+	// Group ties a backend to its siblings; empty for any other scope.
+	Group string
+	// Fresh is true when this step saw something of the scope, or marked a
+	// reading of it as stale.
+	Fresh    bool
 	Readings [NumSignals]Reading
 	// Examples are sockets worth showing: those that failures leave behind
 	// first. They are copies and stay valid.
@@ -258,6 +331,17 @@ type View struct {
 func (v *View) Scope(id scope.ID) *ScopeSignals {
 	for i := range v.Scopes {
 		if v.Scopes[i].Scope == id {
+			return &v.Scopes[i]
+		}
+	}
+	return nil
+}
+
+// Host returns the signals of the namespace the view is of, our own's where it
+// holds several; nil when the view has none.
+func (v *View) Host() *ScopeSignals {
+	for i := range v.Scopes {
+		if v.Scopes[i].Scope.Kind == scope.KindHost {
 			return &v.Scopes[i]
 		}
 	}

@@ -35,39 +35,63 @@ type Measure struct {
 type history struct {
 	signals ScopeSignals
 	ttl     [NumSignals]time.Duration // how long each reading stays good
-	drops   *Window
-	dropSet uint64
-	dropped float64 // listener drops since the start, over all sets of listeners
-	lastSum uint64
-	slope   *Window // accepted
-	gaveUp  *Window // un-accepted CLOSE_WAIT
-	arrived *Window // new flows, added up
-	left    *Window
-	newSum  float64
-	goneSum float64
-	waiting time.Time // since when no pulse saw the queue empty
-	workers workers
+	// touched: a reading changed since the view was brought up to date;
+	// stalesAt is when the next one grows stale.
+	touched  bool
+	stalesAt time.Time
+	drops    *Window
+	dropSet  uint64
+	dropped  float64 // listener drops since the start, over all sets of listeners
+	lastSum  uint64
+	slope    *Window // accepted
+	gaveUp   *Window // un-accepted CLOSE_WAIT
+	arrived  *Window // new flows, added up
+	left     *Window
+	newSum   float64
+	goneSum  float64
+	waiting  time.Time // since when no pulse saw the queue empty
+	workers  workers   // of a service
+	backend  *backend  // of a backend
+	// attemptFailed is when an attempt of the namespace failed last; the
+	// counters keep it.
+	attemptFailed *time.Time
 }
 
-// New returns a Measure that has seen nothing.
-func New() *Measure {
+// New returns a Measure that has seen nothing, of our own namespace.
+func New() *Measure { return NewIn("") }
+
+// NewIn is New for the namespace of that name.
+func NewIn(namespace string) *Measure {
 	return &Measure{
 		scopes:   make(map[scope.ID]*history),
-		host:     newHistory(scope.Host),
+		host:     newHistory(scope.Host.In(namespace)),
 		counters: newCounterHistory(),
 	}
 }
 
+func (m *Measure) newHistory(id scope.ID) *history {
+	h := newHistory(id)
+	h.attemptFailed = &m.counters.failed
+	return h
+}
+
 func newHistory(id scope.ID) *history {
-	return &history{
+	h := &history{
 		signals: ScopeSignals{Scope: id},
 		drops:   NewWindow(rateSpan, rateSamples),
 		slope:   NewWindow(slopeSpan, slopeSamples),
 		gaveUp:  NewWindow(gaveUpSpan, slopeSamples),
 		arrived: NewWindow(flowRateSpan, slopeSamples),
 		left:    NewWindow(flowRateSpan, slopeSamples),
-		workers: newWorkers(),
 	}
+	switch id.Kind {
+	case scope.KindService:
+		h.workers = newWorkers()
+	case scope.KindBackend:
+		h.workers = workers{leaked: NewWindow(slopeSpan, slopeSamples), usual: newUsual(), least: flowsLeast}
+		h.backend = newBackend()
+	}
+	return h
 }
 
 // Step takes the tallies of one look and returns every scope's signals at now.
@@ -78,14 +102,28 @@ func (m *Measure) Step(now time.Time, t Tallies) *View {
 		m.take(now, t)
 	}
 	m.view.At = now
-	m.view.Scopes = m.view.Scopes[:0]
-	for _, h := range m.order {
-		h.expire(now)
-		m.view.Scopes = append(m.view.Scopes, h.signals)
+	n := len(m.order) + 1
+	if len(m.view.Scopes) != n {
+		m.view.Scopes = make([]ScopeSignals, n)
 	}
-	m.host.expire(now)
-	m.view.Scopes = append(m.view.Scopes, m.host.signals)
+	for i, h := range m.order {
+		h.show(now, &m.view.Scopes[i])
+	}
+	m.host.show(now, &m.view.Scopes[n-1])
 	return &m.view
+}
+
+// show brings the view's copy of the signals up to date. Most scopes of most
+// steps have nothing new: a pulse says nothing of backends.
+func (h *history) show(now time.Time, to *ScopeSignals) {
+	if !h.touched && now.Before(h.stalesAt) && to.Scope == h.signals.Scope {
+		to.Fresh = false
+		return
+	}
+	h.expire(now)
+	h.signals.Fresh = true
+	h.touched = false
+	*to = h.signals
 }
 
 func (m *Measure) take(now time.Time, t Tallies) {
@@ -97,7 +135,7 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	var depth uint64
 	for i := range t.Scopes {
 		h := m.history(t.Scopes[i].Scope)
-		if states.Has(tcp.Listen) {
+		if states.Has(tcp.Listen) && h.backend == nil {
 			depth += t.Scopes[i].Queue.Depth
 			h.takeQueue(now, &t.Scopes[i], &t.Look, ttl)
 		}
@@ -109,15 +147,31 @@ func (m *Measure) take(now time.Time, t Tallies) {
 		m.counters.take(now, &t.Look.Counters, depth)
 		m.counters.signals(now, m.host, ttl)
 		for i := range t.Scopes {
-			m.scopes[t.Scopes[i].Scope].judgeWait(now, m.counters, ttl)
+			if h := m.scopes[t.Scopes[i].Scope]; h.backend == nil {
+				h.judgeWait(now, m.counters, ttl)
+			}
 		}
 	}
+}
+
+// Balancer takes what a load balancer itself says of a backend: up or not, as
+// of seen. It stays good for ttl. A backend that is not there is passed over.
+func (m *Measure) Balancer(id scope.ID, up bool, seen time.Time, ttl time.Duration) {
+	h := m.scopes[id]
+	if h == nil {
+		return
+	}
+	value := 0.0
+	if up {
+		value = 1
+	}
+	h.set(seen, BalancerUp, value, 1, ttl)
 }
 
 func (m *Measure) history(id scope.ID) *history {
 	h := m.scopes[id]
 	if h == nil {
-		h = newHistory(id)
+		h = m.newHistory(id)
 		m.scopes[id] = h
 		m.order = append(m.order, h)
 	}
@@ -142,7 +196,7 @@ func (m *Measure) keepOnly(tallies []Tally) {
 		id := tallies[i].Scope
 		h := m.scopes[id]
 		if h == nil {
-			h = newHistory(id)
+			h = m.newHistory(id)
 		}
 		kept[id] = h
 		m.order = append(m.order, h)
@@ -153,18 +207,27 @@ func (m *Measure) keepOnly(tallies []Tally) {
 func (h *history) set(now time.Time, sig Signal, value float64, samples int, ttl time.Duration) {
 	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: now, Validity: Known}
 	h.ttl[sig] = ttl
+	h.touched = true
 }
 
 func (h *history) unknown(sig Signal, why Validity) {
 	h.signals.Readings[sig].Validity = why
+	h.touched = true
 }
 
-// expire marks what was seen too long ago.
+// expire marks what was seen too long ago, and notes when that is so next.
 func (h *history) expire(now time.Time) {
+	h.stalesAt = now.Add(time.Hour)
 	for i := range h.signals.Readings {
 		r := &h.signals.Readings[i]
-		if (r.Validity == Known || r.Validity == NotFilling) && now.Sub(r.Seen) > h.ttl[i] {
+		if r.Validity != Known && r.Validity != NotFilling {
+			continue
+		}
+		stales := r.Seen.Add(h.ttl[i])
+		if now.After(stales) {
 			r.Validity = Stale
+		} else if stales.Before(h.stalesAt) {
+			h.stalesAt = stales
 		}
 	}
 }
@@ -230,6 +293,8 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	if states.Has(tcp.CloseWait) {
 		h.set(now, CloseWaitAccepted, float64(y.AcceptedCloseWait), total, ttl)
 		h.set(now, CloseWaitUnaccepted, float64(y.UnacceptedCloseWait), total, ttl)
+	}
+	if states.Has(tcp.CloseWait) && h.backend == nil {
 		h.gaveUp.Add(now, float64(y.UnacceptedCloseWait))
 		if slope, _, ok := h.gaveUp.Slope(); ok {
 			h.set(now, CloseWaitUnacceptedGrowth, slope, h.gaveUp.Len(), ttl)
@@ -253,16 +318,26 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	} else {
 		h.unknown(Busy, NoAbility)
 	}
-	h.slope.Add(now, float64(y.Accepted))
+	h.takeFlows(now, &y.Flows, ttl)
+	if h.backend == nil {
+		h.takeSlope(now, float64(y.Accepted), ttl)
+	}
+	switch y.Scope.Kind {
+	case scope.KindService:
+		h.takeWorkers(now, y, look, ttl)
+		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
+	case scope.KindBackend:
+		h.signals.Group = y.Group
+		h.takePeer(now, y, look, ttl)
+	}
+}
+
+func (h *history) takeSlope(now time.Time, accepted float64, ttl time.Duration) {
+	h.slope.Add(now, accepted)
 	if slope, _, ok := h.slope.Slope(); ok {
 		h.set(now, AcceptedSlope, slope, h.slope.Len(), ttl)
 	} else {
 		h.unknown(AcceptedSlope, NotEnough)
-	}
-	h.takeFlows(now, &y.Flows, ttl)
-	if y.Scope.Kind == scope.KindService {
-		h.takeWorkers(now, y, look, ttl)
-		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
 	}
 }
 

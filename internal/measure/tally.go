@@ -13,6 +13,8 @@ import (
 // of the connections when a scope has more than 4,096.
 type Tally struct {
 	Scope scope.ID
+	// Group ties a backend to its siblings; empty for any other scope.
+	Group string
 	// States counts sockets per state, for the states the look asked for.
 	States [tcp.NumStates]uint32
 	// Accepted and Unaccepted are ESTABLISHED and CLOSE_WAIT with and without
@@ -42,6 +44,7 @@ type Tally struct {
 	// pending one.
 	Age, StateAge, PendingFor Histogram
 	Flows                     Flows
+	Peer                      Peer
 	Capacity                  Capacity
 	// Prefixes are the clients that hold most workers, the largest first, at
 	// most 5; each holds at least a twentieth of them.
@@ -60,6 +63,9 @@ type Capacity struct {
 	// DescriptorsUsed and DescriptorsLimit are of the process nearest its
 	// limit; zero when they could not be read.
 	DescriptorsUsed, DescriptorsLimit uint32
+	// Ports is how many local ports there are toward a backend; zero when it
+	// could not be read.
+	Ports uint32
 }
 
 // Queue adds up the accept queues of a scope's listeners.
@@ -87,6 +93,36 @@ type Flows struct {
 	Scale uint32
 }
 
+// Peer is what the sockets of a backend say of the other end. Whatever came
+// "since" came since the last look at all states; nothing did when Flows is not
+// known.
+type Peer struct {
+	// Answering counts the connections on which data came since then, Answers
+	// says how long after our last data: the time of a request, where it is
+	// sent at once and the answer too.
+	Answering uint32
+	Answers   Histogram
+	// HeardAgo is how long before the look the last data came; meaningless
+	// with no connection Answering.
+	HeardAgo time.Duration
+	// LongestPending is since when the oldest pending connection waits; less
+	// where segments were sent again, as the kernel then forgets when they were
+	// sent first (tcp_event_data_sent, net/ipv4/tcp_output.c).
+	LongestPending time.Duration
+	// ConnectRetrying counts SYN_SENT whose SYN was sent again.
+	ConnectRetrying uint32
+	// Resent is the segments sent again since then, Sent those with data.
+	Resent, Sent uint32
+	// Vanished counts connections that were ESTABLISHED at the last look and
+	// are gone without a trace: reset, or closed by the peer first. Finished
+	// counts those that came to TIME_WAIT: closed by us first, and by the peer.
+	// Closed counts those that came to LAST_ACK or CLOSING: the peer's FIN has
+	// come, and ours is not acknowledged yet.
+	Vanished, Finished, Closed uint32
+	// Lingering counts CLOSE_WAIT that a process has held for lingersAfter.
+	Lingering uint32
+}
+
 // Tallies is what one look says about every scope it covered.
 type Tallies struct {
 	Look tcp.Look
@@ -94,348 +130,4 @@ type Tallies struct {
 	// older than 2.5 of it are stale.
 	Interval time.Duration
 	Scopes   []Tally
-}
-
-const (
-	// leakedAfter: a server that reads its connections closes a CLOSE_WAIT
-	// within one request's time.
-	leakedAfter = 10 * time.Second
-	// slowAfter is how long a request may take to arrive. Servers' own limits
-	// for the head of a request lie at 20 to 60 s.
-	slowAfter = 10 * time.Second
-	// slowBytesPerSecond: what arrives faster is an upload, not a slow client.
-	// Servers that bound it ask for 500 bytes a second.
-	slowBytesPerSecond = 1000
-	// stuckAfter: a peer that is there acknowledges a FIN within its last
-	// answer's time; a large answer to a slow reader takes longer.
-	stuckAfter = 30 * time.Second
-)
-
-// slowClient reports whether the client, not the server, is what the
-// connection waits for: nothing was ever asked, or the request still arrives
-// after slowAfter, a few bytes at a time, or the answer is not read. A request
-// that arrived whole and waits for its answer is not slow: nothing was received
-// since shortly after it began.
-func slowClient(s *tcp.Socket, seen sighting) bool {
-	if s.State != tcp.Established || seen.age < slowAfter || s.Has&tcp.HasInfo == 0 {
-		return false
-	}
-	if s.Info.BytesReceived == 0 {
-		return s.Info.DataSegsOut == 0 // a server that speaks first waits for nobody
-	}
-	if s.ZeroWindow() {
-		return true
-	}
-	const dribble = 2 * time.Second // the whole of a plain request is there by then
-	return seen.asking >= slowAfter &&
-		seen.asking-s.Info.LastDataReceived >= dribble &&
-		float64(s.Info.BytesReceived) < slowBytesPerSecond*seen.age.Seconds()
-}
-
-// maxExamples is how many example sockets a tally keeps.
-const maxExamples = 20
-
-// Tallier counts the sockets of one look at a time, per scope. Its memory
-// grows with the scopes and is reused: what End returns is good until the
-// next Begin.
-type Tallier struct {
-	index   *scope.Index
-	scopes  []counting // the services in order, then the rest
-	tallies []Tally
-	covered []int // positions in scopes that the look under way can see whole
-	epoch   time.Time
-	now     int32 // of the look under way, 1/100 s since epoch
-	whole   bool  // it asked for every state
-	info    bool
-}
-
-// counting is one scope's tally under way.
-type counting struct {
-	tally    Tally
-	flows    flows
-	ports    []uint16
-	capacity Capacity
-	prefixes prefixes
-	scores   [maxExamples]uint64
-	minScore uint64
-	examples []tcp.Socket
-}
-
-// NewTallier returns a Tallier that puts every socket into the rest, until
-// SetServices says otherwise.
-func NewTallier() *Tallier {
-	t := &Tallier{}
-	t.SetServices(nil)
-	return t
-}
-
-// SetServices changes the services. Those that stay, by name, keep what is
-// known about their connections. It must not be called between Begin and End.
-func (t *Tallier) SetServices(services []scope.Service) {
-	old := make(map[scope.ID]counting, len(t.scopes))
-	for _, c := range t.scopes {
-		old[c.tally.Scope] = c
-	}
-	keep := func(id scope.ID, ports []uint16, capacity Capacity) counting {
-		c := old[id]
-		c.tally.Scope = id
-		c.ports = ports
-		c.capacity = capacity
-		return c
-	}
-	t.index = scope.NewIndex(services)
-	t.scopes = make([]counting, 0, len(services)+1)
-	for i := range services {
-		t.scopes = append(t.scopes, keep(services[i].ID(), services[i].Ports(), CapacityOf(&services[i])))
-	}
-	t.scopes = append(t.scopes, keep(scope.Rest, nil, Capacity{}))
-	t.tallies = make([]Tally, 0, len(t.scopes))
-	t.covered = make([]int, 0, len(t.scopes))
-}
-
-// CapacityOf is what is known of a service's capacity.
-func CapacityOf(s *scope.Service) Capacity {
-	return Capacity{
-		Held: s.Workers.Held, Workers: uint32(max(0, s.Workers.Limit)), TurnsAway: s.Workers.TurnsAway,
-		DescriptorsUsed: uint32(max(0, s.Descriptors.Used)), DescriptorsLimit: uint32(max(0, s.Descriptors.Limit)),
-	}
-}
-
-// SetCapacity changes what is known of the capacity of service i, by its
-// position in the slice that SetServices was given.
-func (t *Tallier) SetCapacity(i int, c Capacity) { t.scopes[i].capacity = c }
-
-// Begin starts a look. Request and Begin of the header are used.
-func (t *Tallier) Begin(look tcp.Look) {
-	if t.epoch.IsZero() {
-		t.epoch = look.Begin
-	}
-	t.now = int32(look.Begin.Sub(t.epoch) / (10 * time.Millisecond))
-	t.whole = look.Request.States == tcp.AllStates
-	t.info = look.Request.Info
-	t.covered = t.covered[:0]
-	for i := range t.scopes {
-		c := &t.scopes[i]
-		c.tally = Tally{Scope: c.tally.Scope, Capacity: c.capacity}
-		c.prefixes.reset()
-		c.examples = c.examples[:0]
-		c.minScore = 0
-		if !covers(look.Request.Filter, c) {
-			continue
-		}
-		t.covered = append(t.covered, i)
-		if t.whole {
-			c.flows.beginWhole()
-		}
-	}
-}
-
-// covers reports whether a look with that filter sees all of the scope's
-// sockets. Filters of looks are by local port; any other covers nothing whole.
-func covers(f tcp.Filter, c *counting) bool {
-	if f.IsZero() {
-		return true
-	}
-	if len(c.ports) == 0 {
-		return false
-	}
-	for _, want := range c.ports {
-		found := false
-		for _, p := range f.LocalPorts {
-			found = found || p == want
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
-// Add counts one batch; it keeps nothing of it but copies of a few examples.
-func (t *Tallier) Add(batch []tcp.Socket) {
-	rest := len(t.scopes) - 1
-	for i := range batch {
-		s := &batch[i]
-		at := t.index.Service(s)
-		if at == scope.None {
-			at = rest
-		}
-		t.scopes[at].add(s, t)
-	}
-}
-
-func (c *counting) add(s *tcp.Socket, t *Tallier) {
-	y := &c.tally
-	if s.State == tcp.Listen {
-		c.addListener(s)
-		return
-	}
-	seen := c.flows.see(s, t.now, t.whole)
-	if seen.repeated {
-		return
-	}
-	if int(s.State) < tcp.NumStates {
-		y.States[s.State]++
-	}
-	if seen.known {
-		scale := c.flows.scale()
-		if seen.new {
-			y.Flows.New += 1 << c.flows.countShift
-		}
-		y.Age.add(seen.age, scale)
-		if s.State != tcp.Established {
-			y.StateAge.add(seen.stateAge, scale)
-		}
-	}
-	switch s.State {
-	case tcp.Established, tcp.CloseWait:
-		c.addConnected(s, seen)
-	case tcp.FinWait1, tcp.LastAck, tcp.Closing:
-		if s.Retransmitting() || s.ZeroWindow() || seen.known && seen.stateAge >= stuckAfter {
-			y.StuckClosing++
-		}
-	case tcp.TimeWait:
-		return // nobody's any more: no timer, queue or info to read
-	}
-	y.TotalRetransmits += uint64(s.Info.TotalRetransmits)
-	if s.Retransmitting() {
-		y.Retransmitting++
-		c.example(s, scoreRetransmitting+uint64(s.Retransmits))
-	}
-	if s.ZeroWindow() {
-		y.ZeroWindow++
-		c.example(s, scoreZeroWindow+uint64(s.SendQueue))
-	}
-}
-
-func (c *counting) addConnected(s *tcp.Socket, seen sighting) {
-	y := &c.tally
-	closeWait := s.State == tcp.CloseWait
-	if s.Inode == 0 {
-		y.Unaccepted++
-		waited := seen.age
-		if s.Has&tcp.HasInfo != 0 {
-			// The client's last segment came while it waited, so it has
-			// waited at least since then.
-			waited = max(waited, s.Info.LastAckReceived)
-		}
-		y.OldestUnaccepted = max(y.OldestUnaccepted, waited)
-		score := scoreUnaccepted
-		if closeWait {
-			y.UnacceptedCloseWait++
-			score = scoreGaveUp
-		}
-		c.example(s, score+uint64(waited/time.Millisecond))
-		return
-	}
-	y.Accepted++
-	if closeWait {
-		y.AcceptedCloseWait++
-		if seen.known && seen.stateAge >= leakedAfter {
-			y.Leaked += c.flows.scale()
-		}
-		c.example(s, scoreCloseWait+uint64(seen.stateAge/time.Millisecond))
-	}
-	busy := s.Busy()
-	if busy {
-		y.Busy++
-	}
-	slow := seen.known && slowClient(s, seen)
-	if slow {
-		y.SlowClients += c.flows.scale()
-		c.example(s, scoreSlow+uint64(seen.age/time.Millisecond))
-	}
-	if c.ports != nil && (busy || slow || c.capacity.Held == scope.HeldByConnection) {
-		c.prefixes.add(s.Remote.Addr(), slow)
-	}
-	if s.Pending() {
-		y.Pending++
-		y.PendingFor.add(s.Info.LastDataSent, 1)
-	}
-}
-
-func (c *counting) addListener(s *tcp.Socket) {
-	q := &c.tally.Queue
-	q.Listeners++
-	q.Depth += uint64(s.ReceiveQueue)
-	q.Limit += uint64(s.SendQueue)
-	if s.Has&tcp.HasQueueLimit != 0 && s.ReceiveQueue >= s.SendQueue && s.ReceiveQueue > 0 {
-		q.Full++
-	}
-	q.Drops += uint64(s.Drops)
-	q.Set += mix(s.Cookie) // a sum, so that order does not matter
-}
-
-// Scores order examples: what convicts most comes first, then what has lasted
-// longest or is largest.
-const (
-	scoreCloseWait      uint64 = 1 << 40
-	scoreSlow           uint64 = 2 << 40
-	scoreZeroWindow     uint64 = 3 << 40
-	scoreUnaccepted     uint64 = 4 << 40
-	scoreRetransmitting uint64 = 5 << 40
-	scoreGaveUp         uint64 = 6 << 40
-)
-
-func (c *counting) example(s *tcp.Socket, score uint64) {
-	n := len(c.examples)
-	if n < maxExamples {
-		c.examples = append(c.examples, *s)
-		c.scores[n] = score
-		if n == 0 || score < c.minScore {
-			c.minScore = score
-		}
-		return
-	}
-	if score <= c.minScore {
-		return
-	}
-	least := 0
-	for i := range c.scores {
-		if c.scores[i] < c.scores[least] {
-			least = i
-		}
-	}
-	c.examples[least], c.scores[least] = *s, score
-	c.minScore = c.scores[0]
-	for _, x := range c.scores {
-		c.minScore = min(c.minScore, x)
-	}
-}
-
-// End returns the tallies of the scopes that the look covered whole. look is
-// the finished header; interval is how often the schedule makes such a look.
-// An incomplete look leaves what is known of the connections alone.
-func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
-	t.tallies = t.tallies[:0]
-	for _, i := range t.covered {
-		c := &t.scopes[i]
-		if t.whole && look.Judgeable() {
-			last := c.flows.looked
-			scale := uint32(1) << c.flows.countShift
-			gone := c.flows.endWhole(look.Begin)
-			c.tally.Flows.Known = !last.IsZero()
-			c.tally.Flows.Gone = uint32(gone) * scale
-			c.tally.Flows.Since = look.Begin.Sub(last)
-			c.tally.Flows.Scale = c.flows.scale()
-			if last.IsZero() {
-				c.tally.Flows = Flows{Scale: c.flows.scale()}
-			}
-		}
-		c.sortExamples()
-		c.tally.Examples = c.examples
-		c.tally.Prefixes = c.prefixes.top()
-		t.tallies = append(t.tallies, c.tally)
-	}
-	return Tallies{Look: look, Interval: interval, Scopes: t.tallies}
-}
-
-// sortExamples puts the worst first; there are at most 20.
-func (c *counting) sortExamples() {
-	for i := 1; i < len(c.examples); i++ {
-		for j := i; j > 0 && c.scores[j] > c.scores[j-1]; j-- {
-			c.scores[j], c.scores[j-1] = c.scores[j-1], c.scores[j]
-			c.examples[j], c.examples[j-1] = c.examples[j-1], c.examples[j]
-		}
-	}
 }

@@ -60,7 +60,7 @@ func count(t *Tallier, l tcp.Look, sockets []tcp.Socket) Tallies {
 
 func TestTally(t *testing.T) {
 	tallier := NewTallier()
-	tallier.SetServices(web())
+	tallier.SetScopes(web(), nil)
 	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates, Info: true}
 	got := count(tallier, look(whole, begin), table())
 	ignore := cmp.Options{
@@ -118,7 +118,7 @@ func states(m map[tcp.State]uint32) (out [tcp.NumStates]uint32) {
 func TestFocusCoversOnlyItsServices(t *testing.T) {
 	services := append(web(), scope.Service{Name: "api", Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:82")}})
 	tallier := NewTallier()
-	tallier.SetServices(services)
+	tallier.SetScopes(services, nil)
 	req := tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Filter: tcp.Filter{LocalPorts: []uint16{80, 81}}}
 	var names []string
 	for _, y := range count(tallier, look(req, begin), nil).Scopes {
@@ -131,7 +131,7 @@ func TestFocusCoversOnlyItsServices(t *testing.T) {
 
 func TestExamplesKeepTheWorst(t *testing.T) {
 	tallier := NewTallier()
-	tallier.SetServices(web())
+	tallier.SetScopes(web(), nil)
 	var many []tcp.Socket
 	for i := range 100 {
 		s := table()[1]
@@ -152,10 +152,10 @@ func TestExamplesKeepTheWorst(t *testing.T) {
 
 func TestReloadKeepsWhatIsKnown(t *testing.T) {
 	tallier := NewTallier()
-	tallier.SetServices(web())
+	tallier.SetScopes(web(), nil)
 	whole := tcp.Request{States: tcp.AllStates}
 	count(tallier, look(whole, begin), table())
-	tallier.SetServices(append([]scope.Service{{Name: "new", Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}}}, web()...))
+	tallier.SetScopes(append([]scope.Service{{Name: "new", Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}}}, web()...), nil)
 	got := count(tallier, look(whole, begin.Add(5*time.Second)), table()).Scopes[1]
 	if !got.Flows.Known || got.Flows.New != 0 || got.OldestUnaccepted != 5*time.Second {
 		t.Errorf("after a reload %+v, oldest %v; want nothing new and 5s", got.Flows, got.OldestUnaccepted)
@@ -164,7 +164,7 @@ func TestReloadKeepsWhatIsKnown(t *testing.T) {
 
 func TestTallyAllocatesNothing(t *testing.T) {
 	tallier, m := NewTallier(), New()
-	tallier.SetServices(web())
+	tallier.SetScopes(web(), nil)
 	sockets := table()
 	at := begin
 	tick := func(req tcp.Request) {
@@ -189,7 +189,7 @@ func TestTallyAllocatesNothing(t *testing.T) {
 // BenchmarkTally is the price of classifying and counting one socket.
 func BenchmarkTally(b *testing.B) {
 	tallier := NewTallier()
-	tallier.SetServices(web())
+	tallier.SetScopes(web(), nil)
 	batch := make([]tcp.Socket, tcp.BatchSize)
 	for i := range batch {
 		batch[i] = table()[3]

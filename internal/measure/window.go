@@ -10,7 +10,8 @@ import (
 // value is not usable; see NewWindow.
 type Window struct {
 	span    time.Duration
-	samples []sample // a ring
+	samples []sample // a ring, grown up to most as it fills
+	most    int
 	first   int
 	count   int
 }
@@ -21,9 +22,21 @@ type sample struct {
 }
 
 // NewWindow returns a window that remembers span, and at most capacity
-// samples of it.
+// samples of it. Its memory grows with the samples: most scopes of a host's
+// many namespaces are looked at far less often than capacity allows for.
 func NewWindow(span time.Duration, capacity int) *Window {
-	return &Window{span: span, samples: make([]sample, capacity)}
+	return &Window{span: span, most: capacity}
+}
+
+// leastSamples is how many a window has room for at first.
+const leastSamples = 4
+
+// grow makes room for more samples, up to most.
+func (w *Window) grow() {
+	larger := make([]sample, min(w.most, max(leastSamples, 2*len(w.samples))))
+	n := copy(larger, w.samples[w.first:])
+	copy(larger[n:], w.samples[:w.first])
+	w.samples, w.first = larger, 0
 }
 
 func (w *Window) at(i int) *sample { return &w.samples[(w.first+i)%len(w.samples)] }
@@ -32,6 +45,9 @@ func (w *Window) at(i int) *sample { return &w.samples[(w.first+i)%len(w.samples
 // than the span is forgotten, but for the newest of it, so that the whole span
 // stays covered.
 func (w *Window) Add(at time.Time, value float64) {
+	if w.count == len(w.samples) && w.count < w.most {
+		w.grow()
+	}
 	if w.count == len(w.samples) {
 		w.first = (w.first + 1) % len(w.samples)
 		w.count--
@@ -162,6 +178,27 @@ func (w *Window) Median() (float64, bool) {
 	}
 	slices.Sort(values)
 	return values[len(values)/2], true
+}
+
+// Mean is the mean of the values, zero with none.
+func (w *Window) Mean() float64 {
+	sum := 0.0
+	for i := range w.count {
+		sum += w.at(i).value
+	}
+	return sum / float64(max(1, w.count))
+}
+
+// Most is the largest value; false with none.
+func (w *Window) Most() (float64, bool) {
+	if w.count == 0 {
+		return 0, false
+	}
+	most := w.at(0).value
+	for i := range w.count {
+		most = max(most, w.at(i).value)
+	}
+	return most, true
 }
 
 // SinceAtMost is how long before the newest sample the value was last at most

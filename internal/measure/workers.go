@@ -48,7 +48,8 @@ const (
 	descriptorsSpan = 5 * time.Minute
 )
 
-// workers is what Measure remembers of a service's workers.
+// workers is what Measure remembers of a service's workers; of a backend only
+// what leaks and what is usual.
 type workers struct {
 	slow, fast *Window // occupied, one sample a second
 	rise       *Window
@@ -72,9 +73,11 @@ func newWorkers() workers {
 	return workers{
 		slow: NewWindow(fullInSpan, 64), fast: NewWindow(fastSpan, 32), rise: NewWindow(riseSpan, 304),
 		learning: NewWindow(learnAfter, slopeSamples), leaked: NewWindow(slopeSpan, slopeSamples),
-		least: usualLeast, descrs: NewWindow(descriptorsSpan, 128), usual: NewWindow(usualSpan, int(usualSpan/usualEvery)+2),
+		least: usualLeast, descrs: NewWindow(descriptorsSpan, 128), usual: newUsual(),
 	}
 }
+
+func newUsual() *Window { return NewWindow(usualSpan, int(usualSpan/usualEvery)+2) }
 
 // meanOf adds up samples until a stretch of time is over.
 type meanOf struct {
@@ -236,6 +239,10 @@ func (h *history) takeLeaked(now time.Time, leaked float64, ttl time.Duration) {
 	w := h.workers.leaked
 	h.set(now, CloseWaitLeaked, leaked, int(leaked), ttl)
 	w.Add(now, leaked)
+	if leaked == 0 && w.Covers() >= slopeSpan/2 {
+		h.set(now, CloseWaitLeakedSlope, 0, w.Len(), ttl)
+		return
+	}
 	trend, ok := w.Trend()
 	switch {
 	case !ok || w.Covers() < slopeSpan/2:

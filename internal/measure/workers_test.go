@@ -53,7 +53,7 @@ func TestSlowClients(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tallier := NewTallier()
-			tallier.SetServices(web())
+			tallier.SetScopes(web(), nil)
 			got := never
 			for second := range 60 {
 				age := time.Duration(second) * time.Second
@@ -80,7 +80,7 @@ func TestSlowClients(t *testing.T) {
 // queue is the process's only from when it is accepted.
 func TestTakenFromTheQueueIsNoLeak(t *testing.T) {
 	tallier := NewTallier()
-	tallier.SetServices(web())
+	tallier.SetScopes(web(), nil)
 	var got []uint32
 	for second := range 24 {
 		s := tcp.Socket{Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("192.0.2.7:4000"), State: tcp.CloseWait, Cookie: 1, Has: tcp.HasCookie}
@@ -99,7 +99,7 @@ func TestTakenFromTheQueueIsNoLeak(t *testing.T) {
 
 func TestLeakedAndStuck(t *testing.T) {
 	tallier := NewTallier()
-	tallier.SetServices(web())
+	tallier.SetScopes(web(), nil)
 	at := func(state tcp.State, inode, cookie uint64) tcp.Socket {
 		return tcp.Socket{Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("192.0.2.7:4000"), State: state, Inode: inode, Cookie: cookie, Has: tcp.HasCookie}
 	}
@@ -268,7 +268,7 @@ func TestCapacityIsInTheTally(t *testing.T) {
 	services[0].Workers = scope.Workers{Held: scope.HeldByRequest, Limit: 400}
 	services[0].Descriptors = scope.Descriptors{Used: 7, Limit: 1024}
 	tallier := NewTallier()
-	tallier.SetServices(services)
+	tallier.SetScopes(services, nil)
 	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates}
 	want := Capacity{Held: scope.HeldByRequest, Workers: 400, DescriptorsUsed: 7, DescriptorsLimit: 1024}
 	if diff := cmp.Diff(want, count(tallier, look(whole, begin), nil).Scopes[0].Capacity); diff != "" {

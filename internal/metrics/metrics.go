@@ -2,8 +2,9 @@
 //
 // Every scrape makes its metrics from the latest snapshot; nothing is kept in
 // between. A reading that is unknown is left out, never zero; how many are
-// unknown is a metric of its own. At most [MaxServices] services have series
-// of their own: the rest are folded into service="other".
+// unknown is a metric of its own. At most [MaxServices] services, and as many
+// backends, have series of their own: the rest are folded into service="other"
+// and backend="other".
 //
 //	handler := metrics.Handler(agent, version)
 package metrics
@@ -24,12 +25,9 @@ import (
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
-// MaxServices is how many services have series of their own.
+// MaxServices is how many services have series of their own, and how many
+// backends.
 const MaxServices = 200
-
-// other is the label of what is folded. A service of this very name is folded
-// too: two series of one name would spoil the whole scrape.
-const other = "other"
 
 // Source gives the snapshots to show.
 type Source interface {
@@ -61,36 +59,6 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-// signalMetric is one signal as a metric of its scope's kind.
-type signalMetric struct {
-	signal measure.Signal
-	desc   *prometheus.Desc
-	// worst: of the services folded into one, the largest counts, not the sum.
-	worst bool
-}
-
-func serviceMetrics() []signalMetric {
-	var out []signalMetric
-	for _, s := range measure.Signals() {
-		if s.AppliesTo(scope.KindService) {
-			d := s.Definition()
-			out = append(out, signalMetric{s, desc("foreshock_service_"+d.Name, d.Help, "service"), d.Unit == measure.UnitSeconds})
-		}
-	}
-	return out
-}
-
-func hostMetrics() []signalMetric {
-	var out []signalMetric
-	for _, s := range measure.Signals() {
-		if s.AppliesTo(scope.KindHost) {
-			d := s.Definition()
-			out = append(out, signalMetric{s, desc("foreshock_host_"+d.Name, d.Help), false})
-		}
-	}
-	return out
-}
-
 // Describe implements prometheus.Collector. It describes nothing, which makes
 // the collector an unchecked one: its series come and go with the services.
 func (c *Collector) Describe(chan<- *prometheus.Desc) {}
@@ -107,8 +75,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(desc("foreshock_cpu_budget_ratio", "processor time the agent may use, as a share of one core"), s.Budget.Allowed)
 	gauge(desc("foreshock_cpu_used_ratio", "processor time the agent used over the last 10 s, as a share of one core"), s.Budget.Used)
 	gauge(desc("foreshock_limits", "things this agent says it cannot see"), float64(len(s.Limits)))
-	c.services(s, gauge)
-	c.host(s, gauge)
+	services(s, gauge)
+	backends(s, gauge)
+	host(s, gauge)
+	c.namespaces(s, gauge)
 	incidents(s, gauge)
 	looks(c.now(), s, gauge, func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
@@ -117,62 +87,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 
 type emit func(d *prometheus.Desc, value float64, labels ...string)
 
-func (c *Collector) services(s *api.Snapshot, gauge emit) {
-	unknown := desc("foreshock_service_unknown_signals", "signals of the service that cannot be told now", "service")
-	metrics := serviceMetrics()
-	folded, foldedUnknown := map[measure.Signal]float64{}, 0
-	count, others := 0, 0
-	own := map[string]bool{other: true}
-	for i := range s.View.Scopes {
-		sig := &s.View.Scopes[i]
-		if sig.Scope.Kind != scope.KindService {
-			continue
-		}
-		count++
-		name := text(sig.Scope.Name)
-		alone := !own[name] && len(own) <= MaxServices // own holds other too
-		if alone {
-			own[name] = true
-		} else {
-			others++
-		}
-		missing := 0
-		for _, m := range metrics {
-			value, known := sig.Get(m.signal).Get()
-			switch {
-			case !known:
-				missing++
-			case alone:
-				gauge(m.desc, value, name)
-			case m.worst:
-				folded[m.signal] = max(folded[m.signal], value)
-			default:
-				folded[m.signal] += value
-			}
-		}
-		if alone {
-			gauge(unknown, float64(missing), name)
-		} else {
-			foldedUnknown += missing
-		}
-	}
-	if others > 0 {
-		for _, m := range metrics {
-			if value, ok := folded[m.signal]; ok {
-				gauge(m.desc, value, other)
-			}
-		}
-		gauge(unknown, float64(foldedUnknown), other)
-	}
-	gauge(desc("foreshock_services", "services found or configured"), float64(count))
-	gauge(desc("foreshock_services_folded", `services that are counted under service="other"`), float64(others))
-}
-
-func (c *Collector) host(s *api.Snapshot, gauge emit) {
+func host(s *api.Snapshot, gauge emit) {
 	if host := s.View.Scope(scope.Host); host != nil {
-		for _, m := range hostMetrics() {
-			if value, known := host.Get(m.signal).Get(); known {
-				gauge(m.desc, value)
+		for _, s := range measure.Signals() {
+			if value, known := host.Get(s).Get(); known && s.AppliesTo(scope.KindHost) {
+				d := s.Definition()
+				gauge(desc("foreshock_host_"+d.Name, d.Help), value)
 			}
 		}
 	}
@@ -181,6 +101,38 @@ func (c *Collector) host(s *api.Snapshot, gauge emit) {
 			gauge(desc("foreshock_rest_sockets", "sockets that no scope claims"), value)
 		}
 	}
+}
+
+// namespaces counts the host's other network namespaces. Their ages are one
+// series each, the greatest of all: hundreds of namespaces come and go.
+func (c *Collector) namespaces(s *api.Snapshot, gauge emit) {
+	n := &s.Namespaces
+	count := desc("foreshock_namespaces", "network namespaces other than the agent's own; idle ones are read too, and have neither a listener nor a socket", "state")
+	for _, x := range []struct {
+		state string
+		n     int
+	}{{"read", n.Read}, {"idle", n.Idle}, {"waiting", n.Waiting}, {"refused", n.Refused}, {"over_the_most", n.Over}} {
+		gauge(count, float64(x.n), x.state)
+	}
+	age := desc("foreshock_namespaces_look_age_seconds", "the longest time since listeners and counters (pulse), or all sockets (whole), of another namespace were seen", "what")
+	worst := func(what string, seen func(*api.NamespaceStatus) time.Time) {
+		var oldest time.Time
+		for i := range n.Each {
+			if at := seen(&n.Each[i]); !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+				oldest = at
+			}
+		}
+		if !oldest.IsZero() {
+			gauge(age, max(0, c.now().Sub(s.Wall(oldest))).Seconds(), what)
+		}
+	}
+	worst("pulse", func(x *api.NamespaceStatus) time.Time { return x.PulseSeen })
+	worst("whole", func(x *api.NamespaceStatus) time.Time {
+		if x.Idle {
+			return time.Time{}
+		}
+		return x.WholeSeen
+	})
 }
 
 func incidents(s *api.Snapshot, gauge emit) {

@@ -67,6 +67,9 @@ func gather(t *testing.T, s *api.Snapshot) (map[string]float64, *prometheus.Regi
 		for _, m := range f.GetMetric() {
 			var labels []string
 			for _, l := range m.GetLabel() {
+				if l.GetValue() == "" {
+					continue // to Prometheus an empty label is none
+				}
 				labels = append(labels, l.GetName()+"="+l.GetValue())
 			}
 			out[f.GetName()+"{"+strings.Join(labels, ",")+"}"] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
@@ -113,6 +116,42 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestNamespaces: services of one name in two namespaces are two, and hundreds
+// of namespaces are a handful of series.
+func TestNamespaces(t *testing.T) {
+	s := snapshot(2)
+	s.View.Scopes[1].Scope = scope.ID{Kind: scope.KindService, Name: "svc000", Namespace: "shop"}
+	s.View.Scopes[1].Readings[measure.QueueDepth] = reading(7)
+	s.Namespaces = api.NamespacesStatus{Read: 300, Idle: 1, Refused: 2}
+	for i := range 300 {
+		s.Namespaces.Each = append(s.Namespaces.Each, api.NamespaceStatus{
+			Idle: i == 0, PulseSeen: at.Add(-time.Duration(i) * time.Millisecond), WholeSeen: at.Add(-time.Duration(300-i) * time.Second),
+		})
+	}
+	got, _ := gather(t, s)
+	for name, want := range map[string]float64{
+		"foreshock_service_queue_depth{service=svc000}":                2,
+		"foreshock_service_queue_depth{namespace=shop,service=svc000}": 7,
+		"foreshock_namespaces{state=read}":                             300,
+		"foreshock_namespaces{state=refused}":                          2,
+		"foreshock_namespaces_look_age_seconds{what=pulse}":            0.299,
+		"foreshock_namespaces_look_age_seconds{what=whole}":            299, // the idle one is older
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
+		}
+	}
+	series := 0
+	for name := range got {
+		if strings.HasPrefix(name, "foreshock_namespaces") {
+			series++
+		}
+	}
+	if series > 7 {
+		t.Errorf("%d series about namespaces", series)
 	}
 }
 

@@ -99,6 +99,8 @@ func (p *Planner) consider(now time.Time, offset time.Duration, inc *judge.Incid
 		return p.notice(now, offset, inc, c, known, Resolved), true
 	case inc.State != judge.Open:
 		return Notice{}, false
+	case known == nil && inc.Because != judge.NoCause:
+		return Notice{}, false // what explains it is told
 	case known == nil && c.wants(severity):
 		known = &told{severity: severity, openedAt: wall(inc.OpenedAt, offset), seen: p.step}
 		p.told[key] = known

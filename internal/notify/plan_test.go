@@ -34,6 +34,11 @@ func incident(id uint64, state judge.State, severity judge.Severity) judge.Incid
 	return inc
 }
 
+func because(inc judge.Incident) judge.Incident {
+	inc.Because = judge.LocalFault
+	return inc
+}
+
 // brief is a notice in one line.
 func brief(n Notice) string {
 	return fmt.Sprintf("%s #%d %s %d %s", n.Channel, n.Incident, n.Step, n.Sequence, n.Severity)
@@ -75,6 +80,12 @@ func TestPlan(t *testing.T) {
 		{"a suspicion that was nothing", []Channel{hook, alarm}, []tick{
 			{0, list(incident(1, judge.Suspected, judge.Critical)), nil},
 			{1, nil, nil},
+		}},
+		{"what a local fault explains is not sent, and is when it goes on", []Channel{hook}, []tick{
+			{0, list(because(incident(1, judge.Open, judge.Critical))), nil},
+			{1, list(because(incident(1, judge.Open, judge.Critical))), nil},
+			{2, list(incident(1, judge.Open, judge.Critical)), []string{"hook #1 opened 1 critical"}},
+			{3, list(because(incident(2, judge.Resolved, judge.Critical)), incident(1, judge.Open, judge.Critical)), nil},
 		}},
 		{"a watch is not sent, until it is more", []Channel{hook}, []tick{
 			{0, list(incident(1, judge.Open, judge.Watch)), nil},

@@ -56,15 +56,21 @@ const OwnTables = "/proc/thread-self/net"
 // With Auto, fallback is the reason why procfs took sock_diag's place, nil
 // when it did not have to.
 func Open(source Source) (reader Reader, fallback, err error) {
+	return OpenWith(source, tcp.NewScratch())
+}
+
+// OpenWith is Open for a reader that takes its memory from scratch, which it
+// may share with readers that are never used at the same time.
+func OpenWith(source Source, scratch *tcp.Scratch) (reader Reader, fallback, err error) {
 	if source == Procfs {
-		return procfs.New(OwnTables), nil, nil
+		return procfs.NewWith(OwnTables, scratch), nil, nil
 	}
-	r, err := sockdiag.Open()
+	r, err := sockdiag.OpenWith(scratch)
 	switch {
 	case err == nil:
 		return r, nil, nil
 	case source == Auto && errors.Is(err, sockdiag.ErrRefused):
-		return procfs.New(OwnTables), err, nil
+		return procfs.NewWith(OwnTables, scratch), err, nil
 	default:
 		return nil, nil, err
 	}

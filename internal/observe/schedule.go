@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"math"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -22,42 +23,52 @@ const (
 	// most suspectSpan long, as a share of one core.
 	suspectShare = 0.03
 	suspectSpan  = 30 * time.Second
+	// glanceSpan is the same for a jump of the counters, which may be nothing;
+	// at most every glanceEvery.
+	glanceSpan  = 3 * time.Second
+	glanceEvery = 15 * time.Second
 	// Under pressure full stretches first, then odd, then focus; none starves:
 	// full keeps a tenth of what is left beside the pulse, odd a quarter.
 	fullFloor = 0.10
 	oddFloor  = 0.25
-	// budgetSpan is the mean over which the budget is kept.
-	budgetSpan = 10 * time.Second
+	// coveredShare of what is free may go to full looks each second, which then
+	// are all there is.
+	coveredShare = 0.9
 	// costWeight is the share of a new measurement in a learned cost.
 	costWeight = 0.3
-	// A focus look that costs this share of a full one is not worth its
-	// filter. relearnAfter is when that is tried again.
-	focusWorth   = 0.9
+	// A focus or odd look that costs this share of a full one is not worth its
+	// filter: when time is short focus has that share of it, so full looks with
+	// all of it come as often. relearnAfter is when that is tried again.
+	filterWorth  = 1 - fullFloor - oddFloor
 	relearnAfter = 5 * time.Minute
 	// maxStretch is the longest interval; a reading that old is of little use
 	// to anyone.
 	maxStretch = 30 * time.Minute
 )
 
-// Schedule decides which tier looks next so that the processor time of the
-// whole process stays within its budget. It is a pure value: times are
-// arguments.
-//
-//	tier, at := s.Next(now)      // sleep until at, then look
-//	s.Looked(tier, began, cost)  // what it cost
-//	s.Spent(now, processCPU)     // all the process has used so far
+// Schedule decides which tier of one namespace looks next, within its share of
+// a [Budget], which makes it. It is a pure value: times are arguments.
 type Schedule struct {
-	budget float64 // share of one core
+	budget *Budget
+	own    bool // the host's own namespace: the first of the budget
 	tiers  [tcp.NumTiers]plan
-	// overhead is the learned share of one core spent on anything but looks.
-	overhead float64
-	spent    []spending // a ring over budgetSpan
-	looked   time.Duration
-	suspect  time.Time // until when focus looks closer
-	focusing bool      // there is something to focus on
-	hurried  bool      // full was brought forward
-	covered  bool      // full runs so often that focus and odd need not
-	merged   bool      // focus costs what full does, so full takes its place
+	// wants is the share of one core that looks beyond the pulse ask for, free
+	// what they got of it, extra what focus gets on top while suspicion lasts.
+	wants, free, extra float64
+	suspect            time.Time // until when focus looks closer, for a suspicion
+	glance             time.Time // the same for a jump of the counters
+	focusing           bool      // there is something to focus on
+	inUse              bool      // and somebody uses it
+	idle               bool      // neither listeners nor sockets
+	hurried            bool      // full was brought forward
+	covered            bool      // full runs so often that focus and odd need not
+	merged             bool      // focus costs what full does, so full takes its place
+	oddMerged          bool      // and so does odd
+	looksCloser        bool      // focus has the interval of suspicion
+	// What is due, as settle worked it out; restTier is NoTier when only the
+	// pulse looks.
+	pulseAt, restAt int64 // nanoseconds since 1970, beginning for at once
+	restTier        tcp.Tier
 }
 
 type plan struct {
@@ -67,45 +78,86 @@ type plan struct {
 	interval time.Duration // in use
 }
 
-// spending is the processor time used up to an instant: by all, and by looks.
-type spending struct {
-	at         time.Time
-	all, looks time.Duration
-}
-
-// NewSchedule returns a Schedule with a budget as a share of one core, 0.01
-// for 1 %. Every tier is due at once.
-func NewSchedule(budget float64) *Schedule {
-	s := &Schedule{budget: budget}
-	s.plan()
-	return s
-}
-
-// SetBudget changes the budget; what was learned stays.
-func (s *Schedule) SetBudget(budget float64) {
-	s.budget = budget
-	s.plan()
-}
-
 // SetFocusing says whether there are scopes to focus on. What a look at them
 // costs is learned anew: they may be others than before.
 func (s *Schedule) SetFocusing(focusing bool) {
 	s.focusing = focusing
 	s.tiers[tcp.Focus].cost = 0
-	s.plan()
+	s.budget.changed()
 }
+
+// SetInUse says whether anybody uses the scopes there are; they then go before
+// those of other namespaces.
+func (s *Schedule) SetInUse(inUse bool) {
+	if inUse != s.inUse {
+		s.inUse = inUse
+		s.budget.changed()
+	}
+}
+
+// SetIdle says whether the namespace has neither a listener nor a socket.
+// Then only its pulse looks, as seldom as a pulse may. The host's own is never
+// idle.
+func (s *Schedule) SetIdle(idle bool) {
+	if idle != s.idle && !s.own {
+		s.idle = idle
+		s.budget.changed()
+	}
+}
+
+// Idle reports whether only the pulse looks.
+func (s *Schedule) Idle() bool { return s.idle }
 
 // Suspect lets focus look closer for the next 30 s. A suspicion that lasts
 // longer does not prolong it; one that comes back later does.
 func (s *Schedule) Suspect(now time.Time) {
 	if now.Sub(s.suspect) > suspectSpan {
 		s.suspect = now.Add(suspectSpan)
-		s.plan()
+		// One namespace after the other must not keep the process above its
+		// budget for good: who comes late shares what is left of the span.
+		if b := s.budget; now.Sub(b.closer) > suspectSpan {
+			b.closer = s.suspect
+		}
+		s.budget.changed()
+		if s.extra == 0 {
+			s.extra = suspectShare // until the shares are worked out anew
+			s.planAt(now)
+		}
 	}
 }
 
+// Glance lets focus look closer for 3 s: the counters say that something went
+// wrong somewhere.
+func (s *Schedule) Glance(now time.Time) {
+	if now.Sub(s.glance) <= glanceEvery {
+		return
+	}
+	s.glance = now.Add(glanceSpan)
+	if b := s.budget; now.Sub(b.glance) > glanceEvery {
+		b.glance = s.glance
+	}
+	s.budget.changed()
+	if s.extra == 0 {
+		s.extra = suspectShare // until the shares are worked out anew
+		s.planAt(now)
+	}
+}
+
+// suspected reports whether focus has a reason to look closer at now.
+func (s *Schedule) suspected(now time.Time) bool {
+	return now.Before(s.suspect) || now.Before(s.glance)
+}
+
+// closer reports whether that may spend beyond the budget.
+func (s *Schedule) closer(now time.Time) bool {
+	return now.Before(s.suspect) && now.Before(s.budget.closer) || now.Before(s.glance) && now.Before(s.budget.glance)
+}
+
 // Hurry brings the next full look forward, as far as the budget allows.
-func (s *Schedule) Hurry() { s.hurried = true }
+func (s *Schedule) Hurry() {
+	s.hurried = true
+	s.settle()
+}
 
 // Interval returns the interval in use; Wanted the one with no pressure; Cost
 // the learned processor time of a look.
@@ -120,7 +172,7 @@ func (s *Schedule) Seen(t tcp.Tier) time.Time { return s.tiers[t].last }
 // Covered reports whether the tier is left out because full looks take its
 // place: they are as often, or cost no more.
 func (s *Schedule) Covered(t tcp.Tier) bool {
-	return s.covered && (t == tcp.Focus || t == tcp.Odd) || s.merged && t == tcp.Focus
+	return s.covered && (t == tcp.Focus || t == tcp.Odd) || s.merged && t == tcp.Focus || s.oddMerged && t == tcp.Odd
 }
 
 // Wanted returns a tier's interval when nothing presses.
@@ -138,25 +190,48 @@ func Wanted(t tcp.Tier) time.Duration {
 	return 0
 }
 
-// Next returns the tier to look with next, and when.
-func (s *Schedule) Next(now time.Time) (tcp.Tier, time.Time) {
-	if !s.suspect.IsZero() && now.After(s.suspect) && s.tiers[tcp.Focus].interval < FocusInterval {
-		s.plan()
+// settle works out what is due, and when: the pulse, and the first of the
+// other tiers.
+func (s *Schedule) settle() {
+	s.pulseAt = nanoseconds(s.due(tcp.Pulse))
+	s.restTier = tcp.NoTier
+	s.looksCloser = s.tiers[tcp.Focus].interval < FocusInterval
+	if !s.own && (s.idle || s.tiers[tcp.Pulse].last.IsZero()) {
+		return
 	}
-	best, when := tcp.Pulse, s.due(tcp.Pulse)
-	for _, t := range []tcp.Tier{tcp.Focus, tcp.Odd, tcp.Full} {
+	for _, t := range [...]tcp.Tier{tcp.Focus, tcp.Odd, tcp.Full} {
 		if t == tcp.Focus && !s.focusing || s.Covered(t) {
 			continue
 		}
-		due := s.due(t)
-		if over := s.overdrawn(now); over > 0 && t != tcp.Pulse {
-			due = later(due, now.Add(over))
+		if !s.own && t != tcp.Full && s.tiers[tcp.Full].last.IsZero() {
+			continue // a whole look first: it tells what the others are worth
 		}
-		if due.Before(when) {
-			best, when = t, due
+		if due := nanoseconds(s.due(t)); s.restTier == tcp.NoTier || due < s.restAt {
+			s.restTier, s.restAt = t, due
 		}
 	}
-	return best, later(when, now)
+}
+
+// beginning is before every instant there is to look at.
+const beginning = math.MinInt64
+
+// nanoseconds is an instant that hundreds can be compared of in no time; the
+// zero time is the beginning.
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return beginning
+	}
+	return t.UnixNano()
+}
+
+// slack is how much earlier than due a pulse of another namespace may come, to
+// share a wake-up: a stretched one always finds our own pulse to go with.
+func (s *Schedule) slack() time.Duration {
+	interval := s.tiers[tcp.Pulse].interval
+	if interval >= 4*PulseInterval {
+		return PulseInterval
+	}
+	return interval / 4
 }
 
 func (s *Schedule) due(t tcp.Tier) time.Time {
@@ -174,33 +249,10 @@ func (s *Schedule) due(t tcp.Tier) time.Time {
 // pause is how long the budget needs to earn a cost, when half of it may go
 // there.
 func (s *Schedule) pause(cost time.Duration) time.Duration {
-	return time.Duration(float64(cost) / (s.budget / 2))
-}
-
-// overdrawn is how long to wait until the mean over the last 10 s is within
-// the budget again; zero when it is. A look counts as spread over its tier's
-// interval: one full look at 100,000 sockets is all of 10 s' budget, and focus
-// must not go blind for that.
-func (s *Schedule) overdrawn(now time.Time) time.Duration {
-	allowed := s.budget
-	if now.Before(s.suspect) {
-		allowed = max(allowed, suspectShare)
+	if s.own {
+		return time.Duration(float64(cost) / (s.budget.share / 2))
 	}
-	if len(s.spent) < 2 {
-		return 0
-	}
-	first, last := s.spent[0], s.spent[len(s.spent)-1]
-	excess := float64(last.all-first.all) - allowed*float64(budgetSpan)
-	for _, t := range []tcp.Tier{tcp.Focus, tcp.Odd, tcp.Full} {
-		p := &s.tiers[t]
-		if ago := now.Sub(p.looked); !p.looked.IsZero() && ago < p.interval {
-			excess -= float64(p.cost) * (1 - ago.Seconds()/p.interval.Seconds())
-		}
-	}
-	if excess <= 0 {
-		return 0
-	}
-	return min(time.Duration(excess/allowed), budgetSpan)
+	return time.Duration(float64(cost) / max(s.free, s.budget.free/2))
 }
 
 // Looked records a look that began at began.
@@ -212,7 +264,6 @@ func (s *Schedule) Looked(t tcp.Tier, began time.Time, cost time.Duration) {
 	} else {
 		p.cost += time.Duration(costWeight * float64(cost-p.cost))
 	}
-	s.looked += cost
 	if t == tcp.Full {
 		s.hurried = false
 		s.tiers[tcp.Odd].last = began
@@ -222,39 +273,69 @@ func (s *Schedule) Looked(t tcp.Tier, began time.Time, cost time.Duration) {
 				focus.cost = 0
 			}
 		}
+		// Where there is something to focus on, its filter tells for both.
+		if odd := &s.tiers[tcp.Odd]; s.oddMerged && !s.focusing && began.Sub(odd.looked) > relearnAfter {
+			odd.cost = 0
+		}
+		s.assume(began)
 	}
-	s.plan()
-}
-
-// Spent records the processor time the process has used since its start.
-func (s *Schedule) Spent(now time.Time, process time.Duration) {
-	s.spent = append(s.spent, spending{now, process, s.looked})
-	drop := 0
-	for drop < len(s.spent)-2 && now.Sub(s.spent[drop+1].at) >= budgetSpan {
-		drop++
-	}
-	s.spent = append(s.spent[:0], s.spent[drop:]...)
-	first := s.spent[0]
-	if over := now.Sub(first.at); over >= time.Second {
-		rest := (process - first.all) - (s.looked - first.looks)
-		s.overhead = max(0, float64(rest)/float64(over))
-		s.plan()
+	s.budget.noteLook(s, t, began, cost)
+	if len(s.budget.schedules) > 1 {
+		s.planAt(began)
 	}
 }
 
-// Used is the process's share of one core over the last 10 s.
-func (s *Schedule) Used() float64 {
-	if len(s.spent) < 2 {
+// assume sets what focus and odd would cost in a namespace whose whole look is
+// little more than the walk of the host's hash table, which they make too:
+// trying it in hundreds of namespaces would cost more than it could save.
+func (s *Schedule) assume(now time.Time) {
+	full := s.tiers[tcp.Full].cost
+	if s.own || full > walkTimes*s.budget.walk {
+		return
+	}
+	for _, t := range [...]tcp.Tier{tcp.Focus, tcp.Odd} {
+		if p := &s.tiers[t]; p.cost == 0 {
+			p.cost, p.looked = full, now
+		}
+	}
+}
+
+// takes is the share of one core that looks of a tier at an interval cost.
+func (s *Schedule) takes(t tcp.Tier, every time.Duration) float64 {
+	return s.tiers[t].cost.Seconds() / every.Seconds()
+}
+
+// need is the share of one core that looks beyond the pulse would like.
+func (s *Schedule) need(now time.Time) float64 {
+	if s.idle {
 		return 0
 	}
-	first, last := s.spent[0], s.spent[len(s.spent)-1]
-	return float64(last.all-first.all) / float64(last.at.Sub(first.at))
+	full := s.takes(tcp.Full, FastFull)
+	if s.tiers[tcp.Full].cost == 0 {
+		full = s.budget.walk.Seconds() / FastFull.Seconds()
+	}
+	apart := full + s.takes(tcp.Odd, OddInterval)
+	if s.focusing {
+		every := FocusInterval
+		if s.suspected(now) {
+			every = SuspectInterval
+		}
+		apart += s.takes(tcp.Focus, every)
+	}
+	return min(apart, full/coveredShare)
 }
 
-// plan divides what the budget leaves beside the pulse and the overhead.
-func (s *Schedule) plan() {
+func (s *Schedule) plan() { s.planAt(s.budget.now()) }
+
+// planAt divides the namespace's share among its tiers.
+func (s *Schedule) planAt(now time.Time) {
+	s.divide(now)
+	s.settle()
+}
+
+func (s *Schedule) divide(now time.Time) {
 	cost := func(t tcp.Tier) float64 { return s.tiers[t].cost.Seconds() }
-	share := func(t tcp.Tier, every time.Duration) float64 { return cost(t) / every.Seconds() }
+	share := s.takes
 	stretch := func(t tcp.Tier, share float64, least time.Duration) {
 		interval := maxStretch
 		if share > 0 && cost(t)/share < maxStretch.Seconds() {
@@ -265,9 +346,7 @@ func (s *Schedule) plan() {
 			s.tiers[t].interval = least
 		}
 	}
-	s.tiers[tcp.Pulse].interval = PulseInterval
-	free := max(s.budget/20, s.budget-s.overhead-share(tcp.Pulse, PulseInterval))
-
+	free := s.free
 	focusWants, focusLeast := 0.0, FocusInterval
 	if s.focusing {
 		focusWants = share(tcp.Focus, FocusInterval)
@@ -276,26 +355,42 @@ func (s *Schedule) plan() {
 
 	// A small host: a full look each second costs less than it may, so it is
 	// all there is to do.
-	suspecting := s.lastSpent().Before(s.suspect)
-	if cost(tcp.Full) > 0 && share(tcp.Full, FastFull) <= 0.9*free && !suspecting {
-		s.covered, s.merged = true, false
+	suspecting := s.suspected(now) && s.extra > 0
+	s.merged, s.oddMerged = false, false
+	if cost(tcp.Full) > 0 && share(tcp.Full, FastFull) <= coveredShare*free && !suspecting {
+		s.covered = true
 		s.tiers[tcp.Full].interval = FastFull
 		s.tiers[tcp.Focus].interval, s.tiers[tcp.Odd].interval = FastFull, FastFull
 		return
 	}
 	s.covered = false
 	// Most sockets belong to the services in use: a look at them all costs no
-	// more than the filter, and sees the rest as well.
-	s.merged = s.focusing && cost(tcp.Focus) > 0 && cost(tcp.Full) > 0 && cost(tcp.Focus) >= focusWorth*cost(tcp.Full)
-	if s.merged {
-		oddShare := min(oddWants, oddFloor*free)
-		stretch(tcp.Odd, oddShare, OddInterval)
-		fullShare := free - oddShare
-		if suspecting {
-			fullShare = max(fullShare, suspectShare)
+	// more than the filter, and sees the rest as well. Beside many sockets of
+	// other namespaces the walk is all the cost there is, and odd gains nothing
+	// either.
+	dear := func(t tcp.Tier) bool {
+		return cost(t) > 0 && cost(tcp.Full) > 0 && cost(t) >= filterWorth*cost(tcp.Full)
+	}
+	s.merged = s.focusing && dear(tcp.Focus)
+	s.oddMerged = dear(tcp.Odd) && (s.merged || !s.focusing)
+	if s.merged || s.oddMerged {
+		fullShare := free
+		if !s.oddMerged {
+			oddShare := min(oddWants, oddFloor*free)
+			stretch(tcp.Odd, oddShare, OddInterval)
+			fullShare -= oddShare
 		}
-		stretch(tcp.Full, fullShare, FocusInterval)
-		s.tiers[tcp.Focus].interval = s.tiers[tcp.Full].interval
+		fullLeast := FocusInterval
+		if suspecting {
+			fullShare, fullLeast = max(fullShare, s.extra), SuspectInterval
+		}
+		stretch(tcp.Full, fullShare, fullLeast)
+		if s.merged {
+			s.tiers[tcp.Focus].interval = s.tiers[tcp.Full].interval
+		}
+		if s.oddMerged {
+			s.tiers[tcp.Odd].interval = s.tiers[tcp.Full].interval
+		}
 		return
 	}
 	fullShare := min(share(tcp.Full, FastFull), max(free-focusWants-oddWants, fullFloor*free))
@@ -304,21 +399,7 @@ func (s *Schedule) plan() {
 	stretch(tcp.Odd, oddShare, OddInterval)
 	focusShare := free - fullShare - oddShare
 	if suspecting {
-		focusShare, focusLeast = max(focusShare, suspectShare), SuspectInterval
+		focusShare, focusLeast = max(focusShare, s.extra), SuspectInterval
 	}
 	stretch(tcp.Focus, focusShare, focusLeast)
-}
-
-func (s *Schedule) lastSpent() time.Time {
-	if len(s.spent) == 0 {
-		return time.Time{}
-	}
-	return s.spent[len(s.spent)-1].at
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

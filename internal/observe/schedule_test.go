@@ -28,6 +28,9 @@ type outcome struct {
 
 var scheduleStart = time.Unix(1_790_000_000, 0)
 
+// alone is the schedule of a host's only namespace, with the usual budget.
+func alone() *Schedule { return NewBudget(0.01).Add() }
+
 // simulate runs s on h for the given time, after a minute to learn.
 func simulate(s *Schedule, h host, span time.Duration, each func(now time.Time)) outcome {
 	const warmUp = time.Minute
@@ -42,7 +45,7 @@ func simulate(s *Schedule, h host, span time.Duration, each func(now time.Time))
 	var uses []use
 	var measured time.Duration
 	for now.Sub(scheduleStart) < warmUp+span {
-		tier, at := s.Next(now)
+		_, tier, at := s.budget.Next(now)
 		process += time.Duration(float64(h.overhead) * at.Sub(now).Seconds())
 		now = at
 		if each != nil {
@@ -67,7 +70,7 @@ func simulate(s *Schedule, h host, span time.Duration, each func(now time.Time))
 		began := now
 		now = now.Add(cost) // looking takes its time
 		s.Looked(tier, began, cost)
-		s.Spent(now, process)
+		s.budget.Spent(now, process)
 		if warm {
 			uses = append(uses, use{now, process})
 			for uses[0].at.Before(now.Add(-budgetSpan)) {
@@ -97,7 +100,7 @@ func TestScheduleKeepsTheBudget(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := NewSchedule(0.01)
+			s := alone()
 			s.SetFocusing(true)
 			got := simulate(s, tt.host, 20*time.Minute, nil)
 			if got.used > 0.0105 {
@@ -123,13 +126,13 @@ func TestScheduleKeepsTheBudget(t *testing.T) {
 
 func TestScheduleStretchesFullFirst(t *testing.T) {
 	ms := time.Millisecond
-	s := NewSchedule(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	simulate(s, host{ms / 10, 2 * ms, 2 * ms, 40 * ms, 0}, 10*time.Second, nil)
 	if s.Interval(tcp.Focus) != FocusInterval || s.Interval(tcp.Odd) != OddInterval || s.Interval(tcp.Full) <= FastFull {
 		t.Errorf("intervals focus %v, odd %v, full %v: full alone should stretch", s.Interval(tcp.Focus), s.Interval(tcp.Odd), s.Interval(tcp.Full))
 	}
-	s = NewSchedule(0.01)
+	s = alone()
 	s.SetFocusing(true)
 	simulate(s, host{ms / 10, 6 * ms, 6 * ms, 60 * ms, 0}, 10*time.Second, nil)
 	if s.Interval(tcp.Focus) != FocusInterval || s.Interval(tcp.Odd) <= OddInterval {
@@ -139,7 +142,7 @@ func TestScheduleStretchesFullFirst(t *testing.T) {
 
 func TestSuspectLooksCloserForAWhile(t *testing.T) {
 	ms := time.Millisecond
-	s := NewSchedule(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	var suspectUntil time.Time
 	var close, far []time.Duration
@@ -149,7 +152,7 @@ func TestSuspectLooksCloserForAWhile(t *testing.T) {
 			s.Suspect(now)
 			suspectUntil = now.Add(suspectSpan)
 		}
-		if tier, _ := s.Next(now); tier == tcp.Focus {
+		if _, tier, _ := s.budget.Next(now); tier == tcp.Focus {
 			if gap := now.Sub(last); !suspectUntil.IsZero() && now.Sub(suspectUntil.Add(-suspectSpan)) > 2*time.Second {
 				if now.Before(suspectUntil) {
 					close = append(close, gap)
@@ -182,7 +185,7 @@ func meanOf(ds []time.Duration) time.Duration {
 func TestHurryBringsFullForward(t *testing.T) {
 	ms := time.Millisecond
 	h := host{ms / 10, 2 * ms, 2 * ms, 60 * ms, ms}
-	s := NewSchedule(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	simulate(s, h, 30*time.Second, nil)
 	usual := s.Interval(tcp.Full)
@@ -197,7 +200,7 @@ func TestHurryBringsFullForward(t *testing.T) {
 func TestOneServiceHasItAll(t *testing.T) {
 	ms := time.Millisecond
 	h := host{ms / 10, 98 * ms, 8 * ms, 100 * ms, ms}
-	s := NewSchedule(0.01)
+	s := alone()
 	s.SetFocusing(true)
 	got := simulate(s, h, 30*time.Minute, nil)
 	if got.used > 0.0115 {
@@ -222,8 +225,43 @@ func TestOneServiceHasItAll(t *testing.T) {
 
 func TestNothingToFocusOn(t *testing.T) {
 	ms := time.Millisecond
-	got := simulate(NewSchedule(0.01), host{ms / 10, 5 * ms, 5 * ms, 50 * ms, ms}, time.Minute, nil)
+	got := simulate(alone(), host{ms / 10, 5 * ms, 5 * ms, 50 * ms, ms}, time.Minute, nil)
 	if got.looks[tcp.Focus] != 0 {
 		t.Errorf("%d focus looks without a service", got.looks[tcp.Focus])
+	}
+}
+
+// TestSuspicionOnASmallHost: where a filter is worth nothing, as on a host
+// whose sockets are all of interest, the full look comes closer instead.
+func TestSuspicionOnASmallHost(t *testing.T) {
+	b := NewBudget(0.01)
+	s := b.Add()
+	s.SetFocusing(true)
+	now := scheduleStart
+	for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Focus, tcp.Odd, tcp.Full} {
+		s.Looked(tier, now, 200*time.Microsecond)
+	}
+	if got := s.Interval(tcp.Full); got != FastFull {
+		t.Fatalf("full each %v when nothing is suspected, want %v", got, FastFull)
+	}
+	for _, look := range []struct {
+		name string
+		ask  func()
+		span time.Duration
+	}{
+		{"a jump of the counters", func() { s.Glance(now) }, glanceSpan},
+		{"a suspicion", func() { s.Suspect(now) }, suspectSpan},
+	} {
+		now = now.Add(time.Hour)
+		b.Spent(now, 0)
+		look.ask()
+		if got := s.Interval(tcp.Full); got != SuspectInterval {
+			t.Errorf("%s: full each %v, want %v", look.name, got, SuspectInterval)
+		}
+		now = now.Add(look.span + time.Second)
+		b.Spent(now, 0)
+		if _, _, at := b.Next(now); s.Interval(tcp.Full) != FastFull {
+			t.Errorf("%s, after its span: full each %v (next %v), want %v", look.name, s.Interval(tcp.Full), at, FastFull)
+		}
 	}
 }

@@ -34,6 +34,7 @@ type checker struct {
 	order  []*node
 	terms  map[string]bool
 	seen   []Term
+	kind   scope.Kind // of the first signal that is not the host's
 }
 
 var binary = map[string]op{
@@ -98,7 +99,7 @@ func (c *checker) check(n ast.Node) (*node, *problem) {
 	return nil, &problem{at, "this has no meaning in a rule", "use signals, numbers, durations in quotes, + - * /, comparisons, && || ! and parentheses; " + functionList}
 }
 
-// unknownName explains a name that is neither service.NAME nor host.NAME.
+// unknownName explains a name that no scope stands before.
 func unknownName(name string, at int) *problem {
 	for _, kind := range scopes {
 		if name == kind.String() {
@@ -108,11 +109,13 @@ func unknownName(name string, at int) *problem {
 			return &problem{at, fmt.Sprintf("unknown name %q", name), fmt.Sprintf("write %s.%s", kind, name)}
 		}
 	}
-	return &problem{at, fmt.Sprintf("unknown name %q", name), "signals are written service.NAME or host.NAME; durations in quotes"}
+	return &problem{at, fmt.Sprintf("unknown name %q", name), "signals are written " + scopeList + "; durations in quotes"}
 }
 
 // scopes are the kinds that a rule may look at; their names begin its signals.
-var scopes = []scope.Kind{scope.KindService, scope.KindHost}
+var scopes = []scope.Kind{scope.KindService, scope.KindBackend, scope.KindHost}
+
+const scopeList = "service.NAME, backend.NAME or host.NAME"
 
 // names are the signals that a kind of scope has.
 func names(kind scope.Kind) []string {
@@ -125,18 +128,18 @@ func names(kind scope.Kind) []string {
 	return out
 }
 
-// signal checks service.NAME and host.NAME.
+// signal checks service.NAME, backend.NAME and host.NAME.
 func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 	at := n.Location().From
 	base, isName := n.Node.(*ast.IdentifierNode)
 	property, isText := n.Property.(*ast.StringNode)
 	if !isName || !isText {
-		return nil, &problem{at, "this is no signal", "write service.NAME or host.NAME"}
+		return nil, &problem{at, "this is no signal", "write " + scopeList}
 	}
 	i := slices.IndexFunc(scopes, func(k scope.Kind) bool { return k.String() == base.Value })
 	if i < 0 {
-		hint := "rules look at service.NAME and host.NAME"
-		if near := nearest(base.Value, []string{"service", "host"}); near != "" {
+		hint := "rules look at " + scopeList
+		if near := nearest(base.Value, []string{"service", "backend", "host"}); near != "" {
 			hint = fmt.Sprintf("did you mean %s.%s?", near, property.Value)
 		}
 		return nil, &problem{base.Location().From, fmt.Sprintf("unknown scope %q", base.Value), hint}
@@ -148,6 +151,12 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 			continue
 		}
 		if s.AppliesTo(kind) {
+			if kind != scope.KindHost && c.kind != scope.KindNone && c.kind != kind {
+				return nil, &problem{at, fmt.Sprintf("the rule looks at a %s here and at a %s before, which are not each other's", kind, c.kind), "make two rules of it; only host.NAME stands beside either"}
+			}
+			if kind != scope.KindHost {
+				c.kind = kind
+			}
 			term := Term{kind, s}
 			if !c.terms[term.String()] {
 				c.terms[term.String()] = true
@@ -156,10 +165,14 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 			return &node{op: opSignal, unit: s.Definition().Unit, term: term, at: at}, nil
 		}
 		hint := "foreshock rule signals lists what it has"
+		var others []string
 		for _, other := range scopes {
 			if s.AppliesTo(other) {
-				hint = fmt.Sprintf("write %s.%s", other, s)
+				others = append(others, fmt.Sprintf("%s.%s", other, s))
 			}
+		}
+		if len(others) > 0 {
+			hint = "write " + strings.Join(others, " or ")
 		}
 		return nil, &problem{at, fmt.Sprintf("a %s has no signal %s", kind, s), hint}
 	}

@@ -30,12 +30,12 @@ type Value struct {
 	Reading measure.Reading
 }
 
-// Eval evaluates the expression at now. service is the scope it is evaluated
+// Eval evaluates the expression at now. subject is the scope it is evaluated
 // for, host the host; either may be nil, and its signals are unknown then.
 // m must come from this expression's NewMemory, one for each scope. now must
 // not go back.
-func (e *Expression) Eval(m *Memory, now time.Time, service, host *measure.ScopeSignals) Result {
-	v := evaluation{m: m, service: service, host: host}
+func (e *Expression) Eval(m *Memory, now time.Time, subject, host *measure.ScopeSignals) Result {
+	v := evaluation{m: m, subject: subject, host: host}
 	if m.due(now) {
 		for i, n := range e.spans {
 			if value, known := v.number(n.args[0]); known {
@@ -64,11 +64,11 @@ func (e *Expression) Eval(m *Memory, now time.Time, service, host *measure.Scope
 // evaluation is one evaluation under way.
 type evaluation struct {
 	m             *Memory
-	service, host *measure.ScopeSignals
+	subject, host *measure.ScopeSignals
 }
 
 func (v *evaluation) reading(t Term) measure.Reading {
-	from := v.service
+	from := v.subject
 	if t.Scope == scope.KindHost {
 		from = v.host
 	}

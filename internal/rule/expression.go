@@ -86,11 +86,9 @@ func compile(text string) (*Expression, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	e := &Expression{text: text, root: root, kind: scope.KindHost, terms: c.seen, spans: c.order}
-	for _, t := range e.terms {
-		if t.Scope == scope.KindService {
-			e.kind = scope.KindService
-		}
+	e := &Expression{text: text, root: root, kind: c.kind, terms: c.seen, spans: c.order}
+	if e.kind == scope.KindNone {
+		e.kind = scope.KindHost
 	}
 	for _, t := range e.terms {
 		e.texts = append(e.texts, t.String())
@@ -134,7 +132,8 @@ func position(text string, at int) (line, column int) {
 	return line, column
 }
 
-// Kind is what the expression is evaluated for: each service, or the host.
+// Kind is what the expression is evaluated for: each service, each backend, or
+// the host.
 func (e *Expression) Kind() scope.Kind { return e.kind }
 
 // Signals are the signals that the expression names, each once, in the order

@@ -148,13 +148,13 @@ func NewFollower(r Rule) *Follower {
 	return &Follower{rule: r, memory: r.When.NewMemory(r.Every), state: NewState(&r)}
 }
 
-// Step takes the signals of this instant; service is nil for a rule of the
+// Step takes the signals of this instant; subject is nil for a rule of the
 // host. Between the samples of a rule with Every it returns the last outcome.
-func (f *Follower) Step(now time.Time, service, host *measure.ScopeSignals) Outcome {
+func (f *Follower) Step(now time.Time, subject, host *measure.ScopeSignals) Outcome {
 	if f.rule.Every > 0 && !due(&f.next, now, f.rule.Every) {
 		return f.last
 	}
-	f.last.Result = f.rule.When.Eval(f.memory, now, service, host)
+	f.last.Result = f.rule.When.Eval(f.memory, now, subject, host)
 	f.last.Phase = f.state.Step(f.last.Truth, f.last.Seen)
 	f.last.Held, f.last.Observations = f.state.Held()
 	return f.last

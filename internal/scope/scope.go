@@ -185,8 +185,8 @@ const None = -1
 // concurrent use.
 type Index struct {
 	// byPort holds, for each local port, 1 + the first claim in claims, or 0.
-	// One load decides for the many sockets whose port nobody claims.
-	byPort []uint16
+	// One load decides for most of the sockets whose port nobody claims.
+	byPort portMap
 	claims []claim
 }
 
@@ -202,15 +202,15 @@ type claim struct {
 // that slice. When two services claim the same address and port (SO_REUSEPORT
 // in two programs) the first one has it.
 func NewIndex(services []Service) *Index {
-	ix := &Index{byPort: make([]uint16, 1<<16)}
+	ix := &Index{byPort: newPortMap()}
 	for generality := 2; generality >= 0; generality-- { // chains grow at the front: specific addresses end up first
 		for i, service := range slices.Backward(services) {
 			for _, l := range service.Listen {
 				if general(l.Addr()) != generality || len(ix.claims) == 1<<16-1 {
 					continue
 				}
-				ix.claims = append(ix.claims, claim{l.Addr(), int32(i), ix.byPort[l.Port()]})
-				ix.byPort[l.Port()] = uint16(len(ix.claims))
+				ix.claims = append(ix.claims, claim{l.Addr(), int32(i), ix.byPort.get(l.Port())})
+				ix.byPort.set(l.Port(), uint16(len(ix.claims)))
 			}
 		}
 	}
@@ -233,7 +233,7 @@ func general(a netip.Addr) int {
 // Service returns the position of the service that s belongs to by its local
 // end, or None.
 func (ix *Index) Service(s *tcp.Socket) int {
-	at := ix.byPort[s.Local.Port()]
+	at := ix.byPort.get(s.Local.Port())
 	if at == 0 {
 		return None
 	}

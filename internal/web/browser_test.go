@@ -342,3 +342,36 @@ func TestListInUseStaysPut(t *testing.T) {
 	h.show(later(t, all["full"], 2, nil))
 	until(t, ctx, order+` === "2,3"`)
 }
+
+// TestBackendsComeAndGo: the table appears when there is a balancer, its rows
+// change in place when one fails, and nothing around it is drawn anew.
+func TestBackendsComeAndGo(t *testing.T) {
+	ctx := browser(t)
+	all := fixtures(t)
+	h := newHost(t, all["calm"], 0)
+	do(t, ctx, chromedp.Navigate(h.URL))
+	<-h.streams
+	until(t, ctx, painted)
+	text(t, ctx, `window.looks = document.getElementById("looks"); ""`)
+	well := later(t, all["called_up"], 1, func(p map[string]any) {
+		p["incidents"] = []any{}
+		for _, s := range p["scopes"].([]any) {
+			if b, ok := s.(map[string]any)["backend"].(map[string]any); ok {
+				b["verdict"] = map[string]any{"state": "ok", "disputed": false}
+			}
+		}
+	})
+	h.show(well)
+	until(t, ctx, `document.querySelectorAll("#backends tr[data-level='normal']").length === 2`)
+	text(t, ctx, `window.row = document.querySelector("tr[data-key='backend/shop/s1']"); ""`)
+	h.show(later(t, all["called_up"], 2, nil))
+	until(t, ctx, `document.title.startsWith("shop/s1: peer frozen, and its balancer says up")`)
+	if got := text(t, ctx, `String([row.isConnected, row.hasAttribute("data-flash"), row.dataset.level, row.querySelector(".opinion[data-disputed]").textContent, looks.isConnected])`); got != "true,true,critical,up,true" {
+		t.Errorf("the row was drawn anew, or does not say it: %s", got)
+	}
+	h.show(later(t, all["calm"], 3, nil))
+	until(t, ctx, `document.querySelector("#backends > p")?.textContent.startsWith("Nobody is seen")`)
+	if got := text(t, ctx, `String(looks.isConnected)`); got != "true" {
+		t.Error("what stands behind the table was drawn anew")
+	}
+}

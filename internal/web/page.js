@@ -153,6 +153,10 @@ function drawMain(v, p) {
       v.more && h("p", {class: "note", "data-key": "more"}, `${v.more}: `, h("a", {href: "/api/v1/incidents"}, "all incidents"))),
     h("section", {id: "services"}, h("h2", {}, "Services"), v.services.length ? drawServices(v, p) :
       h("p", {}, "Nothing listens in this network namespace; a service appears here two seconds after it starts to.")),
+    h("section", {id: "backends"}, h("h2", {}, "Backends"), v.groups.length ? drawBackends(v) :
+      h("p", {}, "Nobody is seen to talk to a backend. Traefik, HAProxy, nginx, Apache, Envoy and Caddy are known by themselves; " +
+        "the pools of other programs are named under backends: in the configuration."),
+      v.rest && h("p", {class: "note"}, `${v.rest}: `, h("a", {href: "/api/v1/backends"}, "all backends"))),
     h("section", {id: "looks"}, h("h2", {}, "How we look"),
       h("div", {class: "wide", role: "region", "aria-label": "How we look", tabindex: "0"}, h("table", {},
         h("thead", {}, h("tr", {}, h("th", {}, "Tier"), ...["Age", "Every", "Costs", "Sockets"].map((x) => h("th", {class: "n"}, x)), h("th", {}, "State"))),
@@ -171,7 +175,9 @@ function drawNeed(n) {
   return h("article", {class: "need", id: `incident-${n.id}`, "data-key": String(n.id), "data-level": n.level, "data-verdict": `${n.level} ${n.cause}`},
     h("span", {class: "glyph", "aria-hidden": "true"}, n.glyph),
     h("div", {}, h("h2", {}, n.cause), h("p", {class: "name"}, n.scope), h("p", {class: "note"}, n.severity)),
-    h("div", {}, h("p", {class: "lead"}, n.sentence), n.pattern && h("p", {class: "note"}, n.pattern),
+    h("div", {}, h("p", {class: "lead"}, n.sentence),
+      n.balancer && h("p", n.disputed ? {class: "opinion", "data-disputed": ""} : {class: "opinion"}, n.balancer),
+      n.because && h("p", {class: "note"}, n.because), n.siblings && h("p", {class: "note"}, n.siblings), n.pattern && h("p", {class: "note"}, n.pattern),
       n.prefixes.length > 0 && drawPrefixes(n.prefixes),
       n.considered.length > 0 && h("details", {}, h("summary", {}, "What else was considered"), drawList(n.considered.map((c) => [c.cause, c.why])))),
     h("div", {}, h("p", {class: "fact"}, n.since), h("p", {class: "note"}, n.at)),
@@ -212,6 +218,30 @@ function drawServices(v, p) {
         cell("bars", drawBar(s.bar)),
         h("td", {role: "cell", class: "n queue", "data-label": "queue"}, s.queue),
         h("td", {role: "cell", class: "n wait", "data-label": "wait"}, s.wait)))));
+}
+
+const backendColumns = [["Backend", ""], ["Verdict", ""], ["Since", "n"], ["Balancer says", ""], ["Owes, of connections", "n"],
+  ["Longest wait", "n"], ["Answers within", "n"], ["Usually within", "n"]];
+
+/** @param {View} v */
+function drawBackends(v) {
+  /** @param {string} kind @param {string} label @param {string} text */
+  const cell = (kind, label, text) => h("td", {role: "cell", class: kind, "data-label": label}, text);
+  return h("table", {role: "table"},
+    h("thead", {role: "rowgroup"}, h("tr", {role: "row"}, h("th", {role: "columnheader"}, h("span", {class: "unseen"}, "Severity")),
+      ...backendColumns.map(([name, kind]) => h("th", kind ? {role: "columnheader", class: kind} : {role: "columnheader"}, name)))),
+    h("tbody", {role: "rowgroup", "data-steady": ""}, ...v.groups.flatMap((g) => [
+      h("tr", {role: "row", class: "group", "data-key": g.key}, h("th", {role: "rowheader", scope: "colgroup", colspan: "9"},
+        h("span", {class: "name"}, g.name), " ", h("span", {class: "note"}, g.note))),
+      ...g.backends.map((b) => h("tr", {role: "row", "data-key": b.id, "data-level": b.level, "data-verdict": `${b.level} ${b.verdict} ${b.balancer}`},
+        h("td", {role: "cell", class: "glyph"}, h("span", {"aria-hidden": "true"}, b.glyph)),
+        h("th", {role: "rowheader", scope: "row", class: "service"}, h("span", {class: "name"}, b.name), " ", h("span", {class: "note"}, b.what),
+          ...(b.limit ? [" ", h("span", {class: "note limit"}, b.limit)] : [])),
+        h("td", {role: "cell", class: "verdict"}, h("span", {class: "chip"}, b.verdict), ...(b.reason ? [" ", h("span", {class: "note"}, b.reason)] : [])),
+        h("td", {role: "cell", class: "n since"}, b.since),
+        h("td", b.disputed ? {role: "cell", class: "opinion", "data-label": "balancer", "data-disputed": ""} : {role: "cell", class: "opinion", "data-label": "balancer"}, b.balancer),
+        cell("n of", "owes", b.pending), cell("n longest", "longest", b.longest), cell("n answers", "within", b.answers), cell("n usually", "usually", b.usually))),
+    ])));
 }
 
 /** @param {import("./words.js").Bar} b */

@@ -43,6 +43,21 @@ type scope struct {
 	Process string           `json:"process"`
 	Signals map[string]value `json:"signals"`
 	Workers *workers         `json:"workers"`
+	Backend *backendOfScope  `json:"backend"`
+}
+
+// backendOfScope is what the API says of a backend beside its signals.
+type backendOfScope struct {
+	Remote  string   `json:"remote"`
+	Group   string   `json:"group"`
+	Source  string   `json:"source"`
+	Also    []string `json:"also"`
+	Limit   string   `json:"limit"`
+	Verdict struct {
+		State    string `json:"state"` // "failing", "watch", "ok" or "unknown"
+		Reason   string `json:"reason"`
+		Disputed bool   `json:"disputed"` // it fails, and is called up
+	} `json:"verdict"`
 }
 
 type workers struct {
@@ -70,6 +85,10 @@ type incident struct {
 	Pattern         string       `json:"pattern"`
 	PatternEvidence string       `json:"pattern_evidence"`
 	Response        string       `json:"response"`
+	Siblings        string       `json:"siblings"`
+	Because         string       `json:"because"`
+	BalancerDownAt  *time.Time   `json:"balancer_down_at"`
+	BalancerLag     *float64     `json:"balancer_lag_seconds"`
 	Prefixes        []prefix     `json:"prefixes"`
 	Considered      []considered `json:"considered"`
 	Advice          []string     `json:"advice"`

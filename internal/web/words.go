@@ -27,6 +27,8 @@ type view struct {
 	Needs    []need    `json:"needs"`
 	More     string    `json:"more"` // "and 3 more"; empty
 	Services []service `json:"services"`
+	Groups   []group   `json:"groups"`
+	Rest     string    `json:"rest"` // backends that are not drawn: "and 3 more"; empty
 	Looks    []lookRow `json:"looks"`
 	Limits   []limit   `json:"limits"`
 	Version  string    `json:"version"`
@@ -42,6 +44,10 @@ type need struct {
 	Sentence   string       `json:"sentence"`
 	Pattern    string       `json:"pattern"`
 	Response   string       `json:"response"`
+	Balancer   string       `json:"balancer"` // its opinion; empty when it is not asked
+	Disputed   bool         `json:"disputed"` // it calls up what fails
+	Siblings   string       `json:"siblings"`
+	Because    string       `json:"because"`
 	Since      string       `json:"since"`
 	At         string       `json:"at"`
 	Sure       string       `json:"sure"`
@@ -108,6 +114,7 @@ func viewOf(p picture, age time.Duration) view {
 		}
 		v.Needs = append(v.Needs, needOf(p, inc))
 	}
+	v.Groups, v.Rest = backendsOf(p, open)
 	for _, s := range p.Scopes {
 		if s.Kind == "service" {
 			v.Services = append(v.Services, serviceOf(p, s, open))
@@ -119,8 +126,9 @@ func viewOf(p picture, age time.Duration) view {
 	return v
 }
 
-// openOf are the open incidents in the order they are shown: severity, then
-// age, then scope and number, so that equals never change places.
+// openOf are the open incidents in the order they are shown: what another one
+// explains last; then severity, what its balancer calls up, age, scope and
+// number, so that equals never change places.
 func openOf(p picture) []incident {
 	var open []incident
 	for _, inc := range p.Incidents {
@@ -130,9 +138,26 @@ func openOf(p picture) []incident {
 	}
 	rank := func(i incident) int { return slices.Index([]string{"critical", "warning", "watch"}, i.Severity) }
 	slices.SortStableFunc(open, func(a, b incident) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(openedAt(a), openedAt(b)), strings.Compare(a.Scope, b.Scope), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(explained(a)-explained(b), cmp.Compare(rank(a), rank(b)), calledUp(p, a)-calledUp(p, b), cmp.Compare(openedAt(a), openedAt(b)), strings.Compare(a.Scope, b.Scope), cmp.Compare(a.ID, b.ID))
 	})
 	return open
+}
+
+// calledUp is 0 for an incident of a backend whose balancer calls it up: it goes
+// first, as requests are still sent there.
+func calledUp(p picture, i incident) int {
+	if _, yes := balancerOf(p, i); yes {
+		return 0
+	}
+	return 1
+}
+
+// explained is 1 for an incident that another one explains: it goes last.
+func explained(i incident) int {
+	if i.Because != "" {
+		return 1
+	}
+	return 0
 }
 
 func openedAt(i incident) int64 {
@@ -143,12 +168,25 @@ func openedAt(i incident) int64 {
 }
 
 // title is the verdict. A picture that has grown old never says that all is
-// well, nor does one in which a service cannot be seen.
+// well, nor does one in which something cannot be seen. What another incident
+// explains is one with it.
 func title(p picture, open []incident, age time.Duration) string {
-	blind := 0
+	if own := slices.IndexFunc(open, func(i incident) bool { return explained(i) == 1 }); own > 0 {
+		open = open[:own]
+	}
+	services, backends := 0, 0
 	for _, s := range p.Scopes {
 		if s.Kind == "service" && occupied(s).Value == nil {
-			blind++
+			services++
+		}
+		if s.Kind == "backend" && s.Backend != nil && s.Backend.Verdict.State == "unknown" && s.Backend.Verdict.Reason == "stale" {
+			backends++
+		}
+	}
+	up := map[string]bool{}
+	for _, i := range open {
+		if calledUp(p, i) == 0 {
+			up[i.Scope] = true
 		}
 	}
 	switch {
@@ -156,16 +194,24 @@ func title(p picture, open []incident, age time.Duration) string {
 		return fmt.Sprintf("No word from the agent for %s: this is how it was", span(age.Seconds()))
 	case len(open) == 1 && open[0].BlindSince != nil:
 		return fmt.Sprintf("%s: unknown, %s when last seen", nameOf(open[0].Scope), causeOf(open[0]))
+	case len(up) == 1 && !slices.ContainsFunc(open, func(i incident) bool { return i.Scope != open[0].Scope }):
+		return fmt.Sprintf("%s: %s, and its balancer says up", nameOf(open[0].Scope), causeOf(open[0]))
+	case len(up) > 0:
+		return fmt.Sprintf("%d things are going wrong on %s, and balancers call %d of the backends up", len(open), p.Status.Host, len(up))
 	case len(open) == 1:
 		return fmt.Sprintf("%s: %s", nameOf(open[0].Scope), causeOf(open[0]))
 	case len(open) > 1:
 		return fmt.Sprintf("%d things are going wrong on %s", len(open), p.Status.Host)
 	case !p.Status.Ready:
 		return "Looking for the first time"
-	case blind == 1:
+	case services == 1:
 		return "Unknown: 1 service cannot be seen"
-	case blind > 1:
-		return fmt.Sprintf("Unknown: %d services cannot be seen", blind)
+	case services > 1:
+		return fmt.Sprintf("Unknown: %d services cannot be seen", services)
+	case backends == 1:
+		return "Unknown: 1 backend cannot be seen"
+	case backends > 1:
+		return fmt.Sprintf("Unknown: %d backends cannot be seen", backends)
 	}
 	return "Nothing found wrong in what can be seen"
 }
@@ -175,6 +221,11 @@ func needOf(p picture, inc incident) need {
 		ID: inc.ID, Level: level(inc), Glyph: glyph(level(inc)), Cause: causeOf(inc), Scope: nameOf(inc.Scope), Severity: inc.Severity,
 		Sentence: inc.Sentence, Sure: inc.Certainty, Basis: inc.Basis, Since: since(p, inc), At: clock(inc.OpenedAt),
 		Response: inc.Response, Advice: slices.Concat([]string{}, inc.Advice), Prefixes: []prefixRow{}, Considered: []considered{},
+	}
+	n.Balancer, n.Disputed = balancerOf(p, inc)
+	n.Siblings = inc.Siblings
+	if inc.Because != "" {
+		n.Because = "explained by " + spaced(inc.Because) + ", and not sent"
 	}
 	if inc.BlindSince != nil {
 		n.Sure, n.Basis = "unknown", "no evidence since "+clock(inc.BlindSince)
@@ -380,69 +431,3 @@ func clock(t *time.Time) string {
 	}
 	return t.UTC().Format("15:04:05 UTC")
 }
-
-// reasons words why a value is not known; measure.Validity has the same.
-var reasons = map[string]string{
-	"never_seen": "never seen", "stale": "stale", "no_listener": "no listener",
-	"no_ability": "not visible to this reader", "not_enough": "not enough looks yet",
-	"not_filling": "not filling", "no_limit": "limit not known", "not_such": "not that kind of server", "contradicted": "contradicted by what is occupied",
-}
-
-func reason(v value) string { return or(reasons[v.Unknown], spaced(v.Unknown)) }
-
-func count(v value) string {
-	if v.Value == nil {
-		return "unknown"
-	}
-	return whole(*v.Value)
-}
-
-// share is a part of a whole in words, "7 of 20"; "unknown" alone when neither
-// is known.
-func share(part, of value) string {
-	if part.Value == nil && of.Value == nil {
-		return "unknown"
-	}
-	return count(part) + " of " + count(of)
-}
-
-func seconds(v value) string {
-	if v.Value == nil {
-		return "unknown"
-	}
-	return tenth(*v.Value) + " s"
-}
-
-func number(v value) float64 {
-	if v.Value == nil {
-		return 0
-	}
-	return max(*v.Value, 0)
-}
-
-// span words a duration with two units at most: "2 min 27 s".
-func span(seconds float64) string {
-	s := int64(math.Floor(max(seconds, 0) + 0.5))
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%d s", s)
-	case s < 3600:
-		return fmt.Sprintf("%d min %d s", s/60, s%60)
-	case s < 86400:
-		return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
-	}
-	return fmt.Sprintf("%d d %d h", s/86400, s%86400/3600)
-}
-
-// Halves are rounded up, as browsers do; fmt rounds them to even.
-func whole(v float64) string   { return strconv.FormatFloat(math.Floor(v+0.5), 'f', -1, 64) }
-func tenths(v float64) float64 { return math.Floor(v*10+0.5) / 10 }
-func tenth(v float64) string   { return strconv.FormatFloat(tenths(v), 'f', 1, 64) }
-func hundredth(v float64) string {
-	return strconv.FormatFloat(math.Floor(v*100+0.5)/100, 'f', 2, 64)
-}
-func percent(share float64) string { return hundredth(share*100) + " %" }
-
-func spaced(s string) string { return strings.ReplaceAll(s, "_", " ") }
-
-func or(s, otherwise string) string { return cmp.Or(s, otherwise) }

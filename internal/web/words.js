@@ -6,11 +6,14 @@
  * @typedef {{value: number|null, unknown?: string}} Value
  * @typedef {{software: string, held: string, limit: number|null, origin: string, problem: string}} Workers
  * @typedef {{id: string, kind: string, name: string, listen?: string[], process?: string,
- *   signals: Record<string, Value>, workers?: Workers|null}} Scope
+ *   signals: Record<string, Value>, workers?: Workers|null, backend?: BackendOf|null}} Scope
+ * @typedef {{remote: string, group: string, source: string, also: string[]|null, limit: string,
+ *   verdict?: {state: string, reason?: string, disputed?: boolean}}} BackendOf
  * @typedef {{prefix: string, held: number, slow: number}} Prefix
  * @typedef {{cause: string, why: string}} Considered
  * @typedef {{id: number, state: string, scope: string, cause: string, rule?: string, severity: string, certainty: string,
  *   basis: string, sentence: string, opened_at: string|null, no_evidence_since: string|null, acknowledged_at: string|null,
+ *   siblings?: string, because?: string, balancer_down_at?: string|null, balancer_lag_seconds?: number|null,
  *   acknowledged_by?: string, pattern?: string, pattern_evidence?: string, response?: string, prefixes?: Prefix[],
  *   considered: Considered[], advice: string[]}} Incident
  * @typedef {{tier: string, interval_seconds: number, cost_seconds: number, age_seconds: number|null, sockets: number,
@@ -21,19 +24,25 @@
  * @typedef {{status: Status, scopes: Scope[], incidents: Incident[], looks: Look[], limits: Limit[]}} Picture
  * @typedef {{label: string, occupied: number, waiting: number, tick: number}} Bar hundredths of its length; tick 0 is none
  * @typedef {{id: number, level: string, glyph: string, cause: string, scope: string, severity: string, sentence: string,
- *   pattern: string, response: string, since: string, at: string, sure: string, basis: string, advice: string[],
+ *   pattern: string, response: string, balancer: string, disputed: boolean, siblings: string, because: string,
+ *   since: string, at: string, sure: string, basis: string, advice: string[],
  *   prefixes: {prefix: string, held: string, slow: string}[], considered: Considered[]}} Need
  * @typedef {{id: string, name: string, what: string, level: string, glyph: string, verdict: string, reason: string,
  *   since: string, busy: string, limit: string, bar: Bar, queue: string, wait: string}} Service
+ * @typedef {{id: string, name: string, what: string, limit: string, level: string, glyph: string, verdict: string,
+ *   reason: string, since: string, balancer: string, disputed: boolean, pending: string, longest: string,
+ *   answers: string, usually: string}} Backend
+ * @typedef {{key: string, name: string, note: string, backends: Backend[]}} Group
  * @typedef {{tier: string, age: string, every: string, cost: string, sockets: string, state: string}} LookRow
  * @typedef {{title: string, sub: string, lost: boolean, needs: Need[], more: string, services: Service[],
- *   looks: LookRow[], limits: Limit[], version: string}} View
+ *   groups: Group[], rest: string, looks: LookRow[], limits: Limit[], version: string}} View
  */
 
 /** Seconds after which a picture is not trusted: three heartbeats. */
 export const silentAfter = 15;
 
 const maxNeeds = 5;
+const maxBackends = 100;
 
 /**
  * Words a picture that is age seconds old.
@@ -43,6 +52,7 @@ const maxNeeds = 5;
  */
 export function viewOf(p, age) {
   const open = openOf(p);
+  const {groups, rest} = backendsOf(p, open);
   return {
     title: title(p, open, age),
     sub: `${p.status.host} · ${p.status.at.slice(0, 10)} ${clock(p.status.at)} · ${p.status.reader || "no reader yet"} · ` +
@@ -51,6 +61,8 @@ export function viewOf(p, age) {
     needs: open.slice(0, maxNeeds).map((inc) => needOf(p, inc)),
     more: open.length > maxNeeds ? `and ${open.length - maxNeeds} more` : "",
     services: services(p).map((s) => serviceOf(p, s, open)),
+    groups,
+    rest,
     looks: (p.looks ?? []).map(lookOf),
     limits: p.limits ?? [],
     version: p.status.version,
@@ -60,6 +72,9 @@ export function viewOf(p, age) {
 /** @param {Picture} p */
 export const services = (p) => (p.scopes ?? []).filter((s) => s.kind === "service");
 
+/** @param {Picture} p */
+const backends = (p) => (p.scopes ?? []).filter((s) => s.kind === "backend");
+
 const ranks = ["critical", "warning", "watch"];
 
 /** @param {Picture} p */
@@ -67,24 +82,42 @@ function openOf(p) {
   /** @param {Incident} i */
   const opened = (i) => i.opened_at ? Date.parse(i.opened_at) : Number.MAX_SAFE_INTEGER;
   return (p.incidents ?? []).filter((i) => i.state === "open").sort((a, b) =>
-    ranks.indexOf(a.severity) - ranks.indexOf(b.severity) || opened(a) - opened(b) ||
+    explained(a) - explained(b) || ranks.indexOf(a.severity) - ranks.indexOf(b.severity) || calledUp(p, a) - calledUp(p, b) || opened(a) - opened(b) ||
     (a.scope < b.scope ? -1 : a.scope > b.scope ? 1 : a.id - b.id));
 }
 
 /**
+ * 0 for an incident of a backend whose balancer calls it up: it goes first.
  * @param {Picture} p
- * @param {Incident[]} open
+ * @param {Incident} i
+ */
+const calledUp = (p, i) => balancerOf(p, i).disputed ? 0 : 1;
+
+/** @param {Incident} i one that another explains goes last */
+const explained = (i) => i.because ? 1 : 0;
+
+/**
+ * @param {Picture} p
+ * @param {Incident[]} all
  * @param {number} age
  */
-function title(p, open, age) {
+function title(p, all, age) {
+  const own = all.findIndex((i) => explained(i) === 1);
+  const open = own > 0 ? all.slice(0, own) : all;
   const blind = services(p).filter((s) => occupied(s).value === null).length;
+  const stale = backends(p).filter((s) => s.backend?.verdict?.state === "unknown" && s.backend.verdict.reason === "stale").length;
+  const up = new Set(open.filter((i) => calledUp(p, i) === 0).map((i) => i.scope)).size;
   if (age > silentAfter) return `No word from the agent for ${span(age)}: this is how it was`;
   if (open.length === 1 && open[0].no_evidence_since) return `${nameOf(open[0].scope)}: unknown, ${causeOf(open[0])} when last seen`;
+  if (up === 1 && open.every((i) => i.scope === open[0].scope)) return `${nameOf(open[0].scope)}: ${causeOf(open[0])}, and its balancer says up`;
+  if (up > 0) return `${open.length} things are going wrong on ${p.status.host}, and balancers call ${up} of the backends up`;
   if (open.length === 1) return `${nameOf(open[0].scope)}: ${causeOf(open[0])}`;
   if (open.length > 1) return `${open.length} things are going wrong on ${p.status.host}`;
   if (!p.status.ready) return "Looking for the first time";
   if (blind === 1) return "Unknown: 1 service cannot be seen";
   if (blind > 1) return `Unknown: ${blind} services cannot be seen`;
+  if (stale === 1) return "Unknown: 1 backend cannot be seen";
+  if (stale > 1) return `Unknown: ${stale} backends cannot be seen`;
   return "Nothing found wrong in what can be seen";
 }
 
@@ -97,11 +130,13 @@ function needOf(p, inc) {
   const blind = inc.no_evidence_since;
   let basis = blind ? `no evidence since ${clock(blind)}` : inc.basis;
   if (inc.acknowledged_at) basis += `; taken by ${inc.acknowledged_by || "someone"}`;
+  const balancer = balancerOf(p, inc);
   let pattern = spaced(inc.pattern ?? "");
   if (pattern && inc.pattern_evidence) pattern += `: ${inc.pattern_evidence}`;
   return {
     id: inc.id, level: level(inc), glyph: glyphs[level(inc)] ?? "", cause: causeOf(inc), scope: nameOf(inc.scope), severity: inc.severity,
-    sentence: inc.sentence, pattern, response: inc.response ?? "", since: since(p, inc), at: clock(inc.opened_at),
+    sentence: inc.sentence, pattern, response: inc.response ?? "", balancer: balancer.words, disputed: balancer.disputed,
+    siblings: inc.siblings ?? "", because: inc.because ? `explained by ${spaced(inc.because)}, and not sent` : "", since: since(p, inc), at: clock(inc.opened_at),
     sure: blind ? "unknown" : inc.certainty, basis, advice: inc.advice ?? [],
     prefixes: (inc.prefixes ?? []).map((x) => ({prefix: x.prefix, held: String(x.held), slow: String(x.slow)})),
     considered: (inc.considered ?? []).map((c) => ({cause: spaced(c.cause), why: c.why})),
@@ -132,6 +167,109 @@ function serviceOf(p, s, open) {
     limit: limitWords(s), bar: barOf(held, limit, waiting), queue: share(waiting, signal(s, "queue_limit")),
     wait: seconds(signal(s, "queue_wait_seconds")),
   };
+}
+
+/**
+ * The backends by group, and how many are left out, in words. Those with
+ * something to say go first.
+ * @param {Picture} p
+ * @param {Incident[]} open
+ */
+function backendsOf(p, open) {
+  /** @param {Scope} s */
+  const groupOf = (s) => s.backend?.group ?? "";
+  /** @param {string} a @param {string} b */
+  const order = (a, b) => a < b ? -1 : a > b ? 1 : 0;
+  const all = backends(p).sort((a, b) => order(groupOf(a), groupOf(b)) || order(a.name, b.name) || order(a.id, b.id));
+  const rows = all.map((s) => backendOf(p, s, open));
+  const calm = rows.filter((r) => r.level === "normal").length;
+  let loudLeft = maxBackends, calmLeft = Math.max(0, maxBackends - (rows.length - calm)), shown = 0;
+  /** @type {Group[]} */
+  const groups = [];
+  /** @type {Map<string, {total: number, failing: number}>} */
+  const counts = new Map();
+  all.forEach((s, i) => {
+    const name = groupOf(s), count = counts.get(name) ?? {total: 0, failing: 0};
+    counts.set(name, count);
+    count.total++;
+    if (rows[i].level === "critical" || rows[i].level === "warning") count.failing++;
+    if (rows[i].level === "normal" ? calmLeft-- <= 0 : loudLeft-- <= 0) return;
+    if (groups.at(-1)?.name !== name) groups.push({key: `group ${name}`, name, note: "", backends: []});
+    groups[groups.length - 1].backends.push(rows[i]);
+    shown++;
+  });
+  for (const g of groups) g.note = `${counts.get(g.name)?.failing} of ${counts.get(g.name)?.total} failing`;
+  return {groups, rest: all.length > shown ? `and ${all.length - shown} more` : ""};
+}
+
+/**
+ * @param {Picture} p
+ * @param {Scope} s
+ * @param {Incident[]} open
+ * @returns {Backend}
+ */
+function backendOf(p, s, open) {
+  const b = s.backend, inc = open.find((i) => i.scope === s.id);
+  let what = s.process || "unknown process", shown = "unknown", verdict = "unknown", why = "the agent does not say";
+  if (b) {
+    what += ` to ${b.remote} · ${b.source}`;
+    if (b.also?.length) what += ` · also ${b.also.join(", ")}`;
+    if (b.verdict?.state === "ok") [shown, verdict, why] = ["normal", "answers", ""];
+    else if (b.verdict?.state === "unknown") why = reason({value: null, unknown: b.verdict.reason});
+  }
+  if (inc) {
+    [shown, verdict, why] = [level(inc), causeOf(inc), ""];
+    if (inc.no_evidence_since) why = `no evidence since ${clock(inc.no_evidence_since)}`;
+    else if (inc.because) why = `explained by ${spaced(inc.because)}`;
+  }
+  return {
+    id: s.id, name: s.name, what, limit: b?.limit ?? "", level: shown, glyph: glyphs[shown] ?? "", verdict, reason: why,
+    since: inc ? since(p, inc) : "–", balancer: opinion(s), disputed: !!inc && disputed(s, inc),
+    pending: share(signal(s, "pending"), signal(s, "established")), longest: seconds(signal(s, "pending_longest_seconds")),
+    answers: within(signal(s, "answer_now_seconds")), usually: within(signal(s, "answer_usual_seconds")),
+  };
+}
+
+/**
+ * Whether the incident says that the backend fails, and its balancer calls it up.
+ * @param {Scope} s
+ * @param {Incident} i
+ */
+function disputed(s, i) {
+  return !!s.backend?.verdict?.disputed && (i.severity === "critical" || i.severity === "warning");
+}
+
+/** @param {Scope} s */
+function opinion(s) {
+  const v = signal(s, "balancer_up");
+  if (v.value !== null) return v.value >= 1 ? "up" : "down";
+  return v.unknown === "never_seen" ? "not asked" : "unknown";
+}
+
+/**
+ * The balancer's opinion beside an incident of its backend.
+ * @param {Picture} p
+ * @param {Incident} inc
+ */
+function balancerOf(p, inc) {
+  const lag = inc.balancer_lag_seconds;
+  if (inc.balancer_down_at && typeof lag === "number") {
+    const when = lag < 0 ? `${span(-lag)} before` : `${span(lag)} after`;
+    return {words: `balancer: down since ${clock(inc.balancer_down_at)}, ${when} we suspected it`, disputed: false};
+  }
+  const s = backends(p).find((x) => x.id === inc.scope);
+  const says = s ? opinion(s) : "not asked", disagrees = !!s && disputed(s, inc);
+  if (says === "not asked") return {words: "", disputed: disagrees};
+  return {words: says === "up" && !disagrees ? "balancer: up when last asked" : `balancer: ${says}`, disputed: disagrees};
+}
+
+/**
+ * How long answers take: the end of a bucket, so no more than that.
+ * @param {Value} v
+ */
+function within(v) {
+  if (v.value === null) return v.unknown === "no_traffic" ? "no traffic" : "unknown";
+  return v.value < 1 ? `${whole(v.value * 1e3)} ms` : `${tenth(v.value)} s`;
 }
 
 /**
@@ -250,6 +388,7 @@ const reasons = {
   never_seen: "never seen", stale: "stale", no_listener: "no listener",
   no_ability: "not visible to this reader", not_enough: "not enough looks yet",
   not_filling: "not filling", no_limit: "limit not known", not_such: "not that kind of server", contradicted: "contradicted by what is occupied",
+  no_traffic: "no traffic", not_answered: "no answer for a minute, and no cause found", no_evidence: "no evidence",
 };
 
 /** @param {Value} v */

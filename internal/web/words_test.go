@@ -51,6 +51,9 @@ func TestWords(t *testing.T) {
 		"many":          {"8 things are going wrong on web03", "leak", "", "0 of 20", "limit 20, learned"},
 		"older_agent":   {"web: workers full", "workers full", "", "5 of unknown", unknown},
 		"first":         {Title: "Looking for the first time"},
+		"backends":      {"2 things are going wrong on web03, and balancers call 1 of the backends up", "normal", "", "3 of 20", apache},
+		"called_up":     {"shop/s1: peer frozen, and its balancer says up", "normal", "", "3 of 20", apache},
+		"local_fault":   {"host: local fault", "normal", "", "3 of 20", apache},
 		"hostile": {"<script>alert(1)</script>: <script>alert(1)</script>", "<script>alert(1)</script>", "", "1 of 20",
 			"limit 20, <script>alert(1)</script>; " + strings.Repeat("a", 300)},
 	}

@@ -3,9 +3,14 @@
 //
 //	bench -agent bin/foreshock steady -sockets 10000,100000
 //	bench -agent bin/foreshock detect -cell gradual -runs 3
+//	bench -agent bin/foreshock backend -cell haproxy-hang -runs 9
+//	bench backend -cell haproxy-hang -trace hang.jsonl
+//	bench -agent bin/foreshock namespaces -count 200 -each 500
+//	bench -agent bin/foreshock pools -through generator -count 50 -each 2000
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,14 +60,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&b.commit, "commit", "unknown", "the commit the program is built from")
 	flags.BoolVar(&b.resume, "resume", false, "leave out cells of this commit that are done")
 	sizes := flags.String("sockets", "10000,100000", "steady: populations")
-	span := flags.Duration("span", 5*time.Minute, "steady: how long each program is watched")
-	only := flags.String("cell", "", "detect: only the cells whose name contains this")
-	skip := flags.String("skip", "", "detect: not the cells whose name contains this")
-	runs := flags.Int("runs", 1, "detect: runs of each cell")
-	parallel := flags.Int("parallel", 4, "detect: cells at a time")
-	beside := flags.Bool("peers", true, "detect: let blackbox_exporter, node_exporter and Prometheus watch too")
+	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m)")
+	only := flags.String("cell", "", "detect, backend: only the cells whose name contains this")
+	skip := flags.String("skip", "", "detect, backend: not the cells whose name contains this")
+	runs := flags.Int("runs", 1, "detect, backend: runs of each cell")
+	parallel := flags.Int("parallel", 4, "detect, backend: cells at a time")
+	count := flags.Int("count", 0, "namespaces: how many (200); pools: backends (50)")
+	each := flags.Int("each", 0, "namespaces: sockets in each (500); pools: connections to each backend (150, of the generator 2000)")
+	through := flags.String("through", "traefik", "pools: who makes the connections, traefik or generator")
+	shared := flags.Bool("shared", false, "namespaces: all in the machine's one hash table, as containers usually are")
+	beside := flags.Bool("peers", true, "detect, backend: let the peers of the field watch too")
+	picture := flags.String("picture", "", "backend: write the leads as SVG to this file")
+	record := flags.String("trace", "", "backend: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
-		return errors.New("say what to measure: steady or detect")
+		return errors.New("say what to measure: steady, detect, backend, namespaces or pools")
 	}
 	what := args[0]
 	if err := flags.Parse(args[1:]); err != nil {
@@ -70,11 +81,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	switch what {
 	case "steady":
-		return b.steady(ctx, *sizes, *span)
+		return b.steady(ctx, *sizes, cmp.Or(*span, 5*time.Minute))
 	case "detect":
 		return b.detect(ctx, *only, *skip, *runs, *parallel, *beside)
+	case "backend":
+		if *record != "" {
+			return b.record(ctx, *only, *record)
+		}
+		return b.backends(ctx, *only, *skip, *runs, *parallel, *beside, *picture)
+	case "namespaces":
+		return b.namespaces(ctx, cmp.Or(*count, 200), cmp.Or(*each, 500), *shared, cmp.Or(*span, 5*time.Minute))
+	case "pools":
+		usual := 150
+		if *through == "generator" {
+			usual = 2000
+		}
+		return b.pools(ctx, *through, cmp.Or(*count, 50), cmp.Or(*each, usual), cmp.Or(*span, 2*time.Minute))
 	}
-	return fmt.Errorf("unknown measurement %q: steady or detect", what)
+	return fmt.Errorf("unknown measurement %q: steady, detect, backend, namespaces or pools", what)
 }
 
 func (b *bench) say(line string) {
@@ -130,6 +154,21 @@ func (b *bench) steady(ctx context.Context, sizes string, span time.Duration) er
 				float64(u.RSS)/mebi, float64(u.RSSAnon)/mebi, float64(u.RSSPeak)/mebi)
 		}
 	}
+	return nil
+}
+
+func (b *bench) namespaces(ctx context.Context, count, each int, shared bool, span time.Duration) error {
+	table := "own"
+	if shared {
+		table = "shared"
+	}
+	r, err := cell(b, fmt.Sprintf("namespaces-%d-%d-%s", count, each, table), func() (detect.Namespaces, error) {
+		return detect.RunNamespaces(ctx, b.agent, count, each, shared, span, b.say)
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(b.out, r)
 	return nil
 }
 

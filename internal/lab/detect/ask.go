@@ -15,9 +15,13 @@ import (
 type (
 	scopesAnswer struct {
 		Scopes []struct {
-			Kind   string   `json:"kind"`
-			Name   string   `json:"name"`
-			Listen []string `json:"listen"`
+			ID      string   `json:"id"`
+			Kind    string   `json:"kind"`
+			Name    string   `json:"name"`
+			Listen  []string `json:"listen"`
+			Backend *struct {
+				Remote netip.AddrPort `json:"remote"`
+			} `json:"backend"`
 		} `json:"scopes"`
 	}
 	scopeAnswer struct {

@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
@@ -144,21 +145,24 @@ type agent struct {
 // agentAddress is where the agent listens inside the world.
 const agentAddress = "127.0.0.1:9748"
 
-// startAgent starts the program as a user would, with a configuration when
-// there is one.
+// ownNamespace keeps the agent to its own host: other cells run beside it.
+const ownNamespace = "observe: {namespaces: host}\n"
+
+// startAgent starts the program as a user would, with ownNamespace unless the
+// configuration says something about observing itself.
 func startAgent(ctx context.Context, host *lab.Host, binary, logFile, config string) (*agent, error) {
 	log, err := os.Create(logFile)
 	if err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
-	args := []string{"agent", "--listen", agentAddress, "--log-format", "json"}
-	if config != "" {
-		file := logFile + ".yaml"
-		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-			return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
-		}
-		args = append(args, "--config", file)
+	file := logFile + ".yaml"
+	if !strings.Contains(config, "observe:") {
+		config = ownNamespace + config
 	}
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
+	}
+	args := []string{"agent", "--listen", agentAddress, "--log-format", "json", "--config", file}
 	a := &agent{cmd: host.Command(ctx, binary, args...), log: log, started: time.Now()}
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.Cancel = func() error { return a.cmd.Process.Signal(os.Interrupt) }

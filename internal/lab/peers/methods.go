@@ -54,7 +54,7 @@ func openMethods() ([]method, func(), error) {
 		}}
 	}
 	tallier := measure.NewTallier()
-	tallier.SetServices(services)
+	tallier.SetScopes(services, nil)
 	step := measure.New()
 	now := time.Now()
 

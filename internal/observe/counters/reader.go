@@ -15,7 +15,7 @@ var ErrClosed = errors.New("counter reader is closed")
 
 const (
 	// bufferSize holds netstat, the largest, four times over: 4 KB on Linux
-	// 6.18. Read grows the buffer when that is no longer enough.
+	// 6.18. Read takes a larger buffer when that is no longer enough.
 	bufferSize = 16 << 10
 	maxBuffer  = 1 << 20
 	none       = -1
@@ -48,13 +48,19 @@ var errOther = errors.New("is another namespace's by now")
 // A file that is not there is sought again by each Read; it is an error when
 // none is.
 func Open(dir string) (*Reader, error) {
+	return OpenWith(dir, &tcp.Scratch{Buffer: make([]byte, bufferSize)})
+}
+
+// OpenWith is Open for a Reader that takes its buffer from scratch, which it
+// may share with readers that are never used at the same time.
+func OpenWith(dir string, scratch *tcp.Scratch) (*Reader, error) {
 	r := &Reader{
 		files: [3]file{
 			{path: dir + "/snmp", fd: none, parse: ParseSNMP},
 			{path: dir + "/netstat", fd: none, parse: ParseNetstat},
 			{path: dir + "/sockstat", fd: none, parse: ParseSockstat},
 		},
-		buffer: make([]byte, bufferSize),
+		buffer: scratch.Buffer,
 	}
 	var errs []error
 	for i := range r.files {
@@ -139,7 +145,14 @@ func (r *Reader) contents(fd int) ([]byte, error) {
 		if n == 0 {
 			return r.buffer[:have], nil
 		}
-		if have += n; have == len(r.buffer) {
+		have += n
+		if have < len(r.buffer) && r.buffer[have-1] == '\n' {
+			// Each of these files is one record, made whole whenever any of it is
+			// read: asking for the end would make it once more.
+			// Kernel: fs/seq_file.c, single_open and traverse.
+			return r.buffer[:have], nil
+		}
+		if have == len(r.buffer) {
 			if have >= maxBuffer {
 				return nil, fmt.Errorf("longer than %d bytes", maxBuffer)
 			}

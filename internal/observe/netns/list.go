@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,13 @@ const (
 
 // Found is a network namespace.
 type Found struct {
+	// ID is the namespace's number; of a Hidden one a number of our own, which
+	// no namespace has.
 	ID tcp.Namespace
+	// Hidden: without privilege its number cannot be read and it cannot be
+	// entered. It is told from others by its files in /proc/PID/net, which may
+	// be read all the same.
+	Hidden bool
 	// Path opens it: "/run/netns/NAME" where it has a name, which stays valid
 	// without any process, else "/proc/PID/ns/net".
 	Path string
@@ -81,11 +88,12 @@ func list(proc, named string) ([]Found, Limits, error) {
 	if err != nil {
 		return nil, Limits{}, fmt.Errorf("list processes for their network namespaces: %w", err)
 	}
-	l := lister{found: map[tcp.Namespace]*Found{}, refused: map[string]int{}}
+	l := lister{found: map[tcp.Namespace]*Found{}, hidden: map[tcp.Namespace]*Found{}, refused: map[string]int{}}
 	for _, pid := range pids {
 		l.process(proc, pid)
 	}
 	l.names(named)
+	l.uncover(proc)
 	var out []Found
 	for _, f := range l.found {
 		f.Own = f.ID == own
@@ -132,8 +140,28 @@ func processes(proc string) ([]int, error) {
 	return pids, nil
 }
 
+// Members returns the processes below proc whose main threads are in one of
+// these namespaces, in ascending order. Those that may not be read, and so
+// those of hidden namespaces, are left out.
+func Members(proc string, of map[tcp.Namespace]bool) ([]int, error) {
+	pids, err := processes(proc)
+	if err != nil {
+		return nil, fmt.Errorf("list processes of network namespaces: %w", err)
+	}
+	var link [64]byte
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		n, err := unix.Readlink(proc+"/"+strconv.Itoa(pid)+"/ns/net", link[:])
+		if err != nil {
+			return true
+		}
+		id, ok := ParseLink(link[:n])
+		return !ok || !of[id]
+	}), nil
+}
+
 type lister struct {
 	found   map[tcp.Namespace]*Found
+	hidden  map[tcp.Namespace]*Found
 	refused map[string]int // processes by reason
 	limits  Limits
 	link    [64]byte
@@ -150,6 +178,9 @@ func (l *lister) process(proc string, pid int) {
 	if err != nil {
 		l.limits.Unreadable++
 		l.refused[err.Error()]++
+		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+			l.byTables(proc, pid, path)
+		}
 		return
 	}
 	id, ok := ParseLink(l.link[:n])
@@ -160,13 +191,79 @@ func (l *lister) process(proc string, pid int) {
 	}
 	f := l.found[id]
 	if f == nil {
-		f = &Found{ID: id, Path: path, PID: pid}
-		// A process that ends right now leaves its namespace without a name.
-		comm, _ := os.ReadFile(proc + "/" + strconv.Itoa(pid) + "/comm")
-		f.Name = printable(strings.TrimSuffix(string(comm), "\n"))
+		f = &Found{ID: id, Path: path, PID: pid, Name: command(proc, pid)}
 		l.found[id] = f
 	}
 	f.Processes++
+}
+
+// command is the short name of a process; empty when it ends right now.
+func command(proc string, pid int) string {
+	comm, _ := os.ReadFile(proc + "/" + strconv.Itoa(pid) + "/comm")
+	return printable(strings.TrimSuffix(string(comm), "\n"))
+}
+
+// hiddenBit marks the numbers of hidden namespaces; the kernel's are 32 bits.
+const hiddenBit tcp.Namespace = 1 << 63
+
+// tables is what tells the namespace of a process from others without any
+// privilege: the inode of its own /proc/PID/net/tcp.
+// Kernel: fs/proc/generic.c, proc_register gives each namespace's files numbers
+// of their own; fs/proc/proc_net.c, get_proc_task_net asks for no permission.
+func tables(dir string) (tcp.Namespace, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir+"/net/tcp", &st); err != nil {
+		return 0, err
+	}
+	return hiddenBit | tcp.Namespace(st.Ino), nil
+}
+
+// byTables notes the namespace of a process that may not be inspected.
+func (l *lister) byTables(proc string, pid int, path string) {
+	id, err := tables(proc + "/" + strconv.Itoa(pid))
+	if err != nil {
+		return // counted already
+	}
+	f := l.hidden[id]
+	if f == nil {
+		f = &Found{ID: id, Hidden: true, Path: path, PID: pid, Name: command(proc, pid)}
+		l.hidden[id] = f
+	}
+	f.Processes++
+}
+
+// uncover adds the hidden namespaces but those that another process, or our
+// own, has shown already.
+func (l *lister) uncover(proc string) {
+	if len(l.hidden) == 0 {
+		return
+	}
+	if own, err := tables("/proc/thread-self"); err == nil {
+		delete(l.hidden, own)
+	}
+	for _, f := range l.found {
+		if id, err := tables(proc + "/" + strconv.Itoa(f.PID)); f.PID != 0 && err == nil {
+			delete(l.hidden, id)
+		}
+	}
+	maps.Copy(l.found, l.hidden)
+}
+
+// Still returns ErrGone when its first process is no longer in the namespace.
+func (n Found) Still(proc string) error {
+	dir := proc + "/" + strconv.Itoa(n.PID)
+	id, err := tables(dir)
+	if !n.Hidden {
+		var link [64]byte
+		var length int
+		if length, err = unix.Readlink(dir+"/ns/net", link[:]); err == nil {
+			id, _ = ParseLink(link[:length])
+		}
+	}
+	if err != nil || id != n.ID {
+		return fmt.Errorf("%w: process %d is not there any more", ErrGone, n.PID)
+	}
+	return nil
 }
 
 // names adds the namespaces that have a name. A name is a file on which the

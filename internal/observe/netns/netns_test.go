@@ -373,6 +373,53 @@ func TestListUnprivileged(t *testing.T) {
 	})
 }
 
+func TestMembers(t *testing.T) {
+	pid, _ := child(t)
+	id, err := identify(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Members("/proc", map[tcp.Namespace]bool{id: true})
+	if diff := cmp.Diff([]int{pid}, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	got, err = Members("/proc", map[tcp.Namespace]bool{self(t): true})
+	if err != nil || !slices.Contains(got, os.Getpid()) || slices.Contains(got, pid) {
+		t.Errorf("of our own: %v, %v", got, err)
+	}
+}
+
+// TestListHidden: without privilege a namespace of another user's processes is
+// told by its files.
+func TestListHidden(t *testing.T) {
+	pid, _ := child(t)
+	onThread(func() {
+		_ = unix.Setfsuid(65534)
+		dropCapabilities(t)
+		found, _, err := List("/proc")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		at := slices.IndexFunc(found, func(f Found) bool { return f.PID == pid })
+		if at < 0 {
+			t.Errorf("the namespace of process %d is not among %+v", pid, found)
+			return
+		}
+		f := found[at]
+		if !f.Hidden || f.ID&hiddenBit == 0 || f.Processes != 1 || f.Name == "" {
+			t.Errorf("%+v, want a hidden one of one process", f)
+		}
+		if err := f.Still("/proc"); err != nil {
+			t.Errorf("while it lives: %v", err)
+		}
+		f.ID++
+		if err := f.Still("/proc"); !errors.Is(err, ErrGone) {
+			t.Errorf("of another namespace: %v, want ErrGone", err)
+		}
+	})
+}
+
 func TestListMadeUp(t *testing.T) {
 	proc, dir := t.TempDir(), t.TempDir()
 	check := func(err error) {

@@ -83,6 +83,10 @@ func membership(path string) Membership {
 	return m
 }
 
+// isService reports whether a unit is a service: one program with what it
+// started, where a scope holds whatever a login did.
+func isService(unit string) bool { return strings.HasSuffix(unit, ".service") }
+
 // isUnit reports whether name is a unit that can hold processes. Slices only
 // hold other units. systemd: src/basic/unit-name.c, unit_name_is_valid.
 func isUnit(name string) bool {
@@ -130,4 +134,31 @@ func containerID(segment string) string {
 		}
 	}
 	return segment[at:]
+}
+
+// Pod returns the first eight digits of the uid of the Kubernetes pod that a
+// cgroup belongs to; empty when it is of none. The kubelet names a pod's group
+// "pod" and its uid, by systemd "kubepods-burstable-podUID.slice" with "_" for
+// "-". Kubernetes: pkg/kubelet/cm/pod_container_manager_linux.go.
+func Pod(path string) string {
+	const digits = 8 // the first group of a uid
+	below := false
+	for segment := range strings.SplitSeq(path, "/") {
+		below = below || strings.HasPrefix(segment, "kubepods")
+		if !below {
+			continue
+		}
+		// containerd's mixed-up drivers: "kubepods-….slice:cri-containerd:ID"
+		segment, _, _ = strings.Cut(segment, ":")
+		segment = strings.TrimSuffix(segment, ".slice")
+		uid, ok := strings.CutPrefix(segment, "pod")
+		if !ok {
+			_, uid, ok = strings.Cut(segment, "-pod")
+		}
+		if !ok || len(uid) < digits || strings.Trim(uid[:digits], "0123456789abcdef") != "" {
+			continue
+		}
+		return uid[:digits]
+	}
+	return ""
 }

@@ -139,6 +139,30 @@ func FuzzParseCgroup(f *testing.F) {
 	})
 }
 
+func TestPod(t *testing.T) {
+	const uid = "0f3c5a1e-1111-4222-8333-444455556666"
+	systemd := strings.ReplaceAll(uid, "-", "_")
+	tests := []struct{ name, path, want string }{
+		{"by systemd", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + systemd + ".slice/cri-containerd-" + id1 + ".scope", "0f3c5a1e"},
+		{"guaranteed, by systemd", "/kubepods.slice/kubepods-pod" + systemd + ".slice/crio-" + id1 + ".scope", "0f3c5a1e"},
+		{"by plain cgroups", "/kubepods/besteffort/pod" + uid + "/" + id1, "0f3c5a1e"},
+		{"drivers mixed up", "/system.slice/containerd.service/kubepods-burstable-pod" + systemd + ".slice:cri-containerd:" + id1, "0f3c5a1e"},
+		{"a cluster in a container", "/docker/" + id2 + "/kubelet/kubepods/pod" + uid + "/" + id1, "0f3c5a1e"},
+		{"no pod", "/kubepods.slice/other.service", ""},
+		{"podman is none", "/machine.slice/libpod-" + id1 + ".scope", ""},
+		{"too short to be a uid", "/kubepods/pod0f3c/" + id1, ""},
+		{"not a number", "/kubepods/podwhatever/" + id1, ""},
+		{"empty", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Pod(tt.path); got != tt.want {
+				t.Errorf("Pod(%q) = %q, want %q", tt.path, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestParseLink(t *testing.T) {
 	tests := []struct {
 		target string

@@ -1,5 +1,7 @@
-// Package owner says which processes hold a socket, and of which service unit
-// and container they are.
+// Package owner says whose a socket is: which processes hold it, and of which
+// service unit and container they are.
+//
+// From a socket to its holders, whoever they are:
 //
 //	held, limits := owner.Find("/proc", []uint64{socket.Inode})
 //	for _, p := range held[socket.Inode] { // lowest pid first: usually the parent
@@ -7,6 +9,20 @@
 //	}
 //
 // A search walks every process' descriptors, about 3 µs each, so it is for
-// sockets that are watched or reported, not for each look. What it may not
-// read it counts in [Limits].
+// sockets that are watched or reported, not for each look.
+//
+// From processes that somebody named to their sockets:
+//
+//	selectors := append(owner.Balancers(), owner.Selector{Unit: "app.service"})
+//	chosen, limits := owner.Choose("/proc", selectors, listeners)
+//	course, change := owner.Follow(course, now, chosen[0], limits, 10*time.Second)
+//	if change.Kind.Followed() {
+//		fmt.Println(change) // "restarted: process 12 gone, process 34 began"
+//	}
+//	neighbours, crowded := owner.Neighbours("/proc", chosen[0])
+//	if a := owner.Attribute(chosen[0], neighbours, crowded); !a.Decides {
+//		held, place, limits := owner.Join("/proc", chosen[0], inodes, place) // a.Why
+//	}
+//
+// What may not be read is counted in [Limits] and never guessed.
 package owner

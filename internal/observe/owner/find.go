@@ -37,16 +37,48 @@ type Limits struct {
 	// remained without a holder: they, or all together, have too many
 	// descriptors.
 	Cut int
+	// Programs counts processes that were not compared with a selector's
+	// program, as that of other users takes CAP_SYS_PTRACE to read too.
+	Programs int
+	// Namespaces and Cgroups count chosen processes whose network namespace,
+	// or whose cgroup v2 id, is not known.
+	Namespaces, Cgroups int
 	// Err is why there were no processes to search at all.
 	Err error
 }
 
+// Reasons says for a person what was not seen and why, each reason once:
+// "3 processes: descriptors may not be read (it takes CAP_SYS_PTRACE)".
+// Processes that ended meanwhile are nothing to report.
+func (l Limits) Reasons() []string {
+	var out []string
+	add := func(n int, why string) {
+		switch {
+		case n == 1:
+			out = append(out, "1 process: "+why)
+		case n > 1:
+			out = append(out, strconv.Itoa(n)+" processes: "+why)
+		}
+	}
+	if l.Err != nil {
+		out = append(out, "no process can be seen: "+l.Err.Error())
+	}
+	add(l.Unreadable, "descriptors may not be read (it takes CAP_SYS_PTRACE)")
+	add(l.Programs, "the program may not be read, so they are not chosen by it (it takes CAP_SYS_PTRACE)")
+	add(l.Namespaces, "the network namespace may not be read (it takes CAP_SYS_PTRACE)")
+	add(l.Cgroups, "the cgroup v2 id is not known, so their sockets are told by descriptors only")
+	add(l.Cut, "not searched to the end, as there is too much to read at once")
+	return out
+}
+
 // The bounds of a search, at about 3 µs per descriptor.
 const (
-	// perFirst descriptors of each process are read first. The kernel lists
-	// them in ascending order, and a server opens its listeners early: they
-	// are found beside processes with a hundred thousand connections each.
-	perFirst = 1024
+	// perFirst descriptors of each process are read first, and perSecond where a
+	// socket has no holder yet. The kernel lists them in ascending order, and a
+	// server opens its listeners early: they are found beside processes with a
+	// hundred thousand connections each.
+	perFirst  = 128
+	perSecond = 1024
 	// perProcess are read of one process.
 	perProcess = 1 << 17
 	// perSearch are read in all, about 1.5 s.
@@ -60,22 +92,34 @@ const (
 // one socket: a server's children share its listener, and the lowest pid is
 // usually the parent. Inodes that nobody seen holds are not in the map.
 //
-// Of each process the first 1,024 descriptors are searched; the later ones
-// only for sockets that nobody was found to hold among those.
+// Of each process the first 128 descriptors are searched; the later ones only
+// for sockets that nobody was found to hold among those.
 func Find(proc string, inodes []uint64) (map[uint64][]Process, Limits) {
-	s := search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
+	s := newSearch(proc, inodes)
+	s.run(perFirst, perSecond, perProcess)
+	return s.held, s.limits
+}
+
+// FindAmong is Find among the processes with these pids alone, in ascending
+// order.
+func FindAmong(proc string, pids []int, inodes []uint64) (map[uint64][]Process, Limits) {
+	s := newSearch(proc, inodes)
+	s.among(pids, perFirst, perSecond, perProcess)
+	return s.held, s.limits
+}
+
+func newSearch(proc string, inodes []uint64) *search {
+	s := &search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
 	for _, inode := range inodes {
 		if inode != 0 { // zero is nobody's
 			s.wanted[inode] = true
 		}
 	}
-	s.run(perFirst, perProcess)
-	return s.held, s.limits
+	return s
 }
 
-// run searches the descriptors before first of every process and then, where
-// there is need, those up to last.
-func (s *search) run(first, last int) {
+// run searches every process.
+func (s *search) run(bounds ...int) {
 	if len(s.wanted) == 0 {
 		return
 	}
@@ -84,12 +128,25 @@ func (s *search) run(first, last int) {
 		s.limits.Err = err
 		return
 	}
-	pids = s.round(pids, 0, first)
-	for inode := range s.held {
-		delete(s.wanted, inode)
+	s.among(pids, bounds...)
+}
+
+// among searches the descriptors of these processes before the first bound,
+// and then those up to the next one for the sockets that have no holder yet.
+func (s *search) among(pids []int, bounds ...int) {
+	from := 0
+	for _, to := range bounds {
+		if len(s.wanted) == 0 || len(pids) == 0 {
+			return
+		}
+		pids = s.round(pids, from, to)
+		for inode := range s.held {
+			delete(s.wanted, inode)
+		}
+		from = to
 	}
-	if len(s.wanted) > 0 && len(pids) > 0 {
-		s.limits.Cut = len(s.round(pids, first, last))
+	if len(s.wanted) > 0 {
+		s.limits.Cut = len(pids)
 	}
 }
 
@@ -234,16 +291,23 @@ func describe(at, pid int) (Process, error) {
 		return Process{}, err
 	}
 	p := Process{PID: pid, Name: printable(strings.TrimSuffix(string(comm), "\n"))}
-	path := make([]byte, unix.PathMax)
-	if n, err := unix.Readlinkat(at, "exe", path); err == nil {
-		// A program replaced by its upgrade runs on.
-		p.Exe = printable(strings.TrimSuffix(string(path[:n]), " (deleted)"))
-	}
+	p.Exe, _ = readExe(at)
 	if cgroup, err := readFile(at, "cgroup"); err == nil {
 		m := ParseCgroup(cgroup)
 		p.Unit, p.Container, p.CgroupPath = m.Unit, m.Container, printable(m.Path)
 	}
 	return p, nil
+}
+
+// readExe reads the path of the program that a process runs. One replaced by
+// its upgrade runs on under the same path.
+func readExe(at int) (string, error) {
+	path := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(at, "exe", path)
+	if err != nil {
+		return "", err
+	}
+	return printable(strings.TrimSuffix(string(path[:n]), " (deleted)")), nil
 }
 
 // printable replaces what could garble a terminal or a log.
@@ -257,19 +321,51 @@ func printable(s string) string {
 }
 
 func openDirectory(at int, name string) (*os.File, error) {
-	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := openAt(at, name, unix.O_DIRECTORY)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		return nil, err
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func readFile(at int, name string) ([]byte, error) {
-	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+func openAt(at int, name string, flags int) (fd int, err error) {
+	for {
+		fd, err = unix.Openat(at, name, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+		switch {
+		case err == nil:
+			return fd, nil
+		case !errors.Is(err, unix.EINTR):
+			return -1, &os.PathError{Op: "open", Path: name, Err: err}
+		}
 	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 64<<10))
+}
+
+// maxFile bounds what is read of one file in /proc.
+const maxFile = 64 << 10
+
+// readFile reads a small file by plain calls: an os.File costs two more, and
+// there are thousands of files to read.
+func readFile(at int, name string) ([]byte, error) {
+	fd, err := openAt(at, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	data := make([]byte, 0, 1024)
+	for len(data) < maxFile {
+		if len(data) == cap(data) {
+			data = slices.Grow(data, len(data))
+		}
+		n, err := unix.Read(fd, data[len(data):cap(data)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, &os.PathError{Op: "read", Path: name, Err: err}
+		case n == 0:
+			return data, nil
+		}
+		data = data[:len(data)+n]
+	}
+	return data[:maxFile], nil
 }

@@ -2,7 +2,10 @@ package owner
 
 import (
 	"bufio"
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -10,22 +13,56 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 )
 
-// asChild makes the test binary a process that says it runs and waits for the
-// end of its input.
+// asChild makes the test binary a process that says it runs, opens a listener
+// for each line of its input, whose inode it prints, and ends with its input.
 const asChild = "FORESHOCK_TEST_OWNER_CHILD"
+
+// TestFindAmong: only the processes that are asked are searched.
+func TestFindAmong(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inode uint64
+	if err := raw.Control(func(fd uintptr) {
+		var st unix.Stat_t
+		if unix.Fstat(int(fd), &st) == nil {
+			inode = st.Ino
+		}
+	}); err != nil || inode == 0 {
+		t.Fatalf("inode %d: %v", inode, err)
+	}
+	held, _ := FindAmong("/proc", []int{os.Getpid()}, []uint64{inode})
+	if len(held[inode]) != 1 || held[inode][0].PID != os.Getpid() {
+		t.Errorf("held by %+v, want this process", held[inode])
+	}
+	if held, _ := FindAmong("/proc", []int{1}, []uint64{inode}); len(held) != 0 {
+		t.Errorf("held by %+v among others", held)
+	}
+}
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
 		fmt.Println("up")
-		_, _ = bufio.NewReader(os.Stdin).ReadByte()
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			if _, inode, err := openListener(); err == nil {
+				fmt.Println(inode)
+			}
+		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -33,24 +70,33 @@ func TestMain(m *testing.M) {
 
 func listen(t *testing.T) (*net.TCPListener, uint64) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, inode, err := openListener()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	tl := ln.(*net.TCPListener)
-	raw, err := tl.SyscallConn()
+	return ln, inode
+}
+
+func openListener() (*net.TCPListener, uint64, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return nil, 0, err
+	}
+	tl := ln.(*net.TCPListener)
+	inode, err := inodeOf(tl)
+	return tl, inode, err
+}
+
+func inodeOf(conn syscall.Conn) (uint64, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
 	}
 	var st unix.Stat_t
-	if err := raw.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) }); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tl, st.Ino
+	var statErr error
+	err = raw.Control(func(fd uintptr) { statErr = unix.Fstat(int(fd), &st) })
+	return st.Ino, errors.Join(err, statErr)
 }
 
 // self is what Find must say of this process.
@@ -72,9 +118,59 @@ func TestFindSelf(t *testing.T) {
 	got, limits := Find("/proc", []uint64{0, inode})
 	t.Logf("limits: %+v", limits) // others' processes come and go
 	want := map[uint64][]Process{inode: {self(t)}}
-	if diff := cmp.Diff(want, got, withoutCgroup); diff != "" {
+	if diff := gocmp.Diff(want, got, withoutCgroup); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+}
+
+// process is another process of this program.
+type process struct {
+	pid  int
+	stop func() // it, which also happens when the test ends
+	in   io.Writer
+	out  *bufio.Reader
+}
+
+// child starts a process, which inherits files from descriptor 3 on.
+func child(t *testing.T, files ...*os.File) process {
+	t.Helper()
+	cmd := exec.Command(self(t).Exe)
+	cmd.Env = append(os.Environ(), asChild+"=1")
+	cmd.ExtraFiles = files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := process{pid: cmd.Process.Pid, in: stdin, out: bufio.NewReader(stdout)}
+	p.stop = sync.OnceFunc(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	})
+	t.Cleanup(p.stop)
+	if _, err := p.out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// listen makes the process open a listener.
+func (p process) listen(t *testing.T) (inode uint64) {
+	t.Helper()
+	if _, err := fmt.Fprintln(p.in); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fscanln(p.out, &inode); err != nil {
+		t.Fatal(err)
+	}
+	return inode
 }
 
 // TestFindSharing: children share their parent's listener, as a prefork
@@ -88,35 +184,13 @@ func TestFindSharing(t *testing.T) {
 	defer file.Close()
 	want := []Process{self(t)}
 	for range 3 {
-		cmd := exec.Command(self(t).Exe)
-		cmd.Env = append(os.Environ(), asChild+"=1")
-		cmd.ExtraFiles = []*os.File{file, file} // twice: still one holder
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = stdin.Close()
-			_ = cmd.Wait()
-		})
-		if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-		child := self(t)
-		child.PID = cmd.Process.Pid
-		want = append(want, child)
+		p := self(t)
+		p.PID = child(t, file, file).pid // twice: still one holder
+		want = append(want, p)
 	}
 	got, _ := Find("/proc", []uint64{inode})
 	sorted := cmpopts.SortSlices(func(a, b Process) bool { return a.PID < b.PID })
-	if diff := cmp.Diff(want, got[inode], withoutCgroup, sorted); diff != "" {
+	if diff := gocmp.Diff(want, got[inode], withoutCgroup, sorted); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	for i := 1; i < len(got[inode]); i++ {
@@ -130,6 +204,9 @@ func TestFindSharing(t *testing.T) {
 type fake struct {
 	comm, cgroup, exe string
 	fds               []string
+	parent, started   int
+	namespace         string // where ns/net leads
+	state             string // S when empty
 }
 
 func fakeProc(t *testing.T, processes map[int]fake) string {
@@ -155,6 +232,12 @@ func fakeProc(t *testing.T, processes map[int]fake) string {
 		if p.exe != "" {
 			check(os.Symlink(p.exe, filepath.Join(dir, "exe")))
 		}
+		text := fmt.Sprintf("%d (%s) %s %d 1 1 0 -1 4194560 1 1 0 0 1 1 0 0 20 0 1 0 %d 0 0\n", pid, p.comm, cmp.Or(p.state, "S"), p.parent, p.started)
+		check(os.WriteFile(filepath.Join(dir, "stat"), []byte(text), 0o600))
+		if p.namespace != "" {
+			check(os.Mkdir(filepath.Join(dir, "ns"), 0o755))
+			check(os.Symlink(p.namespace, filepath.Join(dir, "ns", "net")))
+		}
 		for i, target := range p.fds {
 			check(os.Symlink(target, filepath.Join(dir, "fd", strconv.Itoa(i))))
 		}
@@ -178,10 +261,10 @@ func TestFindInMadeUpProc(t *testing.T) {
 		70: {nginx, worker},
 		72: {{PID: 100, Name: "evil?[2J?name?", Container: id1, CgroupPath: "/docker/" + id1}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff(Limits{Vanished: 1}, limits); diff != "" {
+	if diff := gocmp.Diff(Limits{Vanished: 1}, limits); diff != "" {
 		t.Errorf("limits (-want +got)\n%s", diff)
 	}
 }
@@ -236,10 +319,10 @@ func TestFindIsBounded(t *testing.T) {
 					got[inode] = append(got[inode], p.PID)
 				}
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := gocmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.limits, s.limits); diff != "" {
+			if diff := gocmp.Diff(tt.limits, s.limits); diff != "" {
 				t.Errorf("limits (-want +got)\n%s", diff)
 			}
 		})

@@ -15,10 +15,9 @@ import (
 // ErrClosed: the Reader was closed.
 var ErrClosed = errors.New("procfs reader is closed")
 
+// The kernel fills a page at a time at most (fs/seq_file.c, seq_read_iter), so
+// a row of up to 28 KiB fits a buffer of tcp.ScratchSize.
 const (
-	// bufferSize is sock_diag's. The kernel fills a page at a time at most
-	// (fs/seq_file.c, seq_read_iter), so a row of up to 28 KiB still fits.
-	bufferSize = 32 << 10
 	// absentLooks is how many looks pass before a missing tcp6 is sought
 	// again: IPv6 may be loaded later, and a failed open costs memory.
 	absentLooks = 60
@@ -63,12 +62,16 @@ type table struct {
 // reading the namespace of that moment, and keeps it alive, until Close; also
 // when process 123 has ended. A file that must be opened again and then is
 // another namespace's is refused.
-func New(dir string) *Reader {
+func New(dir string) *Reader { return NewWith(dir, tcp.NewScratch()) }
+
+// NewWith is New for a Reader that takes its memory from scratch, which it may
+// share with readers that are never used at the same time.
+func NewWith(dir string, scratch *tcp.Scratch) *Reader {
 	return &Reader{
 		tables: [2]table{{path: dir + "/tcp", fd: none}, {path: dir + "/tcp6", fd: none, optional: true}},
 		order:  NativeOrder(),
-		buffer: make([]byte, bufferSize),
-		batch:  make([]tcp.Socket, 0, tcp.BatchSize),
+		buffer: scratch.Buffer,
+		batch:  scratch.Batch[:0],
 	}
 }
 

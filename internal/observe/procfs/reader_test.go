@@ -216,13 +216,13 @@ func TestReadBadInput(t *testing.T) {
 		{"garbled rows are counted and the look goes on", map[string]string{"tcp": header4 + "   0: nonsense\n" + good + "\n" + good}, outcome{2, 2, tcp.Complete, ""}},
 		{"ends within a row", map[string]string{"tcp": header4 + good + good[:80]}, outcome{1, 1, tcp.Truncated, ""}},
 		{"ends after a row that lacks only its newline", map[string]string{"tcp": header4 + strings.TrimSuffix(good, "\n")}, outcome{0, 1, tcp.Truncated, ""}},
-		{"a row longer than the buffer", map[string]string{"tcp": header4 + good + strings.Repeat("x", 3*bufferSize) + "\n" + good}, outcome{2, 1, tcp.Complete, ""}},
-		{"a row longer than the buffer without an end", map[string]string{"tcp": header4 + good + strings.Repeat("x", 2*bufferSize)}, outcome{1, 2, tcp.Truncated, ""}},
+		{"a row longer than the buffer", map[string]string{"tcp": header4 + good + strings.Repeat("x", 3*tcp.ScratchSize) + "\n" + good}, outcome{2, 1, tcp.Complete, ""}},
+		{"a row longer than the buffer without an end", map[string]string{"tcp": header4 + good + strings.Repeat("x", 2*tcp.ScratchSize)}, outcome{1, 2, tcp.Truncated, ""}},
 		{"no tcp", map[string]string{"tcp6": header6}, outcome{Err: "read sockets from DIR/tcp: open: no such file or directory"}},
 		{"empty", map[string]string{"tcp": ""}, outcome{Err: "read sockets from DIR/tcp: is empty, without even a header"}},
 		{"half a header", map[string]string{"tcp": header4[:20]}, outcome{Err: `read sockets from DIR/tcp: ends within its header "  sl  local_address "`}},
 		{"another file", map[string]string{"tcp": header4 + good, "tcp6": "Iface Destination\n"}, outcome{Err: `read sockets from DIR/tcp6: header "Iface Destination" has "Iface" where column "sl" was expected`}},
-		{"endless header", map[string]string{"tcp": strings.Repeat("x", 2*bufferSize)}, outcome{
+		{"endless header", map[string]string{"tcp": strings.Repeat("x", 2*tcp.ScratchSize)}, outcome{
 			Err: fmt.Sprintf(`read sockets from DIR/tcp: header "%s" has "%[1]s" where column "sl" was expected`, strings.Repeat("x", maxQuoted)),
 		}},
 	}

@@ -25,9 +25,6 @@ var (
 )
 
 const (
-	// bufferSize is what the kernel fills at most per receive
-	// (net/netlink/af_netlink.c, netlink_recvmsg caps max_recvmsg_len so).
-	bufferSize = 32 << 10
 	// receiveTimeout bounds a receive; a dump's next part is made while we
 	// ask for it, so waiting at all means something is broken.
 	receiveTimeout = 2 * time.Second
@@ -48,13 +45,17 @@ type Reader struct {
 
 // Open opens a Reader for the calling thread's network namespace and asks the
 // kernel one question, so that a refusal shows here: it is then ErrRefused.
-func Open() (*Reader, error) {
+func Open() (*Reader, error) { return OpenWith(tcp.NewScratch()) }
+
+// OpenWith is Open for a Reader that takes its memory from scratch, which it
+// may share with readers that are never used at the same time.
+func OpenWith(scratch *tcp.Scratch) (*Reader, error) {
 	r := &Reader{
 		fd:      -1,
 		oneWalk: true,
-		request: make([]byte, 0, 512),
-		buffer:  make([]byte, bufferSize),
-		batch:   make([]tcp.Socket, 0, tcp.BatchSize),
+		request: make([]byte, 0, 64), // a filter grows it
+		buffer:  scratch.Buffer,
+		batch:   scratch.Batch[:0],
 	}
 	r.appendRow = r.row
 	fd, err := openSocket()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/rule/presets"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
 var errAbsent = errors.New("no such file")
@@ -75,6 +76,34 @@ func TestWorkersArticle(t *testing.T) {
 	}
 }
 
+// TestBackendsArticle holds the preset's file to the article's numbers.
+func TestBackendsArticle(t *testing.T) {
+	f, err := Preset("backends-article")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type row struct {
+		Name, When string
+		Hold       time.Duration
+		Severity   rule.Severity
+	}
+	want := []row{
+		{"article-backend-close-wait", "(backend.close_wait_leaked > 0)", 50 * time.Second, rule.Warning}, // counted from 10 s on: 60 s
+		{"article-backend-time-wait", "((backend.time_wait / backend.sockets) > 0.2)", 10 * time.Second, rule.Warning},
+		{"article-backend-no-established", "(backend.established == 0)", 10 * time.Second, rule.Warning},
+	}
+	var got []row
+	for _, r := range f.Rules {
+		got = append(got, row{r.Name, r.When.String(), r.Hold, r.Severity})
+		if r.When.Kind() != scope.KindBackend {
+			t.Errorf("%s is evaluated for each %s", r.Name, r.When.Kind())
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestPresetsAreGood(t *testing.T) {
 	for _, name := range presets.Names() {
 		if f, err := Preset(name); err != nil || len(f.Warnings) > 0 {
@@ -113,7 +142,7 @@ func TestParseTestsRefuses(t *testing.T) {
 		{"empty tests", good + "tests: []", []string{"f:2:8: there are no tests; add one with name, input and expect"}},
 		{"no rules", test, []string{"f: there are no rules to test; add rules, rule_files or presets"}},
 		{"absent file", "rule_files: [x.yaml]\n" + test, []string{"f:1:14: read the rules: no such file; name a file of rules"}},
-		{"unknown preset", "presets: [x]\n" + test, []string{`f:1:11: there is no preset "x": use workers-article`}},
+		{"unknown preset", "presets: [x]\n" + test, []string{`f:1:11: there is no preset "x": use backends-article, workers-article`}},
 		{"bad test", good + `tests:
   - name: t
     input:

@@ -178,13 +178,17 @@ func (r *reader) series(key string, n ast.Node, t *Test) bool {
 	return true
 }
 
-// parseScope reads "host" or "service/NAME".
+// parseScope reads "host", "service/NAME" or "backend/NAME".
 func parseScope(text string) (scope.ID, bool) {
 	if text == scope.Host.String() {
 		return scope.Host, true
 	}
-	name, ok := strings.CutPrefix(text, "service/")
-	return scope.ID{Kind: scope.KindService, Name: name}, ok && name != ""
+	for _, kind := range []scope.Kind{scope.KindService, scope.KindBackend} {
+		if name, ok := strings.CutPrefix(text, kind.String()+"/"); ok && name != "" {
+			return scope.ID{Kind: kind, Name: name}, true
+		}
+	}
+	return scope.ID{}, false
 }
 
 func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
@@ -203,7 +207,7 @@ func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
 		case "scope":
 			var ok bool
 			if e.Scope, ok = parseScope(r.text(v, key)); !ok {
-				r.add(v, "the scope is neither host nor service/NAME; write it as in input")
+				r.add(v, "the scope is none of host, service/NAME and backend/NAME; write it as in input")
 			}
 		case "state":
 			var ok bool
@@ -231,7 +235,7 @@ func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
 		r.add(n, "there is no rule %.60q; the rules are %s", e.Rule, strings.Join(names, ", "))
 	case e.Scope.Kind != s.Rules[i].When.Kind():
 		r.add(n, "rule %s is evaluated for each %s, not for %s; mend the scope", e.Rule, s.Rules[i].When.Kind(), e.Scope)
-	case e.Scope.Kind == scope.KindService && !slices.ContainsFunc(t.Input, func(in Series) bool { return in.Scope == e.Scope }):
+	case e.Scope != scope.Host && !slices.ContainsFunc(t.Input, func(in Series) bool { return in.Scope == e.Scope }):
 		r.add(n, "%s has no series in input; add one or mend the scope", e.Scope)
 	}
 	return e

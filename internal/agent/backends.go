@@ -1,0 +1,288 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/observe/conntrack"
+	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const (
+	// peersEvery is how often it is worked out whom the balancers talk to, and
+	// chooseEvery how often their processes are looked for at least.
+	peersEvery  = 2 * time.Second
+	chooseEvery = 10 * time.Second
+	// rejectedFor is how long an address that is nobody's backend is not asked
+	// for again. It takes so many tries in a row: a connection that lives a few
+	// milliseconds is mostly gone by the time its owner is asked for.
+	rejectedFor   = time.Minute
+	rejectedAfter = 10
+	// forgotten: an observed backend without a connection for so long is one no
+	// more. Where a balancer takes a dead one out, its incident outlives it.
+	forgotten = 10 * time.Minute
+	// trackEvery is how often connection tracking is read for service
+	// addresses, 3 µs for each of at most maxTracked entries.
+	trackEvery = 30 * time.Second
+	maxTracked = 16_384
+)
+
+// pool follows one server of ours and whom it talks to.
+type pool struct {
+	name       string
+	configured bool
+	selector   owner.Selector
+	// members are those of a list or a balancer, where the configuration says
+	// so; source is who gives them. Only then fixed.
+	fixed   bool
+	members []discover.Member
+	source  string
+
+	server    discover.Server
+	elsewhere bool                         // it has processes, and none in this namespace
+	observed  map[netip.AddrPort]time.Time // by when a connection was seen last
+	problem   string                       // why its members are not all known
+}
+
+// backendFinder finds out which remote addresses are backends: of the pools in
+// the configuration, and of the balancers it knows.
+type backendFinder struct {
+	pools     []*pool
+	peers     discover.Peers
+	gathering bool
+	nextAt    time.Time // when peers are gathered again
+	chooseAt  time.Time // when processes are taken over again
+	rejected  map[netip.AddrPort]time.Time
+	tries     map[netip.AddrPort]int // in vain
+	backends  []scope.Backend
+	// behind is where connections to a service address really go, as far as it
+	// was seen; trackedAt is when that is read again, untracked why it cannot
+	// be.
+	behind    map[netip.AddrPort][]netip.AddrPort
+	trackedAt time.Time
+	untracked error
+}
+
+// configure takes the pools of a configuration; those that stay as they were
+// keep what they have seen.
+func (f *backendFinder) configure(cfg config.Config) {
+	old := f.pools
+	f.pools = nil
+	keep := func(p *pool) {
+		for _, o := range old {
+			if o.name == p.name && o.selector == p.selector && o.fixed == p.fixed && o.source == p.source {
+				p.server, p.observed = o.server, o.observed
+				if len(p.members) == 0 {
+					p.members = o.members
+				}
+			}
+		}
+		f.pools = append(f.pools, p)
+	}
+	for _, b := range cfg.Backends {
+		p := &pool{name: b.Name, configured: true, selector: selectorOf(b.Process), observed: map[netip.AddrPort]time.Time{}}
+		switch d := b.Discover; {
+		case len(d.Static) > 0:
+			p.fixed, p.source = true, "configured"
+			for _, m := range d.Static {
+				p.members = append(p.members, discover.Member{Name: m.Name, Remote: m.Remote})
+			}
+		case d.HAProxySocket != "":
+			p.fixed, p.source = true, "haproxy "+d.HAProxySocket
+		case d.TraefikAPI != "":
+			p.fixed, p.source = true, "traefik "+d.TraefikAPI
+		case d.TraefikFile != "":
+			p.fixed, p.source = true, "traefik "+d.TraefikFile
+		case len(d.DNS) > 0:
+			p.fixed, p.source = true, "dns"
+		}
+		if p.selector.IsZero() && !p.fixed {
+			continue // nothing to go by; the configuration refuses it
+		}
+		keep(p)
+	}
+	for _, known := range owner.Balancers() {
+		keep(&pool{name: known.Software, selector: known, observed: map[netip.AddrPort]time.Time{}})
+	}
+	f.rejected, f.tries = map[netip.AddrPort]time.Time{}, map[netip.AddrPort]int{}
+	f.chooseAt, f.nextAt = time.Time{}, time.Time{}
+}
+
+func selectorOf(p config.Process) owner.Selector {
+	return owner.Selector{Name: p.Name, Exe: p.Exe, Unit: p.Unit, Container: p.Container, Cgroup: p.Cgroup, Listens: p.Listens}
+}
+
+// begin says whether the look under way gathers peers. Only a look at
+// everything can.
+func (f *backendFinder) begin(now time.Time, tier tcp.Tier) {
+	f.gathering = tier == tcp.Full && !now.Before(f.nextAt)
+	if f.gathering {
+		f.peers.Begin()
+	}
+}
+
+// find works out the backends after a look that gathered peers, and reports
+// whether they changed.
+func (f *backendFinder) find(now time.Time, at place) bool {
+	f.nextAt = now.Add(peersEvery)
+	peers := f.peers.List()
+	var unknown []discover.Peer
+	for _, peer := range peers {
+		if !f.note(now, peer) && now.Sub(f.rejected[peer.Remote]) >= rejectedFor {
+			unknown = append(unknown, peer)
+		}
+	}
+	if len(unknown) > 0 || !now.Before(f.chooseAt) {
+		f.choose(now, at)
+		f.assign(now, unknown)
+	}
+	if !now.Before(f.trackedAt) && len(f.backends) > 0 {
+		f.track(now, peers)
+	}
+	for _, p := range f.pools {
+		for remote, seen := range p.observed {
+			if now.Sub(seen) >= forgotten {
+				delete(p.observed, remote)
+			}
+		}
+	}
+	for remote, at := range f.rejected {
+		if now.Sub(at) >= rejectedFor {
+			delete(f.rejected, remote)
+		}
+	}
+	return f.rebuild(at.name)
+}
+
+// track finds out which peers are service addresses: their connections are
+// translated to another destination on the way.
+func (f *backendFinder) track(now time.Time, peers []discover.Peer) {
+	f.trackedAt = now.Add(trackEvery)
+	table, err := conntrack.Read(maxTracked)
+	f.untracked = err
+	f.behind = map[netip.AddrPort][]netip.AddrPort{}
+	for _, peer := range peers {
+		for _, local := range peer.Locals {
+			if to, ok := table.Undo(local, peer.Remote); ok && to != peer.Remote && !slices.Contains(f.behind[peer.Remote], to) {
+				f.behind[peer.Remote] = append(f.behind[peer.Remote], to)
+			}
+		}
+	}
+}
+
+// serviceAddress says that a backend is one, and what was seen behind it.
+func (f *backendFinder) serviceAddress(remote netip.AddrPort) string {
+	behind := f.behind[remote]
+	if len(behind) == 0 {
+		return ""
+	}
+	slices.SortFunc(behind, netip.AddrPort.Compare)
+	return fmt.Sprintf("a service address: its connections go on to %v and perhaps others, and are judged together", behind)
+}
+
+// note reports whether some pool has the peer already.
+func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
+	known := false
+	for _, p := range f.pools {
+		if _, ok := p.observed[peer.Remote]; ok {
+			p.observed[peer.Remote] = now
+			known = true
+		}
+	}
+	return known
+}
+
+// choose takes over the pools' processes in this namespace.
+func (f *backendFinder) choose(now time.Time, at place) {
+	selectors, before := make([]owner.Selector, len(f.pools)), make([]discover.Server, len(f.pools))
+	for i, p := range f.pools {
+		selectors[i], before[i] = p.selector, p.server
+	}
+	chosen := at.processes.choose(now, selectors)
+	f.chooseAt = now.Add(chooseEvery)
+	servers := discover.Servers(procRoot, chosen, at.namespace, before)
+	for i, p := range f.pools {
+		p.elsewhere = len(servers[i].Chosen) == 0 && len(chosen[i]) > 0
+		if !slices.Equal(servers[i].Chosen, p.server.Chosen) {
+			p.server = servers[i]
+			clear(f.rejected) // other processes may talk to what nobody did
+		}
+	}
+}
+
+// assign gives the peers that nobody has yet to the pools whose processes talk
+// to them.
+func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
+	for _, p := range f.pools {
+		theirs, _ := p.server.TalksTo(procRoot, unknown) // what may not be read shows in the limits of the choice
+		for _, remote := range theirs {
+			p.observed[remote] = now
+		}
+	}
+	for _, peer := range unknown {
+		if f.note(now, peer) {
+			delete(f.tries, peer.Remote)
+		} else if f.tries[peer.Remote]++; f.tries[peer.Remote] >= rejectedAfter {
+			delete(f.tries, peer.Remote)
+			f.rejected[peer.Remote] = now
+		}
+	}
+	if len(f.tries) > maxTries {
+		clear(f.tries)
+	}
+}
+
+// maxTries bounds how many addresses are asked for again.
+const maxTries = 4096
+
+// rebuild makes the backends of all pools in the namespace of that name, and
+// reports whether they are others than before. Elsewhere than in our own, only
+// who has a process there has backends there.
+func (f *backendFinder) rebuild(namespace string) bool {
+	var pools []discover.Pool
+	for _, p := range f.pools {
+		out := discover.Pool{Name: p.name, Configured: p.configured, Source: p.source}
+		if len(p.server.Chosen) == 0 && len(p.observed) == 0 && (namespace != "" || p.elsewhere) {
+			continue
+		}
+		if p.fixed {
+			out.Members = p.members
+		} else {
+			for remote := range p.observed {
+				out.Observed = append(out.Observed, remote)
+			}
+			slices.SortFunc(out.Observed, netip.AddrPort.Compare)
+		}
+		out.Runs(&p.server)
+		pools = append(pools, out)
+	}
+	backends := discover.Backends(pools)
+	for i := range backends {
+		backends[i].Namespace = namespace
+		if says := f.serviceAddress(backends[i].Remote); says != "" {
+			backends[i].Limit = says
+		}
+	}
+	same := slices.EqualFunc(backends, f.backends, func(a, b scope.Backend) bool {
+		return a.Name == b.Name && a.Remote == b.Remote && slices.Equal(a.Cgroups, b.Cgroups) && slices.Equal(a.PIDs, b.PIDs) && slices.Equal(a.Also, b.Also) && a.Limit == b.Limit
+	})
+	f.backends = backends
+	return !same
+}
+
+// ports are the remote ports of the backends, each once.
+func (f *backendFinder) ports() []uint16 {
+	var out []uint16
+	for i := range f.backends {
+		if port := f.backends[i].Remote.Port(); !slices.Contains(out, port) {
+			out = append(out, port)
+		}
+	}
+	return out
+}

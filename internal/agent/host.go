@@ -1,0 +1,413 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/netns"
+	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/observe/spaces"
+	"github.com/foreshock/foreshock/internal/rule"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// The scan for namespaces walks all processes; searching the owners of sockets
+// walks their descriptors too. Neither may take more of the budget than its
+// share.
+const (
+	scanEvery = 2 * time.Second
+	scanShare = 0.05
+	// wideTimes its cost is the pause after a search among all processes for
+	// sockets that nobody in their namespace holds. unownedAfter is how long a
+	// service waits for it to get its name.
+	wideTimes    = 1000
+	unownedAfter = 4 * time.Second
+	// maxFailures is how many looks of another namespace may fail on end before
+	// its readers are given up for a while.
+	maxFailures = 3
+)
+
+// Host is every namespace's pipeline: its own, and those of the others that
+// can be read, all within one budget. Like a Pipeline it starts no goroutine
+// and keeps no clock, and is not safe for concurrent use; its methods must be
+// called on one locked thread.
+type Host struct {
+	cfg     config.Config
+	rules   []rule.Rule
+	source  observe.Source
+	scratch *tcp.Scratch
+	budget  *observe.Budget
+
+	own    *Pipeline
+	others []*resident // by name
+	of     map[*observe.Schedule]*resident
+	gone   []departed
+
+	roster   *spaces.Roster
+	scanAt   time.Time
+	scanErr  error
+	unseen   netns.Limits
+	searchAt time.Time // owners are not searched again before
+	wideAt   time.Time // nor among the processes of all namespaces
+	// nobodys are listeners whose holder a search among all did not find, by
+	// inode: a process that the kernel hides from us, perhaps.
+	nobodys map[uint64]bool
+	wanting time.Time // since when listeners wait for it; zero: none does
+
+	incidents merged
+}
+
+// resident is one namespace of the host, with the results of its last tick.
+type resident struct {
+	*Pipeline
+	space     spaces.Space
+	incidents []judge.Incident
+	view      *measure.View
+	failures  int // on end
+}
+
+// departed is what remains of a namespace that ended: its judge, until what is
+// open there has ended too, or the namespace is back under its name.
+type departed struct {
+	name      string
+	judge     *judge.Judge
+	incidents []judge.Incident
+}
+
+// Turn is one look of one namespace.
+type Turn struct {
+	of   *resident
+	Tier tcp.Tier
+}
+
+// NewHost opens the calling thread's namespace; the others are found by the
+// ticks that follow.
+func NewHost(cfg config.Config, source observe.Source) (*Host, error) {
+	rules, _, err := Rules(cfg, "the configuration")
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{
+		cfg: cfg, rules: rules, source: source, scratch: tcp.NewScratch(), budget: observe.NewBudget(cfg.Observe.CPUBudget),
+		of: map[*observe.Schedule]*resident{}, roster: spaces.New(spaces.Most),
+	}
+	at, err := ownPlace(h.budget, source, h.scratch)
+	if err != nil {
+		return nil, err
+	}
+	at.shared, at.processes.listeners = true, h.listeners
+	if h.own, err = newPipeline(cfg, rules, at); err != nil {
+		return nil, err
+	}
+	h.of[h.own.schedule] = &resident{Pipeline: h.own}
+	return h, nil
+}
+
+// Close lets go of all namespaces.
+func (h *Host) Close() error {
+	err := h.own.Close()
+	for _, r := range h.others {
+		err = errors.Join(err, r.Close())
+	}
+	return err
+}
+
+// Configure takes over a new configuration. Windows and incidents stay, but
+// for those of rules, or of namespaces, that are no longer wanted.
+func (h *Host) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
+	h.cfg, h.rules = cfg, rules
+	h.own.Configure(now, cfg, rules)
+	if cfg.Observe.Namespaces == config.HostNamespace {
+		for _, id := range h.roster.Clear() {
+			h.leave(id)
+		}
+	}
+	for _, r := range h.others {
+		r.Configure(now, cfg, rules)
+	}
+	for i := range h.gone {
+		h.gone[i].judge.SetRules(now, rules)
+	}
+	h.scanAt = time.Time{}
+}
+
+// Acknowledge marks an incident of any namespace as taken, and reports whether
+// there is one of that number.
+func (h *Host) Acknowledge(now time.Time, id uint64, by string) bool {
+	for _, r := range h.of {
+		if r.judge.Acknowledge(now, id, by) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(h.gone, func(d departed) bool { return d.judge.Acknowledge(now, id, by) })
+}
+
+// Next returns the look to make next, and when.
+func (h *Host) Next(now time.Time) (Turn, time.Time) {
+	s, tier, at := h.budget.Next(now)
+	return Turn{h.of[s], tier}, at
+}
+
+// Tick makes one look and returns all incidents of the host as they then are:
+// the suspected and the open ones, then the lately resolved, newest first. They
+// are good until the next Tick. An error says that this look failed; where it
+// is netns.ErrStuck the calling goroutine must end.
+func (h *Host) Tick(now time.Time, t Turn) ([]judge.Incident, error) {
+	r := t.of
+	var err error
+	r.incidents, r.view, err = r.Tick(now, t.Tier)
+	if err != nil && r.place.name != "" {
+		err = fmt.Errorf("namespace %s: %w", r.place.name, err)
+	}
+	if r.failures++; err == nil {
+		r.failures = 0
+	}
+	if r.place.name != "" && r.failures == maxFailures {
+		h.roster.Refused(r.space.ID, now, err)
+		h.leave(r.space.ID)
+	}
+	if t.Tier == tcp.Pulse && r.Pipeline == h.own {
+		h.stepGone(now)
+		if scanErr := h.scan(now); scanErr != nil {
+			return h.all(now), scanErr
+		}
+		h.search(now)
+	}
+	return h.all(now), err
+}
+
+// scan looks for namespaces that came and went.
+func (h *Host) scan(now time.Time) error {
+	if h.cfg.Observe.Namespaces == config.HostNamespace || now.Before(h.scanAt) {
+		return nil
+	}
+	began := threadTime()
+	found, limits, err := netns.List(procRoot)
+	if h.scanErr = err; err != nil {
+		h.scanAt = now.Add(scanEvery) // what is read goes on being read
+		return nil
+	}
+	h.unseen = limits
+	open, gone := h.roster.Scan(now, found, nameOf)
+	for _, id := range gone {
+		h.leave(id)
+	}
+	for _, s := range open {
+		if err := h.join(s); err != nil {
+			h.roster.Refused(s.ID, now, err)
+			if errors.Is(err, netns.ErrStuck) {
+				return err
+			}
+		}
+	}
+	cost := time.Duration(float64(threadTime()-began) / (h.budget.Share() * scanShare))
+	h.scanAt = now.Add(max(scanEvery, min(cost, time.Minute)))
+	return nil
+}
+
+// nameOf names a namespace by its first process.
+func nameOf(f netns.Found) string {
+	var cgroup []byte
+	if f.PID != 0 {
+		cgroup, _ = os.ReadFile(procRoot + "/" + strconv.Itoa(f.PID) + "/cgroup") // it ends right now: named without
+	}
+	return spaces.Name(f, cgroup)
+}
+
+// join opens a namespace's readers.
+func (h *Host) join(s spaces.Space) error {
+	p, err := newPipeline(h.cfg, h.rules, place{
+		name: s.Label, namespace: s.ID, budget: h.budget, numbers: h.own.place.numbers, processes: h.own.place.processes, shared: true,
+		open: func() (observe.Space, error) { return observe.OpenIn(procRoot, s.Found, h.source, h.scratch) },
+	})
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(h.gone, func(d departed) bool { return d.name == s.Label }); i >= 0 {
+		p.judge = h.gone[i].judge // a restarted container: its incidents go on
+		h.gone = slices.Delete(h.gone, i, i+1)
+	}
+	r := &resident{Pipeline: p, space: s}
+	h.of[p.schedule] = r
+	at, _ := slices.BinarySearchFunc(h.others, s.Label, func(r *resident, name string) int { return strings.Compare(r.place.name, name) })
+	h.others = slices.Insert(h.others, at, r)
+	return nil
+}
+
+// leave closes a namespace's readers, which lets the kernel end it.
+func (h *Host) leave(id tcp.Namespace) {
+	at := slices.IndexFunc(h.others, func(r *resident) bool { return r.space.ID == id })
+	if at < 0 {
+		return
+	}
+	r := h.others[at]
+	h.others = slices.Delete(h.others, at, at+1)
+	delete(h.of, r.schedule)
+	h.budget.Remove(r.schedule)
+	_ = r.Close() // nothing is left to be done about it
+	if len(r.incidents) > 0 {
+		h.gone = append(h.gone, departed{r.place.name, r.judge, slices.Clone(r.incidents)})
+	}
+}
+
+// stepGone lets what was open in ended namespaces end.
+func (h *Host) stepGone(now time.Time) {
+	nothing := measure.View{At: now}
+	h.gone = slices.DeleteFunc(h.gone, func(d departed) bool {
+		incidents := d.judge.Step(now, &nothing)
+		if slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.State != judge.Resolved }) {
+			return false
+		}
+		h.incidents.keep(incidents)
+		return true
+	})
+	for i := range h.gone {
+		h.gone[i].incidents = h.gone[i].judge.Step(now, &nothing)
+	}
+}
+
+// search finds the owners of sockets for all namespaces whose listeners
+// changed, at once: first among the processes that are there, and then, for
+// sockets that nobody there holds, among all. A walk over all descriptors of a
+// busy host costs a third of a second.
+func (h *Host) search(now time.Time) {
+	wanting := h.wantOwners(now)
+	if len(wanting) == 0 || now.Before(h.searchAt) {
+		return
+	}
+	began := threadTime()
+	of := make(map[tcp.Namespace]bool, len(wanting))
+	var inodes []uint64
+	for _, p := range wanting {
+		of[p.place.namespace] = true
+		for i := range p.listeners.rows {
+			inodes = append(inodes, p.listeners.rows[i].Inode)
+		}
+	}
+	var owners map[uint64][]owner.Process
+	var limits owner.Limits
+	members, err := netns.Members(procRoot, of)
+	if err == nil {
+		owners, limits = owner.FindAmong(procRoot, members, inodes)
+	}
+	h.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began)))
+	left := slices.DeleteFunc(inodes, func(inode uint64) bool { return owners[inode] != nil || h.nobodys[inode] })
+	if len(left) > 0 && !now.Before(h.wideAt) {
+		began = threadTime()
+		var more map[uint64][]owner.Process
+		more, limits = owner.Find(procRoot, left)
+		if owners == nil {
+			owners = more
+		}
+		maps.Copy(owners, more)
+		h.wideAt = now.Add(max(rediscoverAfter, wideTimes*(threadTime()-began)))
+		h.disown(left, owners)
+		left = nil
+	}
+	for _, p := range wanting {
+		// Those with a socket nobody there holds wait a while for the next wide
+		// walk: a service without a program has another name.
+		if now.Sub(p.wantingSince) >= unownedAfter || !slices.ContainsFunc(p.listeners.rows, func(s tcp.Socket) bool { return slices.Contains(left, s.Inode) }) {
+			p.adopt(now, owners, limits)
+		}
+	}
+}
+
+// disown remembers the listeners that nobody seen holds, for as long as they
+// are there, so that they do not call for the same search again.
+func (h *Host) disown(sought []uint64, owners map[uint64][]owner.Process) {
+	nobodys := make(map[uint64]bool)
+	for _, inode := range sought {
+		if owners[inode] == nil {
+			nobodys[inode] = true
+		}
+	}
+	for _, r := range h.of {
+		for i := range r.listeners.rows {
+			if inode := r.listeners.rows[i].Inode; h.nobodys[inode] {
+				nobodys[inode] = true
+			}
+		}
+	}
+	h.nobodys = nobodys
+}
+
+// wantOwners returns the pipelines whose listeners changed. While namespaces
+// that were just found have not looked yet it waits for them, so that one
+// search serves all, but not for long.
+func (h *Host) wantOwners(now time.Time) []*Pipeline {
+	var out []*Pipeline
+	fresh := false
+	for _, r := range h.of {
+		if r.wanting {
+			out = append(out, r.Pipeline)
+		}
+		fresh = fresh || r.status[tcp.Pulse].last.Begin.IsZero() && r.failures == 0
+	}
+	if len(out) == 0 {
+		h.wanting = time.Time{}
+		return nil
+	}
+	if h.wanting.IsZero() {
+		h.wanting = now
+	}
+	if fresh && now.Sub(h.wanting) < rediscoverAfter {
+		return nil
+	}
+	h.wanting = time.Time{}
+	return out
+}
+
+// services are those of all namespaces, our own first.
+func (h *Host) services() []scope.Service {
+	out := slices.Clip(h.own.services)
+	for _, r := range h.others {
+		out = append(out, r.services...)
+	}
+	return out
+}
+
+// backends are those of all namespaces, our own first.
+func (h *Host) backends() []scope.Backend {
+	out := slices.Clip(h.own.finder.backends)
+	for _, r := range h.others {
+		out = append(out, r.finder.backends...)
+	}
+	return out
+}
+
+// takeTold takes over what asking a pool came to, in every namespace that has
+// processes of the pool.
+func (h *Host) takeTold(t told) {
+	for _, r := range h.of {
+		r.takeTold(t)
+	}
+}
+
+// view is every scope of the host, our own namespace's first; those of idle
+// ones are left out. The examples and prefixes are the pipelines': good until
+// the next Tick.
+func (h *Host) view() measure.View {
+	own := h.of[h.own.schedule]
+	if own.view == nil {
+		return measure.View{}
+	}
+	out := measure.View{At: own.view.At, Scopes: slices.Clone(own.view.Scopes)}
+	for _, r := range h.others {
+		if r.view != nil && !r.schedule.Idle() {
+			out.Scopes = append(out.Scopes, r.view.Scopes...)
+		}
+	}
+	return out
+}

@@ -1,0 +1,255 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe/balancer"
+	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/observe/resolve"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+const (
+	// askTimeout is how long a balancer or a name server may take.
+	askTimeout = 2 * time.Second
+	// membersEvery is how often members are asked for where the opinion is not.
+	membersEvery = 30 * time.Second
+	// askAtOnce is how many are asked side by side: one that hangs must not
+	// keep the others waiting.
+	askAtOnce = 8
+	// rotates is how long an address that a name no longer stands for stays a
+	// backend: resolvers rotate their answers, and pools keep connections.
+	rotates = 10 * time.Minute
+)
+
+// opinion is what one balancer said of one of its members.
+type opinion struct {
+	group, name string
+	remote      netip.AddrPort
+	status      balancer.Status
+	says        string
+}
+
+// told is what asking one pool came to.
+type told struct {
+	pool     string
+	members  []discover.Member
+	source   string
+	partial  bool // members may be missing
+	opinions []opinion
+	problem  string // for the limits; empty when all is well
+	seen     time.Time
+	every    time.Duration
+}
+
+// asks reports whether somebody has to be asked for the pool's members.
+func asks(b config.Backends) bool {
+	d := b.Discover
+	return d.HAProxySocket != "" || d.TraefikAPI != "" || d.TraefikFile != "" || len(d.DNS) > 0
+}
+
+// every is how often the pool is asked for.
+func every(b config.Backends) time.Duration {
+	if b.Status > 0 {
+		return b.Status
+	}
+	return membersEvery
+}
+
+// askBalancers asks for the members of pools, and for what their balancers
+// think of them, until ctx ends. The loop takes the answers between two looks.
+func (a *agent) askBalancers(ctx context.Context) error {
+	due := map[string]time.Time{}
+	var names namesSeen
+	for {
+		now := a.clock.Now()
+		next := now.Add(membersEvery)
+		group, limited := errgroup.WithContext(ctx)
+		group.SetLimit(askAtOnce)
+		for _, b := range *a.pools.Load() {
+			if !asks(b) {
+				continue
+			}
+			if at := due[b.Name]; at.After(now) {
+				next = earlier(next, at)
+				continue
+			}
+			due[b.Name] = now.Add(every(b))
+			next = earlier(next, due[b.Name])
+			group.Go(func() error {
+				answer := a.askPool(limited, b, &names)
+				// The agent is stopping when this fails.
+				_ = a.ask(limited, func(h *Host) error {
+					h.takeTold(answer)
+					return nil
+				})
+				return nil
+			})
+		}
+		_ = group.Wait()
+		timer := time.NewTimer(max(0, next.Sub(a.clock.Now())))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-a.poolsChanged:
+			timer.Stop()
+			clear(due)
+		case <-timer.C:
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// askPool asks whoever knows the pool's members.
+func (a *agent) askPool(ctx context.Context, b config.Backends, names *namesSeen) told {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	out := told{pool: b.Name, every: every(b)}
+	var answer balancer.Answer
+	var err error
+	switch d := b.Discover; {
+	case d.HAProxySocket != "":
+		out.source = "haproxy " + d.HAProxySocket
+		answer, err = balancer.HAProxy(ctx, d.HAProxySocket)
+	case d.TraefikAPI != "":
+		out.source = "traefik " + d.TraefikAPI
+		answer, err = balancer.Traefik(ctx, d.TraefikAPI)
+	case d.TraefikFile != "":
+		out.source = "traefik " + d.TraefikFile
+		answer, err = balancer.TraefikFile(d.TraefikFile)
+	default:
+		answer, err = names.members(ctx, a.clock.Now(), d.DNS)
+		out.source = "dns"
+	}
+	out.seen, out.partial = a.clock.Now(), answer.Partial
+	switch {
+	case err != nil:
+		out.problem, out.partial = err.Error(), true
+	case len(answer.Problems) > 0:
+		out.problem = answer.Problems[0]
+		if more := len(answer.Problems) - 1; more > 0 {
+			out.problem += fmt.Sprintf(", and %d more", more)
+		}
+	}
+	for _, m := range answer.Members {
+		remotes := []netip.AddrPort{m.Address}
+		if !m.Address.IsValid() {
+			if remotes, err = names.lookUp(ctx, out.seen, m.Host, m.Port); err != nil {
+				out.problem, out.partial = err.Error(), true
+			}
+		}
+		for _, remote := range remotes {
+			out.members = append(out.members, discover.Member{Group: m.Group, Name: m.Name, Remote: remote})
+			if b.Status > 0 && m.Status != balancer.Unknown {
+				out.opinions = append(out.opinions, opinion{m.Group, m.Name, remote, m.Status, m.Says})
+			}
+		}
+	}
+	return out
+}
+
+// namesSeen remembers what names stood for. It is safe for concurrent use.
+type namesSeen struct {
+	mu    sync.Mutex
+	names resolve.Names
+}
+
+// members are the addresses of names with ports, each of them one.
+func (n *namesSeen) members(ctx context.Context, now time.Time, targets []string) (balancer.Answer, error) {
+	var out balancer.Answer
+	for _, target := range targets {
+		host, port, err := resolve.Split(target)
+		if err != nil {
+			return out, err
+		}
+		remotes, err := n.lookUp(ctx, now, host, port)
+		if err != nil {
+			out.Partial = true
+			out.Problems = append(out.Problems, err.Error())
+		}
+		for _, remote := range remotes {
+			out.Members = append(out.Members, balancer.Member{Name: fmt.Sprintf("%s (%s)", host, remote), Address: remote})
+		}
+	}
+	return out, nil
+}
+
+// lookUp resolves a host with the system's resolvers. It returns what the name
+// stands for now and stood for lately, also with an error: a resolver that is
+// down takes no backend away.
+func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port uint16) ([]netip.AddrPort, error) {
+	answer, err := resolve.Resolve(ctx, net.DefaultResolver.LookupNetIP, host)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names.Step(now, host, answer, err)
+	history, _ := n.names.History(host)
+	var out []netip.AddrPort
+	for _, addr := range history.Addresses(now.Add(-rotates)) {
+		out = append(out, netip.AddrPortFrom(addr, port))
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return out, err
+}
+
+// takeTold takes over what asking a pool came to.
+func (p *Pipeline) takeTold(t told) {
+	if p.finder.take(t, p.place.name) {
+		p.setScopes()
+	}
+	for _, o := range t.opinions {
+		if id, ok := p.finder.backend(t.pool, o); ok {
+			up := o.status == balancer.Up || o.status == balancer.NoCheck
+			p.measure.Balancer(id, up, t.seen, time.Duration(measure.StaleAfter*float64(t.every)))
+			p.opinions[id] = o
+		}
+	}
+}
+
+// take gives a pool its members, and reports whether the backends changed. An
+// answer that may lack members takes none away.
+func (f *backendFinder) take(t told, namespace string) bool {
+	i := slices.IndexFunc(f.pools, func(p *pool) bool { return p.name == t.pool && p.fixed })
+	if i < 0 {
+		return false // reconfigured meanwhile
+	}
+	p := f.pools[i]
+	p.problem = t.problem
+	members := t.members
+	if t.partial {
+		for _, m := range p.members {
+			if !slices.Contains(members, m) {
+				members = append(members, m)
+			}
+		}
+	}
+	p.members = members
+	return f.rebuild(namespace)
+}
+
+// backend is the scope that a balancer's opinion is about.
+func (f *backendFinder) backend(pool string, o opinion) (scope.ID, bool) {
+	name := discover.Member{Group: o.group, Name: o.name, Remote: o.remote}.NameIn(pool)
+	for i := range f.backends {
+		if b := &f.backends[i]; b.Remote == o.remote && (b.Name == name || slices.Contains(b.Also, name)) {
+			return b.ID(), true
+		}
+	}
+	return scope.ID{}, false
+}

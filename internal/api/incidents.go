@@ -1,0 +1,127 @@
+package api
+
+import (
+	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
+)
+
+// Incident is a finding's life.
+type Incident struct {
+	ID             uint64       `json:"id"`
+	State          string       `json:"state"`
+	Scope          string       `json:"scope"`
+	Namespace      string       `json:"namespace"`
+	Cause          string       `json:"cause"`
+	Severity       string       `json:"severity"`
+	PeakSeverity   string       `json:"peak_severity"`
+	Certainty      string       `json:"certainty"`
+	Basis          string       `json:"basis"`
+	Sentence       string       `json:"sentence"`
+	Trigger        string       `json:"trigger"`
+	SuspectedAt    *time.Time   `json:"suspected_at"`
+	OpenedAt       *time.Time   `json:"opened_at"`
+	ResolvedAt     *time.Time   `json:"resolved_at"`
+	UpdatedAt      *time.Time   `json:"updated_at"`
+	BlindSince     *time.Time   `json:"no_evidence_since"`
+	AcknowledgedAt *time.Time   `json:"acknowledged_at"`
+	AcknowledgedBy string       `json:"acknowledged_by,omitempty"`
+	End            string       `json:"end,omitempty"`
+	Evidence       []Evidence   `json:"evidence"`
+	Considered     []Considered `json:"considered"`
+	Advice         []string     `json:"advice"`
+	Timeline       []Step       `json:"timeline"`
+	Examples       []Socket     `json:"examples"`
+	// Pattern is one of the workers article's three, empty for none, with
+	// what makes it that one and what it calls for.
+	Pattern         string   `json:"pattern"`
+	PatternEvidence string   `json:"pattern_evidence"`
+	Response        string   `json:"response"`
+	Prefixes        []Prefix `json:"prefixes"`
+	// Siblings is what the other backends of its group carry now.
+	Siblings string `json:"siblings,omitempty"`
+	// Because is the cause that explains it, so that it is not sent:
+	// local_fault.
+	Because string `json:"because,omitempty"`
+	// BalancerDownAt is when its balancer first called it down;
+	// BalancerLagSeconds how long after the first suspicion that was.
+	BalancerDownAt     *time.Time `json:"balancer_down_at,omitempty"`
+	BalancerLagSeconds *float64   `json:"balancer_lag_seconds,omitempty"`
+	// Rule is the user's rule, where the cause is user_rule.
+	Rule string `json:"rule,omitempty"`
+}
+
+// Evidence is a number beside the level it is held against.
+type Evidence struct {
+	Signal    string   `json:"signal"`
+	Unit      string   `json:"unit"`
+	Reading   Value    `json:"reading"`
+	Threshold *float64 `json:"threshold"`
+	Origin    string   `json:"threshold_origin,omitempty"`
+}
+
+// Considered is another cause, and why it was rejected.
+type Considered struct {
+	Cause string `json:"cause"`
+	Why   string `json:"why"`
+}
+
+// Step is one event of an incident's life.
+type Step struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
+}
+
+// Incidents is the answer of /api/v1/incidents.
+type Incidents struct {
+	At        time.Time  `json:"at"`
+	Incidents []Incident `json:"incidents"`
+}
+
+func (v viewer) incident(i *judge.Incident) Incident {
+	f := &i.Finding
+	out := Incident{
+		ID: i.ID, State: i.State.String(), Scope: f.Scope.String(), Namespace: f.Scope.Namespace, Cause: f.Cause.String(),
+		Severity: f.Severity.String(), PeakSeverity: i.Peak.String(), Certainty: f.Certainty.String(),
+		Basis: f.Basis, Sentence: f.Sentence, Trigger: f.Trigger,
+		SuspectedAt: v.maybe(i.SuspectedAt), OpenedAt: v.maybe(i.OpenedAt), ResolvedAt: v.maybe(i.ResolvedAt),
+		UpdatedAt: v.maybe(i.UpdatedAt), BlindSince: v.maybe(i.BlindSince),
+		AcknowledgedAt: v.maybe(i.AcknowledgedAt), AcknowledgedBy: i.AcknowledgedBy, End: i.End.String(),
+		Evidence: []Evidence{}, Considered: []Considered{}, Advice: append([]string{}, f.Advice...), Timeline: []Step{},
+		Examples: v.sockets(f.Examples),
+		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
+		Siblings: f.Siblings,
+	}
+	if i.Because != judge.NoCause {
+		out.Because = i.Because.String()
+	}
+	if !i.BalancerDownAt.IsZero() {
+		out.BalancerDownAt = v.maybe(i.BalancerDownAt)
+		lead, _ := v.s.Lead(i)
+		out.BalancerLagSeconds = new(lead.Seconds())
+	}
+	for _, e := range f.Evidence {
+		x := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Reading: v.value(e.Reading), Origin: e.Origin}
+		if e.HasThreshold {
+			x.Threshold = new(e.Threshold)
+		}
+		out.Evidence = append(out.Evidence, x)
+	}
+	for _, c := range f.Considered {
+		out.Considered = append(out.Considered, Considered(c))
+	}
+	for _, s := range i.Timeline {
+		out.Timeline = append(out.Timeline, Step{v.time(s.At), s.What})
+	}
+	return out
+}
+
+func (v viewer) incidents(keep func(*judge.Incident) bool) []Incident {
+	out := make([]Incident, 0, len(v.s.Incidents))
+	for i := range v.s.Incidents {
+		if keep(&v.s.Incidents[i]) {
+			out = append(out, v.incident(&v.s.Incidents[i]))
+		}
+	}
+	return out
+}

@@ -1,0 +1,405 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+// Levels of the causes that the far end of a connection makes. Measured in the
+// lab; docs/SIGNALS.md says how.
+const (
+	// lostSilent: a retransmission is a time-out of 0.2 s at least; in half a
+	// second one that was but a lost segment has been answered.
+	lostSilent = 0.5 // seconds
+	// lostAlone is the same where one connection is all there is to go by.
+	lostAlone    = 1.0
+	lostAtLeast  = 2   // connections
+	pendingShare = 0.5 // of the pending ones retransmit: their kernel does not answer either
+	// quietTimes, quietLeast: a silence longer than the longest of the last two
+	// minutes, and that by a margin.
+	quietTimes = 1.5
+	quietLeast = 0.5 // seconds
+	// seldomSeen, seldomTimes: of connections that end with their answer a look
+	// sees only what ended since the last one, so chance has a larger part.
+	seldomSeen  = 0.6 // seconds
+	seldomTimes = 2.5
+	servedLast  = 10.0 // seconds: it was in use
+	refusedFor  = 10.0 // seconds
+	liveLeast   = 1.5  // seconds
+	// usualTimes, usualMargin: events a second beyond what this namespace
+	// usually shows.
+	usualTimes  = 2.0
+	usualMargin = 0.5
+	// aroundThen is how much before the last sign of a backend an event may
+	// have been; byChance how many may be expected without a fault.
+	aroundThen = 0.5 // seconds
+	byChance   = 0.2
+	// vanishedAtLeast in 5 s, and vanishTimes as often as any sibling's.
+	vanishedAtLeast = 3
+	vanishTimes     = 3.0
+	answersBack     = 3 // connections: it answers again
+)
+
+func backendCauses() []causeRule {
+	return []causeRule{
+		pathLost(), peerRefusing(), peerResetting(), peerHalfBroken(), peerFrozen(), peerSlow(), peerNotReading(),
+		heavyLoss(), orderlyStop(), lazyPool(), churn(), portExhaustion(), poolAtCeiling(), backendLeak(), backendStuck(), greenButFailing(),
+	}
+}
+
+// answersAgain: something came from the backend within its usual silence, and
+// since it was suspected, and nothing retransmits. Where nothing is asked of it
+// that cannot be told.
+func answersAgain(s subject) truth {
+	ago, known := s.scope.Get(measure.HeardAgo).Get()
+	if !known {
+		return cannotTell
+	}
+	since := s.now.Add(-time.Duration(ago * float64(time.Second))).After(s.suspected)
+	if since && ago <= s.quietAfter() && unacknowledged(s) == 0 {
+		return yes
+	}
+	if s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic {
+		return cannotTell
+	}
+	return no
+}
+
+// unacknowledged is how many connections send something again, SYNs among it.
+// Those in LAST_ACK and CLOSING do not count: the backend's own FIN has arrived
+// on them.
+func unacknowledged(s subject) float64 {
+	return max(0, s.value(measure.Retransmitting)-s.value(measure.LastAckCount)-s.value(measure.ClosingCount))
+}
+
+func recovers(hold time.Duration) condition {
+	return condition{fmt.Sprintf("it answers again for %s and nothing is sent twice", inWords(hold.Seconds())), hold, 3, measure.EstablishedCount, answersAgain}
+}
+
+// quietAfter is from when a silence of the backend is longer than usual, in
+// seconds.
+func (s subject) quietAfter() float64 {
+	gap, known := s.scope.Get(measure.HeardGapUsual).Get()
+	switch {
+	case !known:
+		gap = servedLast
+	case gap > seldomSeen:
+		return seldomTimes * gap
+	}
+	return max(quietLeast, quietTimes*gap)
+}
+
+// pathLost: what is sent is not even acknowledged.
+func pathLost() causeRule {
+	return causeRule{
+		cause: PathLost,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"what is sent is not acknowledged, or a connection not answered, and nothing comes, for 0.5 s", 500 * time.Millisecond, 2, measure.EstablishedCount, lost}, Critical},
+		},
+		clear: recovers(3 * time.Second),
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s is out of reach: %s, and nothing has come for %s.",
+				f.Scope.Name, outstanding(s), inWords(s.value(measure.SilentFor)))
+			f.Certainty = Certain // the kernel's own timers
+			f.Evidence = []Evidence{
+				{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting), Threshold: lostAtLeast, HasThreshold: true, Origin: "default: with the next one"},
+				{Signal: measure.ConnectRetrying, Reading: s.scope.Get(measure.ConnectRetrying)},
+				{Signal: measure.SynSentCount, Reading: s.scope.Get(measure.SynSentCount)},
+				{Signal: measure.SilentFor, Reading: s.scope.Get(measure.SilentFor), Threshold: lostSilent, HasThreshold: true, Origin: "default"},
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
+			}
+			f.Considered = append([]Considered{
+				{PeerFrozen.String(), rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, atMost, 0))},
+				{HeavyLoss.String(), rejected(s, measure.Answering, s.is(measure.Answering, above, 0))},
+			}, orUs(s)...)
+			f.Advice = []string{
+				"Take it out of the pool: requests to it wait for their time-out.",
+				"See whether the host is up and the path to it open; a firewall that drops looks the same.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+// lost: connections retransmit or get no answer to their SYN, and nothing
+// comes from the backend. A frozen process is another thing: its kernel still
+// acknowledges, so pending connections do not retransmit, while a full accept
+// queue leaves SYNs unanswered.
+func lost(s subject) truth {
+	v, ok := s.numbers(measure.Retransmitting, measure.ConnectRetrying, measure.SynSentCount, measure.Pending) // all seen by the same looks
+	if !ok {
+		return cannotTell
+	}
+	retrying, connecting, pending := v[1], v[2], v[3]
+	retransmitting := max(0, unacknowledged(s)-retrying) // but for the SYNs, which are among them
+	silent, owed := s.scope.Get(measure.SilentFor).Get()
+	switch {
+	case !owed && s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic:
+		return cannotTell // nothing is asked of it
+	case !owed:
+		return cannotTell
+	case pending > 0 && retransmitting < pendingShare*pending, s.frozen && retransmitting <= 0:
+		return no
+	}
+	lost := retransmitting + retrying
+	return isTrue(lost >= lostAtLeast && silent >= lostSilent ||
+		lost >= 1 && lost >= pending+connecting && silent >= lostAlone)
+}
+
+func outstanding(s subject) string {
+	var parts []string
+	if n := unacknowledged(s); n > 0 {
+		parts = append(parts, people(n, "connection retransmits", "connections retransmit"))
+	}
+	if n := s.value(measure.SynSentCount); n > 0 {
+		parts = append(parts, people(n, "connection attempt waits", "connection attempts wait"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// peerRefusing: it was in use, its connections are gone, and new ones are
+// refused. A refused attempt leaves no socket: only the namespace's count of
+// them, and the silence.
+func peerRefusing() causeRule {
+	return causeRule{
+		cause: PeerRefusing,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Watch},
+			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusingLive}, Warning},
+			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.EstablishedCount,
+				func(s subject) truth { return refusingLive(s).And(nobodyElse(s)) }}, Critical},
+			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount,
+				func(s subject) truth { return refusingLive(s).And(s.is(measure.HeardAgo, atLeast, refusedFor)) }}, Critical},
+		},
+		clear: recovers(2 * time.Second),
+		explain: func(s subject, f *Finding) {
+			fails := s.host.Get(measure.AttemptFailsRate)
+			f.Sentence = fmt.Sprintf("%s refuses connections: none is left, nothing has come for %s, and %.1f attempts a second fail.",
+				f.Scope.Name, inWords(s.value(measure.HeardAgo)), fails.Value)
+			f.Certainty = Likely // attempts are the namespace's, not this backend's alone
+			f.Evidence = []Evidence{
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount), HasThreshold: true, Origin: "none left"},
+				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
+				{Signal: measure.AttemptFailsRate, Reading: fails, Threshold: usualTimes*s.host.Get(measure.AttemptFailsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
+				{Signal: measure.AttemptFailsUsual, Reading: s.host.Get(measure.AttemptFailsUsual)},
+				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
+			}
+			f.Considered = []Considered{
+				{PathLost.String(), rejected(s, measure.SynSentCount, s.is(measure.SynSentCount, above, 0))},
+				{PeerResetting.String(), "no: attempts fail before a connection is made"},
+			}
+			f.Advice = []string{
+				"See whether its process runs and listens; a deploy looks the same and ends by itself.",
+				"Take it out of the pool until it listens again.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+func refusing(s subject) truth {
+	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo)
+	failing := failsUnusually(s)
+	if !ok || failing == cannotTell {
+		return cannotTell
+	}
+	established, connecting, ago := v[0], v[1], v[2]
+	switch {
+	case established > 0 && s.value(measure.Answering) > 0:
+		return no
+	case established > 0 || connecting > 0:
+		return no // it can be reached
+	case failing == no:
+		return cannotTell // nobody tries
+	}
+	return isTrue(ago >= s.quietAfter() && ago <= refusedFor+servedLast)
+}
+
+// refusingLive: and it was in use until then. A backend that was drained before
+// it stopped is refused its health checks, and nobody's request.
+func refusingLive(s subject) truth {
+	return refusing(s).And(s.is(measure.FailedAfter, atMost, max(liveLeast, s.quietAfter())))
+}
+
+// failsUnusually: attempts have failed since the backend was heard last, beyond
+// what this namespace usually shows.
+func failsUnusually(s subject) truth {
+	return since(s, measure.AttemptFailedAgo, measure.AttemptFailsRate, measure.AttemptFailsUsual)
+}
+
+func resetsUnusually(s subject) truth {
+	return since(s, measure.PeerResetAgo, measure.PeerResetsRate, measure.PeerResetsUsual)
+}
+
+// since: an event came after the backend was heard last, or just before, and
+// not by chance: hardly any was to be expected in that time, or there are far
+// more now. A balancer that leaves a backend alone after one failure makes one.
+func since(s subject, ago, rate, usual measure.Signal) truth {
+	heard, known := s.scope.Get(measure.HeardAgo).Get()
+	if _, counted := s.host.Get(rate).Get(); !known || !counted {
+		return cannotTell
+	}
+	event, happened := s.host.Get(ago).Get()
+	if !happened || event > heard+aroundThen {
+		return no
+	}
+	normal, _ := s.host.Get(usual).Get()
+	return isTrue(normal*(heard+aroundThen) <= byChance).Or(beyondUsual(s, rate, usual))
+}
+
+// beyondUsual: a rate of the namespace is usualMargin above usualTimes its
+// usual; where the usual is none, a single event is. While the usual is not
+// known it counts as none.
+func beyondUsual(s subject, rate, usual measure.Signal) truth {
+	now, known := s.host.Get(rate).Get()
+	if !known {
+		return cannotTell
+	}
+	normal, _ := s.host.Get(usual).Get()
+	return isTrue(now >= usualTimes*normal+usualMargin || normal == 0 && now > 0)
+}
+
+// Unusual reports whether attempts to connect fail, or connections are reset,
+// or segments sent again, beyond what this namespace usually shows.
+func Unusual(host *measure.ScopeSignals) bool {
+	s := subject{host: host}
+	return beyondUsual(s, measure.AttemptFailsRate, measure.AttemptFailsUsual) == yes ||
+		beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual) == yes ||
+		beyondUsual(s, measure.RetransSegsRate, measure.RetransSegsUsual) == yes
+}
+
+// nobodyElse: no sibling has answered lately; without any that is not so.
+func nobodyElse(s subject) truth {
+	if len(s.siblings) == 0 {
+		return no
+	}
+	for _, o := range s.siblings {
+		ago, known := o.Get(measure.HeardAgo).Get()
+		if !known {
+			return cannotTell
+		}
+		if ago <= (subject{scope: o}).quietAfter() {
+			return no
+		}
+	}
+	return yes
+}
+
+// peerResetting: connections are made and then reset.
+func peerResetting() causeRule {
+	return causeRule{
+		cause: PeerResetting,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"connections are reset, and none of its own is left or heard of, for 1 s", time.Second, 3, measure.EstablishedCount, resettingAll}, Critical},
+			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.EstablishedCount, resettingSome}, Critical},
+		},
+		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
+			func(s subject) truth { return resettingAll(s).Or(resettingSome(s)).Not().And(answersAgain(s)) }},
+		explain: func(s subject, f *Finding) {
+			resets := s.host.Get(measure.PeerResetsRate)
+			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.", f.Scope.Name, resets.Value, s.value(measure.VanishedRate))
+			f.Certainty = Likely // resets are the namespace's, not this backend's alone
+			f.Evidence = []Evidence{
+				{Signal: measure.PeerResetsRate, Reading: resets, Threshold: usualTimes*s.host.Get(measure.PeerResetsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
+				{Signal: measure.PeerResetsUsual, Reading: s.host.Get(measure.PeerResetsUsual)},
+				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
+				{Signal: measure.VanishedUsual, Reading: s.scope.Get(measure.VanishedUsual)},
+				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
+				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
+			}
+			f.Considered = []Considered{
+				{PeerRefusing.String(), fmt.Sprintf("no, %.1f attempts a second fail", s.host.Get(measure.AttemptFailsRate).Value)},
+			}
+			f.Advice = []string{
+				"Look into the backend's own log: its process takes connections and drops them.",
+				"Take it out of the pool; a health check that passes does not use the same path.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+// resettingAll: more resets than usual, and a backend that was in use has
+// fallen silent with no connection left to speak of.
+func resettingAll(s subject) truth {
+	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo)
+	if !ok {
+		return cannotTell
+	}
+	established, connecting, ago := v[0], v[1], v[2]
+	silent := connecting == 0 && established <= 1 && ago >= s.quietAfter() && ago <= refusedFor+servedLast
+	// Where no sibling answers either, perhaps nobody asks: our own services'
+	// clients reset connections too.
+	asked := isTrue(len(s.siblings) > 0).And(nobodyElse(s).Not())
+	return resetsUnusually(s).And(isTrue(silent)).And(failsUnusually(s).Not()).And(asked)
+}
+
+// resettingSome: more resets than usual, and connections of this backend
+// vanish: some, and far more often than any sibling's, and than they used to:
+// where the balancer keeps no connections all of them end so.
+func resettingSome(s subject) truth {
+	vanished := s.scope.Get(measure.VanishedRate)
+	if vanished.Validity != measure.Known {
+		return cannotTell
+	}
+	if len(s.siblings) == 0 {
+		return no // our own services' clients reset connections too: nothing to hold it against
+	}
+	theirs, known := s.scope.Get(measure.VanishedUsual).Get()
+	if !known {
+		return cannotTell
+	}
+	for _, o := range s.siblings {
+		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
+	}
+	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual).
+		And(isTrue(vanished.Samples >= vanishedAtLeast && vanished.Value >= vanishTimes*theirs))
+}
+
+// carried says what the siblings carry now, against the most they had.
+func (f *Finding) carried(s subject) {
+	if len(s.siblings) == 0 {
+		return
+	}
+	var parts []string
+	for _, o := range s.siblings {
+		now, known := o.Get(measure.EstablishedCount).Get()
+		if !known {
+			continue
+		}
+		part := fmt.Sprintf("%s %.0f", o.Scope.Name, now)
+		if most, ok := o.Get(measure.EstablishedMost).Get(); ok {
+			part += fmt.Sprintf(" (at most %.0f in the last hour)", most)
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		return
+	}
+	slices.Sort(parts)
+	const most = 5
+	if len(parts) > most {
+		parts = append(parts[:most], fmt.Sprintf("%d more", len(parts)-most))
+	}
+	f.Siblings = "Connections to its siblings now: " + strings.Join(parts, ", ") + "."
+}
+
+// orUs says what can be told of whether the fault is ours.
+func orUs(s subject) []Considered {
+	if len(s.failing) >= faultDestinations {
+		return nil
+	}
+	why := "no, other destinations answer"
+	if nobodyElse(s) != no || len(s.siblings) == 0 {
+		why = "cannot tell us from it: too few other destinations"
+	}
+	return []Considered{{LocalFault.String(), why}}
+}

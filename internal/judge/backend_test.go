@@ -1,0 +1,205 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// TestBackendScenarios runs the timelines of testdata/backends/*.txt as
+// TestScenarios does. Each backend is a name before the point, its group the
+// part before the slash; "web/*" stands for s1 to s3 of web. The names:
+//
+//	est        ESTABLISHED; answers: of them answered since the last look, each
+//	           after so many seconds: took
+//	pending    requests not yet answered, the oldest for so many seconds: oldest
+//	late       of them pending for longer than 1, 2, 5 s: late1, late2, late5
+//	rtx        retransmitting; retry: SYN_SENT sent again; syn: SYN_SENT
+//	resent     segments sent again a second
+//	vanished   connections a second that end without a trace; finished: that
+//	           both ends close
+//	new        connections a second that are seen to begin
+//	cw         CLOSE_WAIT that our process holds, lingering of them for 5 s,
+//	           leaked for 10 s
+//	zero       closed windows; tw: TIME_WAIT; ports: local ports there are
+//	up         what the balancer says: 1 or 0, nothing when not asked
+//
+// and of the host, without a point: fails, resets received, aborts of ours,
+// opens (connections we begin), retrans a second.
+func TestBackendScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/backends/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios in testdata/backends: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			timeline, want, found := strings.Cut(string(raw), "---\n")
+			if !found && !*update {
+				t.Fatalf("%s has no line ---", file)
+			}
+			got := playBackends(parseTimeline(t, strings.ReplaceAll(timeline, "web/*", "web/s*")))
+			if *update {
+				if err := os.WriteFile(file, []byte(timeline+"---\n"+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("decisions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// playBackends runs the pulse at 4 Hz and the focus tier at 1 Hz, at 4 Hz from
+// 1 s after something is suspected.
+func playBackends(segments []segment) string {
+	m, j := measure.New(), New(1)
+	var fails, resets, aborts, opens, retrans float64
+	var out strings.Builder
+	told := map[uint64]int{}
+	names := backendNames(segments)
+	var last float64 // when focus looked last
+	close := false
+	for _, seg := range segments {
+		for at := seg.from; at < seg.to-1e-9; at += 0.25 {
+			now := scenarioStart.Add(time.Duration(at * float64(time.Second)))
+			fails += seg.value("fails", at) / 4
+			resets += seg.value("resets", at) / 4
+			aborts += seg.value("aborts", at) / 4
+			opens += seg.value("opens", at) / 4
+			retrans += seg.value("retrans", at) / 4
+			tick := func(tier tcp.Tier, states tcp.StateMask, interval, since float64) {
+				look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+				if tier == tcp.Pulse {
+					look.Counters.Set(tcp.AttemptFails, uint64(fails))
+					look.Counters.Set(tcp.EstabResets, uint64(resets)+uint64(aborts))
+					look.Counters.Set(tcp.OutRsts, uint64(aborts))
+					look.Counters.Set(tcp.RetransSegs, uint64(retrans))
+					look.Counters.Set(tcp.ActiveOpens, uint64(opens))
+				}
+				var scopes []measure.Tally
+				for _, name := range names {
+					scopes = append(scopes, seg.backend(name, at, since))
+				}
+				scopes = append(scopes, measure.Tally{Scope: scope.Rest})
+				view := m.Step(now, measure.Tallies{Look: look, Interval: time.Duration(interval * float64(time.Second)), Scopes: scopes})
+				for _, name := range names {
+					if _, asked := seg.values[name+".up"]; asked {
+						m.Balancer(scope.ID{Kind: scope.KindBackend, Name: name}, seg.value(name+".up", at) > 0, now, 10*time.Second)
+					}
+				}
+				incidents := j.Step(now, view)
+				close = Suspicious(incidents)
+				narrate(&out, at, incidents, told)
+			}
+			tick(tcp.Pulse, tcp.ListenOnly, 0.25, 0)
+			if close || math.Mod(at, 1) == 0 {
+				tick(tcp.Focus, tcp.AllStates, 1, at-last)
+				last = at
+			}
+		}
+	}
+	return out.String()
+}
+
+// backendNames lists the backends of a timeline, and spreads web/s*.
+func backendNames(segments []segment) []string {
+	var names []string
+	seen := map[string]bool{}
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	for _, seg := range segments {
+		for key := range seg.values {
+			name, _, ok := strings.Cut(key, ".")
+			if !ok {
+				continue
+			}
+			if base, star := strings.CutSuffix(name, "*"); star {
+				for i := 1; i <= 3; i++ {
+					add(fmt.Sprintf("%s%d", base, i))
+				}
+				continue
+			}
+			add(name)
+		}
+	}
+	// Maps have no order of their own.
+	for i := range names {
+		for k := i + 1; k < len(names); k++ {
+			if names[k] < names[i] {
+				names[i], names[k] = names[k], names[i]
+			}
+		}
+	}
+	return names
+}
+
+// of is a backend's value, or that of its group where it has none of its own.
+func (s *segment) of(name, key string, at float64) float64 {
+	if _, own := s.values[name+"."+key]; own {
+		return s.value(name+"."+key, at)
+	}
+	return s.value(name[:len(name)-1]+"*."+key, at)
+}
+
+// backend is the tally of one backend since the last look.
+func (s *segment) backend(name string, at, since float64) measure.Tally {
+	n := func(key string) uint32 { return uint32(s.of(name, key, at)) }
+	// A rate gives a whole number of events at each look.
+	events := func(key string) uint32 {
+		rate := s.of(name, key, at)
+		return uint32(math.Floor(rate*at)) - uint32(math.Floor(rate*(at-since)))
+	}
+	group, _, _ := strings.Cut(name, "/")
+	y := measure.Tally{Scope: scope.ID{Kind: scope.KindBackend, Name: name}, Group: group}
+	y.States[tcp.Established] = n("est")
+	y.States[tcp.SynSent] = n("syn")
+	y.States[tcp.CloseWait] = n("cw")
+	y.States[tcp.TimeWait] = n("tw")
+	y.Accepted = n("est") + n("cw")
+	y.AcceptedCloseWait = n("cw")
+	y.Leaked = n("leaked")
+	y.Pending = n("pending")
+	y.Retransmitting = n("rtx") + n("retry")
+	y.ZeroWindow = n("zero")
+	y.Flows = measure.Flows{Known: true, New: events("new"), Since: time.Duration(since * float64(time.Second)), Scale: 1}
+	y.Capacity.Ports = n("ports")
+	oldest := time.Duration(s.of(name, "oldest", at) * float64(time.Second))
+	bounds := measure.HistogramBounds()
+	put := func(h *measure.Histogram, d time.Duration, times uint32) {
+		i := 0
+		for i < len(bounds) && d >= bounds[i] {
+			i++
+		}
+		h[i] += times
+	}
+	late5, late2, late1 := n("late5"), n("late2"), n("late1")
+	put(&y.PendingFor, 6*time.Second, late5)
+	put(&y.PendingFor, 3*time.Second, late2)
+	put(&y.PendingFor, 1500*time.Millisecond, late1)
+	y.Peer = measure.Peer{
+		Answering: n("answers"), HeardAgo: 100 * time.Millisecond, LongestPending: oldest,
+		ConnectRetrying: n("retry"), Resent: events("resent"), Sent: 3 * n("answers"), Vanished: events("vanished"), Finished: events("finished"), Lingering: n("lingering"),
+	}
+	put(&y.Peer.Answers, time.Duration(s.of(name, "took", at)*float64(time.Second)), n("answers"))
+	return y
+}

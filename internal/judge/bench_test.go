@@ -1,0 +1,43 @@
+package judge
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// BenchmarkBackends is what one pulse and one focus look cost beyond reading,
+// beside so many backends that are well.
+func BenchmarkBackends(b *testing.B) {
+	for _, n := range []int{3, 50, 500} {
+		for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Focus} {
+			b.Run(fmt.Sprintf("%d/%s", n, tier), func(b *testing.B) {
+				m, j := measure.New(), New(1)
+				states := tcp.AllStates
+				if tier == tcp.Pulse {
+					states = tcp.ListenOnly
+				}
+				var scopes []measure.Tally
+				for i := range n {
+					y := measure.Tally{Scope: scope.ID{Kind: scope.KindBackend, Name: fmt.Sprint(i)}, Group: fmt.Sprint(i / 10), Accepted: 10, Pending: 2}
+					y.States[tcp.Established] = 10
+					y.Flows = measure.Flows{Known: true, New: 1, Gone: 1, Since: time.Second, Scale: 1}
+					y.Peer = measure.Peer{Answering: 5, HeardAgo: time.Millisecond}
+					scopes = append(scopes, y)
+				}
+				scopes = append(scopes, measure.Tally{Scope: scope.Rest})
+				now := scenarioStart
+				b.ReportAllocs()
+				for b.Loop() {
+					now = now.Add(250 * time.Millisecond)
+					look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+					j.Step(now, m.Step(now, measure.Tallies{Look: look, Interval: time.Second, Scopes: scopes}))
+				}
+			})
+		}
+	}
+}

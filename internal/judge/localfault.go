@@ -1,0 +1,117 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+const (
+	// faultDestinations in faultGroups groups that fail within faultWithin have
+	// one thing in common: us.
+	faultDestinations = 3
+	faultGroups       = 2
+	faultWithin       = 2 * time.Second
+)
+
+// localFault: destinations that have nothing in common but us are out of reach
+// at once.
+func localFault() causeRule {
+	return causeRule{
+		cause: LocalFault,
+		kind:  scope.KindHost,
+		triggers: []trigger{
+			{condition{"three destinations of two groups out of reach within 2 s", 0, 1, measure.ActiveOpensRate, atOnce}, Critical},
+		},
+		clear: condition{"fewer than three destinations out of reach, for 3 s", 3 * time.Second, 3, measure.ActiveOpensRate,
+			func(s subject) truth { return isTrue(len(s.failing) < faultDestinations) }},
+		explain: func(s subject, f *Finding) {
+			names := make([]string, 0, len(s.failing))
+			for _, d := range s.failing {
+				names = append(names, d.scope.Name)
+			}
+			f.Sentence = fmt.Sprintf("%d destinations are out of reach at once, %s: it is this host or its uplink, not they.", len(names), shortList(names))
+			f.Certainty = Likely
+			f.Evidence = []Evidence{
+				{Signal: measure.RetransSegsRate, Reading: s.host.Get(measure.RetransSegsRate)},
+				{Signal: measure.TimeoutsRate, Reading: s.host.Get(measure.TimeoutsRate)},
+				{Signal: measure.AttemptFailsRate, Reading: s.host.Get(measure.AttemptFailsRate)},
+			}
+			f.Considered = []Considered{{PathLost.String(), "each for itself: they began within 2 s of each other"}}
+			f.Advice = []string{"Look at this host's own network: carrier, routes, firewall, conntrack table. Do not take backends out for it."}
+		},
+	}
+}
+
+// atOnce: enough destinations of enough groups, that began together.
+func atOnce(s subject) truth {
+	for _, first := range s.failing {
+		groups, n := map[string]bool{}, 0
+		for _, d := range s.failing {
+			if after := d.since.Sub(first.since); after >= 0 && after <= faultWithin {
+				groups[d.group] = true
+				n++
+			}
+		}
+		if n >= faultDestinations && len(groups) >= faultGroups {
+			return yes
+		}
+	}
+	return no
+}
+
+// unreachable lists the backends whose way is suspected or found to be lost.
+func (j *Judge) unreachable(view *measure.View) []destination {
+	var out []destination
+	for i := range view.Scopes {
+		s := &view.Scopes[i]
+		if s.Scope.Kind != scope.KindBackend {
+			continue
+		}
+		if f := j.files[s.Scope]; f.state(PathLost) != NoState {
+			out = append(out, destination{s.Scope, s.Group, f.dossiers[PathLost].incident.SuspectedAt})
+		}
+	}
+	return out
+}
+
+// silence marks the incidents of backends that a local fault explains, and
+// takes the mark off what goes on after it.
+func (j *Judge) silence(now time.Time) {
+	on := false
+	for _, id := range j.order {
+		on = on || id.Kind == scope.KindHost && j.files[id].state(LocalFault) == Open
+	}
+	for _, id := range j.order {
+		if id.Kind != scope.KindBackend {
+			continue
+		}
+		for _, d := range j.files[id].dossiers {
+			if d == nil || d.incident.State == NoState {
+				continue
+			}
+			inc := &d.incident
+			switch {
+			case on && inc.Because == NoCause && (inc.State == Suspected || now.Sub(inc.OpenedAt) <= faultWithin):
+				inc.Because = LocalFault
+				inc.note(now, "because of local_fault")
+			case !on && inc.Because == LocalFault:
+				inc.Because = NoCause
+				inc.note(now, "goes on without local_fault")
+			}
+		}
+	}
+}
+
+func shortList(names []string) string {
+	slices.Sort(names)
+	const most = 5
+	if len(names) > most {
+		names = append(names[:most:most], fmt.Sprintf("%d more", len(names)-most))
+	}
+	return strings.Join(names, ", ")
+}

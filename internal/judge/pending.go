@@ -1,0 +1,195 @@
+package judge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+const (
+	// frozenSilent is more than the two seconds between health checks: one that
+	// is answered tells a hung application from a frozen process.
+	frozenSilent = 2.2 // seconds
+	// frozenAlone is the same where fewer than frozenAtLeast requests wait: one
+	// long request is no outage.
+	frozenAlone   = 10.0
+	frozenAtLeast = 3
+	lateAtLeast   = 3 // connections
+	lateShare     = 0.5
+	// slowTimes: answers take so many times as long as usual.
+	slowTimes = 2.0
+)
+
+// peerFrozen: requests are acknowledged and nothing answers any of them.
+func peerFrozen() causeRule {
+	return causeRule{
+		cause: PeerFrozen,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"requests wait, are acknowledged, and nothing has come for 2.2 s", 250 * time.Millisecond, 2, measure.EstablishedCount, frozen}, Critical},
+		},
+		clear:        recovers(3 * time.Second),
+		supersededBy: []Cause{PeerHalfBroken, PathLost},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s does not answer: %.0f requests wait, the oldest for %s; its kernel still acknowledges them.",
+				f.Scope.Name, s.value(measure.Pending), inWords(s.value(measure.PendingLongest)))
+			f.Certainty = Likely // a health check that is answered later makes it half broken
+			f.Evidence = pendingEvidence(s)
+			f.Considered = append([]Considered{
+				{PathLost.String(), rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, above, 0))},
+				{PeerHalfBroken.String(), fmt.Sprintf("no connection was answered for %s", inWords(s.value(measure.SilentFor)))},
+			}, orUs(s)...)
+			f.Advice = []string{
+				"Take it out of the pool: what it holds now is lost to its clients.",
+				"See what its process waits for: stopped, swapping, or every worker on one lock or database.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+func frozen(s subject) truth {
+	v, ok := s.numbers(measure.Pending, measure.PendingLate, measure.Retransmitting, measure.LateAfter)
+	if !ok {
+		return cannotTell
+	}
+	pending, late, retransmitting, lateAfter := v[0], v[1], v[2], v[3]
+	silent, owed := s.scope.Get(measure.SilentFor).Get()
+	if !owed {
+		return cannotTell
+	}
+	if retransmitting >= pendingShare*pending || late == 0 {
+		return no
+	}
+	level := max(frozenSilent, lateAfter)
+	if pending < frozenAtLeast {
+		level = max(frozenAlone, lateAfter)
+	}
+	return isTrue(silent >= level)
+}
+
+// peerHalfBroken: some requests are never answered, and others are as fast as
+// ever.
+func peerHalfBroken() causeRule {
+	return causeRule{
+		cause: PeerHalfBroken,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"requests wait far longer than usual while others are answered in time, for 1 s", time.Second, 3, measure.EstablishedCount, halfBroken}, Critical},
+		},
+		clear: condition{"no request waits far longer than usual, for 5 s", 5 * time.Second, 4, measure.EstablishedCount,
+			func(s subject) truth { return s.is(measure.PendingLate, atMost, 0).And(answersAgain(s)) }},
+		supersededBy: []Cause{PeerSlow, PathLost, HeavyLoss},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s answers some requests and leaves others: %.0f have waited longer than %s, while answers take %s.",
+				f.Scope.Name, s.value(measure.PendingLate), inWords(s.value(measure.LateAfter)), within(s.scope.Get(measure.AnswerNow)))
+			f.Certainty = Likely
+			f.Evidence = pendingEvidence(s)
+			f.Considered = []Considered{
+				{PeerSlow.String(), rejected(s, measure.AnswerNow, slowNow(s))},
+				{PeerFrozen.String(), rejected(s, measure.HeardAgo, frozen(s))},
+			}
+			f.Advice = []string{
+				"Take it out of the pool: its health check is answered and says nothing about the requests that are not.",
+				"Look for what only those requests need: one worker, one shard, one dependency.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+func halfBroken(s subject) truth {
+	v, ok := s.numbers(measure.PendingLate, measure.HeardAgo, measure.LateAfter)
+	if !ok {
+		return cannotTell
+	}
+	late, ago, lateAfter := v[0], v[1], v[2]
+	if _, known := s.scope.Get(measure.AnswerUsual).Get(); !known {
+		return cannotTell // it may be slow by nature
+	}
+	slow := slowNow(s)
+	if slow == cannotTell {
+		slow = no // nothing was answered lately but health checks, which close at once
+	}
+	lossy := s.is(measure.RetransmitsRate, atLeast, lossDegraded) // then it is the way that keeps them
+	return isTrue(late >= lateAtLeast && ago < lateAfter).And(slow.Not()).And(lossy.Not())
+}
+
+// slowNow: what is answered takes longer than it usually does at its slowest.
+func slowNow(s subject) truth {
+	now, known := s.scope.Get(measure.AnswerNow).Get()
+	usual, knownUsual := s.scope.Get(measure.AnswerUsual).Get()
+	if !known || !knownUsual {
+		return cannotTell
+	}
+	return isTrue(now > slowTimes*usual)
+}
+
+// peerSlow: it answers, later than usual.
+func peerSlow() causeRule {
+	return causeRule{
+		cause: PeerSlow,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"answers come late and take more than twice the usual, for 1 s", time.Second, 3, measure.EstablishedCount, slow}, Watch},
+			{condition{"the same, and half of its connections wait", time.Second, 3, measure.EstablishedCount,
+				func(s subject) truth { return slow(s).And(halfLate(s)) }}, Warning},
+			{condition{"the same, for 30 s", 30 * time.Second, 10, measure.EstablishedCount, slow}, Warning},
+		},
+		clear: condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
+			func(s subject) truth { return s.is(measure.PendingLate, atMost, 0) }},
+		supersededBy: []Cause{PeerFrozen, PathLost, HeavyLoss},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s is slow: answers take %s, usually at most %s; %.0f of %.0f connections have waited longer than %s.",
+				f.Scope.Name, within(s.scope.Get(measure.AnswerNow)), inWords(s.value(measure.AnswerUsual)),
+				s.value(measure.PendingLate), s.value(measure.EstablishedCount), inWords(s.value(measure.LateAfter)))
+			f.Certainty = Likely
+			f.Evidence = pendingEvidence(s)
+			f.Considered = []Considered{
+				{PeerHalfBroken.String(), rejected(s, measure.AnswerNow, slowNow(s).Not())},
+				{HeavyLoss.String(), rejected(s, measure.RetransmitsRate, s.is(measure.RetransmitsRate, atLeast, lossDegraded))},
+			}
+			f.Advice = []string{
+				"Compare with its siblings: if all are slow, what they share is; if it alone, give it less.",
+			}
+			f.carried(s)
+		},
+	}
+}
+
+func slow(s subject) truth {
+	return s.is(measure.PendingLate, atLeast, lateAtLeast).And(slowNow(s))
+}
+
+func halfLate(s subject) truth {
+	v, ok := s.numbers(measure.PendingLate, measure.EstablishedCount)
+	if !ok {
+		return cannotTell
+	}
+	return isTrue(v[0] >= lateShare*v[1])
+}
+
+func pendingEvidence(s subject) []Evidence {
+	return []Evidence{
+		{Signal: measure.PendingLate, Reading: s.scope.Get(measure.PendingLate), Threshold: lateAtLeast, HasThreshold: true, Origin: "default"},
+		{Signal: measure.LateAfter, Reading: s.scope.Get(measure.LateAfter)},
+		{Signal: measure.Pending, Reading: s.scope.Get(measure.Pending)},
+		{Signal: measure.PendingLongest, Reading: s.scope.Get(measure.PendingLongest)},
+		{Signal: measure.SilentFor, Reading: s.scope.Get(measure.SilentFor), Threshold: frozenSilent, HasThreshold: true, Origin: "default"},
+		{Signal: measure.AnswerNow, Reading: s.scope.Get(measure.AnswerNow)},
+		{Signal: measure.AnswerUsual, Reading: s.scope.Get(measure.AnswerUsual)},
+		{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
+		{Signal: measure.EstablishedMost, Reading: s.scope.Get(measure.EstablishedMost)},
+		{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting)},
+	}
+}
+
+// within words a time that is known as the upper end of a histogram's bucket.
+func within(r measure.Reading) string {
+	if r.Validity != measure.Known {
+		return "an unknown time"
+	}
+	return fmt.Sprintf("up to %s s", trim(r.Value))
+}

@@ -1,0 +1,362 @@
+package judge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+const (
+	// Segments sent again for each connection and second. 3 % loss gives 7.5 %
+	// at the 95th percentile and 10 % loss a median of 9 %, with users unharmed.
+	lossDegraded = 0.08
+	lossBad      = 0.15
+	lossAtLeast  = 5 // segments in 5 s
+	// lossShare of the segments with data: a bulk transfer loses some each
+	// second without harm.
+	lossShare = 0.03
+
+	notReadingShare = 0.5 // of its connections
+	stopShare       = 0.8 // of its connections
+	churnTimes      = 3.0
+	churnAtLeast    = 3 // connections seen to begin in 10 s
+	portsFew        = 0.75
+	portsOut        = 0.9
+	ceilingAtLeast  = 4 // connections
+	greenAfter      = 30 * time.Second
+)
+
+// heavyLoss: the way to the backend loses segments.
+func heavyLoss() causeRule {
+	lossy := func(level float64) func(subject) truth {
+		return func(s subject) truth {
+			r := s.scope.Get(measure.RetransmitsRate)
+			if r.Validity != measure.Known {
+				return cannotTell
+			}
+			// Probes of a closed window count as segments sent again.
+			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && s.value(measure.ZeroWindow) == 0 && lost(s) != yes).
+				And(s.is(measure.RetransmitShare, atLeast, lossShare))
+		}
+	}
+	return causeRule{
+		cause: HeavyLoss,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"8 % of its connections send something again each second, for 5 s", 5 * time.Second, 4, measure.RetransmitsRate, lossy(lossDegraded)}, Watch},
+			{condition{"15 % of its connections send something again each second, for 2 s", 2 * time.Second, 3, measure.RetransmitsRate, lossy(lossBad)}, Warning},
+		},
+		clear: condition{"less than 8 % for 20 s", 20 * time.Second, 8, measure.RetransmitsRate,
+			func(s subject) truth { return s.is(measure.RetransmitsRate, below, lossDegraded) }},
+		supersededBy: []Cause{PathLost, PeerNotReading},
+		explain: func(s subject, f *Finding) {
+			rate := s.scope.Get(measure.RetransmitsRate)
+			f.Sentence = fmt.Sprintf("The way to %s loses segments: %.0f were sent again in 5 s, %.2f a second for each connection.", f.Scope.Name, float64(rate.Samples), rate.Value)
+			f.Certainty = Certain
+			f.Evidence = []Evidence{
+				{Signal: measure.RetransmitsRate, Reading: rate, Threshold: lossBad, HasThreshold: true, Origin: "default"},
+				{Signal: measure.RetransmitShare, Reading: s.scope.Get(measure.RetransmitShare), Threshold: lossShare, HasThreshold: true, Origin: "default"},
+				{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting)},
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
+				{Signal: measure.AnswerNow, Reading: s.scope.Get(measure.AnswerNow)},
+			}
+			f.Considered = append([]Considered{
+				{PathLost.String(), rejected(s, measure.Answering, lost(s))},
+			}, lossElsewhere(s)...)
+			f.Advice = []string{"Look at the links between: errors and drops on interfaces, a policer, a path that flaps."}
+			f.carried(s)
+		},
+	}
+}
+
+// lossElsewhere says whether siblings lose segments too.
+func lossElsewhere(s subject) []Considered {
+	if len(s.siblings) == 0 {
+		return []Considered{{LocalFault.String(), "cannot tell us from it: it has no siblings"}}
+	}
+	for _, o := range s.siblings {
+		if rate, known := o.Get(measure.RetransmitsRate).Get(); known && rate < lossDegraded {
+			return []Considered{{LocalFault.String(), fmt.Sprintf("no, %s loses %.2f a second", o.Scope.Name, rate)}}
+		}
+	}
+	return []Considered{{LocalFault.String(), "also: its siblings lose segments too"}}
+}
+
+// peerNotReading: its receive window is closed, so what we send stays here.
+func peerNotReading() causeRule {
+	stopped := func(s subject) truth {
+		v, ok := s.numbers(measure.ZeroWindow, measure.EstablishedCount)
+		if !ok {
+			return cannotTell
+		}
+		return isTrue(v[0] >= 1 && (v[0] >= 3 || v[0] >= notReadingShare*v[1]))
+	}
+	return causeRule{
+		cause: PeerNotReading,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"it does not read what is sent: its window stays closed for 2 s", 2 * time.Second, 3, measure.ZeroWindow, stopped}, Warning},
+		},
+		clear: condition{"no window is closed for 10 s", 10 * time.Second, 4, measure.ZeroWindow,
+			func(s subject) truth { return s.is(measure.ZeroWindow, atMost, 0) }},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s does not read: %s with a closed window, and what we send stays here.",
+				f.Scope.Name, people(s.value(measure.ZeroWindow), "connection", "connections"))
+			f.Certainty = Certain
+			f.Evidence = []Evidence{
+				{Signal: measure.ZeroWindow, Reading: s.scope.Get(measure.ZeroWindow), Threshold: 1, HasThreshold: true, Origin: "default"},
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
+				{Signal: measure.Pending, Reading: s.scope.Get(measure.Pending)},
+			}
+			f.Considered = []Considered{
+				{PathLost.String(), rejected(s, measure.Retransmitting, lost(s))},
+				{PeerFrozen.String(), rejected(s, measure.SilentFor, frozen(s))},
+			}
+			f.Advice = []string{"See what its process does instead of reading: a full disk or a stopped worker behind an upload is usual."}
+			f.carried(s)
+		},
+	}
+}
+
+// orderlyStop: it has closed all its connections, as in a stop or a deploy.
+func orderlyStop() causeRule {
+	stopping := func(s subject) truth {
+		v, ok := s.numbers(measure.CloseWaitAccepted, measure.EstablishedCount, measure.Lingering)
+		if !ok {
+			return cannotTell
+		}
+		closed, open, lingering := v[0], v[1], v[2]
+		kept := s.is(measure.EstablishedRecent, atLeast, 3) // else they end so all the time
+		return isTrue(closed-lingering >= 3 && closed >= stopShare*(closed+open)).And(kept)
+	}
+	return causeRule{
+		cause: OrderlyStop,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"it has closed nearly all its connections, for 0.25 s", 250 * time.Millisecond, 2, measure.CloseWaitAccepted, stopping}, Watch},
+		},
+		clear: condition{"no connection that it closed is left, for 5 s", 5 * time.Second, 3, measure.CloseWaitAccepted,
+			func(s subject) truth { return stopping(s).Not() }},
+		overtakenBy: []Cause{PeerRefusing},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s closes its connections: %.0f closed, %.0f still open. It stops, or its process has ended.",
+				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.EstablishedCount))
+			f.Certainty = Likely
+			f.Evidence = []Evidence{
+				{Signal: measure.CloseWaitAccepted, Reading: s.scope.Get(measure.CloseWaitAccepted), Threshold: 3, HasThreshold: true, Origin: "default"},
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
+			}
+			f.Considered = []Considered{{PeerRefusing.String(), rejected(s, measure.EstablishedCount, refusing(s))}}
+			f.Advice = []string{"Nothing yet: a deploy begins like this. New attempts that are refused are another finding."}
+		},
+	}
+}
+
+// lazyPool: our own process keeps connections that the backend has closed.
+func lazyPool() causeRule {
+	lazy := func(s subject) truth { return s.is(measure.Lingering, atLeast, 3) }
+	return causeRule{
+		cause: LazyPool,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"connections that it has closed are kept here for more than 5 s, for 5 s", 5 * time.Second, 4, measure.Lingering, lazy}, Watch},
+		},
+		clear: condition{"hardly any is kept for 30 s", 30 * time.Second, 8, measure.Lingering, func(s subject) truth { return lazy(s).Not() }},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%.0f connections that %s has closed are still held here: the pool finds out when it next uses them.", s.value(measure.Lingering), f.Scope.Name)
+			f.Certainty = Certain
+			f.Evidence = []Evidence{
+				{Signal: measure.Lingering, Reading: s.scope.Get(measure.Lingering), Threshold: 3, HasThreshold: true, Origin: "default"},
+				{Signal: measure.CloseWaitAccepted, Reading: s.scope.Get(measure.CloseWaitAccepted)},
+			}
+			f.Considered = []Considered{{Leak.String(), rejected(s, measure.CloseWaitLeaked, leakingToBackend(s))}}
+			f.Advice = []string{"Let the pool check connections before it uses them, or close idle ones sooner than the backend does."}
+		},
+	}
+}
+
+// churn: connections are no longer kept between requests.
+func churn() causeRule {
+	churning := func(s subject) truth {
+		v, ok := s.numbers(measure.NewFlowsUsual, measure.EstablishedRecent, measure.EstablishedMost)
+		fresh := s.scope.Get(measure.NewFlowsRate)
+		if !ok || fresh.Validity != measure.Known {
+			return cannotTell
+		}
+		usual, open, most := v[0], v[1], v[2]
+		// More load opens more connections too, and has more open at once. Most
+		// of those that live a few milliseconds no look ever sees: the
+		// namespace's count has them.
+		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1
+		few := most >= 2 && open <= most/2 // the pool has gone, and connections are opened
+		return isTrue(many || few).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
+	}
+	return causeRule{
+		cause: Churn,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"far more new connections than usual and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
+		},
+		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, func(s subject) truth { return churning(s).Not() }},
+		supersededBy: []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerResetting, HeavyLoss},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("Connections to %s are no longer kept: this host opens %.1f a second, usually %.1f, and no more are open at once.",
+				f.Scope.Name, s.host.Get(measure.ActiveOpensRate).Value, s.host.Get(measure.ActiveOpensUsual).Value)
+			f.Certainty = Likely
+			f.Evidence = []Evidence{
+				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate), Threshold: churnTimes * s.value(measure.NewFlowsUsual), HasThreshold: true, Origin: "three times its median"},
+				{Signal: measure.NewFlowsUsual, Reading: s.scope.Get(measure.NewFlowsUsual)},
+				{Signal: measure.ActiveOpensRate, Reading: s.host.Get(measure.ActiveOpensRate), Threshold: usualTimes*s.host.Get(measure.ActiveOpensUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
+				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
+				{Signal: measure.TimeWaitCount, Reading: s.scope.Get(measure.TimeWaitCount)},
+			}
+			f.Considered = []Considered{{PeerResetting.String(), rejected(s, measure.VanishedRate, resettingSome(s))}}
+			f.Advice = []string{"See whether keep-alive was turned off on either side, or the backend now answers with Connection: close."}
+		},
+	}
+}
+
+// portExhaustion: the local ports toward one destination run out.
+func portExhaustion() causeRule {
+	used := func(share float64) func(subject) truth {
+		return func(s subject) truth {
+			v, ok := s.numbers(measure.PortsUsed, measure.PortsLimit)
+			if !ok {
+				return cannotTell
+			}
+			return isTrue(v[0] >= share*v[1])
+		}
+	}
+	return causeRule{
+		cause: PortExhaustion,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"three quarters of the local ports toward it are in use, for 5 s", 5 * time.Second, 4, measure.PortsUsed, used(portsFew)}, Watch},
+			{condition{"nine tenths of the local ports toward it are in use, for 1 s", time.Second, 2, measure.PortsUsed, used(portsOut)}, Warning},
+		},
+		clear: condition{"a quarter of the local ports is free for 10 s", 10 * time.Second, 4, measure.PortsUsed, func(s subject) truth { return used(portsFew)(s).Not() }},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("Local ports toward %s run out: %.0f of %.0f in use, %.0f of them in TIME_WAIT.",
+				f.Scope.Name, s.value(measure.PortsUsed), s.value(measure.PortsLimit), s.value(measure.TimeWaitCount))
+			f.Certainty = Certain
+			f.Evidence = []Evidence{
+				{Signal: measure.PortsUsed, Reading: s.scope.Get(measure.PortsUsed), Threshold: portsOut * s.value(measure.PortsLimit), HasThreshold: true, Origin: "net.ipv4.ip_local_port_range"},
+				{Signal: measure.TimeWaitCount, Reading: s.scope.Get(measure.TimeWaitCount)},
+				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
+			}
+			f.Considered = []Considered{{Churn.String(), rejected(s, measure.NewFlowsRate, s.is(measure.NewFlowsRate, above, churnTimes*s.value(measure.NewFlowsUsual)))}}
+			f.Advice = []string{
+				"Keep connections open between requests: each closed one holds its port for a minute.",
+				"Widen net.ipv4.ip_local_port_range, or give the balancer more source addresses.",
+			}
+		},
+	}
+}
+
+// poolAtCeiling: every connection of the pool is in use and it opens no more.
+func poolAtCeiling() causeRule {
+	full := func(s subject) truth {
+		v, ok := s.numbers(measure.EstablishedCount, measure.Pending, measure.EstablishedMost, measure.NewFlowsRate)
+		if !ok {
+			return cannotTell
+		}
+		open, pending, most, fresh := v[0], v[1], v[2], v[3]
+		return isTrue(open >= ceilingAtLeast && open == most && pending >= 0.95*open && fresh < 0.1)
+	}
+	return causeRule{
+		cause: PoolAtCeiling,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"as many connections as ever, all in use, and no new one, for 15 s", 15 * time.Second, 6, measure.EstablishedCount, full}, Watch},
+		},
+		clear:        condition{"a connection is free, or a new one opened, for 15 s", 15 * time.Second, 5, measure.EstablishedCount, func(s subject) truth { return full(s).Not() }},
+		supersededBy: []Cause{PeerFrozen, PeerHalfBroken, PathLost},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("The pool toward %s is at its ceiling: %.0f connections, all waiting for an answer, and no new one.", f.Scope.Name, s.value(measure.EstablishedCount))
+			f.Certainty = Likely
+			f.Evidence = []Evidence{
+				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount), Threshold: s.value(measure.EstablishedMost), HasThreshold: true, Origin: "the most there were"},
+				{Signal: measure.Pending, Reading: s.scope.Get(measure.Pending)},
+				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
+			}
+			f.Considered = []Considered{{PeerSlow.String(), rejected(s, measure.PendingLate, slow(s))}}
+			f.Advice = []string{"Requests queue inside our own process now: raise the pool's limit if the backend can take more, else the backend is the limit."}
+		},
+	}
+}
+
+// backendLeak: our own process does not close connections that the backend has
+// closed, more and more of them.
+func backendLeak() causeRule {
+	return causeRule{
+		cause: Leak,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"connections that it has closed stay held here and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leakingToBackend}, Warning},
+		},
+		clear: condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked,
+			func(s subject) truth { return s.is(measure.CloseWaitLeaked, below, leakAtLeast) }},
+		explain: func(s subject, f *Finding) {
+			slope := s.scope.Get(measure.CloseWaitLeakedSlope)
+			f.Sentence = fmt.Sprintf("Our process holds %.0f connections that %s has closed, %+.1f a minute: it never closes them.", s.value(measure.CloseWaitLeaked), f.Scope.Name, 60*slope.Value)
+			f.Certainty = Certain
+			f.Evidence = []Evidence{
+				{Signal: measure.CloseWaitLeaked, Reading: s.scope.Get(measure.CloseWaitLeaked), Threshold: leakAtLeast, HasThreshold: true, Origin: "default"},
+				{Signal: measure.CloseWaitLeakedSlope, Reading: slope, HasThreshold: true, Origin: "default"},
+			}
+			f.Considered = []Considered{{LazyPool.String(), rejected(s, measure.CloseWaitLeakedSlope, s.is(measure.CloseWaitLeakedSlope, atMost, 0))}}
+			f.Advice = []string{"Restart the process that holds them before its descriptors run out, and look for the path that returns without closing."}
+		},
+	}
+}
+
+func leakingToBackend(s subject) truth {
+	return s.is(measure.CloseWaitLeaked, atLeast, leakAtLeast).And(s.is(measure.CloseWaitLeakedSlope, above, 0))
+}
+
+// backendStuck: our end has closed and the backend's never answers.
+func backendStuck() causeRule {
+	r := stuckClosing()
+	r.kind = scope.KindBackend
+	r.supersededBy = []Cause{PathLost}
+	r.explain = func(s subject, f *Finding) {
+		explainStuckClosing(s, f)
+		f.Sentence = fmt.Sprintf("%.0f connections to %s have sent their FIN and are not answered.", s.value(measure.StuckClosing), f.Scope.Name)
+	}
+	return r
+}
+
+// greenButFailing: the balancer calls the backend up long after we have seen
+// it fail.
+func greenButFailing() causeRule {
+	green := func(s subject) truth {
+		if s.critical.IsZero() {
+			return no
+		}
+		return s.is(measure.BalancerUp, atLeast, 1).And(isTrue(s.now.Sub(s.critical) >= greenAfter))
+	}
+	return causeRule{
+		cause: GreenButFailing,
+		kind:  scope.KindBackend,
+		triggers: []trigger{
+			{condition{"it has failed for 30 s and its balancer still calls it up", 0, 1, measure.BalancerUp, green}, Warning},
+		},
+		clear: condition{"it does not fail, or its balancer says so", 0, 1, measure.BalancerUp, func(s subject) truth { return green(s).Not() }},
+		explain: func(s subject, f *Finding) {
+			f.Sentence = fmt.Sprintf("%s has failed for %s and its balancer still calls it up, so requests are sent there.", f.Scope.Name, inWords(s.now.Sub(s.critical).Seconds()))
+			f.Certainty = Certain
+			f.Evidence = []Evidence{
+				{Signal: measure.BalancerUp, Reading: s.scope.Get(measure.BalancerUp), Threshold: 1, HasThreshold: true, Origin: "the balancer's own status"},
+				{Signal: measure.SilentFor, Reading: s.scope.Get(measure.SilentFor)},
+				{Signal: measure.PendingLate, Reading: s.scope.Get(measure.PendingLate)},
+			}
+			f.Considered = []Considered{}
+			f.Advice = []string{
+				"Take it out by hand: the health check asks for something that still works.",
+				"Let the check ask for what requests need, and the balancer count failed requests too.",
+			}
+		},
+	}
+}

@@ -1,0 +1,92 @@
+//go:build linux
+
+package detect
+
+import (
+	"context"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// BackendCell is one fault of a backend behind a balancer, or a healthy day of
+// all of them, as data. Three backends, each on a host of its own, answer
+// through the balancer; the first of them is the one that fails.
+type BackendCell struct {
+	// Name is "BALANCER-FAULT" or "healthy-BALANCER-WHAT".
+	Name     string
+	Balancer Balancer
+	Fault    string
+	// Apps are the backends; a further one takes part when an event starts it.
+	Apps []lab.App
+	Load lab.Load
+	// At is when the fault comes, after the load begins. The balancer's timer
+	// may shift it: see Phases.
+	At time.Duration
+	// Events are the fault, and what comes after; their times count from At.
+	Events []BackendEvent
+	// Pools run beside the balancer on its host; Database is a fourth host
+	// that they may talk to.
+	Pools []PoolCell
+	// Config is the agent's configuration; empty for none.
+	Config string
+	// Contained puts the balancer into a container, a network namespace and a
+	// cgroup of its own, and the agent outside of it. The agent then sees the
+	// backends of every world on the machine: play it alone.
+	Contained bool
+	// Healthy: nothing may be found at warning or above.
+	Healthy bool
+	Goal    BackendGoal
+}
+
+// BackendGoal is what a cell must show of the backend that fails.
+type BackendGoal struct {
+	// Causes are the right names of the fault; one of them must be the first
+	// that is opened at Least or above.
+	Causes []string
+	// Least is "watch" or "warning".
+	Least string
+	// Chain are causes that may follow, on the failing backend or on the host.
+	Chain []string
+	// Within is the latest that it may be opened after the fault.
+	Within time.Duration
+	// All: every backend has the fault, so that there are no siblings.
+	All bool
+	// Host: the cause is the host's, not the backend's.
+	Host bool
+	// Resolved is the latest that it must have ended after the first request
+	// that the restarted backend got; zero does not ask.
+	Resolved time.Duration
+}
+
+// PoolCell is a client pool on the balancer's host.
+type PoolCell struct {
+	// Backends: it talks to the failing backend; else to the database.
+	Backends bool
+	Leak     bool
+	// Later: an event starts it, not the cell.
+	Later bool
+}
+
+// BackendEvent is something that happens to a pool of backends.
+type BackendEvent struct {
+	At   time.Duration // after the fault
+	What string
+	Do   func(context.Context, *pool) error
+}
+
+// Phases are the offsets into the balancer's timer at which a cell's fault is
+// worth repeating: thirds of the timer where there is one.
+func (c BackendCell) Phases() []time.Duration {
+	if c.Balancer.Timer == 0 || c.Healthy {
+		return []time.Duration{0}
+	}
+	return []time.Duration{0, c.Balancer.Timer / 3, 2 * c.Balancer.Timer / 3}
+}
+
+// shifted is the cell with its fault later by phase.
+func (c BackendCell) shifted(phase time.Duration) BackendCell {
+	c.At += phase
+	c.Load.Duration += phase
+	return c
+}

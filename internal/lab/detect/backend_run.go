@@ -1,0 +1,249 @@
+//go:build linux
+
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// RunBackend plays a cell with the agent program at binary in the balancer's
+// namespace, or outside of a contained one, its fault later by phase; with beside, blackbox_exporter asks
+// through the balancer each 15 s. progress gets a line now and then.
+func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time.Duration, beside bool, progress func(string)) (BackendOutcome, error) {
+	cell = cell.shifted(phase)
+	out := BackendOutcome{Cell: cell.Name, Balancer: cell.Balancer.Name, Fault: cell.Fault, Healthy: cell.Healthy, Phase: phase}
+	p, err := newPool(ctx, &cell)
+	if err != nil {
+		return out, err
+	}
+	defer p.world.Close()
+	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), p.agentConfig())
+	if err != nil {
+		return out, err
+	}
+	defer agent.stop()
+	var asked *prober
+	if beside {
+		if asked, err = p.startProber(ctx); err != nil {
+			return out, err
+		}
+		defer asked.stop()
+	}
+	run, err := p.play(ctx, agent, asked, progress)
+	if err != nil {
+		return out, err
+	}
+	if out.CPU, err = agent.cpuShare(); err != nil {
+		return out, err
+	}
+	out.sum(cell, run)
+	return out, nil
+}
+
+// agentConfig is the agent's configuration: the cell's, and whom to ask for the
+// balancer's opinion where it has one to ask. A container's loopback is not
+// ours.
+func (p *pool) agentConfig() string {
+	ask := ""
+	switch socket := p.balancer.StatsSocket(); {
+	case socket != "":
+		ask = fmt.Sprintf("  - {name: shop, process: {name: haproxy}, discover: {haproxy: {socket: %q}}, status: 1s}\n", socket)
+	case p.cell.Balancer.Name == "traefik" && !p.cell.Contained:
+		program, err := lab.TraefikProgram()
+		if err != nil {
+			return p.cell.Config // it would not run either
+		}
+		ask = fmt.Sprintf("  - {name: shop, process: {exe: %q}, discover: {traefik: {api: \"http://127.0.0.1:%d\"}}, status: 1s}\n", program, lab.TraefikAPI)
+	default:
+		return p.cell.Config
+	}
+	if p.cell.Config == "" {
+		return "backends:\n" + ask
+	}
+	return p.cell.Config + ask // which ends in its own list of backends
+}
+
+// play sends the load, makes the events happen, and watches.
+func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress func(string)) (backendRun, error) {
+	progress(p.introduction("played"))
+	load, began, err := p.startLoad(ctx)
+	if err != nil {
+		return backendRun{}, err
+	}
+	run := backendRun{fault: began.Add(p.cell.At), remotes: map[string]netip.AddrPort{}}
+	for _, m := range p.members {
+		run.members = append(run.members, m.addr())
+	}
+	watching, stop := context.WithDeadline(ctx, began.Add(p.cell.Load.Duration))
+	defer stop()
+	var all sync.WaitGroup
+	var happened, judged, named error
+	all.Go(func() { happened = p.happen(watching, run.fault, progress) })
+	all.Go(func() { run.verdict, judged = p.awaitVerdict(watching, run.fault) })
+	all.Go(func() { named = agent.nameBackends(watching, run.remotes) })
+	if asked != nil {
+		all.Go(func() { run.probe = asked.watch(watching, run.fault) })
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return run, ctx.Err()
+	}
+	// The load has ended, and the clients have not all given up: what the
+	// balancer's sockets show from here on is the end of the load.
+	var answer incidentsAnswer
+	err = errors.Join(happened, judged, named, agent.get(ctx, "/api/v1/incidents", &answer))
+	run.incidents = answer.Incidents
+	if !p.restored.IsZero() {
+		var failed error
+		run.answered, failed = p.failing().run.FirstAsked(ctx)
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		return run, err
+	}
+	run.records, err = load.Wait(ctx)
+	return run, err
+}
+
+// awaitVerdict asks the balancer until it holds the failing backend to be down,
+// and returns when that was; zero when it never did. What it held before the
+// fault is no verdict. An error means that it could not be asked at all.
+func (p *pool) awaitVerdict(ctx context.Context, fault time.Time) (time.Time, error) {
+	o := p.cell.Balancer.opinion
+	failing := p.failing().addr()
+	heard, before := false, 0
+	var lastErr error
+	for wait(ctx, o.every) == nil {
+		down, err := o.down(ctx, p)
+		if err != nil {
+			lastErr = err // a balancer that restarts has no opinion
+			continue
+		}
+		heard = true
+		times := 0
+		for _, addr := range down {
+			if addr == failing {
+				times++
+			}
+		}
+		if now := time.Now(); now.Before(fault) {
+			before = times
+		} else if times > before {
+			return now, nil
+		}
+	}
+	if !heard && lastErr != nil {
+		return time.Time{}, fmt.Errorf("ask the balancer for its opinion: %w", lastErr)
+	}
+	return time.Time{}, nil
+}
+
+// nameBackends keeps asking which scope is which backend, as backends come and
+// go, until ctx is done.
+func (a *agent) nameBackends(ctx context.Context, into map[string]netip.AddrPort) error {
+	for {
+		var answer scopesAnswer
+		err := a.get(ctx, "/api/v1/scopes", &answer)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range answer.Scopes {
+			if s.Backend != nil {
+				into[s.ID] = s.Backend.Remote
+			}
+		}
+		if wait(ctx, 2*time.Second) != nil {
+			return nil
+		}
+	}
+}
+
+// prober is blackbox_exporter on the clients' host, asked each 15 s.
+type prober struct {
+	cmd    *lab.Cmd
+	client *http.Client
+	url    string
+}
+
+// probeEvery is how often people let it probe.
+const probeEvery = 15 * time.Second
+
+// startProber starts it. A program that is missing is a *lab.ErrMissing.
+func (p *pool) startProber(ctx context.Context) (*prober, error) {
+	file := filepath.Join(p.world.Dir(), "blackbox.yml")
+	if err := os.WriteFile(file, []byte(blackboxConfig), 0o644); err != nil {
+		return nil, fmt.Errorf("start prober: %w", err)
+	}
+	const name = "prometheus-blackbox-exporter"
+	listen := fmt.Sprintf("127.0.0.1:%d", blackboxPort)
+	b := &prober{cmd: p.client.Command(ctx, name, "--config.file="+file, "--web.listen-address="+listen), client: inside(p.client)}
+	b.client.Timeout = probeEvery
+	b.url = "http://" + listen + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)
+	if err := b.cmd.Start(); err != nil {
+		return nil, errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
+	}
+	return b, nil
+}
+
+// watch probes until ctx is done and returns when the first probe after the
+// fault failed, zero when none did.
+func (b *prober) watch(ctx context.Context, fault time.Time) time.Time {
+	for {
+		begin := time.Now()
+		ok, err := b.probe(ctx)
+		if now := time.Now(); err == nil && !ok && begin.After(fault) {
+			return now
+		}
+		if wait(ctx, time.Until(begin.Add(probeEvery))) != nil {
+			return time.Time{}
+		}
+	}
+}
+
+// probe reports whether one probe succeeded.
+func (b *prober) probe(ctx context.Context) (bool, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url, nil)
+	if err != nil {
+		return false, err
+	}
+	answer, err := b.client.Do(request)
+	if err != nil {
+		return false, err
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return false, err
+	}
+	lines := strings.Split(string(raw), "\n")
+	switch {
+	case slices.Contains(lines, "probe_success 1"):
+		return true, nil
+	case slices.Contains(lines, "probe_success 0"):
+		return false, nil
+	}
+	return false, fmt.Errorf("probe: no probe_success in %.80q", raw)
+}
+
+func (b *prober) stop() {
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait()
+	b.client.CloseIdleConnections()
+}

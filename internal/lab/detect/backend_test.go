@@ -1,0 +1,352 @@
+//go:build linux
+
+package detect
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// closedList are the causes there are.
+func closedList() []string {
+	var out []string
+	for _, c := range judge.Causes() {
+		out = append(out, c.String())
+	}
+	return out
+}
+
+// TestBackendCellsAreWellFormed holds the table to what a reader may expect of
+// it.
+func TestBackendCellsAreWellFormed(t *testing.T) {
+	seen := map[string]bool{}
+	perBalancer := map[string]int{}
+	for _, c := range BackendCells() {
+		if seen[c.Name] {
+			t.Errorf("cell %s is there twice", c.Name)
+		}
+		seen[c.Name] = true
+		name := c.Balancer.Name + "-" + c.Fault
+		if c.Healthy {
+			name = "healthy-" + name
+		}
+		if c.Name != name {
+			t.Errorf("cell %s should be called %s", c.Name, name)
+		}
+		if c.Balancer.Software == nil || c.Balancer.opinion.down == nil || c.Balancer.opinion.every <= 0 || len(c.Apps) != 3 || len(c.Load.Rate) == 0 {
+			t.Errorf("cell %s is not whole: %+v", c.Name, c)
+		}
+		for i, e := range c.Events {
+			if c.At+e.At >= c.Load.Duration || i > 0 && e.At < c.Events[i-1].At {
+				t.Errorf("cell %s: %s at %s is out of order or after the load", c.Name, e.What, e.At)
+			}
+		}
+		if c.Healthy {
+			if len(c.Goal.Causes)+len(c.Goal.Chain) > 0 {
+				t.Errorf("healthy cell %s expects %v", c.Name, c.Goal)
+			}
+			continue
+		}
+		perBalancer[c.Balancer.Name]++
+		if len(c.Events) == 0 || len(c.Goal.Causes) == 0 || c.At+c.Goal.Within >= c.Load.Duration {
+			t.Errorf("cell %s is no fault, or ends before its goal: %+v", c.Name, c)
+		}
+		if graveness(c.Goal.Least) <= 0 {
+			t.Errorf("cell %s: least severity %q", c.Name, c.Goal.Least)
+		}
+		for _, cause := range append(c.Goal.Causes, c.Goal.Chain...) {
+			if !slices.Contains(closedList(), cause) {
+				t.Errorf("cell %s: %q is no cause", c.Name, cause)
+			}
+		}
+		// A third of what is asked, with random arrivals.
+		if share := c.Load.Rate[0].PerSecond / 3; share < 5 {
+			t.Errorf("cell %s: %.1f requests/s to each backend are too few for its goal", c.Name, share)
+		}
+	}
+	for _, b := range []string{"haproxy", "nginx", "nginx-kept", "apache", "traefik"} {
+		if perBalancer[b] < 14 {
+			t.Errorf("%d faults behind %s: some are missing", perBalancer[b], b)
+		}
+	}
+}
+
+func TestShifted(t *testing.T) {
+	for _, c := range BackendCells() {
+		phases := c.Phases()
+		if (len(phases) == 3) != (c.Balancer.Timer > 0 && !c.Healthy) {
+			t.Errorf("cell %s has the phases %v of %s", c.Name, phases, c.Balancer.Timer)
+		}
+		for _, phase := range phases {
+			s := c.shifted(phase)
+			if s.At != c.At+phase || s.Load.Duration-s.At != c.Load.Duration-c.At {
+				t.Errorf("cell %s shifted by %s: fault at %s of %s", c.Name, phase, s.At, s.Load.Duration)
+			}
+		}
+	}
+}
+
+// The fault of these tests comes a minute after the load; the first of three
+// backends has it.
+const faultSeen = `{"incidents": [
+ {"id": 1, "state": "resolved", "cause": "peer_refusing", "scope": "backend/shop/a", "peak_severity": "critical",
+  "timeline": [
+   {"at": "2026-11-21T04:01:00.5Z", "what": "suspect: refused"},
+   {"at": "2026-11-21T04:01:01Z", "what": "open, watch: refused"},
+   {"at": "2026-11-21T04:01:02Z", "what": "now warning: refused"},
+   {"at": "2026-11-21T04:01:10Z", "what": "now critical: refused for 10 s"},
+   {"at": "2026-11-21T04:01:23Z", "what": "resolved: recovered"}]},
+ {"id": 2, "state": "resolved", "cause": "orderly_stop", "scope": "backend/shop/a", "peak_severity": "watch",
+  "timeline": [{"at": "2026-11-21T04:01:00.7Z", "what": "open, watch: FIN to all"}, {"at": "2026-11-21T04:01:05Z", "what": "resolved: came true"}]},
+ {"id": 3, "state": "open", "cause": "peer_slow", "scope": "backend/shop/b", "peak_severity": "watch",
+  "timeline": [{"at": "2026-11-21T04:01:04Z", "what": "open, watch: pending"}]},
+ {"id": 4, "state": "open", "cause": "workers_full", "scope": "service/web", "peak_severity": "warning",
+  "timeline": [{"at": "2026-11-21T04:01:05Z", "what": "open, warning: queue wait"}]},
+ {"id": 5, "state": "resolved", "cause": "churn", "scope": "backend/shop/c", "peak_severity": "warning",
+  "timeline": [{"at": "2026-11-21T04:00:30Z", "what": "open, warning: opens"}, {"at": "2026-11-21T04:00:40Z", "what": "resolved: recovered"}]},
+ {"id": 6, "state": "suspect", "cause": "leak", "scope": "backend/shop/a", "timeline": [{"at": "2026-11-21T04:01:09Z", "what": "suspect: ageing"}]}
+]}`
+
+func TestBackendSum(t *testing.T) {
+	remotes := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80"), netip.MustParseAddrPort("192.0.2.3:80")}
+	run := backendRun{
+		fault: began.Add(time.Minute), answered: began.Add(80 * time.Second), verdict: began.Add(66 * time.Second),
+		records: []lab.Record{
+			request(0, time.Second, lab.Timeout), // before the fault
+			request(61*time.Second, 20*time.Millisecond, lab.OK),
+			request(58*time.Second, 5*time.Second, lab.Reset),
+			request(62*time.Second, time.Second/2, lab.Status),
+		},
+		incidents: answer(t, faultSeen),
+		remotes:   map[string]netip.AddrPort{"backend/shop/a": remotes[0], "backend/shop/b": remotes[1], "backend/shop/c": remotes[2]},
+		members:   remotes,
+	}
+	seconds := func(n float64) *time.Duration { d := time.Duration(n * float64(time.Second)); return &d }
+	goal := want(withinAtOnce, "peer_refusing").then("orderly_stop")
+	goal.Resolved = 5 * time.Second
+	before, sibling, outside := "backend/shop/c churn warning", "backend/shop/b peer_slow watch", "service/web workers_full warning"
+	whole := BackendOutcome{
+		Remote: "192.0.2.1:80", Requests: 4, Failed: 2, Ends: map[lab.Outcome]int{lab.Reset: 1, lab.Status: 1}, FirstFailed: seconds(2.5),
+		Suspect: seconds(0.5), Watch: seconds(0.7), Found: seconds(2), Cause: "peer_refusing", First: "peer_refusing",
+		Answered: seconds(20), Resolved: seconds(23), Verdict: seconds(6),
+		Siblings: []string{sibling}, Outside: []string{outside, before},
+		Missed: []string{"on siblings: " + sibling, "outside the chain: " + outside + ", " + before},
+	}
+	for _, test := range []struct {
+		name   string
+		goal   BackendGoal
+		change func(*backendRun, *BackendOutcome)
+	}{
+		{"a restart", goal, func(*backendRun, *BackendOutcome) {}},
+		{"all of it too late", func() BackendGoal {
+			g := goal
+			g.Within, g.Resolved = time.Second, 2*time.Second
+			return g
+		}(), func(_ *backendRun, o *BackendOutcome) {
+			o.Missed = slices.Concat([]string{"found after 2.0 s, goal 1.0 s"}, o.Missed, []string{"resolved 3.0 s after the first request, goal 2 s"})
+		}},
+		{"a wrong name", want(withinAtOnce, "path_lost"), func(_ *backendRun, o *BackendOutcome) {
+			o.Found, o.Cause = nil, ""
+			wrong := "backend/shop/a peer_refusing critical"
+			o.Outside = []string{wrong, outside, before}
+			o.Missed = []string{"none of path_lost opened at warning", "named peer_refusing first", "on siblings: " + sibling, "outside the chain: " + strings.Join(o.Outside, ", ")}
+		}},
+		{"a watch is enough", watches("orderly_stop").then("peer_refusing"), func(_ *backendRun, o *BackendOutcome) {
+			o.Found, o.Cause, o.First = seconds(0.7), "orderly_stop", "orderly_stop"
+		}},
+		{"every backend", func() BackendGoal { g := goal; g.All = true; return g }(), func(_ *backendRun, o *BackendOutcome) {
+			o.Siblings = []string{} // the watch that lasts is not sent
+			o.Missed = []string{"outside the chain: " + strings.Join(o.Outside, ", ")}
+		}},
+		{"nobody asked", goal, func(r *backendRun, o *BackendOutcome) {
+			r.answered, o.Answered = time.Time{}, nil
+			o.Missed = append(o.Missed, "the backend was asked nothing after its restart: the run proves nothing")
+		}},
+		{"silence", goal, func(r *backendRun, o *BackendOutcome) {
+			r.incidents = nil
+			o.Suspect, o.Watch, o.Found, o.Resolved, o.Cause, o.First = nil, nil, nil, nil, "", ""
+			o.Siblings, o.Outside = []string{}, []string{}
+			o.Missed = []string{"none of peer_refusing opened at warning", "not resolved"}
+		}},
+	} {
+		run, want := run, whole
+		want.Outside, want.Missed = slices.Clone(whole.Outside), slices.Clone(whole.Missed)
+		test.change(&run, &want)
+		var got BackendOutcome
+		got.sum(BackendCell{Goal: test.goal}, run)
+		got.Steps = nil
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+	healthy := BackendOutcome{Healthy: true}
+	healthy.sum(BackendCell{Healthy: true}, run)
+	if len(healthy.Outside) != 3 || len(healthy.Missed) != 1 {
+		t.Errorf("a healthy day: outside %v, missed %v", healthy.Outside, healthy.Missed)
+	}
+	if len(healthy.Steps) != 12 || !strings.HasPrefix(healthy.Steps[0], "+0.5s backend/shop/a peer_refusing: suspect") {
+		t.Errorf("steps %q", healthy.Steps)
+	}
+}
+
+// runsOf are outcomes of one cell: found after those seconds, the balancer's
+// verdict after these; negative is never.
+func runsOf(cell string, found, verdict []float64) []BackendOutcome {
+	at := func(s float64) *time.Duration {
+		if s < 0 {
+			return nil
+		}
+		d := time.Duration(s * float64(time.Second))
+		return &d
+	}
+	var out []BackendOutcome
+	for i := range found {
+		out = append(out, BackendOutcome{Cell: cell, Found: at(found[i]), Verdict: at(verdict[i]), Cause: "path_lost", Requests: 100, Failed: 1})
+	}
+	return out
+}
+
+func TestBackendTable(t *testing.T) {
+	outcomes := slices.Concat(
+		runsOf("haproxy-blackholed", []float64{1, 3, 2}, []float64{11, 12, 13}),
+		runsOf("nginx-hang", []float64{2, -1}, []float64{-1, -1}),
+		[]BackendOutcome{{Cell: "healthy-nginx-burst", Healthy: true, Requests: 50}},
+	)
+	outcomes[4].Missed = []string{"none of path_lost opened at warning"}
+	want := `| fault | runs | named as | found p50 | p95 | balancer p50 | p95 | lead p50 | probe p50 | first error p50 | lost of requests | goals missed |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+| haproxy-blackholed | 3 | path_lost | 2.0 | 3.0 | 12.0 | 13.0 | 10.0 | never | never | 3 of 300 | – |
+| nginx-hang | 2 | path_lost | 2.0 | never | never | never | – | never | never | 2 of 200 | none of path_lost opened at warning (1×) |
+
+| healthy | runs | requests | failed | at warning or above |
+|---|---|---|---|---|
+| healthy-nginx-burst | 1 | 50 | 0 | – |
+`
+	if diff := cmp.Diff(want, BackendTable(outcomes)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := BackendTable(nil); got != "" {
+		t.Errorf("of nothing: %q", got)
+	}
+}
+
+// TestBackendPicture: it is XML, everything is within it, and each fault has
+// its name and its marks.
+func TestBackendPicture(t *testing.T) {
+	picture := BackendPicture(slices.Concat(
+		runsOf("haproxy-<blackholed>", []float64{1}, []float64{600}), runsOf("nginx-hang", []float64{-1}, []float64{-1}),
+		[]BackendOutcome{{Cell: "healthy-nginx-burst", Healthy: true}},
+	))
+	circles := 0
+	for in := xml.NewDecoder(strings.NewReader(picture)); ; {
+		token, err := in.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, picture)
+		}
+		element, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if element.Name.Local == "circle" {
+			circles++
+		}
+		for _, a := range element.Attr {
+			if a.Name.Local == "cx" && len(a.Value) > 3 || strings.HasPrefix(a.Value, "-") {
+				t.Errorf("%s %s=%q is outside", element.Name.Local, a.Name.Local, a.Value)
+			}
+		}
+	}
+	if want := 4 + 2*3; circles != want {
+		t.Errorf("%d marks, want %d: four of the legend, and three of each fault, as no client failed", circles, want)
+	}
+	if !strings.Contains(picture, "haproxy-&lt;blackholed&gt;") || strings.Contains(picture, "healthy") {
+		t.Errorf("names are wrong in\n%s", picture)
+	}
+	if got := BackendPicture(nil); got != "" {
+		t.Errorf("of nothing: %q", got)
+	}
+}
+
+// statText is of HAProxy 2.6.12, `show stat`, with most columns cut away.
+const statText = `# pxname,svname,qcur,status,weight,
+web,FRONTEND,,OPEN,,
+app,s1,0,DOWN 1/2,1,
+app,s2,0,UP 1/3,1,
+app,s3,0,DOWN,1,
+app,spare,0,DOWN,1,
+app,BACKEND,0,UP,3,
+`
+
+func TestParseStat(t *testing.T) {
+	got, err := parseStat(statText)
+	if diff := cmp.Diff([]int{1, 3}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, text := range []string{"", "Unknown command", "# svname,status\ns1\n", "# svname,status\n\"s1"} {
+		if got, err := parseStat(text); err == nil {
+			t.Errorf("parseStat(%q) = %v", text, got)
+		}
+	}
+}
+
+// FuzzParseStat: nothing with an error, and every server it names is written
+// there as one that is down.
+func FuzzParseStat(f *testing.F) {
+	f.Add(statText)
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseStat(text)
+		if err != nil && got != nil {
+			t.Errorf("parseStat(%q) = %v beside %v", text, got, err)
+		}
+		if len(got) > strings.Count(text, "DOWN") {
+			t.Errorf("parseStat(%q) = %v", text, got)
+		}
+	})
+}
+
+func TestParseServerStatus(t *testing.T) {
+	got, err := parseServerStatus([]byte(`{"name":"app@file","serverStatus":{"http://192.0.2.1:8080":"DOWN","http://192.0.2.2:8080":"UP"}}`))
+	if diff := cmp.Diff([]string{"192.0.2.1:8080"}, words(got)); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, text := range []string{"", "404 page not found", `{"serverStatus":{"http://name:80":"DOWN"}}`} {
+		if got, err := parseServerStatus([]byte(text)); err == nil {
+			t.Errorf("parseServerStatus(%q) = %v", text, got)
+		}
+	}
+}
+
+// FuzzParseServerStatus: nothing with an error, and no more than are there.
+func FuzzParseServerStatus(f *testing.F) {
+	f.Add([]byte(`{"serverStatus":{"http://192.0.2.1:8080":"DOWN"}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := parseServerStatus(raw)
+		var there struct{ ServerStatus map[string]string }
+		if err == nil && json.Unmarshal(raw, &there) == nil && len(got) > len(there.ServerStatus) || err != nil && got != nil {
+			t.Errorf("parseServerStatus(%q) = %v, %v", raw, got, err)
+		}
+	})
+}
+
+func words(addrs []netip.AddrPort) []string {
+	var out []string
+	for _, a := range addrs {
+		out = append(out, a.String())
+	}
+	return out
+}

@@ -1,0 +1,234 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// FanOut is a pool of clients whose connections only stand there: so many from
+// one host to each address of another. The clients' processes are called
+// lab-fanout.
+type FanOut struct {
+	// To is the host of the servers, one at each of its addresses.
+	To *Host
+	// Port is where the servers listen.
+	Port uint16
+	// Each is how many connections go to each server.
+	Each int
+}
+
+// RunningFanOut is a fan-out that stands. It ends with Stop, or with its
+// world; its connections are reset.
+type RunningFanOut struct {
+	host    *Host
+	clients int
+	// The clients' processes first, then the servers'.
+	children []*child
+}
+
+// fanOutConfig is one client's part: connections First to First+Count-1 of
+// all, dealt to the servers in turn.
+type fanOutConfig struct {
+	Servers      []netip.AddrPort
+	First, Count int
+}
+
+// takeConfig is one server's part. It has the listener as descriptor 3.
+type takeConfig struct{ Count int }
+
+// FanOut makes the connections and returns once they all stand. ctx bounds the
+// making only. Both ends are spread over as few processes as the limit on
+// descriptors allows.
+func (h *Host) FanOut(ctx context.Context, f FanOut) (*RunningFanOut, error) {
+	run := &RunningFanOut{host: h}
+	if err := run.make(ctx, f); err != nil {
+		return nil, errors.Join(fmt.Errorf("fan out from %s: %w", h.name, err), run.halt())
+	}
+	if err := h.world.adopt(run); err != nil {
+		return nil, err
+	}
+	return run, nil
+}
+
+func (r *RunningFanOut) make(ctx context.Context, f FanOut) error {
+	if f.To == nil || f.To == r.host {
+		return errors.New("name another host for the servers")
+	}
+	servers := make([]netip.AddrPort, 0, len(f.To.addrs))
+	for _, a := range f.To.addrs {
+		servers = append(servers, netip.AddrPortFrom(a, f.Port))
+	}
+	all := f.Each * len(servers)
+	if f.Port == 0 || f.Each <= 0 || all > MaxPopulation/2 {
+		return fmt.Errorf("%d connections to port %d of each of %d servers: want a port, one or more to each, %d at the most", f.Each, f.Port, len(servers), MaxPopulation/2)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read descriptor limit: %w", err)
+	}
+	parts := shares(all, usableDescriptors(limit.Max))
+	if parts == nil {
+		return fmt.Errorf("a limit of %d descriptors leaves no room for connections", limit.Max)
+	}
+	taking, err := r.launchServers(ctx, f, parts)
+	if err != nil {
+		return err
+	}
+	first := 0
+	for _, n := range parts {
+		c, err := r.host.launchChild(ctx, "fanout", fanOutConfig{Servers: servers, First: first, Count: n})
+		if err != nil {
+			return fmt.Errorf("start lab child fanout: %w", err)
+		}
+		r.children = append(r.children, c)
+		first += n
+	}
+	r.clients = len(parts)
+	// Clients first: when one fails, the servers wait for good.
+	r.children = append(r.children, taking...)
+	for _, c := range r.children {
+		if err := c.read(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launchServers starts the processes that share one listener on the far host.
+// They are among r's children when there is an error.
+func (r *RunningFanOut) launchServers(ctx context.Context, f FanOut, parts []int) (taking []*child, err error) {
+	var listener *os.File
+	err = f.To.Do(func() error {
+		fd, err := listenOn(netip.AddrPortFrom(netip.IPv4Unspecified(), f.Port), 4096, resetOnClose)
+		if err == nil {
+			listener = os.NewFile(uintptr(fd), "listener")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer listener.Close()
+	for _, n := range parts {
+		c, err := f.To.launchChild(ctx, "take", takeConfig{Count: n}, listener)
+		if err != nil {
+			r.children = taking
+			return nil, fmt.Errorf("start lab child take: %w", err)
+		}
+		taking = append(taking, c)
+	}
+	return taking, nil
+}
+
+// shares cuts n into the fewest parts of at most room, as even as can be; nil
+// when there is no room.
+func shares(n, room int) []int {
+	if room < 1 {
+		return nil
+	}
+	parts := make([]int, (n+room-1)/room)
+	for i := range parts {
+		parts[i] = n / len(parts)
+		if i < n%len(parts) {
+			parts[i]++
+		}
+	}
+	return parts
+}
+
+// Processes returns how many processes hold the clients' ends.
+func (r *RunningFanOut) Processes() int { return r.clients }
+
+// Stop ends the fan-out. Stopping twice is no error.
+func (r *RunningFanOut) Stop() error {
+	r.host.world.disown(r)
+	return r.halt()
+}
+
+func (r *RunningFanOut) halt() error {
+	// All at once: each takes a while to let go of its sockets.
+	for _, c := range r.children {
+		_ = c.stdin.Close()
+	}
+	var errs []error
+	for _, c := range r.children {
+		errs = append(errs, c.halt())
+	}
+	return errors.Join(errs...)
+}
+
+// runFanOut is the child that holds clients' ends.
+func runFanOut(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
+	var c fanOutConfig
+	if err := json.Unmarshal(config, &c); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if _, err := descriptorLimit(); err != nil {
+		return err
+	}
+	for i := range c.Count {
+		if i%256 == 0 && ctx.Err() != nil {
+			return nil
+		}
+		// Without a bind the kernel gives one port to many destinations.
+		if _, err := connectFrom(netip.IPv4Unspecified(), c.Servers[(c.First+i)%len(c.Servers)]); err != nil {
+			return fmt.Errorf("connection %d: %w", c.First+i, err)
+		}
+	}
+	if err := ready(struct{}{}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// takePause bounds how long a server waits for a client before it looks
+// whether it shall end.
+const takePause = 100 * time.Millisecond
+
+// runTake is the child that holds servers' ends.
+func runTake(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
+	var c takeConfig
+	if err := json.Unmarshal(config, &c); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if _, err := descriptorLimit(); err != nil {
+		return err
+	}
+	const listener = 3
+	// Another may have taken the one that poll has seen.
+	if err := unix.SetNonblock(listener, true); err != nil {
+		return fmt.Errorf("prepare listener: %w", err)
+	}
+	for taken := 0; taken < c.Count; {
+		if ctx.Err() != nil {
+			return nil
+		}
+		_, err := accept(listener)
+		switch {
+		case err == nil:
+			taken++
+		case errors.Is(err, unix.EAGAIN):
+			wanted := []unix.PollFd{{Fd: listener, Events: unix.POLLIN}}
+			if _, err := unix.Poll(wanted, int(takePause.Milliseconds())); err != nil && !errors.Is(err, unix.EINTR) {
+				return fmt.Errorf("wait for a client: %w", err)
+			}
+		default:
+			return err
+		}
+	}
+	if err := ready(struct{}{}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}

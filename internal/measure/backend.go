@@ -1,0 +1,314 @@
+package measure
+
+import (
+	"time"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// Spans and levels of what backends say; measured in the lab
+// (docs/SIGNALS.md).
+const (
+	resentSpan = 5 * time.Second
+	// gapSpan is how long a silence is remembered as usual.
+	gapSpan = 2 * time.Minute
+	// answersSpan is the half of what AnswerNow looks back.
+	answersSpan = 5 * time.Second
+	// lateLeast, lateTimes: an answer is late after 1 s, or after so many times
+	// what its slowest usually take.
+	lateLeast = time.Second
+	lateTimes = 5
+	// answersLeast is how many answers a minute must have to teach. The first
+	// lesson is shorter, so that a backend is known soon.
+	answersLeast = 20
+	firstLesson  = 15 * time.Second
+	// flowsLeast is how much of new connections must have been seen for their
+	// median to be usual: it judges churn, a watch.
+	flowsLeast = 25 * time.Second
+	// aroundHeard: a refused attempt may come just before the last answer of
+	// another connection.
+	aroundHeard = 500 * time.Millisecond
+	// mostSettles is how old the most connections must be to be the own
+	// maximum: what grows now is no measure of itself.
+	mostSettles = 30 * time.Second
+)
+
+// backend is what Measure remembers of a backend.
+type backend struct {
+	heard  time.Time // when anything came last
+	failed time.Time // when an attempt of the namespace failed first since then; zero for not
+	owing  time.Time // since when it has owed something and nothing came
+	peak   float64   // the longest silence seen since heard, seconds
+	gaps   *Window   // past such peaks
+
+	resent, sent, connections *Window
+	sumResent, sumSent        float64
+	vanished, finished        *Window
+	sumVanished               float64
+	usuallyVanish             usualRate
+	sumFinished               float64
+
+	recent [2]Histogram // answers of this stretch of answersSpan and of the one before
+	turned time.Time
+	// The lesson under way: answers, ends of connections, and the longest that
+	// any was seen pending.
+	minute   Histogram
+	ended    uint32
+	longest  time.Duration
+	minuteAt time.Time
+	usual    *Window // each minute's 99th percentile, seconds
+	normal   float64 // median of usual; 0 when there is none
+
+	most    *Window // the most ESTABLISHED of each mostSettles
+	mostNow float64
+	mostAt  time.Time
+}
+
+func newBackend() *backend {
+	return &backend{
+		gaps: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), sent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
+		vanished: NewWindow(resentSpan, 32), finished: NewWindow(resentSpan, 32),
+		usuallyVanish: newUsualRate(),
+		usual:         NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
+	}
+}
+
+// takePeer measures a backend from a look at all states.
+func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Duration) {
+	b, p := h.backend, &y.Peer
+	info := look.Abilities.Has(tcp.CanInfo) && look.Request.Info
+	established := float64(y.States[tcp.Established])
+	h.set(now, ConnectRetrying, float64(p.ConnectRetrying), int(y.States[tcp.SynSent]), ttl)
+	h.set(now, Lingering, float64(p.Lingering), int(p.Lingering), ttl)
+	h.set(now, StuckClosing, float64(y.StuckClosing), int(y.StuckClosing), ttl)
+	h.takeLeaked(now, float64(y.Leaked), ttl)
+	used := 0
+	for state, n := range y.States {
+		if tcp.State(state) != tcp.Listen {
+			used += int(n)
+		}
+	}
+	h.set(now, PortsUsed, float64(used), used, ttl)
+	if y.Capacity.Ports > 0 {
+		h.set(now, PortsLimit, float64(y.Capacity.Ports), int(y.Capacity.Ports), ttl)
+	} else {
+		h.unknown(PortsLimit, NoAbility)
+	}
+	h.takeUsual(now, ttl)
+	h.takeMost(now, established, ttl)
+	h.takeEnds(now, y, ttl)
+	if !info {
+		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare} {
+			h.unknown(sig, NoAbility)
+		}
+		return
+	}
+	h.takeResent(now, p, ttl)
+	h.takeAnswers(now, y, ttl)
+	late := b.lateAfter()
+	h.set(now, Pending, float64(y.Pending), int(y.Pending), ttl)
+	h.set(now, PendingLongest, p.LongestPending.Seconds(), int(y.Pending), ttl)
+	h.set(now, LateAfter, late.Seconds(), 1, ttl)
+	h.set(now, PendingLate, float64(y.PendingFor.atLeast(late)), int(y.Pending), ttl)
+	h.set(now, Answering, float64(p.Answering), int(y.States[tcp.Established]), ttl)
+	h.takeSilence(now, y, ttl)
+}
+
+// takeSilence follows what came from the backend, and for how long it has owed
+// something.
+func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
+	b, p := h.backend, &y.Peer
+	if p.Answering > 0 || p.Finished > 0 || p.Closed > 0 {
+		if !b.heard.IsZero() {
+			b.gaps.Add(now, b.peak)
+		}
+		b.heard, b.peak, b.owing, b.failed = now, 0, time.Time{}, time.Time{}
+		if p.Answering > 0 {
+			b.heard = now.Add(-p.HeardAgo)
+		}
+	}
+	h.takeFailed(now, ttl)
+	owed := y.Pending + y.States[tcp.SynSent] + y.Retransmitting
+	switch {
+	case owed == 0:
+		b.owing = time.Time{}
+		h.unknown(SilentFor, NoTraffic)
+	case b.owing.IsZero():
+		b.owing = now
+	}
+	if b.heard.IsZero() {
+		h.unknown(HeardAgo, NoTraffic)
+		h.unknown(HeardGapUsual, NotEnough)
+	} else {
+		ago := now.Sub(b.heard).Seconds()
+		b.peak = max(b.peak, ago)
+		h.set(now, HeardAgo, ago, int(p.Answering+p.Finished+p.Closed), ttl)
+		if gap, ok := b.gaps.Most(); ok && b.gaps.Len() >= 10 {
+			h.set(now, HeardGapUsual, gap, b.gaps.Len(), ttl)
+		} else {
+			h.unknown(HeardGapUsual, NotEnough)
+		}
+	}
+	if owed == 0 {
+		return
+	}
+	silent := now.Sub(later(b.owing, b.heard))
+	waited := p.LongestPending
+	if !b.heard.IsZero() {
+		waited = min(waited, now.Sub(b.heard))
+	}
+	h.set(now, SilentFor, max(silent, waited, 0).Seconds(), int(owed), ttl)
+}
+
+// takeFailed says how long after the backend was heard last an attempt failed
+// first: at once where live traffic is refused, later where it was taken out
+// before.
+func (h *history) takeFailed(now time.Time, ttl time.Duration) {
+	b := h.backend
+	if b.heard.IsZero() {
+		h.unknown(FailedAfter, NoTraffic)
+		return
+	}
+	if b.failed.IsZero() && h.attemptFailed != nil && h.attemptFailed.After(b.heard.Add(-aroundHeard)) {
+		b.failed = *h.attemptFailed
+	}
+	if b.failed.IsZero() {
+		h.unknown(FailedAfter, NotSuch)
+		return
+	}
+	h.set(now, FailedAfter, max(0, b.failed.Sub(b.heard).Seconds()), 1, ttl)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// takeAnswers follows how long answers take.
+func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
+	b, p := h.backend, &y.Peer
+	if now.Sub(b.turned) >= answersSpan {
+		b.recent[1], b.recent[0], b.turned = b.recent[0], Histogram{}, now
+	}
+	b.recent[0].addAll(&p.Answers)
+	b.minute.addAll(&p.Answers)
+	if b.minuteAt.IsZero() {
+		b.minuteAt = now
+	}
+	b.ended += p.Finished
+	b.longest = max(b.longest, p.LongestPending)
+	usual, known := b.lesson()
+	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.Len() == 0 {
+		if known {
+			b.usual.Add(now, usual.Seconds())
+			b.normal, _ = b.usual.Median()
+		}
+		b.minute, b.ended, b.longest, b.minuteAt = Histogram{}, 0, 0, now
+	}
+	both := b.recent[0]
+	both.addAll(&b.recent[1])
+	if n := both.Count(); n > 0 {
+		h.set(now, AnswerNow, both.quantile(0.5).Seconds(), n, ttl)
+	} else {
+		h.unknown(AnswerNow, NoTraffic)
+	}
+	if b.usual.Len() > 0 {
+		h.set(now, AnswerUsual, b.normal, b.usual.Len(), ttl)
+	} else {
+		h.unknown(AnswerUsual, NotEnough)
+	}
+}
+
+// lesson is what the slowest answers took since the lesson began; known once
+// it has seen enough. Of connections that are closed with the answer no look
+// sees the answer: that none was seen pending for long tells as much.
+func (b *backend) lesson() (usual time.Duration, known bool) {
+	if b.minute.Count() >= answersLeast {
+		return b.minute.quantile(0.99), true
+	}
+	for _, bound := range histogramBounds {
+		if bound > b.longest {
+			return bound, b.ended >= answersLeast
+		}
+	}
+	return 0, false
+}
+
+// lateAfter is from when an answer is late, one of the histogram's bounds.
+func (b *backend) lateAfter() time.Duration {
+	wanted := max(lateLeast, time.Duration(lateTimes*b.normal*float64(time.Second)))
+	for _, bound := range histogramBounds {
+		if bound >= wanted {
+			return bound
+		}
+	}
+	return histogramBounds[len(histogramBounds)-1]
+}
+
+// takeResent follows retransmissions for each connection.
+func (h *history) takeResent(now time.Time, p *Peer, ttl time.Duration) {
+	b := h.backend
+	b.sumResent += float64(p.Resent)
+	b.sumSent += float64(p.Sent)
+	b.resent.Add(now, b.sumResent)
+	b.sent.Add(now, b.sumSent)
+	resent, over := b.resent.Change()
+	sent, _ := b.sent.Change()
+	if over < time.Second {
+		h.unknown(RetransmitsRate, NotEnough)
+		h.unknown(RetransmitShare, NotEnough)
+		return
+	}
+	h.set(now, RetransmitsRate, resent/over.Seconds()/max(1, b.connections.Mean()), int(resent), ttl)
+	if sent > 0 {
+		h.set(now, RetransmitShare, resent/sent, int(sent), ttl)
+	} else {
+		h.unknown(RetransmitShare, NoTraffic)
+	}
+}
+
+// takeEnds follows how connections end.
+func (h *history) takeEnds(now time.Time, y *Tally, ttl time.Duration) {
+	b := h.backend
+	if !y.Flows.Known {
+		b.vanished.Reset()
+		b.finished.Reset()
+	}
+	b.sumVanished += float64(y.Peer.Vanished)
+	b.sumFinished += float64(y.Peer.Finished)
+	b.vanished.Add(now, b.sumVanished)
+	b.finished.Add(now, b.sumFinished)
+	vanished, over := b.vanished.Change()
+	finished, _ := b.finished.Change()
+	if over <= 0 {
+		h.unknown(VanishedRate, NotEnough)
+		h.unknown(FinishedRate, NotEnough)
+		return
+	}
+	h.set(now, VanishedRate, vanished/over.Seconds(), int(vanished), ttl)
+	h.takeUsualRate(now, VanishedRate, VanishedUsual, &b.usuallyVanish, ttl)
+	h.set(now, FinishedRate, finished/over.Seconds(), int(finished), ttl)
+}
+
+// takeMost follows how many connections there are at most.
+func (h *history) takeMost(now time.Time, established float64, ttl time.Duration) {
+	b := h.backend
+	if b.mostAt.IsZero() {
+		b.mostAt = now
+	}
+	if now.Sub(b.mostAt) >= mostSettles {
+		b.most.Add(now, b.mostNow)
+		b.mostNow, b.mostAt = 0, now
+	}
+	b.mostNow = max(b.mostNow, established)
+	if most, ok := b.most.Most(); ok {
+		h.set(now, EstablishedMost, most, b.most.Len(), ttl)
+	} else {
+		h.unknown(EstablishedMost, NotEnough)
+	}
+	b.connections.Add(now, established)
+	recent, _ := b.connections.Most()
+	h.set(now, EstablishedRecent, recent, int(recent), ttl)
+}

@@ -1,0 +1,245 @@
+package measure
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const second = time.Second
+
+func shop() []scope.Backend {
+	return []scope.Backend{{Name: "shop/s1", Group: "shop", Remote: netip.MustParseAddrPort("192.0.2.1:8080")}}
+}
+
+// toShop is a connection to the backend of shop.
+func toShop(cookie uint64, state tcp.State, info tcp.Info) tcp.Socket {
+	s := tcp.Socket{
+		Local: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.50"), uint16(40000+cookie)), Remote: shop()[0].Remote,
+		State: state, Cookie: cookie, Inode: 100 + cookie, Has: tcp.HasCookie | tcp.HasInfo, Info: info,
+	}
+	if state == tcp.TimeWait {
+		s.Inode, s.Has, s.Info = 0, tcp.HasCookie, tcp.Info{}
+	}
+	return s
+}
+
+// replied is the record of a connection whose peer answered took after our
+// request, ago before the look.
+func replied(ago, took time.Duration) tcp.Info {
+	return tcp.Info{BytesReceived: 100, BytesAcked: 50, LastDataReceived: ago, LastDataSent: ago + took, DataSegsIn: 1, DataSegsOut: 1}
+}
+
+// waiting is the record of one whose request has waited for so long.
+func waiting(waits time.Duration) tcp.Info {
+	return tcp.Info{BytesReceived: 100, BytesAcked: 50, LastDataReceived: time.Minute, LastDataSent: waits, DataSegsIn: 1, DataSegsOut: 2}
+}
+
+var whole = tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true}
+
+func TestPeer(t *testing.T) {
+	retrying := toShop(9, tcp.SynSent, tcp.Info{})
+	retrying.Timer, retrying.Retransmits = tcp.TimerRetransmit, 2
+	resent := func(n uint32) tcp.Info { i := waiting(200 * time.Millisecond); i.TotalRetransmits = n; return i }
+	took := func(d time.Duration, n uint32) (h Histogram) { h.add(d, n); return h }
+	tests := []struct {
+		name   string
+		before []tcp.Socket // a second earlier
+		now    []tcp.Socket
+		want   Peer
+	}{
+		{"nothing", nil, nil, Peer{}},
+		{"an answer since the last look", nil, []tcp.Socket{toShop(1, tcp.Established, replied(300*time.Millisecond, 20*time.Millisecond))},
+			Peer{Answering: 1, HeardAgo: 300 * time.Millisecond, Answers: took(20*time.Millisecond, 1), Sent: 1}},
+		{"an answer before the last look", nil, []tcp.Socket{toShop(1, tcp.Established, replied(2*second, 20*time.Millisecond))}, Peer{Sent: 1}},
+		{"the latest of two answers", nil, []tcp.Socket{
+			toShop(1, tcp.Established, replied(900*time.Millisecond, 3*second)), toShop(2, tcp.Established, replied(10*time.Millisecond, 3*second)),
+		}, Peer{Answering: 2, HeardAgo: 10 * time.Millisecond, Answers: took(3*second, 2), Sent: 2}},
+		{"a request that waits", nil, []tcp.Socket{toShop(1, tcp.Established, waiting(1500*time.Millisecond)), toShop(2, tcp.Established, waiting(10*time.Millisecond))},
+			Peer{LongestPending: 1500 * time.Millisecond, Sent: 4}},
+		{"data while we still send: an upload", nil, []tcp.Socket{toShop(1, tcp.Established, tcp.Info{BytesReceived: 1, BytesAcked: 9, LastDataReceived: 500 * time.Millisecond})},
+			Peer{Answering: 1, HeardAgo: 500 * time.Millisecond}},
+		{"a server that speaks first is heard, and answers nothing", nil, []tcp.Socket{toShop(1, tcp.Established, tcp.Info{BytesReceived: 9, BytesAcked: 1, LastDataReceived: 100 * time.Millisecond, LastDataSent: 110 * time.Millisecond})},
+			Peer{Answering: 1, HeardAgo: 100 * time.Millisecond}},
+		{"a SYN sent again", nil, []tcp.Socket{retrying, toShop(8, tcp.SynSent, tcp.Info{})}, Peer{ConnectRetrying: 1}},
+		{"segments sent again since", []tcp.Socket{toShop(1, tcp.Established, resent(4))}, []tcp.Socket{toShop(1, tcp.Established, resent(7)), toShop(2, tcp.Established, resent(2))},
+			Peer{Resent: 5, Sent: 2, LongestPending: 200 * time.Millisecond}},
+		{"closed by us, and by the peer", []tcp.Socket{toShop(1, tcp.Established, replied(2*second, second))}, []tcp.Socket{toShop(1, tcp.TimeWait, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})},
+			Peer{Finished: 2}},
+		{"gone without a trace", []tcp.Socket{toShop(1, tcp.Established, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})}, nil, Peer{Vanished: 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tallier := NewTallier()
+			tallier.SetScopes(nil, shop())
+			count(tallier, look(whole, begin), tt.before)
+			got := count(tallier, look(whole, begin.Add(second)), tt.now).Scopes
+			if diff := cmp.Diff(tt.want, got[0].Peer); diff != "" {
+				t.Errorf("peer (-want +got):\n%s", diff)
+			}
+			if got[0].Group != "shop" || got[0].Scope.String() != "backend/shop/s1" {
+				t.Errorf("scope %s of group %q", got[0].Scope, got[0].Group)
+			}
+		})
+	}
+}
+
+func TestLingering(t *testing.T) {
+	tallier := NewTallier()
+	tallier.SetScopes(nil, shop())
+	held := toShop(1, tcp.CloseWait, tcp.Info{})
+	for i := range 8 {
+		at := begin.Add(time.Duration(i) * second)
+		got := count(tallier, look(whole, at), []tcp.Socket{held}).Scopes[0].Peer.Lingering
+		if want := i >= 5; got == 1 != want {
+			t.Errorf("after %d s lingering %d, want %v", i, got, want)
+		}
+	}
+}
+
+// TestBothScopes: a connection from our balancer to our own service is one
+// of each, and none of the rest.
+func TestBothScopes(t *testing.T) {
+	tallier := NewTallier()
+	services := []scope.Service{{Name: "app", Listen: []netip.AddrPort{shop()[0].Remote}}}
+	tallier.SetScopes(services, shop())
+	ours := toShop(1, tcp.Established, tcp.Info{})
+	theirs := ours
+	theirs.Local, theirs.Remote, theirs.Cookie = ours.Remote, ours.Local, 2
+	got := count(tallier, look(whole, begin), []tcp.Socket{ours, theirs}).Scopes
+	for i, want := range []uint32{1, 1, 0} {
+		if n := got[i].States[tcp.Established]; n != want {
+			t.Errorf("%s has %d, want %d", got[i].Scope, n, want)
+		}
+	}
+}
+
+func TestFocusCoversBackends(t *testing.T) {
+	tallier := NewTallier()
+	tallier.SetScopes(web(), shop())
+	tests := []struct {
+		name   string
+		filter tcp.Filter
+		want   []string
+	}{
+		{"everything", tcp.Filter{}, []string{"service/web", "backend/shop/s1", "rest"}},
+		{"its port", tcp.Filter{RemotePorts: []uint16{8080}}, []string{"backend/shop/s1"}},
+		{"its address", tcp.Filter{RemotePrefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, []string{"backend/shop/s1"}},
+		{"both", tcp.Filter{LocalPorts: []uint16{80}, RemotePorts: []uint16{8080}}, []string{"service/web", "backend/shop/s1"}},
+		{"another's", tcp.Filter{LocalPorts: []uint16{8080}, RemotePorts: []uint16{80}}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req := whole
+			req.Filter = tt.filter
+			var got []string
+			for _, y := range count(tallier, look(req, begin), nil).Scopes {
+				got = append(got, y.Scope.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("covered (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSilence follows a backend through traffic, a request that is never
+// answered, and no traffic at all.
+func TestSilence(t *testing.T) {
+	m, tallier := New(), NewTallier()
+	tallier.SetScopes(nil, shop())
+	at := begin
+	step := func(sockets ...tcp.Socket) *ScopeSignals {
+		at = at.Add(second)
+		return m.Step(at, count(tallier, look(whole, at), sockets)).Scope(shop()[0].ID())
+	}
+	busy := toShop(1, tcp.Established, replied(100*time.Millisecond, 20*time.Millisecond))
+	var s *ScopeSignals
+	for range 20 {
+		s = step(busy)
+	}
+	if gap, known := s.Get(HeardGapUsual).Get(); !known || gap > 0.2 {
+		t.Errorf("usual gap %v (known: %v), want 0.1 s", gap, known)
+	}
+	if got := s.Get(SilentFor).Validity; got != NoTraffic {
+		t.Errorf("while nothing is owed, silent is %v", got)
+	}
+	for i := 1; i <= 5; i++ {
+		waits := time.Duration(i)*second - 300*time.Millisecond
+		s = step(toShop(1, tcp.Established, waiting(waits)))
+		if silent, known := s.Get(SilentFor).Get(); !known || silent < waits.Seconds()-1e-9 || silent > waits.Seconds()+0.7 {
+			t.Errorf("after %v silent for %v (known: %v)", waits, silent, known)
+		}
+		if ago := s.Get(HeardAgo).Value; ago < float64(i) || ago > float64(i)+0.2 {
+			t.Errorf("after %v heard %v s ago", waits, ago)
+		}
+	}
+	if late := s.Get(PendingLate).Value; late != 1 {
+		t.Errorf("%v late, want 1", late)
+	}
+	s = step(toShop(1, tcp.Established, replied(0, 5*second)))
+	if got := s.Get(SilentFor).Validity; got != NoTraffic {
+		t.Errorf("once it has answered, silent is %v", got)
+	}
+	s = step(busy)
+	if gap := s.Get(HeardGapUsual).Value; gap < 4 {
+		t.Errorf("usual gap %v s; the silence of 5 s is over and belongs to it", gap)
+	}
+}
+
+// TestAnswerUsual: each minute teaches its slowest answers, and one bad minute
+// of many teaches nothing.
+func TestAnswerUsual(t *testing.T) {
+	m, tallier := New(), NewTallier()
+	tallier.SetScopes(nil, shop())
+	at := begin
+	minute := func(took time.Duration) *ScopeSignals {
+		var s *ScopeSignals
+		for range 61 {
+			at = at.Add(second)
+			s = m.Step(at, count(tallier, look(whole, at), []tcp.Socket{toShop(1, tcp.Established, replied(100*time.Millisecond, took))})).Scope(shop()[0].ID())
+		}
+		return s
+	}
+	for range 3 {
+		minute(200 * time.Millisecond)
+	}
+	s := minute(4 * second)
+	if usual, known := s.Get(AnswerUsual).Get(); !known || usual != 0.25 {
+		t.Errorf("usual %v (known: %v), want the bucket up to 0.25 s", usual, known)
+	}
+	if late := s.Get(LateAfter).Value; late != 2 {
+		t.Errorf("late after %v s, want 2: five times 0.25 s, rounded up", late)
+	}
+	if now := s.Get(AnswerNow).Value; now != 5 {
+		t.Errorf("answers take up to %v s now, want the bucket up to 5 s", now)
+	}
+}
+
+// TestUsualOfShortConnections: where each connection ends with its answer no
+// look sees the answer, and yet it is known that none takes long.
+func TestUsualOfShortConnections(t *testing.T) {
+	m, tallier := New(), NewTallier()
+	tallier.SetScopes(nil, shop())
+	var s *ScopeSignals
+	var closed []tcp.Socket
+	for i := range 20 {
+		at := begin.Add(time.Duration(i) * second)
+		for range 3 {
+			closed = append(closed, toShop(uint64(len(closed)+1), tcp.TimeWait, tcp.Info{}))
+		}
+		waiting := toShop(1000+uint64(i), tcp.Established, waiting(150*time.Millisecond))
+		s = m.Step(at, count(tallier, look(whole, at), append(closed, waiting))).Scope(shop()[0].ID())
+	}
+	if usual, known := s.Get(AnswerUsual).Get(); !known || usual != 0.25 {
+		t.Errorf("usual %v (known: %v), want the bucket up to 0.25 s", usual, known)
+	}
+	if gap, known := s.Get(HeardGapUsual).Get(); !known || gap > 1 {
+		t.Errorf("longest silence %v (known: %v): each look finds connections that have ended", gap, known)
+	}
+}

@@ -1,0 +1,62 @@
+package measure
+
+import (
+	"time"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// addPeer counts what a socket says of the other end, to which we are the
+// client.
+func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
+	p := &c.tally.Peer
+	if seen.known {
+		scale := c.flows.scale()
+		p.Resent += seen.resent * scale
+		p.Sent += seen.sent * scale
+		if seen.finished {
+			p.Finished += scale
+		}
+		if seen.turned && (s.State == tcp.LastAck || s.State == tcp.Closing) {
+			p.Closed += scale
+		}
+		if s.State == tcp.CloseWait && s.Inode != 0 && seen.stateAge >= lingersAfter {
+			p.Lingering += scale
+		}
+	}
+	switch s.State {
+	case tcp.SynSent:
+		if s.Retransmits > 0 {
+			p.ConnectRetrying++
+			c.example(s, scoreConnecting+uint64(s.Retransmits))
+		}
+		return
+	case tcp.Established, tcp.CloseWait:
+	default:
+		return
+	}
+	if s.Has&tcp.HasInfo == 0 {
+		return
+	}
+	if s.Pending() {
+		if s.Info.LastDataSent > p.LongestPending {
+			p.LongestPending = s.Info.LastDataSent
+		}
+		if s.Info.LastDataSent >= time.Second {
+			c.example(s, scorePending+uint64(s.Info.LastDataSent/time.Millisecond))
+		}
+	}
+	since := time.Duration(0)
+	if !c.flows.looked.IsZero() {
+		since = t.at.Sub(c.flows.looked)
+	}
+	if heard := s.Info.LastDataReceived; s.Info.BytesReceived > 0 && heard <= since {
+		if p.Answering == 0 || heard < p.HeardAgo {
+			p.HeardAgo = heard
+		}
+		p.Answering++
+		if s.Info.LastDataSent >= heard && s.Info.BytesAcked > 1 {
+			p.Answers.add(s.Info.LastDataSent-heard, 1)
+		}
+	}
+}

@@ -1,0 +1,389 @@
+package measure
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const (
+	// leakedAfter: a server that reads its connections closes a CLOSE_WAIT
+	// within one request's time.
+	leakedAfter = 10 * time.Second
+	// lingersAfter: an event-driven balancer closes what its backend has closed
+	// within one look.
+	lingersAfter = 5 * time.Second
+	// slowAfter is how long a request may take to arrive. Servers' own limits
+	// for the head of a request lie at 20 to 60 s.
+	slowAfter = 10 * time.Second
+	// slowBytesPerSecond: what arrives faster is an upload, not a slow client.
+	// Servers that bound it ask for 500 bytes a second.
+	slowBytesPerSecond = 1000
+	// stuckAfter: a peer that is there acknowledges a FIN within its last
+	// answer's time; a large answer to a slow reader takes longer.
+	stuckAfter = 30 * time.Second
+)
+
+// slowClient reports whether the client, not the server, is what the
+// connection waits for: nothing was ever asked, or the request still arrives
+// after slowAfter, a few bytes at a time, or the answer is not read. A request
+// that arrived whole and waits for its answer is not slow: nothing was received
+// since shortly after it began.
+func slowClient(s *tcp.Socket, seen sighting) bool {
+	if s.State != tcp.Established || seen.age < slowAfter || s.Has&tcp.HasInfo == 0 {
+		return false
+	}
+	if s.Info.BytesReceived == 0 {
+		return s.Info.DataSegsOut == 0 // a server that speaks first waits for nobody
+	}
+	if s.ZeroWindow() {
+		return true
+	}
+	const dribble = 2 * time.Second // the whole of a plain request is there by then
+	return seen.asking >= slowAfter &&
+		seen.asking-s.Info.LastDataReceived >= dribble &&
+		float64(s.Info.BytesReceived) < slowBytesPerSecond*seen.age.Seconds()
+}
+
+// maxExamples is how many example sockets a tally keeps.
+const maxExamples = 20
+
+// Tallier counts the sockets of one look at a time, per scope. Its memory
+// grows with the scopes and is reused: what End returns is good until the
+// next Begin.
+type Tallier struct {
+	rest    scope.ID
+	index   *scope.Index
+	peers   *scope.BackendIndex
+	scopes  []counting // the services in order, then the backends, then the rest
+	backend int        // position of the first backend in scopes
+	tallies []Tally
+	covered []int // positions in scopes that the look under way can see whole
+	epoch   time.Time
+	at      time.Time // when the look under way began
+	now     int32     // the same, 1/100 s since epoch
+	whole   bool      // it asked for every state
+	info    bool
+}
+
+// counting is one scope's tally under way.
+type counting struct {
+	tally    Tally
+	flows    flows
+	ports    []uint16       // of a service
+	remote   netip.AddrPort // of a backend
+	capacity Capacity
+	prefixes prefixes
+	scores   [maxExamples]uint64
+	minScore uint64
+	examples []tcp.Socket
+}
+
+// NewTallier returns a Tallier of our own namespace, that puts every socket
+// into the rest until SetScopes says otherwise.
+func NewTallier() *Tallier { return NewTallierIn("") }
+
+// NewTallierIn is NewTallier for the namespace of that name.
+func NewTallierIn(namespace string) *Tallier {
+	t := &Tallier{rest: scope.Rest.In(namespace)}
+	t.SetScopes(nil, nil)
+	return t
+}
+
+// SetScopes changes the services and the backends. Those that stay, by name,
+// keep what is known about their connections. It must not be called between
+// Begin and End.
+func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) {
+	old := make(map[scope.ID]counting, len(t.scopes))
+	for _, c := range t.scopes {
+		old[c.tally.Scope] = c
+	}
+	keep := func(id scope.ID) *counting {
+		c := old[id]
+		c.tally.Scope = id
+		t.scopes = append(t.scopes, c)
+		return &t.scopes[len(t.scopes)-1]
+	}
+	t.index, t.peers = scope.NewIndex(services), scope.NewBackendIndex(backends)
+	t.scopes = make([]counting, 0, len(services)+len(backends)+1)
+	for i := range services {
+		c := keep(services[i].ID())
+		c.ports, c.capacity = services[i].Ports(), CapacityOf(&services[i])
+	}
+	t.backend = len(services)
+	for i := range backends {
+		c := keep(backends[i].ID())
+		if c.remote != backends[i].Remote {
+			c.flows = flows{} // another machine of the same name
+		}
+		c.remote, c.tally.Group = backends[i].Remote, backends[i].Group
+	}
+	keep(t.rest)
+	t.tallies = make([]Tally, 0, len(t.scopes))
+	t.covered = make([]int, 0, len(t.scopes))
+}
+
+// CapacityOf is what is known of a service's capacity.
+func CapacityOf(s *scope.Service) Capacity {
+	return Capacity{
+		Held: s.Workers.Held, Workers: uint32(max(0, s.Workers.Limit)), TurnsAway: s.Workers.TurnsAway,
+		DescriptorsUsed: uint32(max(0, s.Descriptors.Used)), DescriptorsLimit: uint32(max(0, s.Descriptors.Limit)),
+	}
+}
+
+// SetCapacity changes what is known of the capacity of service i, by its
+// position in the slice that SetScopes was given.
+func (t *Tallier) SetCapacity(i int, c Capacity) { t.scopes[i].capacity = c }
+
+// SetPorts says how many local ports there are toward any one backend.
+func (t *Tallier) SetPorts(n int) {
+	for i := t.backend; i < len(t.scopes)-1; i++ {
+		t.scopes[i].capacity.Ports = uint32(max(0, n))
+	}
+}
+
+// Begin starts a look. Request and Begin of the header are used.
+func (t *Tallier) Begin(look tcp.Look) {
+	if t.epoch.IsZero() {
+		t.epoch = look.Begin
+	}
+	t.at = look.Begin
+	t.now = int32(look.Begin.Sub(t.epoch) / (10 * time.Millisecond))
+	t.whole = look.Request.States == tcp.AllStates
+	t.info = look.Request.Info
+	t.covered = t.covered[:0]
+	for i := range t.scopes {
+		c := &t.scopes[i]
+		c.tally = Tally{Scope: c.tally.Scope, Group: c.tally.Group, Capacity: c.capacity}
+		c.prefixes.reset()
+		c.examples = c.examples[:0]
+		c.minScore = 0
+		if !covers(look.Request.Filter, c) {
+			continue
+		}
+		t.covered = append(t.covered, i)
+		if t.whole {
+			c.flows.beginWhole()
+		}
+	}
+}
+
+// covers reports whether a look with that filter sees all of the scope's
+// sockets: a service's by its local ports, a backend's by its remote address
+// or port. The rest is never covered by a filter.
+func covers(f tcp.Filter, c *counting) bool {
+	if f.IsZero() {
+		return true
+	}
+	if c.remote.IsValid() {
+		return slices.Contains(f.RemotePorts, c.remote.Port()) ||
+			slices.ContainsFunc(f.RemotePrefixes, func(p netip.Prefix) bool { return p.Contains(c.remote.Addr()) })
+	}
+	return len(c.ports) > 0 && !slices.ContainsFunc(c.ports, func(want uint16) bool { return !slices.Contains(f.LocalPorts, want) })
+}
+
+// Add counts one batch; it keeps nothing of it but copies of a few examples. A
+// connection between two of our scopes, as from a balancer to a service of the
+// same host, is counted in both.
+func (t *Tallier) Add(batch []tcp.Socket) {
+	rest := len(t.scopes) - 1
+	for i := range batch {
+		s := &batch[i]
+		service, backend := t.index.Service(s), t.peers.Backend(s)
+		if service != scope.None {
+			t.scopes[service].add(s, t)
+		}
+		if backend != scope.None {
+			t.scopes[t.backend+backend].add(s, t)
+		}
+		if service == scope.None && backend == scope.None {
+			t.scopes[rest].add(s, t)
+		}
+	}
+}
+
+func (c *counting) add(s *tcp.Socket, t *Tallier) {
+	y := &c.tally
+	if s.State == tcp.Listen {
+		c.addListener(s)
+		return
+	}
+	seen := c.flows.see(s, t.now, t.whole)
+	if seen.repeated {
+		return
+	}
+	if int(s.State) < tcp.NumStates {
+		y.States[s.State]++
+	}
+	if c.remote.IsValid() {
+		c.addPeer(s, seen, t)
+	}
+	if seen.known {
+		scale := c.flows.scale()
+		if seen.new {
+			y.Flows.New += 1 << c.flows.countShift
+		}
+		y.Age.add(seen.age, scale)
+		if s.State != tcp.Established {
+			y.StateAge.add(seen.stateAge, scale)
+		}
+	}
+	switch s.State {
+	case tcp.Established, tcp.CloseWait:
+		c.addConnected(s, seen)
+	case tcp.FinWait1, tcp.LastAck, tcp.Closing:
+		if s.Retransmitting() || s.ZeroWindow() || seen.known && seen.stateAge >= stuckAfter {
+			y.StuckClosing++
+		}
+	case tcp.TimeWait:
+		return // nobody's any more: no timer, queue or info to read
+	}
+	y.TotalRetransmits += uint64(s.Info.TotalRetransmits)
+	if s.Retransmitting() {
+		y.Retransmitting++
+		c.example(s, scoreRetransmitting+uint64(s.Retransmits))
+	}
+	if s.ZeroWindow() {
+		y.ZeroWindow++
+		c.example(s, scoreZeroWindow+uint64(s.SendQueue))
+	}
+}
+
+func (c *counting) addConnected(s *tcp.Socket, seen sighting) {
+	y := &c.tally
+	closeWait := s.State == tcp.CloseWait
+	if s.Inode == 0 {
+		y.Unaccepted++
+		waited := seen.age
+		if s.Has&tcp.HasInfo != 0 {
+			// The client's last segment came while it waited, so it has
+			// waited at least since then.
+			waited = max(waited, s.Info.LastAckReceived)
+		}
+		y.OldestUnaccepted = max(y.OldestUnaccepted, waited)
+		score := scoreUnaccepted
+		if closeWait {
+			y.UnacceptedCloseWait++
+			score = scoreGaveUp
+		}
+		c.example(s, score+uint64(waited/time.Millisecond))
+		return
+	}
+	y.Accepted++
+	if closeWait {
+		y.AcceptedCloseWait++
+		if seen.known && seen.stateAge >= leakedAfter {
+			y.Leaked += c.flows.scale()
+		}
+		c.example(s, scoreCloseWait+uint64(seen.stateAge/time.Millisecond))
+	}
+	busy := s.Busy()
+	if busy {
+		y.Busy++
+	}
+	slow := seen.known && slowClient(s, seen)
+	if slow {
+		y.SlowClients += c.flows.scale()
+		c.example(s, scoreSlow+uint64(seen.age/time.Millisecond))
+	}
+	if c.ports != nil && (busy || slow || c.capacity.Held == scope.HeldByConnection) {
+		c.prefixes.add(s.Remote.Addr(), slow)
+	}
+	if s.Pending() {
+		y.Pending++
+		y.PendingFor.add(s.Info.LastDataSent, 1)
+	}
+}
+
+func (c *counting) addListener(s *tcp.Socket) {
+	q := &c.tally.Queue
+	q.Listeners++
+	q.Depth += uint64(s.ReceiveQueue)
+	q.Limit += uint64(s.SendQueue)
+	if s.Has&tcp.HasQueueLimit != 0 && s.ReceiveQueue >= s.SendQueue && s.ReceiveQueue > 0 {
+		q.Full++
+	}
+	q.Drops += uint64(s.Drops)
+	q.Set += mix(s.Cookie) // a sum, so that order does not matter
+}
+
+// Scores order examples: what convicts most comes first, then what has lasted
+// longest or is largest.
+const (
+	scorePending        uint64 = 1 << 40
+	scoreCloseWait      uint64 = 2 << 40
+	scoreSlow           uint64 = 3 << 40
+	scoreZeroWindow     uint64 = 4 << 40
+	scoreUnaccepted     uint64 = 5 << 40
+	scoreRetransmitting uint64 = 6 << 40
+	scoreConnecting     uint64 = 7 << 40
+	scoreGaveUp         uint64 = 8 << 40
+)
+
+func (c *counting) example(s *tcp.Socket, score uint64) {
+	n := len(c.examples)
+	if n < maxExamples {
+		c.examples = append(c.examples, *s)
+		c.scores[n] = score
+		if n == 0 || score < c.minScore {
+			c.minScore = score
+		}
+		return
+	}
+	if score <= c.minScore {
+		return
+	}
+	least := 0
+	for i := range c.scores {
+		if c.scores[i] < c.scores[least] {
+			least = i
+		}
+	}
+	c.examples[least], c.scores[least] = *s, score
+	c.minScore = c.scores[0]
+	for _, x := range c.scores {
+		c.minScore = min(c.minScore, x)
+	}
+}
+
+// End returns the tallies of the scopes that the look covered whole. look is
+// the finished header; interval is how often the schedule makes such a look.
+// An incomplete look leaves what is known of the connections alone.
+func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
+	t.tallies = t.tallies[:0]
+	for _, i := range t.covered {
+		c := &t.scopes[i]
+		if t.whole && look.Judgeable() {
+			last := c.flows.looked
+			scale := uint32(1) << c.flows.countShift
+			gone, vanished := c.flows.endWhole(look.Begin)
+			c.tally.Flows.Known = !last.IsZero()
+			c.tally.Flows.Gone = uint32(gone) * scale
+			c.tally.Peer.Vanished = uint32(vanished) * scale
+			c.tally.Flows.Since = look.Begin.Sub(last)
+			c.tally.Flows.Scale = c.flows.scale()
+			if last.IsZero() {
+				c.tally.Flows = Flows{Scale: c.flows.scale()}
+				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Closed, c.tally.Peer.Resent, c.tally.Peer.Sent = 0, 0, 0, 0, 0
+			}
+		}
+		c.sortExamples()
+		c.tally.Examples = c.examples
+		c.tally.Prefixes = c.prefixes.top()
+		t.tallies = append(t.tallies, c.tally)
+	}
+	return Tallies{Look: look, Interval: interval, Scopes: t.tallies}
+}
+
+// sortExamples puts the worst first; there are at most 20.
+func (c *counting) sortExamples() {
+	for i := 1; i < len(c.examples); i++ {
+		for j := i; j > 0 && c.scores[j] > c.scores[j-1]; j-- {
+			c.scores[j], c.scores[j-1] = c.scores[j-1], c.scores[j]
+			c.examples[j], c.examples[j-1] = c.examples[j-1], c.examples[j]
+		}
+	}
+}

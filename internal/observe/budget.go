@@ -1,0 +1,403 @@
+package observe
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// The budget's spans and shares.
+const (
+	// budgetSpan is the mean over which the budget is kept.
+	budgetSpan = 10 * time.Second
+	// leastFree is what looks beyond the pulse get of the budget, as a share of
+	// it, when pulses and overhead alone use it up.
+	leastFree = 0.05
+	// pulseShare is how much of what the overhead leaves the pulses of the other
+	// namespaces may take before they stretch.
+	pulseShare = 0.5
+	// SlowestPulse is the longest interval between two pulses of one namespace.
+	// With the time a wake-up may be late it keeps a pulse younger than 2 s.
+	SlowestPulse = 1850 * time.Millisecond
+	// keptBack is the share of what is free that namespaces without a service
+	// in use keep beside those that have one.
+	keptBack = 0.25
+	// spentEvery is the least time between two entries of what was spent.
+	spentEvery = 100 * time.Millisecond
+	// divideEvery is how often the shares of many namespaces are worked out
+	// anew; a single one has everything at once.
+	divideEvery = 250 * time.Millisecond
+	// walkTimes: a full look that costs less than so many walks of the host's
+	// hash table has little to filter out of.
+	walkTimes = 2
+)
+
+// Budget divides the processor time that the whole process may use among the
+// namespaces it reads, one [Schedule] each, and says whose turn it is. It is a
+// pure value: times are arguments.
+//
+//	b := observe.NewBudget(0.01)
+//	own, shop := b.Add(), b.Add()   // the first is the host's own namespace
+//	s, tier, at := b.Next(now)      // sleep until at, then look
+//	s.Looked(tier, began, cost)     // what it cost
+//	b.Spent(now, processCPU)        // all the process has used so far
+//
+// The first namespace's pulse keeps its 4 Hz. Those of the others stretch
+// together, up to [SlowestPulse], once they cost half of the budget; beyond
+// that they overdraw it rather than go blind. What remains is shared by need:
+// first where a finding is suspected, then where services are in use, then the
+// rest, which keeps a quarter; within each of these nobody gets more while
+// another wants what is less. With a single namespace everything is its own.
+type Budget struct {
+	share     float64 // of one core
+	schedules []*Schedule
+	// overhead is the learned share of one core spent on anything but looks.
+	overhead float64
+	pulses   float64    // share of one core the pulses take at their intervals
+	free     float64    // share of one core for all looks but the pulses
+	spent    []spending // a ring over budgetSpan
+	looked   time.Duration
+	walk     time.Duration // the cheapest full look: little more than the walk of the hash table
+	closer   time.Time     // until when suspicion may spend more
+	glance   time.Time     // until when a glance may
+	restAt   time.Time     // when the other namespaces have paid for their last look
+	divided  time.Time
+	dirty    bool
+	rank     []*Schedule // for divide
+	// Until when looks wait for the mean to come down, by whether they are made
+	// under suspicion, as worked out at waitsAt.
+	waits   [2]time.Time
+	waitsAt [2]time.Time
+}
+
+// spending is the processor time used up to an instant: by all, and by looks.
+type spending struct {
+	at         time.Time
+	all, looks time.Duration
+}
+
+// NewBudget returns a Budget of that share of one core, 0.01 for 1 %, and no
+// namespaces.
+func NewBudget(share float64) *Budget { return &Budget{share: share} }
+
+// SetShare changes the budget; what was learned stays.
+func (b *Budget) SetShare(share float64) {
+	b.share = share
+	b.divide()
+}
+
+// Share is the budget, as a share of one core.
+func (b *Budget) Share() float64 { return b.share }
+
+// Add returns the schedule of one more namespace. Every tier of the first one
+// is due at once; the others begin with a pulse, and look whole when their
+// turn comes.
+func (b *Budget) Add() *Schedule {
+	s := &Schedule{budget: b, own: len(b.schedules) == 0}
+	b.schedules = append(b.schedules, s)
+	s.tiers[tcp.Pulse].interval = PulseInterval
+	s.free = b.share * leastFree
+	s.plan()
+	b.changed()
+	return s
+}
+
+// Remove takes a namespace's schedule out.
+func (b *Budget) Remove(s *Schedule) {
+	b.schedules = slices.DeleteFunc(b.schedules, func(x *Schedule) bool { return x == s })
+	b.changed()
+}
+
+// changed: the shares are to be worked out anew.
+func (b *Budget) changed() {
+	if len(b.schedules) == 1 {
+		b.divide()
+		return
+	}
+	b.dirty = true
+}
+
+// Next returns whose turn it is, with which tier, and when. There must be a
+// schedule. Pulses of other namespaces that are due soon come at once, so that
+// one wake-up serves many.
+func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
+	if b.dirty && now.Sub(b.divided) >= divideEvery {
+		b.divided = now
+		b.divide()
+	}
+	var best *Schedule
+	var tier tcp.Tier
+	var when int64
+	present := now.UnixNano()
+	for _, s := range b.schedules {
+		at := s.pulseAt
+		if at > present && !s.own && at-present <= int64(s.slack()) {
+			at = present
+		}
+		if best == nil || at < when {
+			best, tier, when = s, tcp.Pulse, at
+		}
+	}
+	for _, s := range b.schedules {
+		if s.looksCloser && !s.suspected(now) {
+			s.extra = 0
+			s.planAt(now)
+		}
+		at := s.restAt
+		if s.restTier == tcp.NoTier || at >= when {
+			continue
+		}
+		// Only now is it worth knowing whether the budget allows it.
+		closer := s.closer(now)
+		at = max(at, nanoseconds(b.wait(now, closer)))
+		if !s.own && !closer {
+			at = max(at, nanoseconds(b.restAt))
+		}
+		if at < when || at == when && tier != tcp.Pulse && s.inUse && !best.inUse {
+			best, tier, when = s, s.restTier, at
+		}
+	}
+	if when <= present {
+		return best, tier, now
+	}
+	return best, tier, now.Add(time.Duration(when - present))
+}
+
+// waitEvery is how often the wait for the budget is worked out anew where there
+// are many namespaces to ask.
+const waitEvery = 100 * time.Millisecond
+
+// wait is until when looks other than pulses wait for the budget.
+func (b *Budget) wait(now time.Time, closer bool) time.Time {
+	i, allowed := 0, b.allowed()
+	if closer {
+		i, allowed = 1, max(allowed, suspectShare)
+	}
+	if len(b.schedules) == 1 || b.waitsAt[i].IsZero() || now.Sub(b.waitsAt[i]) >= waitEvery {
+		b.waitsAt[i], b.waits[i] = now, time.Time{}
+		if over := b.overdrawn(now, allowed); over > 0 {
+			b.waits[i] = now.Add(over)
+		}
+	}
+	return b.waits[i]
+}
+
+// allowed is the share of one core that the mean may reach: the budget, or
+// what the pulses and the overhead take anyway and the least of the rest.
+func (b *Budget) allowed() float64 {
+	if len(b.schedules) == 1 {
+		return b.share
+	}
+	return max(b.share, b.overhead+b.pulses+b.share*leastFree)
+}
+
+// overdrawn is how long to wait until the mean over the last 10 s is within
+// what is allowed again; zero when it is. A look counts as spread over its
+// tier's interval: one full look at 100,000 sockets is all of 10 s' budget, and
+// focus must not go blind for that.
+func (b *Budget) overdrawn(now time.Time, allowed float64) time.Duration {
+	if len(b.spent) < 2 {
+		return 0
+	}
+	first, last := b.spent[0], b.spent[len(b.spent)-1]
+	excess := float64(last.all-first.all) - allowed*float64(budgetSpan)
+	for _, s := range b.schedules {
+		if excess <= 0 {
+			return 0
+		}
+		for _, t := range [...]tcp.Tier{tcp.Focus, tcp.Odd, tcp.Full} {
+			p := &s.tiers[t]
+			if ago := now.Sub(p.looked); !p.looked.IsZero() && ago < p.interval {
+				excess -= float64(p.cost) * (1 - ago.Seconds()/p.interval.Seconds())
+			}
+		}
+	}
+	if excess <= 0 {
+		return 0
+	}
+	return min(time.Duration(excess/allowed), budgetSpan)
+}
+
+// noteLook is what a schedule tells of each of its looks.
+func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Duration) {
+	b.looked += cost
+	if t == tcp.Full && (b.walk == 0 || cost < b.walk) {
+		b.walk = cost
+	}
+	// The looks of many namespaces are spread out, so that those that were all
+	// found at once do not look all at once.
+	if t != tcp.Pulse && !s.own && !s.closer(began) && b.free > 0 {
+		b.restAt = later(b.restAt, began).Add(time.Duration(float64(cost) / b.free))
+	}
+	b.changed()
+}
+
+// Spent records the processor time the process has used since its start.
+func (b *Budget) Spent(now time.Time, process time.Duration) {
+	if n := len(b.spent); n > 2 && now.Sub(b.spent[n-2].at) < spentEvery {
+		b.spent[n-1] = spending{now, process, b.looked} // many looks a second: one entry for some of them
+	} else {
+		b.spent = append(b.spent, spending{now, process, b.looked})
+	}
+	drop := 0
+	for drop < len(b.spent)-2 && now.Sub(b.spent[drop+1].at) >= budgetSpan {
+		drop++
+	}
+	if drop > 0 {
+		b.spent = b.spent[:copy(b.spent, b.spent[drop:])]
+	}
+	first := b.spent[0]
+	if over := now.Sub(first.at); over >= time.Second {
+		rest := (process - first.all) - (b.looked - first.looks)
+		b.overhead = max(0, float64(rest)/float64(over))
+		b.changed()
+	}
+}
+
+// Pause is how long something that every namespace does, at this cost each,
+// must wait until it is done again to stay within that part of the budget.
+func (b *Budget) Pause(cost time.Duration, part float64) time.Duration {
+	return time.Duration(float64(cost) * float64(max(1, len(b.schedules))) / (b.share * part))
+}
+
+// Used is the process's share of one core over the last 10 s.
+func (b *Budget) Used() float64 {
+	if len(b.spent) < 2 {
+		return 0
+	}
+	first, last := b.spent[0], b.spent[len(b.spent)-1]
+	return float64(last.all-first.all) / float64(last.at.Sub(first.at))
+}
+
+// now is the last instant the budget was told of.
+func (b *Budget) now() time.Time {
+	if len(b.spent) == 0 {
+		return time.Time{}
+	}
+	return b.spent[len(b.spent)-1].at
+}
+
+// divide works out the pulse's intervals and everybody's share of the rest.
+func (b *Budget) divide() {
+	b.dirty = false
+	if len(b.schedules) == 0 {
+		return
+	}
+	b.stretchPulses()
+	b.free = max(b.share*leastFree, b.share-b.overhead-b.pulses)
+	now, suspects := b.now(), 0
+	for _, s := range b.schedules {
+		if s.closer(now) {
+			suspects++
+		}
+	}
+	for _, s := range b.schedules {
+		s.wants, s.free, s.extra = s.need(now), 0, 0
+		if s.closer(now) {
+			s.extra = suspectShare / float64(suspects)
+			if len(b.schedules) > 1 { // the pulses alone are much of it
+				s.extra = max(b.free, suspectShare-b.overhead-b.pulses) / float64(suspects)
+			}
+		}
+	}
+	b.shareFree(now)
+	for _, s := range b.schedules {
+		s.plan()
+	}
+}
+
+// stretchPulses sets the pulse's interval of every namespace.
+func (b *Budget) stretchPulses() {
+	b.pulses = 0
+	others := 0.0
+	for _, s := range b.schedules {
+		switch {
+		case s.own:
+			b.pulses += s.takes(tcp.Pulse, PulseInterval)
+		case s.idle:
+			b.pulses += s.takes(tcp.Pulse, SlowestPulse)
+		default:
+			others += s.takes(tcp.Pulse, PulseInterval)
+		}
+	}
+	interval := PulseInterval
+	if room := pulseShare * (b.share - b.overhead - b.pulses); others > room {
+		interval = SlowestPulse
+		if stretched := others / max(room, 1e-9) * PulseInterval.Seconds(); stretched < SlowestPulse.Seconds() {
+			interval = time.Duration(stretched * float64(time.Second))
+		}
+	}
+	for _, s := range b.schedules {
+		p := &s.tiers[tcp.Pulse]
+		switch {
+		case s.own:
+			p.interval = PulseInterval
+		case s.idle:
+			p.interval = SlowestPulse
+		default:
+			p.interval = interval
+			b.pulses += s.takes(tcp.Pulse, interval)
+		}
+	}
+}
+
+// shareFree divides b.free in three rounds: among those under suspicion, those
+// with services in use, and the others, for whom a part is kept back. What
+// nobody wants goes to all alike.
+func (b *Budget) shareFree(now time.Time) {
+	b.rank = append(b.rank[:0], b.schedules...)
+	class := func(s *Schedule) int {
+		switch {
+		case s.suspected(now):
+			return 0
+		case s.inUse:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(b.rank, func(a, c *Schedule) int {
+		return cmp.Or(cmp.Compare(class(a), class(c)), cmp.Compare(a.wants, c.wants))
+	})
+	var rounds [3][]*Schedule
+	var wanted [3]float64
+	for i := range rounds {
+		n := 0
+		for n < len(b.rank) && class(b.rank[n]) == i {
+			wanted[i] += b.rank[n].wants
+			n++
+		}
+		rounds[i], b.rank = b.rank[:n], b.rank[n:]
+	}
+	left := b.free
+	for i, round := range rounds {
+		behind := 0.0
+		for _, w := range wanted[i+1:] {
+			behind += w
+		}
+		kept := min(behind, keptBack*left)
+		left = kept + fill(round, left-kept)
+	}
+	for _, s := range b.schedules {
+		s.free += left / float64(len(b.schedules))
+	}
+}
+
+// fill gives everybody what he wants, or the same to all who want more than
+// there is for each, and returns what is left. The schedules come with the
+// least wants first.
+func fill(schedules []*Schedule, amount float64) (left float64) {
+	for i, s := range schedules {
+		s.free = min(s.wants, amount/float64(len(schedules)-i))
+		amount -= s.free
+	}
+	return amount
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,92 @@
+package discover
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+func TestBackends(t *testing.T) {
+	at := netip.MustParseAddrPort
+	s1, s2, db := at("192.0.2.1:80"), at("192.0.2.2:80"), at("192.0.2.9:5432")
+	tests := []struct {
+		name  string
+		pools []Pool
+		want  []scope.Backend
+	}{
+		{"nothing", nil, nil},
+		{"observed", []Pool{{Name: "haproxy", Process: "haproxy", PIDs: []int{7}, Observed: []netip.AddrPort{s1, s2}}}, []scope.Backend{
+			{Name: "haproxy/192.0.2.1:80", Group: "haproxy", Remote: s1, Process: "haproxy", PIDs: []int{7}, Source: "observed"},
+			{Name: "haproxy/192.0.2.2:80", Group: "haproxy", Remote: s2, Process: "haproxy", PIDs: []int{7}, Source: "observed"},
+		}},
+		{"members go before what is observed, and have names", []Pool{{
+			Name: "shop", Configured: true, Process: "haproxy", Source: "haproxy /run/admin.sock", Observed: []netip.AddrPort{s1, db},
+			Members: []Member{{Group: "app", Name: "s1", Remote: s1}, {Remote: s2}},
+		}}, []scope.Backend{
+			{Name: "shop/app/s1", Group: "shop/app", Remote: s1, Process: "haproxy", Source: "haproxy /run/admin.sock", Configured: true},
+			{Name: "shop/192.0.2.2:80", Group: "shop", Remote: s2, Process: "haproxy", Source: "haproxy /run/admin.sock", Configured: true},
+		}},
+		{"one address behind two names", []Pool{{Name: "shop", Source: "configured", Members: []Member{{Name: "a", Remote: s1}, {Name: "b", Remote: s1}}}}, []scope.Backend{
+			{Name: "shop/a", Group: "shop", Remote: s1, Source: "configured", Also: []string{"shop/b"}},
+		}},
+		{"two balancers and one address, apart by cgroup", []Pool{
+			{Name: "haproxy", Process: "haproxy", Cgroups: []uint64{1}, Observed: []netip.AddrPort{db}},
+			{Name: "nginx", Process: "nginx", Cgroups: []uint64{2}, Observed: []netip.AddrPort{db}},
+		}, []scope.Backend{
+			{Name: "haproxy/192.0.2.9:5432", Group: "haproxy", Remote: db, Process: "haproxy", Cgroups: []uint64{1}, Source: "observed"},
+			{Name: "nginx/192.0.2.9:5432", Group: "nginx", Remote: db, Process: "nginx", Cgroups: []uint64{2}, Source: "observed"},
+		}},
+		{"two balancers and one address, not to be told apart", []Pool{
+			{Name: "haproxy", Process: "haproxy", Observed: []netip.AddrPort{db}},
+			{Name: "nginx", Process: "nginx", Observed: []netip.AddrPort{db}},
+		}, []scope.Backend{
+			{Name: "haproxy/192.0.2.9:5432", Group: "haproxy", Remote: db, Process: "haproxy", Source: "observed", Also: []string{"nginx/192.0.2.9:5432"},
+				Limit: "nginx talks to the same address; their connections cannot be told apart and are judged together"},
+		}},
+		{"two pools of one name", []Pool{
+			{Name: "nginx", Cgroups: []uint64{1}, Observed: []netip.AddrPort{s1}}, {Name: "nginx", Cgroups: []uint64{2}, Observed: []netip.AddrPort{s1}},
+		}, []scope.Backend{
+			{Name: "nginx/192.0.2.1:80", Group: "nginx", Remote: s1, Cgroups: []uint64{1}, Source: "observed"},
+			{Name: "nginx/192.0.2.1:80#2", Group: "nginx", Remote: s1, Cgroups: []uint64{2}, Source: "observed"},
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, Backends(tt.pools), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+				t.Errorf("backends (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPeers(t *testing.T) {
+	at := netip.MustParseAddrPort
+	web := scope.NewIndex([]scope.Service{{Name: "web", Listen: []netip.AddrPort{at("[::]:80")}}})
+	socket := func(local, remote string, state tcp.State, inode, cgroup uint64) tcp.Socket {
+		return tcp.Socket{Local: at(local), Remote: at(remote), State: state, Inode: inode, CgroupID: cgroup}
+	}
+	var p Peers
+	for range 2 { // the second look forgets the first
+		p.Begin()
+		p.Add([]tcp.Socket{
+			socket("192.0.2.5:80", "198.51.100.1:4000", tcp.Established, 1, 10), // a client of ours
+			socket("192.0.2.5:4001", "192.0.2.9:5432", tcp.Established, 2, 10),
+			socket("192.0.2.5:4002", "192.0.2.9:5432", tcp.CloseWait, 3, 11),
+			socket("192.0.2.5:4003", "192.0.2.1:8080", tcp.SynSent, 4, 10),
+			socket("192.0.2.5:4004", "192.0.2.2:8080", tcp.TimeWait, 0, 0), // nobody's any more
+			socket("192.0.2.5:4005", "192.0.2.3:8080", tcp.FinWait1, 5, 10),
+		}, web)
+	}
+	want := []Peer{
+		{Remote: at("192.0.2.1:8080"), Sockets: 1, Inodes: []uint64{4}, Cgroups: []uint64{10}, Locals: []netip.AddrPort{at("192.0.2.5:4003")}},
+		{Remote: at("192.0.2.9:5432"), Sockets: 2, Inodes: []uint64{2, 3}, Cgroups: []uint64{10, 11}, Locals: []netip.AddrPort{at("192.0.2.5:4001"), at("192.0.2.5:4002")}},
+	}
+	if diff := cmp.Diff(want, p.List(), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("peers (-want +got):\n%s", diff)
+	}
+}

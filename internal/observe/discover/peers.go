@@ -1,0 +1,88 @@
+package discover
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const (
+	// maxPeers bounds the remote ends remembered of one look. A balancer has
+	// hundreds at most; a crawler or a proxy to the whole internet has more,
+	// and no backends.
+	maxPeers = 4096
+	// maxWitnesses is how many sockets of one peer are kept to find out whose
+	// they are.
+	maxWitnesses = 4
+)
+
+// Peer is a remote address and port that processes of this namespace talk to.
+type Peer struct {
+	Remote  netip.AddrPort
+	Sockets int
+	// Inodes and Cgroups are of some of its sockets, at most four each.
+	Inodes  []uint64
+	Cgroups []uint64
+	// Locals are our ends of some of its sockets, at most four.
+	Locals []netip.AddrPort
+}
+
+// Peers gathers the peers of one look: the remote ends of connections that
+// began here and that a process holds. The zero value is ready.
+type Peers struct {
+	peers map[netip.AddrPort]*Peer
+	// Left counts the sockets left out because there were too many peers.
+	Left int
+}
+
+// Begin starts a look.
+func (p *Peers) Begin() {
+	if p.peers == nil {
+		p.peers = make(map[netip.AddrPort]*Peer)
+	}
+	clear(p.peers)
+	p.Left = 0
+}
+
+// Add takes a batch. services says which sockets are our services' own: their
+// remote ends are clients.
+func (p *Peers) Add(batch []tcp.Socket, services *scope.Index) {
+	for i := range batch {
+		s := &batch[i]
+		if s.Inode == 0 || s.State != tcp.Established && s.State != tcp.SynSent && s.State != tcp.CloseWait || services.Service(s) != scope.None {
+			continue
+		}
+		peer := p.peers[s.Remote]
+		if peer == nil {
+			if len(p.peers) == maxPeers {
+				p.Left++
+				continue
+			}
+			peer = &Peer{Remote: s.Remote}
+			p.peers[s.Remote] = peer
+		}
+		peer.Sockets++
+		if len(peer.Inodes) < maxWitnesses {
+			peer.Inodes = append(peer.Inodes, s.Inode)
+			peer.Locals = append(peer.Locals, s.Local)
+		}
+		if s.CgroupID != 0 && len(peer.Cgroups) < maxWitnesses && !slices.Contains(peer.Cgroups, s.CgroupID) {
+			peer.Cgroups = append(peer.Cgroups, s.CgroupID)
+		}
+	}
+}
+
+// List returns the peers in the order of their addresses.
+func (p *Peers) List() []Peer {
+	out := make([]Peer, 0, len(p.peers))
+	for _, peer := range p.peers {
+		out = append(out, *peer)
+	}
+	slices.SortFunc(out, func(a, b Peer) int {
+		return cmp.Or(a.Remote.Addr().Compare(b.Remote.Addr()), cmp.Compare(a.Remote.Port(), b.Remote.Port()))
+	})
+	return out
+}
