@@ -280,16 +280,16 @@ func nobodyElse(s subject) truth {
 	if len(s.siblings) == 0 {
 		return no
 	}
+	answer := yes
 	for _, o := range s.siblings {
-		ago, known := o.Get(measure.HeardAgo).Get()
-		if !known {
-			return cannotTell
-		}
-		if ago <= (subject{scope: o}).quietAfter() {
+		switch ago, known := o.Get(measure.HeardAgo).Get(); {
+		case !known:
+			answer = cannotTell
+		case ago <= (subject{scope: o}).quietAfter():
 			return no
 		}
 	}
-	return yes
+	return answer
 }
 
 // peerResetting: connections are made and then reset.

@@ -153,11 +153,10 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 		return
 	}
 	silent := now.Sub(later(b.owing, b.heard))
-	waited := p.LongestPending
-	if !b.heard.IsZero() {
-		waited = min(waited, now.Sub(b.heard))
+	if !b.heard.IsZero() { // else what came before we looked is not known: long requests are no silence
+		silent = max(silent, min(p.LongestPending, now.Sub(b.heard)))
 	}
-	h.set(now, SilentFor, max(silent, waited, 0).Seconds(), int(owed), ttl)
+	h.set(now, SilentFor, max(silent, 0).Seconds(), int(owed), ttl)
 }
 
 // takeFailed says how long after the backend was heard last an attempt failed

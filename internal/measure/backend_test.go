@@ -243,3 +243,17 @@ func TestUsualOfShortConnections(t *testing.T) {
 		t.Errorf("longest silence %v (known: %v): each look finds connections that have ended", gap, known)
 	}
 }
+
+// TestLongRequestsAreNoSilence: who begins to look while requests of a minute
+// wait knows nothing of what came before.
+func TestLongRequestsAreNoSilence(t *testing.T) {
+	m, tallier := New(), NewTallier()
+	tallier.SetScopes(nil, shop())
+	for i := range 3 {
+		at := begin.Add(time.Duration(i) * second)
+		s := m.Step(at, count(tallier, look(whole, at), []tcp.Socket{toShop(1, tcp.Established, waiting(40*second+time.Duration(i)*second))})).Scope(shop()[0].ID())
+		if silent, known := s.Get(SilentFor).Get(); !known || silent != float64(i) {
+			t.Errorf("after %d s silent for %v (known: %v)", i, silent, known)
+		}
+	}
+}
