@@ -298,7 +298,7 @@ func peerResetting() causeRule {
 		cause: PeerResetting,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"connections are reset, and none of its own is left or heard of, for 1 s", time.Second, 3, measure.EstablishedCount, resettingAll}, Critical},
+			{condition{"connections are reset, and its own are gone or lie idle, for 1 s", time.Second, 3, measure.EstablishedCount, resettingAll}, Critical},
 			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.EstablishedCount, resettingSome}, Critical},
 		},
 		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
@@ -335,11 +335,22 @@ func resettingAll(s subject) truth {
 		return cannotTell
 	}
 	established, connecting, ago := v[0], v[1], v[2]
-	silent := connecting == 0 && established <= 1 && ago >= s.quietAfter() && ago <= refusedFor+servedLast
+	// A balancer that now leaves it alone may keep what lay idle: half of them
+	// at most, and nothing asked on any.
+	idle := s.is(measure.Pending, atMost, 0).And(isTrue(established <= s.value(measure.EstablishedRecent)/2 && s.vanished(2)))
+	silent := connecting == 0 && (established <= 1 || idle == yes) && ago >= s.quietAfter() && ago <= refusedFor+servedLast
 	// Where no sibling answers either, perhaps nobody asks: our own services'
 	// clients reset connections too.
 	asked := isTrue(len(s.siblings) > 0).And(nobodyElse(s).Not())
-	return resetsUnusually(s).And(isTrue(silent)).And(failsUnusually(s).Not()).And(asked)
+	atOnce := s.is(measure.ResetAfter, atMost, max(liveLeast, s.quietAfter())) // else it lay idle before
+	return resetsUnusually(s).And(atOnce).And(isTrue(silent)).And(failsUnusually(s).Not()).And(asked)
+}
+
+// vanished: at least so many of its connections are gone without a trace, of
+// those that were seen in the last 5 s.
+func (s subject) vanished(atLeast int) bool {
+	r := s.scope.Get(measure.VanishedRate)
+	return r.Validity == measure.Known && r.Samples >= atLeast
 }
 
 // resettingSome: more resets than usual, and connections of this backend

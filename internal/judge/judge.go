@@ -98,6 +98,20 @@ func (f *caseFile) state(c Cause) State {
 	return f.dossiers[c].incident.State
 }
 
+// fails reports whether the scope has an open incident; a change of habit
+// (churn) is none here.
+func (f *caseFile) fails() bool {
+	if f == nil {
+		return false
+	}
+	for c, d := range f.dossiers {
+		if d != nil && d.incident.State == Open && Cause(c) != Churn {
+			return true
+		}
+	}
+	return false
+}
+
 // active reports whether anything is suspected or open.
 func (f *caseFile) active() bool {
 	for _, d := range f.dossiers {
@@ -128,6 +142,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			}
 			sub.siblings, sub.critical = others(groups[s.Group], s), file.criticalSince()
 			sub.failing, sub.frozen = failing, file.state(PeerFrozen) == Open
+			sub.siblingFails = slices.ContainsFunc(sub.siblings, func(o *measure.ScopeSignals) bool { return j.files[o.Scope].fails() })
 		case scope.KindHost: // the last of the view: its backends have been followed
 			sub.failing = j.unreachable(view)
 		}

@@ -20,12 +20,15 @@ const (
 
 	notReadingShare = 0.5 // of its connections
 	stopShare       = 0.8 // of its connections
-	churnTimes      = 3.0
-	churnAtLeast    = 3 // connections seen to begin in 10 s
-	portsFew        = 0.75
-	portsOut        = 0.9
-	ceilingAtLeast  = 4 // connections
-	greenAfter      = 30 * time.Second
+	// closedWithin is less than the shortest idle time-out in common use
+	// (Apache's KeepAliveTimeout, 5 s): until then it was in use.
+	closedWithin   = 4.0 // seconds
+	churnTimes     = 3.0
+	churnAtLeast   = 3 // connections seen to begin in 10 s
+	portsFew       = 0.75
+	portsOut       = 0.9
+	ceilingAtLeast = 4 // connections
+	greenAfter     = 30 * time.Second
 )
 
 // heavyLoss: the way to the backend loses segments.
@@ -120,26 +123,23 @@ func peerNotReading() causeRule {
 	}
 }
 
-// orderlyStop: it has closed all its connections, as in a stop or a deploy.
+// orderlyStop: it has closed all its connections, as in a stop or a deploy. A
+// balancer that closes its own end at once leaves nothing to see but that they
+// are gone, in the midst of traffic.
 func orderlyStop() causeRule {
-	stopping := func(s subject) truth {
-		v, ok := s.numbers(measure.CloseWaitAccepted, measure.EstablishedCount, measure.Lingering)
-		if !ok {
-			return cannotTell
-		}
-		closed, open, lingering := v[0], v[1], v[2]
-		kept := s.is(measure.EstablishedRecent, atLeast, 3) // else they end so all the time
-		return isTrue(closed-lingering >= 3 && closed >= stopShare*(closed+open)).And(kept)
-	}
 	return causeRule{
 		cause: OrderlyStop,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"it has closed nearly all its connections, for 0.25 s", 250 * time.Millisecond, 2, measure.CloseWaitAccepted, stopping}, Watch},
+			{condition{"it has closed nearly all its connections, for 0.25 s", 250 * time.Millisecond, 2, measure.CloseWaitAccepted, closedMost}, Watch},
+			{condition{"its connections are gone, none was refused or reset, and its siblings answer, for 1.5 s", 1500 * time.Millisecond, 3, measure.EstablishedCount, closedAll}, Watch},
 		},
-		clear: condition{"no connection that it closed is left, for 5 s", 5 * time.Second, 3, measure.CloseWaitAccepted,
-			func(s subject) truth { return stopping(s).Not() }},
-		overtakenBy: []Cause{PeerRefusing},
+		clear: condition{"no connection that it closed is left, and it answers or has connections, for 5 s", 5 * time.Second, 3, measure.CloseWaitAccepted,
+			func(s subject) truth {
+				return closedMost(s).Or(closedAll(s)).Not().And(s.is(measure.EstablishedCount, above, 0).Or(answersAgain(s)))
+			}},
+		overtakenBy:  []Cause{PeerRefusing},
+		supersededBy: []Cause{PeerResetting, PathLost},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s closes its connections: %.0f closed, %.0f still open. It stops, or its process has ended.",
 				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.EstablishedCount))
@@ -152,6 +152,32 @@ func orderlyStop() causeRule {
 			f.Advice = []string{"Nothing yet: a deploy begins like this. New attempts that are refused are another finding."}
 		},
 	}
+}
+
+// closedMost: what is left of a pool is in CLOSE_WAIT, and was closed just now.
+func closedMost(s subject) truth {
+	v, ok := s.numbers(measure.CloseWaitAccepted, measure.EstablishedCount, measure.Lingering, measure.EstablishedRecent)
+	if !ok {
+		return cannotTell
+	}
+	closed, open, lingering, recent := v[0], v[1], v[2], v[3]
+	few := closed-lingering < 3 && s.is(measure.HeardAgo, atMost, closedWithin) != yes // an idle time-out closes one or two
+	// Without a pool they end so all the time.
+	return isTrue(closed-lingering >= 2 && closed >= stopShare*(closed+open) && recent >= 2 && !few)
+}
+
+// closedAll: all connections to a backend in use are gone, and not one of ours
+// came to TIME_WAIT: the other end closed first.
+func closedAll(s subject) truth {
+	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.EstablishedRecent, measure.HeardAgo)
+	if !ok {
+		return cannotTell
+	}
+	established, connecting, recent, ago := v[0], v[1], v[2], v[3]
+	gone := established+connecting == 0 && recent >= 2 && s.vanished(2) && ago >= s.quietAfter() && ago <= closedWithin
+	return isTrue(gone).
+		And(failsUnusually(s).Not()).And(resetsUnusually(s).Not()).
+		And(isTrue(len(s.siblings) > 0).And(nobodyElse(s).Not()))
 }
 
 // lazyPool: our own process keeps connections that the backend has closed.
@@ -188,10 +214,10 @@ func churn() causeRule {
 		usual, open, most := v[0], v[1], v[2]
 		// More load opens more connections too, and has more open at once. Most
 		// of those that live a few milliseconds no look ever sees: the
-		// namespace's count has them.
+		// namespace's count has them, with those to a sibling that fails.
 		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1
 		few := most >= 2 && open <= most/2 // the pool has gone, and connections are opened
-		return isTrue(many || few).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
+		return isTrue((many || few) && !s.siblingFails).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
 	}
 	return causeRule{
 		cause: Churn,
@@ -200,7 +226,7 @@ func churn() causeRule {
 			{condition{"far more new connections than usual and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
 		},
 		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, func(s subject) truth { return churning(s).Not() }},
-		supersededBy: []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerResetting, HeavyLoss},
+		supersededBy: []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerResetting, HeavyLoss, OrderlyStop},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("Connections to %s are no longer kept: this host opens %.1f a second, usually %.1f, and no more are open at once.",
 				f.Scope.Name, s.host.Get(measure.ActiveOpensRate).Value, s.host.Get(measure.ActiveOpensUsual).Value)

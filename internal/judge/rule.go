@@ -36,7 +36,9 @@ type subject struct {
 	// has none.
 	failing  []destination
 	critical time.Time
-	now      time.Time
+	// siblingFails says that one of them has an open incident.
+	siblingFails bool
+	now          time.Time
 	// suspected is since when the cause in question is suspected, zero when it
 	// is not; frozen says that the backend is known to be.
 	suspected time.Time

@@ -35,11 +35,13 @@ const (
 
 // backend is what Measure remembers of a backend.
 type backend struct {
-	heard  time.Time // when anything came last
-	failed time.Time // when an attempt of the namespace failed first since then; zero for not
-	owing  time.Time // since when it has owed something and nothing came
-	peak   float64   // the longest silence seen since heard, seconds
-	gaps   *Window   // past such peaks
+	heard time.Time // when anything came last
+	// When an attempt of the namespace failed first since then, and the other
+	// end of one of its connections reset it; zero for not.
+	failed, reset time.Time
+	owing         time.Time // since when it has owed something and nothing came
+	peak          float64   // the longest silence seen since heard, seconds
+	gaps          *Window   // past such peaks
 
 	resent, sent, connections *Window
 	sumResent, sumSent        float64
@@ -122,12 +124,12 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 		if !b.heard.IsZero() {
 			b.gaps.Add(now, b.peak)
 		}
-		b.heard, b.peak, b.owing, b.failed = now, 0, time.Time{}, time.Time{}
+		b.heard, b.peak, b.owing, b.failed, b.reset = now, 0, time.Time{}, time.Time{}, time.Time{}
 		if p.Answering > 0 {
 			b.heard = now.Add(-p.HeardAgo)
 		}
 	}
-	h.takeFailed(now, ttl)
+	h.takeSinceHeard(now, ttl)
 	owed := y.Pending + y.States[tcp.SynSent] + y.Retransmitting
 	switch {
 	case owed == 0:
@@ -159,23 +161,29 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 	h.set(now, SilentFor, max(silent, 0).Seconds(), int(owed), ttl)
 }
 
-// takeFailed says how long after the backend was heard last an attempt failed
-// first: at once where live traffic is refused, later where it was taken out
-// before.
-func (h *history) takeFailed(now time.Time, ttl time.Duration) {
+// takeSinceHeard says how long after the backend was heard last an attempt of
+// the namespace failed first, or a connection was reset: at once where its live
+// traffic is refused or reset, later where it lay idle or was taken out before.
+func (h *history) takeSinceHeard(now time.Time, ttl time.Duration) {
 	b := h.backend
-	if b.heard.IsZero() {
-		h.unknown(FailedAfter, NoTraffic)
-		return
+	for _, e := range []struct {
+		signal Signal
+		first  *time.Time
+		last   time.Time
+	}{{FailedAfter, &b.failed, h.namespace.failed}, {ResetAfter, &b.reset, h.namespace.reset}} {
+		if b.heard.IsZero() {
+			h.unknown(e.signal, NoTraffic)
+			continue
+		}
+		if e.first.IsZero() && e.last.After(b.heard.Add(-aroundHeard)) {
+			*e.first = e.last
+		}
+		if e.first.IsZero() {
+			h.unknown(e.signal, NotSuch)
+			continue
+		}
+		h.set(now, e.signal, max(0, e.first.Sub(b.heard).Seconds()), 1, ttl)
 	}
-	if b.failed.IsZero() && h.attemptFailed != nil && h.attemptFailed.After(b.heard.Add(-aroundHeard)) {
-		b.failed = *h.attemptFailed
-	}
-	if b.failed.IsZero() {
-		h.unknown(FailedAfter, NotSuch)
-		return
-	}
-	h.set(now, FailedAfter, max(0, b.failed.Sub(b.heard).Seconds()), 1, ttl)
 }
 
 func later(a, b time.Time) time.Time {

@@ -46,6 +46,11 @@ func TestPeer(t *testing.T) {
 	retrying := toShop(9, tcp.SynSent, tcp.Info{})
 	retrying.Timer, retrying.Retransmits = tcp.TimerRetransmit, 2
 	resent := func(n uint32) tcp.Info { i := waiting(200 * time.Millisecond); i.TotalRetransmits = n; return i }
+	closing := func(cookie uint64, resent, queue uint32) tcp.Socket {
+		s := toShop(cookie, tcp.LastAck, tcp.Info{TotalRetransmits: resent})
+		s.SendQueue = queue
+		return s
+	}
 	took := func(d time.Duration, n uint32) (h Histogram) { h.add(d, n); return h }
 	tests := []struct {
 		name   string
@@ -69,6 +74,7 @@ func TestPeer(t *testing.T) {
 		{"a SYN sent again", nil, []tcp.Socket{retrying, toShop(8, tcp.SynSent, tcp.Info{})}, Peer{ConnectRetrying: 1}},
 		{"segments sent again since", []tcp.Socket{toShop(1, tcp.Established, resent(4))}, []tcp.Socket{toShop(1, tcp.Established, resent(7)), toShop(2, tcp.Established, resent(2))},
 			Peer{Resent: 5, Sent: 2, LongestPending: 200 * time.Millisecond}},
+		{"a FIN alone sent again, and data with one", nil, []tcp.Socket{closing(1, 4, 1), closing(2, 3, 500)}, Peer{Resent: 3, Closed: 2}},
 		{"closed by us, and by the peer", []tcp.Socket{toShop(1, tcp.Established, replied(2*second, second))}, []tcp.Socket{toShop(1, tcp.TimeWait, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})},
 			Peer{Finished: 2}},
 		{"gone without a trace", []tcp.Socket{toShop(1, tcp.Established, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})}, nil, Peer{Vanished: 1}},

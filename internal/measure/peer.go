@@ -12,7 +12,9 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 	p := &c.tally.Peer
 	if seen.known {
 		scale := c.flows.scale()
-		p.Resent += seen.resent * scale
+		if !onlyFIN(s) {
+			p.Resent += seen.resent * scale
+		}
 		p.Sent += seen.sent * scale
 		if seen.finished {
 			p.Finished += scale
@@ -59,4 +61,14 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 			p.Answers.add(s.Info.LastDataSent-heard, 1)
 		}
 	}
+}
+
+// onlyFIN: all that is outstanding is our FIN, which takes one number of the
+// sequence. That nobody answers it says nothing of the way that data takes.
+func onlyFIN(s *tcp.Socket) bool {
+	switch s.State {
+	case tcp.FinWait1, tcp.LastAck, tcp.Closing:
+		return s.SendQueue <= 1
+	}
+	return false
 }

@@ -67,6 +67,7 @@ const (
 	HeardAgo
 	HeardGapUsual
 	FailedAfter
+	ResetAfter
 	SilentFor
 	AnswerNow
 	AnswerUsual
@@ -178,6 +179,7 @@ var definitions = [NumSignals]Definition{
 	HeardAgo:                  {"heard_ago_seconds", UnitSeconds, tcp.Focus, "time since anything came from the backend: data, or the end of a connection"},
 	HeardGapUsual:             {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, "the longest time without anything from it in the last 2 min"},
 	FailedAfter:               {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
+	ResetAfter:                {"reset_after_heard_seconds", UnitSeconds, tcp.Focus, "how long after the last sign of the backend the other end of a connection, whoever's, reset it first"},
 	SilentFor:                 {"silent_seconds", UnitSeconds, tcp.Focus, "for how long it has owed answers, or the handshake, and nothing came"},
 	AnswerNow:                 {"answer_now_seconds", UnitSeconds, tcp.Focus, "the median time of an answer over the last 10 s"},
 	AnswerUsual:               {"answer_usual_seconds", UnitSeconds, tcp.Focus, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},

@@ -37,24 +37,22 @@ type history struct {
 	ttl     [NumSignals]time.Duration // how long each reading stays good
 	// touched: a reading changed since the view was brought up to date;
 	// stalesAt is when the next one grows stale.
-	touched  bool
-	stalesAt time.Time
-	drops    *Window
-	dropSet  uint64
-	dropped  float64 // listener drops since the start, over all sets of listeners
-	lastSum  uint64
-	slope    *Window // accepted
-	gaveUp   *Window // un-accepted CLOSE_WAIT
-	arrived  *Window // new flows, added up
-	left     *Window
-	newSum   float64
-	goneSum  float64
-	waiting  time.Time // since when no pulse saw the queue empty
-	workers  workers   // of a service
-	backend  *backend  // of a backend
-	// attemptFailed is when an attempt of the namespace failed last; the
-	// counters keep it.
-	attemptFailed *time.Time
+	touched   bool
+	stalesAt  time.Time
+	drops     *Window
+	dropSet   uint64
+	dropped   float64 // listener drops since the start, over all sets of listeners
+	lastSum   uint64
+	slope     *Window // accepted
+	gaveUp    *Window // un-accepted CLOSE_WAIT
+	arrived   *Window // new flows, added up
+	left      *Window
+	newSum    float64
+	goneSum   float64
+	waiting   time.Time       // since when no pulse saw the queue empty
+	workers   workers         // of a service
+	backend   *backend        // of a backend
+	namespace *counterHistory // of a backend, the counters of its namespace
 }
 
 // New returns a Measure that has seen nothing, of our own namespace.
@@ -71,7 +69,7 @@ func NewIn(namespace string) *Measure {
 
 func (m *Measure) newHistory(id scope.ID) *history {
 	h := newHistory(id)
-	h.attemptFailed = &m.counters.failed
+	h.namespace = m.counters
 	return h
 }
 
