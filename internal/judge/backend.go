@@ -335,9 +335,9 @@ func resettingAll(s subject) truth {
 		return cannotTell
 	}
 	established, connecting, ago := v[0], v[1], v[2]
-	// A balancer that now leaves it alone may keep what lay idle: half of them
-	// at most, and nothing asked on any.
-	idle := s.is(measure.Pending, atMost, 0).And(isTrue(established <= s.value(measure.EstablishedRecent)/2 && s.vanished(2)))
+	// A balancer that leaves it alone after the first failure and a retry keeps
+	// what lay idle; nothing is asked on any.
+	idle := s.is(measure.Pending, atMost, 0).And(isTrue(s.vanished(1) && s.host.Get(measure.PeerResetsRate).Samples >= 2))
 	silent := connecting == 0 && (established <= 1 || idle == yes) && ago >= s.quietAfter() && ago <= refusedFor+servedLast
 	// Where no sibling answers either, perhaps nobody asks: our own services'
 	// clients reset connections too.
