@@ -337,7 +337,7 @@ func resettingAll(s subject) truth {
 	established, connecting, ago := v[0], v[1], v[2]
 	// A balancer that leaves it alone after the first failure and a retry keeps
 	// what lay idle; nothing is asked on any.
-	idle := s.is(measure.Pending, atMost, 0).And(isTrue(s.vanished(1) && s.host.Get(measure.PeerResetsRate).Samples >= 2))
+	idle := s.is(measure.Pending, atMost, 0).And(isTrue(s.vanished(1)))
 	silent := connecting == 0 && (established <= 1 || idle == yes) && ago >= s.quietAfter() && ago <= refusedFor+servedLast
 	// Where no sibling answers either, perhaps nobody asks: our own services'
 	// clients reset connections too.
