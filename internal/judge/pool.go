@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
@@ -203,6 +204,13 @@ func lazyPool() causeRule {
 	}
 }
 
+// poolGone: not half as many connections are open as there were at most.
+func poolGone(s *measure.ScopeSignals) bool {
+	open, known := s.Get(measure.EstablishedRecent).Get()
+	most, knownMost := s.Get(measure.EstablishedMost).Get()
+	return known && knownMost && most >= 2 && open <= most/2
+}
+
 // churn: connections are no longer kept between requests.
 func churn() causeRule {
 	churning := func(s subject) truth {
@@ -212,12 +220,11 @@ func churn() causeRule {
 			return cannotTell
 		}
 		usual, open, most := v[0], v[1], v[2]
-		// More load opens more connections too, and has more open at once. Most
-		// of those that live a few milliseconds no look ever sees: the
+		// More load opens more connections too, and has more open at once.
+		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1 && !slices.ContainsFunc(s.siblings, poolGone)
+		// Most of those that live a few milliseconds no look ever sees: the
 		// namespace's count has them, with those to a sibling that fails.
-		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1
-		few := most >= 2 && open <= most/2 // the pool has gone, and connections are opened
-		return isTrue((many || few) && !s.siblingFails).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
+		return isTrue((many || poolGone(s.scope)) && !s.siblingFails).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
 	}
 	return causeRule{
 		cause: Churn,
