@@ -24,13 +24,14 @@ const (
 	// minutes, and that by a margin.
 	quietTimes = 1.5
 	quietLeast = 0.5 // seconds
-	// seldomSeen, seldomTimes: of connections that end with their answer a look
-	// sees only what ended since the last one, so chance has a larger part.
-	seldomSeen  = 0.6 // seconds
-	seldomTimes = 2.5
-	servedLast  = 10.0 // seconds: it was in use
-	refusedFor  = 10.0 // seconds
-	liveLeast   = 1.5  // seconds
+	// seldomSeen, seldomTimes: of connections that end with their answer, and
+	// that the other end closes first, a look meets a few by chance.
+	seldomSeen     = 0.6 // seconds
+	seldomTimes    = 2.5
+	mostlyByChance = 0.5
+	servedLast     = 10.0 // seconds: it was in use
+	refusedFor     = 10.0 // seconds
+	liveLeast      = 1.5  // seconds
 	// usualTimes, usualMargin: events a second beyond what this namespace
 	// usually shows.
 	usualTimes  = 2.0
@@ -88,7 +89,7 @@ func (s subject) quietAfter() float64 {
 	switch {
 	case !known:
 		gap = servedLast
-	case gap > seldomSeen:
+	case gap > seldomSeen && s.value(measure.HeardByChance) >= mostlyByChance:
 		return seldomTimes * gap
 	}
 	return max(quietLeast, quietTimes*gap)
@@ -298,7 +299,7 @@ func peerResetting() causeRule {
 		cause: PeerResetting,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
-			{condition{"connections are reset, and its own are gone or lie idle, for 1 s", time.Second, 3, measure.EstablishedCount, resettingAll}, Critical},
+			{condition{"connections are reset, and its own are gone or lie idle, for 0.5 s", 500 * time.Millisecond, 2, measure.EstablishedCount, resettingAll}, Critical},
 			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.EstablishedCount, resettingSome}, Critical},
 		},
 		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,

@@ -24,6 +24,7 @@ const (
 	// closedWithin is less than the shortest idle time-out in common use
 	// (Apache's KeepAliveTimeout, 5 s): until then it was in use.
 	closedWithin   = 4.0 // seconds
+	opensMargin    = 1.0 // a second
 	churnTimes     = 3.0
 	churnAtLeast   = 3 // connections seen to begin in 10 s
 	portsFew       = 0.75
@@ -176,7 +177,10 @@ func closedAll(s subject) truth {
 	}
 	established, connecting, recent, ago := v[0], v[1], v[2], v[3]
 	gone := established+connecting == 0 && recent >= 2 && s.vanished(2) && ago >= s.quietAfter() && ago <= closedWithin
-	return isTrue(gone).
+	// Where many are opened it may answer on each before it closes: churn.
+	opens, _ := s.host.Get(measure.ActiveOpensRate).Get()
+	usual, _ := s.host.Get(measure.ActiveOpensUsual).Get()
+	return isTrue(gone && opens < usualTimes*usual+opensMargin).
 		And(failsUnusually(s).Not()).And(resetsUnusually(s).Not()).
 		And(isTrue(len(s.siblings) > 0).And(nobodyElse(s).Not()))
 }

@@ -42,6 +42,7 @@ type backend struct {
 	owing         time.Time // since when it has owed something and nothing came
 	peak          float64   // the longest silence seen since heard, seconds
 	gaps          *Window   // past such peaks
+	chance        *Window   // of each sign: 1 where it was met by chance
 
 	resent, sent, connections *Window
 	sumResent, sumSent        float64
@@ -68,7 +69,7 @@ type backend struct {
 
 func newBackend() *backend {
 	return &backend{
-		gaps: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), sent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
+		gaps: NewWindow(gapSpan, 128), chance: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), sent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
 		vanished: NewWindow(resentSpan, 32), finished: NewWindow(resentSpan, 32),
 		usuallyVanish: newUsualRate(),
 		usual:         NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
@@ -100,7 +101,7 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 	h.takeMost(now, established, ttl)
 	h.takeEnds(now, y, ttl)
 	if !info {
-		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare} {
+		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare} {
 			h.unknown(sig, NoAbility)
 		}
 		return
@@ -124,8 +125,13 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 		if !b.heard.IsZero() {
 			b.gaps.Add(now, b.peak)
 		}
+		chance := 0.0
+		if p.Finished == 0 && p.Answering <= p.ByChance {
+			chance = 1
+		}
+		b.chance.Add(now, chance)
 		b.heard, b.peak, b.owing, b.failed, b.reset = now, 0, time.Time{}, time.Time{}, time.Time{}
-		if p.Answering > 0 {
+		if p.Answering+p.Finished > 0 {
 			b.heard = now.Add(-p.HeardAgo)
 		}
 	}
@@ -141,14 +147,17 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 	if b.heard.IsZero() {
 		h.unknown(HeardAgo, NoTraffic)
 		h.unknown(HeardGapUsual, NotEnough)
+		h.unknown(HeardByChance, NotEnough)
 	} else {
 		ago := now.Sub(b.heard).Seconds()
 		b.peak = max(b.peak, ago)
 		h.set(now, HeardAgo, ago, int(p.Answering+p.Finished+p.Closed), ttl)
 		if gap, ok := b.gaps.Most(); ok && b.gaps.Len() >= 10 {
 			h.set(now, HeardGapUsual, gap, b.gaps.Len(), ttl)
+			h.set(now, HeardByChance, b.chance.Mean(), b.chance.Len(), ttl)
 		} else {
 			h.unknown(HeardGapUsual, NotEnough)
+			h.unknown(HeardByChance, NotEnough)
 		}
 	}
 	if owed == 0 {

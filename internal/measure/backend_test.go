@@ -51,6 +51,11 @@ func TestPeer(t *testing.T) {
 		s.SendQueue = queue
 		return s
 	}
+	ended := func(cookie uint64, left time.Duration) tcp.Socket {
+		s := toShop(cookie, tcp.TimeWait, tcp.Info{})
+		s.Timer, s.TimerExpires = tcp.TimerTimeWait, left
+		return s
+	}
 	took := func(d time.Duration, n uint32) (h Histogram) { h.add(d, n); return h }
 	tests := []struct {
 		name   string
@@ -60,23 +65,27 @@ func TestPeer(t *testing.T) {
 	}{
 		{"nothing", nil, nil, Peer{}},
 		{"an answer since the last look", nil, []tcp.Socket{toShop(1, tcp.Established, replied(300*time.Millisecond, 20*time.Millisecond))},
-			Peer{Answering: 1, HeardAgo: 300 * time.Millisecond, Answers: took(20*time.Millisecond, 1), Sent: 1}},
+			Peer{Answering: 1, ByChance: 1, HeardAgo: 300 * time.Millisecond, Answers: took(20*time.Millisecond, 1), Sent: 1}},
 		{"an answer before the last look", nil, []tcp.Socket{toShop(1, tcp.Established, replied(2*second, 20*time.Millisecond))}, Peer{Sent: 1}},
 		{"the latest of two answers", nil, []tcp.Socket{
 			toShop(1, tcp.Established, replied(900*time.Millisecond, 3*second)), toShop(2, tcp.Established, replied(10*time.Millisecond, 3*second)),
-		}, Peer{Answering: 2, HeardAgo: 10 * time.Millisecond, Answers: took(3*second, 2), Sent: 2}},
+		}, Peer{Answering: 2, ByChance: 2, HeardAgo: 10 * time.Millisecond, Answers: took(3*second, 2), Sent: 2}},
 		{"a request that waits", nil, []tcp.Socket{toShop(1, tcp.Established, waiting(1500*time.Millisecond)), toShop(2, tcp.Established, waiting(10*time.Millisecond))},
 			Peer{LongestPending: 1500 * time.Millisecond, Sent: 4}},
 		{"data while we still send: an upload", nil, []tcp.Socket{toShop(1, tcp.Established, tcp.Info{BytesReceived: 1, BytesAcked: 9, LastDataReceived: 500 * time.Millisecond})},
-			Peer{Answering: 1, HeardAgo: 500 * time.Millisecond}},
+			Peer{Answering: 1, ByChance: 1, HeardAgo: 500 * time.Millisecond}},
 		{"a server that speaks first is heard, and answers nothing", nil, []tcp.Socket{toShop(1, tcp.Established, tcp.Info{BytesReceived: 9, BytesAcked: 1, LastDataReceived: 100 * time.Millisecond, LastDataSent: 110 * time.Millisecond})},
-			Peer{Answering: 1, HeardAgo: 100 * time.Millisecond}},
+			Peer{Answering: 1, ByChance: 1, HeardAgo: 100 * time.Millisecond}},
 		{"a SYN sent again", nil, []tcp.Socket{retrying, toShop(8, tcp.SynSent, tcp.Info{})}, Peer{ConnectRetrying: 1}},
 		{"segments sent again since", []tcp.Socket{toShop(1, tcp.Established, resent(4))}, []tcp.Socket{toShop(1, tcp.Established, resent(7)), toShop(2, tcp.Established, resent(2))},
 			Peer{Resent: 5, Sent: 2, LongestPending: 200 * time.Millisecond}},
 		{"a FIN alone sent again, and data with one", nil, []tcp.Socket{closing(1, 4, 1), closing(2, 3, 500)}, Peer{Resent: 3, Closed: 2}},
-		{"closed by us, and by the peer", []tcp.Socket{toShop(1, tcp.Established, replied(2*second, second))}, []tcp.Socket{toShop(1, tcp.TimeWait, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})},
-			Peer{Finished: 2}},
+		{"closed by us, and by the peer", []tcp.Socket{toShop(1, tcp.Established, replied(2*second, second))}, []tcp.Socket{ended(1, 59*second), ended(2, 59700*time.Millisecond), ended(3, 59500*time.Millisecond)},
+			Peer{Finished: 3, HeardAgo: 300 * time.Millisecond}},
+		{"closed before the last look, and met now", []tcp.Socket{toShop(1, tcp.Established, replied(2*second, second))}, []tcp.Socket{ended(1, 40*second)},
+			Peer{Finished: 1, HeardAgo: 20 * second}},
+		{"an answer on a kept connection", []tcp.Socket{toShop(1, tcp.Established, waiting(0))}, []tcp.Socket{toShop(1, tcp.Established, replied(300*time.Millisecond, 20*time.Millisecond))},
+			Peer{Answering: 1, HeardAgo: 300 * time.Millisecond, Answers: took(20*time.Millisecond, 1)}},
 		{"gone without a trace", []tcp.Socket{toShop(1, tcp.Established, tcp.Info{}), toShop(2, tcp.TimeWait, tcp.Info{})}, nil, Peer{Vanished: 1}},
 	}
 	for _, tt := range tests {

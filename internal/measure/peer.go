@@ -17,6 +17,7 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 		}
 		p.Sent += seen.sent * scale
 		if seen.finished {
+			p.heard(timeWaitAge(s))
 			p.Finished += scale
 		}
 		if seen.turned && (s.State == tcp.LastAck || s.State == tcp.Closing) {
@@ -53,14 +54,36 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 		since = t.at.Sub(c.flows.looked)
 	}
 	if heard := s.Info.LastDataReceived; s.Info.BytesReceived > 0 && heard <= since {
-		if p.Answering == 0 || heard < p.HeardAgo {
-			p.HeardAgo = heard
-		}
+		p.heard(heard)
 		p.Answering++
+		if seen.new {
+			p.ByChance++
+		}
 		if s.Info.LastDataSent >= heard && s.Info.BytesAcked > 1 {
 			p.Answers.add(s.Info.LastDataSent-heard, 1)
 		}
 	}
+}
+
+// heard takes a sign of the backend before it is counted.
+func (p *Peer) heard(ago time.Duration) {
+	if p.Answering+p.Finished == 0 || ago < p.HeardAgo {
+		p.HeardAgo = ago
+	}
+}
+
+// timeWaitLength is how long TIME_WAIT lasts: TCP_TIMEWAIT_LEN,
+// include/net/tcp.h. A FIN that comes again begins it anew
+// (tcp_timewait_state_process, net/ipv4/tcp_minisocks.c).
+const timeWaitLength = time.Minute
+
+// timeWaitAge is how long ago a socket in TIME_WAIT came to it, by the time
+// that is left; zero where that is not known.
+func timeWaitAge(s *tcp.Socket) time.Duration {
+	if s.Timer != tcp.TimerTimeWait {
+		return 0
+	}
+	return max(0, timeWaitLength-s.TimerExpires)
 }
 
 // onlyFIN: all that is outstanding is our FIN, which takes one number of the

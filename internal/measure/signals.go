@@ -66,6 +66,7 @@ const (
 	Answering
 	HeardAgo
 	HeardGapUsual
+	HeardByChance
 	FailedAfter
 	ResetAfter
 	SilentFor
@@ -178,6 +179,7 @@ var definitions = [NumSignals]Definition{
 	Answering:                 {"answering", UnitCount, tcp.Focus, "connections on which data came since the last look"},
 	HeardAgo:                  {"heard_ago_seconds", UnitSeconds, tcp.Focus, "time since anything came from the backend: data, or the end of a connection"},
 	HeardGapUsual:             {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, "the longest time without anything from it in the last 2 min"},
+	HeardByChance:             {"heard_by_chance", UnitShare, tcp.Focus, "the share of its signs in the last 2 min that a look met by chance, on connections that end with their answer"},
 	FailedAfter:               {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
 	ResetAfter:                {"reset_after_heard_seconds", UnitSeconds, tcp.Focus, "how long after the last sign of the backend the other end of a connection, whoever's, reset it first"},
 	SilentFor:                 {"silent_seconds", UnitSeconds, tcp.Focus, "for how long it has owed answers, or the handshake, and nothing came"},

@@ -102,9 +102,12 @@ type Peer struct {
 	// sent at once and the answer too.
 	Answering uint32
 	Answers   Histogram
-	// HeardAgo is how long before the look the last data came; meaningless
-	// with no connection Answering.
+	// HeardAgo is how long before the look the last data came, or a connection
+	// finished; meaningless where none did.
 	HeardAgo time.Duration
+	// ByChance counts those Answering that this look saw first: of connections
+	// that end with their answer a look meets a few.
+	ByChance uint32
 	// LongestPending is since when the oldest pending connection waits; less
 	// where segments were sent again, as the kernel then forgets when they were
 	// sent first (tcp_event_data_sent, net/ipv4/tcp_output.c).
