@@ -178,6 +178,8 @@ func peerRefusing() causeRule {
 				func(s subject) truth { return refusingLive(s).And(nobodyElse(s)) }}, Critical},
 			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount,
 				func(s subject) truth { return refusingLive(s).And(s.is(measure.HeardAgo, atLeast, refusedFor)) }}, Critical},
+			{condition{"nothing is left and attempts are refused, after its connections were reset", 250 * time.Millisecond, 2, measure.EstablishedCount,
+				func(s subject) truth { return refusing(s).And(isTrue(s.resetting)) }}, Critical},
 		},
 		clear: recovers(2 * time.Second),
 		explain: func(s subject, f *Finding) {
@@ -304,6 +306,8 @@ func peerResetting() causeRule {
 		},
 		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
 			func(s subject) truth { return resettingAll(s).Or(resettingSome(s)).Not().And(answersAgain(s)) }},
+		// A process killed with a request in hand resets that one first.
+		supersededBy: []Cause{PeerRefusing},
 		explain: func(s subject, f *Finding) {
 			resets := s.host.Get(measure.PeerResetsRate)
 			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.", f.Scope.Name, resets.Value, s.value(measure.VanishedRate))

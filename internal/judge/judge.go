@@ -141,7 +141,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 				continue // a pulse says nothing new of it
 			}
 			sub.siblings, sub.critical = others(groups[s.Group], s), file.criticalSince()
-			sub.failing, sub.frozen = failing, file.state(PeerFrozen) == Open
+			sub.failing, sub.frozen, sub.resetting = failing, file.state(PeerFrozen) == Open, file.state(PeerResetting) == Open
 			sub.siblingFails = slices.ContainsFunc(sub.siblings, func(o *measure.ScopeSignals) bool { return j.files[o.Scope].fails() })
 		case scope.KindHost: // the last of the view: its backends have been followed
 			sub.failing = j.unreachable(view)

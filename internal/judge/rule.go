@@ -40,9 +40,9 @@ type subject struct {
 	siblingFails bool
 	now          time.Time
 	// suspected is since when the cause in question is suspected, zero when it
-	// is not; frozen says that the backend is known to be.
-	suspected time.Time
-	frozen    bool
+	// is not; frozen and resetting say that the backend is known to be.
+	suspected         time.Time
+	frozen, resetting bool
 }
 
 // destination is a backend that cannot be reached.
