@@ -321,7 +321,7 @@ func (p *Pipeline) focusPorts() []uint16 {
 	return ports
 }
 
-// noteUse remembers which services have connections.
+// noteUse remembers which services have connections, and tells the schedule.
 func (p *Pipeline) noteUse(t measure.Tallies) {
 	states := t.Look.Request.States
 	for i := range t.Scopes {
@@ -336,7 +336,14 @@ func (p *Pipeline) noteUse(t measure.Tallies) {
 			delete(p.inUse, y.Scope)
 		}
 	}
-	p.schedule.SetInUse(slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }) || len(p.finder.backends) > 0)
+	use := observe.Unused
+	switch {
+	case len(p.finder.backends) > 0:
+		use = observe.Backends
+	case slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }):
+		use = observe.Services
+	}
+	p.schedule.SetUse(use)
 }
 
 func (p *Pipeline) record(tier tcp.Tier, look tcp.Look, err error) {

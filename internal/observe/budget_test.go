@@ -219,7 +219,7 @@ func TestUsedOnesGoFirst(t *testing.T) {
 	used := c.join(b, 5, walking(0.07, 3))
 	unused := c.join(b, 60, walking(0.07, 3))
 	for _, x := range used {
-		x.schedule.SetInUse(true)
+		x.schedule.SetUse(Services)
 	}
 	c.play(b, time.Minute, 20*time.Minute, nil)
 	least, most := used[0].looks[tcp.Full], 0
@@ -236,6 +236,40 @@ func TestUsedOnesGoFirst(t *testing.T) {
 		t.Errorf("namespaces in use were seen whole %d times, others up to %d", least, most)
 	}
 	t.Logf("in use at least %d whole looks, the others at most %d", least, most)
+}
+
+// TestBalancersKeepTheirPace: on a host of many busy containers those few that
+// hold balancers go on at nearly the pace they have alone, the others are late
+// by no more than without them, and the budget holds.
+func TestBalancersKeepTheirPace(t *testing.T) {
+	b := NewBudget(0.01)
+	c := &crowd{overhead: time.Millisecond, perLook: 3 * time.Microsecond}
+	own := c.join(b, 1, walking(0.12, 0.1))
+	balancers := c.join(b, 3, walking(0.2, 0.15))
+	others := c.join(b, 70, walking(0.12, 0.1))
+	own[0].schedule.SetUse(Services)
+	for _, x := range balancers {
+		x.schedule.SetUse(Backends)
+	}
+	for _, x := range others {
+		x.schedule.SetUse(Services)
+	}
+	used, pulse, _ := c.play(b, time.Minute, 5*time.Minute, nil)
+	for _, x := range balancers {
+		if x.oldest.pulse > 700*time.Millisecond || x.oldest.rest > 3*time.Second {
+			t.Errorf("a balancer's pulse was up to %v old, and it was not seen whole for up to %v", x.oldest.pulse, x.oldest.rest)
+		}
+	}
+	if pulse > 2*time.Second || used > 0.0125 {
+		t.Errorf("pulses up to %v old, %.2f %% of a core used", pulse, 100*used)
+	}
+	for _, x := range others {
+		if x.looks[tcp.Full] < 3 {
+			t.Fatalf("a namespace was seen whole %d times in 6 min", x.looks[tcp.Full])
+		}
+	}
+	t.Logf("balancers: pulse %v, whole %v; others: pulse %v, whole %v; used %.2f %%",
+		balancers[0].oldest.pulse, balancers[0].oldest.rest, pulse, others[0].oldest.rest, 100*used)
 }
 
 func TestNamespacesComeAndGo(t *testing.T) {

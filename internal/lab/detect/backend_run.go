@@ -31,7 +31,11 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 		return out, err
 	}
 	defer p.world.Close()
-	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), p.agentConfig())
+	config, err := p.agentConfig()
+	if err != nil {
+		return out, err
+	}
+	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), config)
 	if err != nil {
 		return out, err
 	}
@@ -54,27 +58,37 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	return out, nil
 }
 
-// agentConfig is the agent's configuration: the cell's, and whom to ask for the
-// balancer's opinion where it has one to ask. A container's loopback is not
-// ours.
-func (p *pool) agentConfig() string {
+// agentConfig is the agent's configuration: the cell's, whom to ask for the
+// balancer's opinion where it has one to ask, and for a contained balancer that
+// every namespace of the machine is read, as by default: those of other cells,
+// too.
+func (p *pool) agentConfig() (string, error) {
+	config := p.cell.Config
+	if p.cell.Contained {
+		config = "observe: {namespaces: all}\n" + config
+	}
 	ask := ""
 	switch socket := p.balancer.StatsSocket(); {
 	case socket != "":
 		ask = fmt.Sprintf("  - {name: shop, process: {name: haproxy}, discover: {haproxy: {socket: %q}}, status: 1s}\n", socket)
-	case p.cell.Balancer.Name == "traefik" && !p.cell.Contained:
+	case p.cell.Balancer.Name == "traefik":
 		program, err := lab.TraefikProgram()
 		if err != nil {
-			return p.cell.Config // it would not run either
+			return "", err
 		}
-		ask = fmt.Sprintf("  - {name: shop, process: {exe: %q}, discover: {traefik: {api: \"http://127.0.0.1:%d\"}}, status: 1s}\n", program, lab.TraefikAPI)
+		// A container's loopback is not the agent's: it asks from outside.
+		api := "127.0.0.1"
+		if p.cell.Contained {
+			api = p.host.Addr().String()
+		}
+		ask = fmt.Sprintf("  - {name: shop, process: {exe: %q}, discover: {traefik: {api: \"http://%s:%d\"}}, status: 1s}\n", program, api, lab.TraefikAPI)
 	default:
-		return p.cell.Config
+		return config, nil
 	}
 	if p.cell.Config == "" {
-		return "backends:\n" + ask
+		ask = "backends:\n" + ask
 	}
-	return p.cell.Config + ask // which ends in its own list of backends
+	return config + ask, nil // the cell's own ends in its list of backends
 }
 
 // play sends the load, makes the events happen, and watches.
