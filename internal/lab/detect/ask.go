@@ -37,6 +37,7 @@ type (
 		State    string     `json:"state"`
 		Cause    string     `json:"cause"`
 		Scope    string     `json:"scope"`
+		In       string     `json:"namespace"`
 		Peak     string     `json:"peak_severity"`
 		Pattern  string     `json:"pattern"`
 		OpenedAt *time.Time `json:"opened_at"`

@@ -120,7 +120,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	// balancer's sockets show from here on is the end of the load.
 	var answer incidentsAnswer
 	err = errors.Join(happened, judged, named, agent.get(ctx, "/api/v1/incidents", &answer))
-	run.incidents = answer.Incidents
+	run.incidents = p.ours(answer.Incidents)
 	if !p.restored.IsZero() {
 		var failed error
 		run.answered, failed = p.failing().run.FirstAsked(ctx)
@@ -131,6 +131,17 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	}
 	run.records, err = load.Wait(ctx)
 	return run, err
+}
+
+// ours are the incidents of the balancer's host. From a container's outside the
+// agent sees those of every other world too, and what the clients' and the
+// backends' hosts show of the same fault.
+func (p *pool) ours(all []incident) []incident {
+	label := ""
+	if p.cell.Contained {
+		label = filepath.Base(p.host.Path())
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(i incident) bool { return i.In != label && i.In != "" })
 }
 
 // awaitVerdict asks the balancer until it holds the failing backend to be down,
