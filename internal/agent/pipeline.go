@@ -175,7 +175,7 @@ func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule
 	p.judge.SetRules(now, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.finder.configure(cfg)
-	p.finder.rebuild(p.place.name)
+	p.finder.rebuild(now, p.place.name)
 	p.budget.SetShare(cfg.Observe.CPUBudget)
 	p.discover(nil)
 }
@@ -272,7 +272,9 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 		p.capacities()
 		p.capacityAt = now.Add(max(capacityEvery, p.budget.Pause(threadTime()-before, capacityShare)))
 	}
-	if p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) {
+	found := tier == tcp.Pulse && !p.schedule.Idle() && p.finder.keepUp(now, p.place)
+	found = p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) || found
+	if p.finder.meet(now, p.tallier.Strangers(), p.place) || found {
 		p.setScopes()
 	}
 	return tallies, nil
@@ -338,7 +340,7 @@ func (p *Pipeline) noteUse(t measure.Tallies) {
 	}
 	use := observe.Unused
 	switch {
-	case len(p.finder.backends) > 0:
+	case p.finder.balances():
 		use = observe.Backends
 	case slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }):
 		use = observe.Services

@@ -167,7 +167,7 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 		// Only now is it worth knowing whether the budget allows it.
 		closer := s.closer(now)
 		at = max(at, nanoseconds(b.wait(now, closer)))
-		if !s.own && !closer {
+		if !s.own && !closer && s.use != Backends {
 			at = max(at, nanoseconds(b.restAt))
 		}
 		if at < when || at == when && tier != tcp.Pulse && s.use > best.use {
@@ -242,7 +242,8 @@ func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Du
 		b.walk = cost
 	}
 	// The looks of many namespaces are spread out, so that those that were all
-	// found at once do not look all at once.
+	// found at once do not look all at once. Those with backends come when they
+	// are due, and the others wait for what that took.
 	if t != tcp.Pulse && !s.own && !s.closer(began) && b.free > 0 {
 		b.restAt = later(b.restAt, began).Add(time.Duration(float64(cost) / b.free))
 	}

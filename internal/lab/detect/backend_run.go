@@ -40,6 +40,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 		return out, err
 	}
 	defer agent.stop()
+	p.agent = agent
 	var asked *prober
 	if beside {
 		if asked, err = p.startProber(ctx); err != nil {
@@ -54,6 +55,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	if out.CPU, err = agent.cpuShare(); err != nil {
 		return out, err
 	}
+	out.Contained = cell.Contained
 	out.sum(cell, run)
 	return out, nil
 }
@@ -71,7 +73,7 @@ func (p *pool) agentConfig() (string, error) {
 	switch socket := p.balancer.StatsSocket(); {
 	case socket != "":
 		ask = fmt.Sprintf("  - {name: shop, process: {name: haproxy}, discover: {haproxy: {socket: %q}}, status: 1s}\n", socket)
-	case p.cell.Balancer.Name == "traefik":
+	case strings.HasPrefix(p.cell.Balancer.Name, "traefik"):
 		program, err := lab.TraefikProgram()
 		if err != nil {
 			return "", err
@@ -102,6 +104,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	for _, m := range p.members {
 		run.members = append(run.members, m.addr())
 	}
+	p.fault = run.fault
 	watching, stop := context.WithDeadline(ctx, began.Add(p.cell.Load.Duration))
 	defer stop()
 	var all sync.WaitGroup
@@ -113,6 +116,10 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 		all.Go(func() { run.probe = asked.watch(watching, run.fault) })
 	}
 	all.Wait()
+	p.following.Wait()
+	for _, f := range p.followed {
+		run.followed = append(run.followed, *f)
+	}
 	if ctx.Err() != nil {
 		return run, ctx.Err()
 	}
@@ -137,11 +144,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 // agent sees those of every other world too, and what the clients' and the
 // backends' hosts show of the same fault.
 func (p *pool) ours(all []incident) []incident {
-	label := ""
-	if p.cell.Contained {
-		label = filepath.Base(p.host.Path())
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(i incident) bool { return i.In != label && i.In != "" })
+	return slices.DeleteFunc(slices.Clone(all), func(i incident) bool { return i.In != p.namespace() && i.In != "" })
 }
 
 // awaitVerdict asks the balancer until it holds the failing backend to be down,
@@ -181,17 +184,17 @@ func (p *pool) awaitVerdict(ctx context.Context, fault time.Time) (time.Time, er
 // go, until ctx is done.
 func (a *agent) nameBackends(ctx context.Context, into map[string]netip.AddrPort) error {
 	for {
-		var answer scopesAnswer
-		err := a.get(ctx, "/api/v1/scopes", &answer)
+		var answer backendsAnswer
+		err := a.get(ctx, "/api/v1/backends", &answer)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		for _, s := range answer.Scopes {
-			if s.Backend != nil {
-				into[s.ID] = s.Backend.Remote
+		for _, g := range answer.Groups {
+			for _, b := range g.Backends {
+				into[b.ID] = b.Remote
 			}
 		}
 		if wait(ctx, 2*time.Second) != nil {
