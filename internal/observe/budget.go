@@ -15,6 +15,9 @@ const (
 	// leastFree is what looks beyond the pulse get of the budget, as a share of
 	// it, when pulses and overhead alone use it up.
 	leastFree = 0.05
+	// leastFirst is the same where a namespace beside our own has backends: that
+	// is a whole look of ten such each second.
+	leastFirst = 0.15
 	// pulseShare is how much of what the overhead leaves the pulses of the other
 	// namespaces may take before they stretch.
 	pulseShare = 0.5
@@ -72,6 +75,7 @@ type Budget struct {
 	overhead float64
 	pulses   float64    // share of one core the pulses take at their intervals
 	free     float64    // share of one core for all looks but the pulses
+	least    float64    // of free, as a share of the budget
 	spent    []spending // a ring over budgetSpan
 	looked   time.Duration
 	walk     time.Duration // the cheapest full look: little more than the walk of the hash table
@@ -95,7 +99,7 @@ type spending struct {
 
 // NewBudget returns a Budget of that share of one core, 0.01 for 1 %, and no
 // namespaces.
-func NewBudget(share float64) *Budget { return &Budget{share: share} }
+func NewBudget(share float64) *Budget { return &Budget{share: share, least: leastFree} }
 
 // SetShare changes the budget; what was learned stays.
 func (b *Budget) SetShare(share float64) {
@@ -205,7 +209,7 @@ func (b *Budget) allowed() float64 {
 	if len(b.schedules) == 1 {
 		return b.share
 	}
-	return max(b.share, b.overhead+b.pulses+b.share*leastFree)
+	return max(b.share, b.overhead+b.pulses+b.share*b.least)
 }
 
 // overdrawn is how long to wait until the mean over the last 10 s is within
@@ -302,7 +306,11 @@ func (b *Budget) divide() {
 		return
 	}
 	b.stretchPulses()
-	b.free = max(b.share*leastFree, b.share-b.overhead-b.pulses)
+	b.least = leastFree
+	if slices.ContainsFunc(b.schedules, func(s *Schedule) bool { return !s.own && s.use == Backends }) {
+		b.least = leastFirst
+	}
+	b.free = max(b.share*b.least, b.share-b.overhead-b.pulses)
 	now, suspects := b.now(), 0
 	for _, s := range b.schedules {
 		if s.closer(now) {

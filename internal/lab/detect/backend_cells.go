@@ -54,6 +54,18 @@ func nginxOpenEach() Balancer {
 // haproxyReloads is HAProxy with a master process.
 func haproxyReloads() Balancer { return haproxy("haproxy-master", lab.HAProxy{Reloads: true}) }
 
+// inside is the balancer in a container. HAProxy has a master there, as in its
+// own image: without one nothing takes its SIGTERM, and the first process of a
+// container has no default action.
+func (b Balancer) inside() Balancer {
+	name := b.Name + "-contained"
+	if b.Name == "haproxy" {
+		return haproxy(name, lab.HAProxy{Reloads: true})
+	}
+	b.Name = name
+	return b
+}
+
 // The goals of the issue.
 const (
 	withinAtOnce = 2500 * time.Millisecond // lost, refusing, resetting
@@ -200,8 +212,7 @@ func contained() []BackendCell {
 		{2, []string{"killed", "hang"}},                                          // nginx with keepalive
 	} {
 		outside := all[of.balancer]
-		inside := outside
-		inside.Name += "-contained"
+		inside := outside.inside()
 		for _, k := range faultKinds() {
 			if !slices.Contains(of.faults, k.name) {
 				continue
@@ -298,8 +309,7 @@ func healthyBackends() []BackendCell {
 		calm(b, "restart", time.Minute, func(c *BackendCell) { c.Events = []BackendEvent{balancerRestarted(0)} })
 	}
 	for _, i := range []int{0, 2, 4} {
-		inside := balancers()[i]
-		inside.Name += "-contained"
+		inside := balancers()[i].inside()
 		calm(inside, "restart", time.Minute, func(c *BackendCell) { c.Events, c.Contained = []BackendEvent{balancerRestarted(0)}, true })
 	}
 	reloading := slices.Concat([]Balancer{haproxyReloads()}, balancers()[1:])

@@ -90,12 +90,14 @@ func (p *pool) scopeOf(ctx context.Context, remote netip.AddrPort) (string, erro
 	if err := p.agent.get(ctx, "/api/v1/backends", &answer); err != nil {
 		return "", err
 	}
+	suffix := ""
+	if in := p.namespace(); in != "" {
+		suffix = "@" + in
+	}
 	for _, g := range answer.Groups {
 		for _, b := range g.Backends {
-			_, namespace, _ := strings.Cut(b.ID, "@")
-			if b.Remote == remote && namespace == p.namespace() {
-				name, _ := strings.CutPrefix(b.ID, "backend/")
-				return name, nil
+			if b.Remote == remote && strings.HasSuffix(b.ID, suffix) {
+				return strings.TrimPrefix(b.ID, "backend/"), nil
 			}
 		}
 	}
