@@ -103,6 +103,11 @@ func (b *bench) backends(ctx context.Context, only, skip string, runs, parallel 
 		b.say(fmt.Sprintf("skipped %d runs: %s", missing[reason], reason))
 	}
 	fmt.Fprint(b.out, detect.BackendTable(outcomes))
+	for _, table := range []string{detect.ContainedTable(outcomes), detect.RestartTable(outcomes)} {
+		if table != "" {
+			fmt.Fprint(b.out, "\n", table)
+		}
+	}
 	if picture != "" {
 		err = errors.Join(err, os.WriteFile(picture, []byte(detect.BackendPicture(outcomes)), 0o644))
 	}
