@@ -65,11 +65,11 @@ type Tallier struct {
 	// strangers are cgroups of sockets that go to a backend's address and are
 	// none of its own.
 	strangers []uint64
-	epoch   time.Time
-	at      time.Time // when the look under way began
-	now     int32     // the same, 1/100 s since epoch
-	whole   bool      // it asked for every state
-	info    bool
+	epoch     time.Time
+	at        time.Time // when the look under way began
+	now       int32     // the same, 1/100 s since epoch
+	whole     bool      // it asked for every state
+	info      bool
 }
 
 // counting is one scope's tally under way.

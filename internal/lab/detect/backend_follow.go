@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,13 +180,7 @@ func (f *follower) await(ctx context.Context, connected time.Time) error {
 
 // runs reports whether the balancer of now is among the processes.
 func (p *pool) runs(pids []int) bool {
-	now := p.running().PID()
-	for _, pid := range pids {
-		if pid == now {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(pids, p.running().PID())
 }
 
 // misses says what of following a restart failed.

@@ -73,12 +73,12 @@ func (o BackendOutcome) Lead() (time.Duration, bool) {
 
 // String is the outcome as one line for a person.
 func (o BackendOutcome) String() string {
-	followed := ""
+	var followed strings.Builder
 	for _, f := range o.Followed {
-		followed += "; " + f.String()
+		fmt.Fprintf(&followed, "; %s", f)
 	}
 	return fmt.Sprintf("%s: watch %s, found %s (%s), balancer %s, probe %s, clients' first error %s; %d of %d requests failed; siblings %v, outside %v; goals missed %v%s",
-		o.Cell, at(o.Watch), at(o.Found), o.Cause, at(o.Verdict), at(o.Probe), at(o.FirstFailed), o.Failed, o.Requests, o.Siblings, o.Outside, o.Missed, followed)
+		o.Cell, at(o.Watch), at(o.Found), o.Cause, at(o.Verdict), at(o.Probe), at(o.FirstFailed), o.Failed, o.Requests, o.Siblings, o.Outside, o.Missed, &followed)
 }
 
 // backendRun is all that was seen in one run.
