@@ -45,6 +45,7 @@ type pool struct {
 	source  string
 
 	server    discover.Server
+	ranAt     time.Time                    // when it was last seen to have processes here
 	elsewhere bool                         // it has processes, and none in this namespace
 	observed  map[netip.AddrPort]time.Time // by when a connection was seen last
 	problem   string                       // why its members are not all known
@@ -56,8 +57,10 @@ type backendFinder struct {
 	pools     []*pool
 	peers     discover.Peers
 	gathering bool
-	nextAt    time.Time // when peers are gathered again
-	chooseAt  time.Time // when processes are taken over again
+	nextAt    time.Time       // when peers are gathered again
+	chooseAt  time.Time       // when processes are taken over again
+	meetAt    time.Time       // when strangers are asked for again
+	others    map[uint64]bool // strangers that are no pool's
 	rejected  map[netip.AddrPort]time.Time
 	tries     map[netip.AddrPort]int // in vain
 	backends  []scope.Backend
@@ -77,7 +80,7 @@ func (f *backendFinder) configure(cfg config.Config) {
 	keep := func(p *pool) {
 		for _, o := range old {
 			if o.name == p.name && o.selector == p.selector && o.fixed == p.fixed && o.source == p.source {
-				p.server, p.observed = o.server, o.observed
+				p.server, p.ranAt, p.observed = o.server, o.ranAt, o.observed
 				if len(p.members) == 0 {
 					p.members = o.members
 				}
@@ -110,8 +113,8 @@ func (f *backendFinder) configure(cfg config.Config) {
 	for _, known := range owner.Balancers() {
 		keep(&pool{name: known.Software, selector: known, observed: map[netip.AddrPort]time.Time{}})
 	}
-	f.rejected, f.tries = map[netip.AddrPort]time.Time{}, map[netip.AddrPort]int{}
-	f.chooseAt, f.nextAt = time.Time{}, time.Time{}
+	f.rejected, f.tries, f.others = map[netip.AddrPort]time.Time{}, map[netip.AddrPort]int{}, map[uint64]bool{}
+	f.chooseAt, f.nextAt, f.meetAt = time.Time{}, time.Time{}, time.Time{}
 }
 
 func selectorOf(p config.Process) owner.Selector {
@@ -127,6 +130,26 @@ func (f *backendFinder) begin(now time.Time, tier tcp.Tier) {
 	}
 }
 
+// keepUp takes over the pools' processes now and then, and reports whether the
+// backends changed. It needs no look at the sockets: a namespace with a balancer
+// has to be known for one before it is looked at as often as one.
+func (f *backendFinder) keepUp(now time.Time, at place) bool {
+	if now.Before(f.chooseAt) {
+		return false
+	}
+	h := routinely
+	if f.chooseAt.IsZero() {
+		h = soon // the namespace is younger than the last walk, perhaps
+	}
+	f.choose(now, at, h)
+	return f.rebuild(now, at.name)
+}
+
+// balances reports whether some pool has processes or backends here.
+func (f *backendFinder) balances() bool {
+	return len(f.backends) > 0 || slices.ContainsFunc(f.pools, func(p *pool) bool { return len(p.server.Chosen) > 0 })
+}
+
 // find works out the backends after a look that gathered peers, and reports
 // whether they changed.
 func (f *backendFinder) find(now time.Time, at place) bool {
@@ -138,8 +161,8 @@ func (f *backendFinder) find(now time.Time, at place) bool {
 			unknown = append(unknown, peer)
 		}
 	}
-	if len(unknown) > 0 || !now.Before(f.chooseAt) {
-		f.choose(now, at)
+	if len(unknown) > 0 || f.restarted() {
+		f.choose(now, at, soon)
 		f.assign(now, unknown)
 	}
 	if !now.Before(f.trackedAt) && len(f.backends) > 0 {
@@ -157,8 +180,44 @@ func (f *backendFinder) find(now time.Time, at place) bool {
 			delete(f.rejected, remote)
 		}
 	}
-	return f.rebuild(at.name)
+	return f.rebuild(now, at.name)
 }
+
+// restarted reports whether the first process of some server, mostly the parent
+// of all, is gone.
+func (f *backendFinder) restarted() bool {
+	return slices.ContainsFunc(f.pools, func(p *pool) bool {
+		return len(p.server.Chosen) > 0 && !owner.Unchanged(procRoot, p.server.Chosen[:1])
+	})
+}
+
+// meet is told of cgroups whose sockets go to a backend and are not its
+// balancer's, and reports whether the backends changed. A balancer restarted in
+// another container, or by the service manager, has another cgroup: until its
+// processes are chosen anew its connections are nobody's. Who turns out to be
+// somebody else is not asked for again.
+func (f *backendFinder) meet(now time.Time, cgroups []uint64, at place) bool {
+	unmet := func(id uint64) bool { return !f.others[id] }
+	if now.Before(f.meetAt) || !slices.ContainsFunc(cgroups, unmet) || !f.choose(now, at, urgently) {
+		return false
+	}
+	if len(f.others) > maxOthers {
+		clear(f.others)
+	}
+	ours := false
+	for _, id := range cgroups {
+		is := slices.ContainsFunc(f.pools, func(p *pool) bool { return slices.Contains(p.server.Owners.Cgroups, id) })
+		f.others[id] = !is
+		ours = ours || is
+	}
+	if !ours {
+		f.meetAt = now.Add(chooseEvery) // jobs in containers of their own come one after the other
+	}
+	return f.rebuild(now, at.name)
+}
+
+// maxOthers bounds how many strangers are remembered.
+const maxOthers = 4096
 
 // track finds out which peers are service addresses: their connections are
 // translated to another destination on the way.
@@ -198,22 +257,28 @@ func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
 	return known
 }
 
-// choose takes over the pools' processes in this namespace.
-func (f *backendFinder) choose(now time.Time, at place) {
+// choose takes over the pools' processes in this namespace. It reports whether
+// they are those of right now.
+func (f *backendFinder) choose(now time.Time, at place, h haste) (walked bool) {
 	selectors, before := make([]owner.Selector, len(f.pools)), make([]discover.Server, len(f.pools))
 	for i, p := range f.pools {
 		selectors[i], before[i] = p.selector, p.server
 	}
-	chosen := at.processes.choose(now, selectors)
+	chosen, walked := at.processes.choose(now, selectors, h)
 	f.chooseAt = now.Add(chooseEvery)
 	servers := discover.Servers(procRoot, chosen, at.namespace, before)
 	for i, p := range f.pools {
 		p.elsewhere = len(servers[i].Chosen) == 0 && len(chosen[i]) > 0
+		if len(servers[i].Chosen) > 0 {
+			p.ranAt = now
+		}
 		if !slices.Equal(servers[i].Chosen, p.server.Chosen) {
 			p.server = servers[i]
 			clear(f.rejected) // other processes may talk to what nobody did
+			clear(f.others)
 		}
 	}
+	return walked
 }
 
 // assign gives the peers that nobody has yet to the pools whose processes talk
@@ -243,12 +308,14 @@ const maxTries = 4096
 
 // rebuild makes the backends of all pools in the namespace of that name, and
 // reports whether they are others than before. Elsewhere than in our own, only
-// who has a process there has backends there.
-func (f *backendFinder) rebuild(namespace string) bool {
+// who has a process there, or had one a while ago, has backends there: what is
+// known of them outlives a restart.
+func (f *backendFinder) rebuild(now time.Time, namespace string) bool {
 	var pools []discover.Pool
 	for _, p := range f.pools {
 		out := discover.Pool{Name: p.name, Configured: p.configured, Source: p.source}
-		if len(p.server.Chosen) == 0 && len(p.observed) == 0 && (namespace != "" || p.elsewhere) {
+		runs := len(p.server.Chosen) > 0 || len(p.observed) > 0 || !p.ranAt.IsZero() && now.Sub(p.ranAt) < forgotten
+		if !runs && (namespace != "" || p.elsewhere) {
 			continue
 		}
 		if p.fixed {

@@ -240,7 +240,7 @@ func (f *backendFinder) take(t told, namespace string) bool {
 		}
 	}
 	p.members = members
-	return f.rebuild(namespace)
+	return f.rebuild(t.seen, namespace)
 }
 
 // backend is the scope that a balancer's opinion is about.

@@ -175,7 +175,7 @@ func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule
 	p.judge.SetRules(now, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.finder.configure(cfg)
-	p.finder.rebuild(p.place.name)
+	p.finder.rebuild(now, p.place.name)
 	p.budget.SetShare(cfg.Observe.CPUBudget)
 	p.discover(nil)
 }
@@ -272,7 +272,9 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 		p.capacities()
 		p.capacityAt = now.Add(max(capacityEvery, p.budget.Pause(threadTime()-before, capacityShare)))
 	}
-	if p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) {
+	found := tier == tcp.Pulse && !p.schedule.Idle() && p.finder.keepUp(now, p.place)
+	found = p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) || found
+	if p.finder.meet(now, p.tallier.Strangers(), p.place) || found {
 		p.setScopes()
 	}
 	return tallies, nil
@@ -321,7 +323,7 @@ func (p *Pipeline) focusPorts() []uint16 {
 	return ports
 }
 
-// noteUse remembers which services have connections.
+// noteUse remembers which services have connections, and tells the schedule.
 func (p *Pipeline) noteUse(t measure.Tallies) {
 	states := t.Look.Request.States
 	for i := range t.Scopes {
@@ -336,7 +338,14 @@ func (p *Pipeline) noteUse(t measure.Tallies) {
 			delete(p.inUse, y.Scope)
 		}
 	}
-	p.schedule.SetInUse(slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }) || len(p.finder.backends) > 0)
+	use := observe.Unused
+	switch {
+	case p.finder.balances():
+		use = observe.Backends
+	case slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }):
+		use = observe.Services
+	}
+	p.schedule.SetUse(use)
 }
 
 func (p *Pipeline) record(tier tcp.Tier, look tcp.Look, err error) {
@@ -402,33 +411,6 @@ func (p *Pipeline) setScopes() {
 	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends) > 0)
 	p.readPorts()
 }
-
-// listenerSet holds the listeners of the last pulse and tells when they change.
-type listenerSet struct {
-	rows  []tcp.Socket
-	sum   uint64
-	known uint64 // the sum that discovery has seen
-}
-
-func (l *listenerSet) begin() { l.rows, l.sum = l.rows[:0], 0 }
-
-func (l *listenerSet) add(batch []tcp.Socket) {
-	for i := range batch {
-		s := &batch[i]
-		l.rows = append(l.rows, *s)
-		// A sum of products, so that order does not matter and no two
-		// listeners cancel out.
-		a := s.Local.Addr().As16()
-		h := uint64(s.Local.Port())*0x9e3779b97f4a7c15 ^ s.Inode
-		for _, b := range a {
-			h = h*0x100000001b3 ^ uint64(b)
-		}
-		l.sum += h*h | 1
-	}
-}
-
-func (l *listenerSet) changed() bool { return l.sum != l.known }
-func (l *listenerSet) accept()       { l.known = l.sum }
 
 // threadTime is the processor time of the calling thread.
 // Kernel: clock_gettime(2), CLOCK_THREAD_CPUTIME_ID.

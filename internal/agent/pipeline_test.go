@@ -231,9 +231,9 @@ func TestLookAllocatesLittle(t *testing.T) {
 		for range 20 {
 			look()
 		}
-		// Owners and limits are read each few seconds, not at each look, and
-		// other programs' listeners come and go meanwhile.
-		p.searchAt, p.capacityAt, p.finder.nextAt = at.Add(time.Hour), at.Add(time.Hour), at.Add(time.Hour)
+		// Owners, limits and processes are read each few seconds, not at each
+		// look, and other programs' listeners come and go meanwhile.
+		p.searchAt, p.capacityAt, p.finder.nextAt, p.finder.chooseAt = at.Add(time.Hour), at.Add(time.Hour), at.Add(time.Hour), at.Add(time.Hour)
 		if got := testing.AllocsPerRun(40, look); got > 8 {
 			t.Errorf("a %s look allocates %v times", tier, got)
 		}

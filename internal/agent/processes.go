@@ -8,10 +8,19 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/owner"
 )
 
-const (
-	// chooseAgain is how soon a walk over the processes may follow another,
-	// unless it costs more.
-	chooseAgain = 2 * time.Second
+// haste is how old a walk over the processes may be whose result is taken: so
+// long, or so many times what it cost where that is longer.
+type haste struct {
+	age   time.Duration
+	times time.Duration
+}
+
+// A walk each 10 s serves who only keeps up; sooner goes who has seen something
+// that may be a pool's, and at once whose balancer may have been restarted.
+var (
+	routinely = haste{chooseEvery, 1000}
+	soon      = haste{2 * time.Second, rediscoverTimes}
+	urgently  = haste{500 * time.Millisecond, 20}
 )
 
 // processes are those that the pools choose, of all namespaces: one walk
@@ -22,23 +31,25 @@ type processes struct {
 	selectors []owner.Selector
 	chosen    [][]owner.Chosen // by selector
 	limits    owner.Limits
-	after     time.Time // when another walk may be made
+	at        time.Time // when they were walked, and what that cost
+	cost      time.Duration
 }
 
-// choose returns the processes of each selector, as of a short while ago.
-func (x *processes) choose(now time.Time, selectors []owner.Selector) [][]owner.Chosen {
-	if now.Before(x.after) && slices.Equal(selectors, x.selectors) {
-		return x.chosen
+// choose returns the processes of each selector, as of no longer ago than the
+// haste allows. walked: they are those of right now.
+func (x *processes) choose(now time.Time, selectors []owner.Selector, h haste) (chosen [][]owner.Chosen, walked bool) {
+	if !x.at.IsZero() && now.Sub(x.at) < max(h.age, h.times*x.cost) && slices.Equal(selectors, x.selectors) {
+		return x.chosen, false
 	}
 	began := threadTime()
 	var listeners []owner.Listener
 	if x.listeners != nil {
 		listeners = x.listeners()
 	}
-	x.selectors = selectors
+	x.selectors, x.at = selectors, now
 	x.chosen, x.limits = owner.Choose(procRoot, selectors, listeners)
-	x.after = now.Add(max(chooseAgain, rediscoverTimes*(threadTime()-began)))
-	return x.chosen
+	x.cost = threadTime() - began
+	return x.chosen, true
 }
 
 // listeners are those of all namespaces.

@@ -4,12 +4,10 @@ package lab
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,47 +40,17 @@ func parseCgroupRoot(mounts []byte) (string, bool) {
 	return "", false
 }
 
-// cgroupLeaf is the group inside a host's own, called as a container runtime
-// calls a container's under a service manager.
-func cgroupLeaf(namespace string) string {
-	return fmt.Sprintf("docker-%x.scope", sha256.Sum256([]byte(namespace)))
-}
-
-// ContainerID returns the identity that an agent reads from the cgroup of the
-// host's processes, 64 hexadecimal digits; "" where the host is not contained.
-func (h *Host) ContainerID() string {
-	if h.cgroup == "" {
-		return ""
-	}
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(h.namespace())))
-}
-
-// addCgroup makes the host's cgroup.
+// addCgroup makes the group that holds the host's containers.
 func (h *Host) addCgroup() error {
 	root, err := cgroupRoot()
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(root, h.namespace(), cgroupLeaf(h.namespace()))
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	h.cgroup = filepath.Join(root, h.namespace())
+	if err := os.Mkdir(h.cgroup, 0o755); err != nil {
 		return fmt.Errorf("make cgroup: %w", err)
 	}
-	h.cgroup = path
 	return nil
-}
-
-// intoCgroup lets attr start a process in the host's cgroup; done closes what
-// that took. Kernel: clone3, CLONE_INTO_CGROUP, since Linux 5.7.
-func (h *Host) intoCgroup(attr *syscall.SysProcAttr) (done func(), err error) {
-	if h.cgroup == "" {
-		return func() {}, nil
-	}
-	fd, err := unix.Open(h.cgroup, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open cgroup %s: %w", h.cgroup, err)
-	}
-	attr.UseCgroupFD, attr.CgroupFD = true, fd
-	return func() { _ = unix.Close(fd) }, nil
 }
 
 // removeCgroups removes the cgroups of hosts whose processes were killed. A
@@ -94,9 +62,13 @@ func removeCgroups(namespaces []string) error {
 	}
 	var errs []error
 	for _, name := range namespaces {
-		for _, path := range []string{filepath.Join(root, name, cgroupLeaf(name)), filepath.Join(root, name)} {
-			errs = append(errs, removeCgroup(path))
+		path := filepath.Join(root, name)
+		containers, err := filepath.Glob(filepath.Join(path, "docker-*.scope"))
+		errs = append(errs, err)
+		for _, container := range containers {
+			errs = append(errs, removeCgroup(container))
 		}
+		errs = append(errs, removeCgroup(path))
 	}
 	return errors.Join(errs...)
 }

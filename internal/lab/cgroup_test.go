@@ -5,7 +5,6 @@ package lab
 import (
 	"bytes"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -41,9 +40,13 @@ func FuzzParseCgroupRoot(f *testing.F) {
 	})
 }
 
-func TestCgroupLeaf(t *testing.T) {
-	a, b := cgroupLeaf("fs-1-2-0000-a"), cgroupLeaf("fs-1-2-0000-b")
-	if a == b || len(a) != len("docker-.scope")+64 || strings.ContainsAny(a, "/") {
-		t.Errorf("cgroupLeaf: %s and %s", a, b)
+// TestContainerID: each container is another.
+func TestContainerID(t *testing.T) {
+	seen := map[string]bool{}
+	for _, id := range []string{containerID("fs-1-2-0000-a", 1), containerID("fs-1-2-0000-a", 2), containerID("fs-1-2-0000-b", 1)} {
+		if len(id) != 64 || seen[id] {
+			t.Errorf("container %q", id)
+		}
+		seen[id] = true
 	}
 }

@@ -59,6 +59,10 @@ func roleNamed(name string) role {
 // the lab does. In the lab's own children, which are that program started
 // again, it does the child's work and exits. Elsewhere it returns at once.
 func Child() {
+	if os.Getenv(containVariable) != "" {
+		fmt.Fprintf(os.Stderr, "lab: %v\n", becomeContained(os.Args[2:]))
+		os.Exit(1)
+	}
 	name := os.Getenv(roleVariable)
 	if name == "" {
 		return

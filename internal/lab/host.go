@@ -22,7 +22,8 @@ type Host struct {
 	world *World
 	name  string
 	addrs []netip.Addr
-	// cgroup is where the host's processes start; "" where this one is.
+	// cgroup holds the containers in which the host's processes run; "" where
+	// they run in none.
 	cgroup string
 }
 
@@ -56,7 +57,8 @@ func (h *Host) Do(f func() error) error {
 // this process dies.
 type Cmd struct {
 	*exec.Cmd
-	host *Host
+	host      *Host
+	container container // from Start on
 }
 
 // Command prepares a program to run inside the host's namespace. As with
@@ -65,15 +67,29 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.CommandContext(ctx, name, args...), host: h}
 }
 
-// Start is exec.Cmd.Start inside the namespace.
-func (c *Cmd) Start() error {
+// Start is exec.Cmd.Start inside the namespace, and on a contained host inside a
+// container of its own, which goes when the program has been waited for.
+func (c *Cmd) Start() (err error) {
 	c.SysProcAttr = dieWithParent(c.SysProcAttr)
-	done, err := c.host.intoCgroup(c.SysProcAttr)
-	if err != nil {
+	if c.container, err = c.host.newContainer(); err != nil {
 		return err
 	}
-	defer done()
-	return c.host.Do(c.Cmd.Start)
+	done, err := c.container.enter(c)
+	if err == nil {
+		defer done()
+		err = c.host.Do(c.Cmd.Start)
+	}
+	if err != nil {
+		c.container.remove()
+	}
+	return err
+}
+
+// Wait is exec.Cmd.Wait.
+func (c *Cmd) Wait() error {
+	err := c.Cmd.Wait()
+	c.container.remove()
+	return err
 }
 
 // Run is exec.Cmd.Run inside the namespace.

@@ -229,6 +229,15 @@ func (s *Server) URL(path string) string { return "http://" + s.plan.listen.Stri
 // PID returns the server's main process.
 func (s *Server) PID() int { return s.process().Pid }
 
+// ContainerID returns the identity that an agent reads from the cgroup of the
+// server's processes, 64 hexadecimal digits; "" where its host is not contained.
+func (s *Server) ContainerID() string {
+	if s.role != nil {
+		return s.role.cmd.container.id
+	}
+	return s.cmd.container.id
+}
+
 // Dir returns the directory with the server's configuration and logs.
 func (s *Server) Dir() string { return s.dir }
 

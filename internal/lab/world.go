@@ -41,8 +41,9 @@ type HostConfig struct {
 	// them, whatever their prefixes. None is 10.77.0.N. The range Void is
 	// taken.
 	Addrs []netip.Addr
-	// Contained starts the host's processes in a cgroup v2 of its own, named
-	// as a container's. Where none is mounted the error wraps ErrUnavailable.
+	// Contained starts each of the host's programs in a container of its own,
+	// as in a pod: a cgroup v2, named as a container's, a pid and a mount
+	// namespace. Where no cgroup v2 is mounted the error wraps ErrUnavailable.
 	Contained bool
 }
 

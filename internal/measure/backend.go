@@ -39,10 +39,15 @@ type backend struct {
 	// When an attempt of the namespace failed first since then, and the other
 	// end of one of its connections reset it; zero for not.
 	failed, reset time.Time
-	owing         time.Time // since when it has owed something and nothing came
-	peak          float64   // the longest silence seen since heard, seconds
-	gaps          *Window   // past such peaks
-	chance        *Window   // of each sign: 1 where it was met by chance
+	looked        time.Time // when it was looked at last, with tcp_info
+	silent        bool      // nothing came since the look before
+	// unseen is how much of the silence since then nobody looked: beyond the
+	// second that is usual between two looks.
+	unseen time.Duration
+	owing  time.Time // since when it has owed something and nothing came
+	peak   float64   // the longest silence seen since heard, seconds
+	gaps   *Window   // past such peaks
+	chance *Window   // of each sign: 1 where it was met by chance
 
 	resent, sent, connections *Window
 	sumResent, sumSent        float64
@@ -117,6 +122,9 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 	h.takeSilence(now, y, ttl)
 }
 
+// usualLook is the time between two looks at a backend where nothing presses.
+const usualLook = time.Second
+
 // takeSilence follows what came from the backend, and for how long it has owed
 // something.
 func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
@@ -130,11 +138,15 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 			chance = 1
 		}
 		b.chance.Add(now, chance)
-		b.heard, b.peak, b.owing, b.failed, b.reset = now, 0, time.Time{}, time.Time{}, time.Time{}
+		b.heard, b.peak, b.owing, b.failed, b.reset, b.unseen = now, 0, time.Time{}, time.Time{}, time.Time{}, 0
 		if p.Answering+p.Finished > 0 {
 			b.heard = now.Add(-p.HeardAgo)
 		}
+		b.silent = false
+	} else if !b.silent {
+		b.silent, b.unseen = true, max(0, now.Sub(b.looked)-usualLook)
 	}
+	b.looked = now
 	h.takeSinceHeard(now, ttl)
 	owed := y.Pending + y.States[tcp.SynSent] + y.Retransmitting
 	switch {
@@ -173,6 +185,8 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 // takeSinceHeard says how long after the backend was heard last an attempt of
 // the namespace failed first, or a connection was reset: at once where its live
 // traffic is refused or reset, later where it lay idle or was taken out before.
+// On a busy host looks may be seconds apart: it may well have been heard while
+// nobody looked, so that time does not count.
 func (h *history) takeSinceHeard(now time.Time, ttl time.Duration) {
 	b := h.backend
 	for _, e := range []struct {
@@ -191,7 +205,7 @@ func (h *history) takeSinceHeard(now time.Time, ttl time.Duration) {
 			h.unknown(e.signal, NotSuch)
 			continue
 		}
-		h.set(now, e.signal, max(0, e.first.Sub(b.heard).Seconds()), 1, ttl)
+		h.set(now, e.signal, max(0, (e.first.Sub(b.heard)-b.unseen).Seconds()), 1, ttl)
 	}
 }
 

@@ -272,3 +272,37 @@ func TestLongRequestsAreNoSilence(t *testing.T) {
 		}
 	}
 }
+
+// TestFailedAfterUnseenTime: a backend that answered at one look and is gone at
+// the next, seconds later, was in use until its attempts failed, as far as
+// anybody knows; where looks are a second apart the silence before them counts.
+func TestFailedAfterUnseenTime(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		looks []time.Duration // after the one that saw it answer
+		fails time.Duration   // after that look
+		want  float64
+	}{
+		{"a look each second", []time.Duration{1, 2, 3}, 2800 * time.Millisecond, 2.8},
+		{"nobody looked for three seconds", []time.Duration{3}, 2800 * time.Millisecond, 0.8},
+		{"drained, then refused, seldom looked at", []time.Duration{3, 6, 9}, 8500 * time.Millisecond, 6.5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := history{backend: newBackend(), namespace: &counterHistory{}}
+			at := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+			failed := at.Add(tt.fails)
+			h.takeSilence(at, &Tally{Peer: Peer{Answering: 1}}, time.Minute)
+			for _, after := range tt.looks {
+				now := at.Add(after * time.Second)
+				if !now.Before(failed) {
+					h.namespace.failed = failed
+				}
+				h.takeSilence(now, &Tally{}, time.Minute)
+			}
+			got, known := h.signals.Get(FailedAfter).Get()
+			if diff := cmp.Diff(tt.want, got); diff != "" || !known {
+				t.Errorf("failed after (known: %v; -want +got):\n%s", known, diff)
+			}
+		})
+	}
+}

@@ -62,11 +62,14 @@ type Tallier struct {
 	backend int        // position of the first backend in scopes
 	tallies []Tally
 	covered []int // positions in scopes that the look under way can see whole
-	epoch   time.Time
-	at      time.Time // when the look under way began
-	now     int32     // the same, 1/100 s since epoch
-	whole   bool      // it asked for every state
-	info    bool
+	// strangers are cgroups of sockets that go to a backend's address and are
+	// none of its own.
+	strangers []uint64
+	epoch     time.Time
+	at        time.Time // when the look under way began
+	now       int32     // the same, 1/100 s since epoch
+	whole     bool      // it asked for every state
+	info      bool
 }
 
 // counting is one scope's tally under way.
@@ -147,6 +150,7 @@ func (t *Tallier) SetPorts(n int) {
 
 // Begin starts a look. Request and Begin of the header are used.
 func (t *Tallier) Begin(look tcp.Look) {
+	t.strangers = t.strangers[:0]
 	if t.epoch.IsZero() {
 		t.epoch = look.Begin
 	}
@@ -199,11 +203,22 @@ func (t *Tallier) Add(batch []tcp.Socket) {
 		if backend != scope.None {
 			t.scopes[t.backend+backend].add(s, t)
 		}
+		if backend == scope.None && t.peers.Strange(s) && len(t.strangers) < maxStrangers && !slices.Contains(t.strangers, s.CgroupID) {
+			t.strangers = append(t.strangers, s.CgroupID)
+		}
 		if service == scope.None && backend == scope.None {
 			t.scopes[rest].add(s, t)
 		}
 	}
 }
+
+// maxStrangers bounds how many are told of at once.
+const maxStrangers = 8
+
+// Strangers returns cgroups whose sockets went to a backend's address in the
+// last look and are not of that backend, a few of them: its balancer in another
+// cgroup since a restart, or somebody else. Good until the next Begin.
+func (t *Tallier) Strangers() []uint64 { return t.strangers }
 
 func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	y := &c.tally

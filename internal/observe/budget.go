@@ -15,14 +15,17 @@ const (
 	// leastFree is what looks beyond the pulse get of the budget, as a share of
 	// it, when pulses and overhead alone use it up.
 	leastFree = 0.05
+	// leastFirst is the same where a namespace beside our own has backends: that
+	// is a whole look of ten such each second.
+	leastFirst = 0.15
 	// pulseShare is how much of what the overhead leaves the pulses of the other
 	// namespaces may take before they stretch.
 	pulseShare = 0.5
 	// SlowestPulse is the longest interval between two pulses of one namespace.
 	// With the time a wake-up may be late it keeps a pulse younger than 2 s.
 	SlowestPulse = 1850 * time.Millisecond
-	// keptBack is the share of what is free that namespaces without a service
-	// in use keep beside those that have one.
+	// keptBack is the share of what is free that those who come first leave to
+	// those behind them.
 	keptBack = 0.25
 	// spentEvery is the least time between two entries of what was spent.
 	spentEvery = 100 * time.Millisecond
@@ -32,6 +35,20 @@ const (
 	// walkTimes: a full look that costs less than so many walks of the host's
 	// hash table has little to filter out of.
 	walkTimes = 2
+)
+
+// Use is what somebody uses of a namespace; the more it is, the sooner the
+// namespace's turn comes.
+type Use uint8
+
+// The uses. The zero value is none.
+const (
+	Unused Use = iota
+	// Services of it have connections.
+	Services
+	// Backends are asked from it: what they do is over in a second or two, as a
+	// balancer takes one that refuses out of its rotation.
+	Backends
 )
 
 // Budget divides the processor time that the whole process may use among the
@@ -44,12 +61,13 @@ const (
 //	s.Looked(tier, began, cost)     // what it cost
 //	b.Spent(now, processCPU)        // all the process has used so far
 //
-// The first namespace's pulse keeps its 4 Hz. Those of the others stretch
-// together, up to [SlowestPulse], once they cost half of the budget; beyond
-// that they overdraw it rather than go blind. What remains is shared by need:
-// first where a finding is suspected, then where services are in use, then the
-// rest, which keeps a quarter; within each of these nobody gets more while
-// another wants what is less. With a single namespace everything is its own.
+// The first namespace's pulse keeps its 4 Hz. Those of the others stretch, up to
+// [SlowestPulse], once they cost half of the budget, and those of namespaces
+// with [Backends] last; beyond that they overdraw it rather than go blind. What
+// remains is shared by need: first where a finding is suspected, then by [Use],
+// most of it first, and each keeps a quarter for those behind it; within each
+// of these nobody gets more while another wants what is less. With a single
+// namespace everything is its own.
 type Budget struct {
 	share     float64 // of one core
 	schedules []*Schedule
@@ -57,6 +75,7 @@ type Budget struct {
 	overhead float64
 	pulses   float64    // share of one core the pulses take at their intervals
 	free     float64    // share of one core for all looks but the pulses
+	least    float64    // of free, as a share of the budget
 	spent    []spending // a ring over budgetSpan
 	looked   time.Duration
 	walk     time.Duration // the cheapest full look: little more than the walk of the hash table
@@ -80,7 +99,7 @@ type spending struct {
 
 // NewBudget returns a Budget of that share of one core, 0.01 for 1 %, and no
 // namespaces.
-func NewBudget(share float64) *Budget { return &Budget{share: share} }
+func NewBudget(share float64) *Budget { return &Budget{share: share, least: leastFree} }
 
 // SetShare changes the budget; what was learned stays.
 func (b *Budget) SetShare(share float64) {
@@ -152,10 +171,10 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 		// Only now is it worth knowing whether the budget allows it.
 		closer := s.closer(now)
 		at = max(at, nanoseconds(b.wait(now, closer)))
-		if !s.own && !closer {
+		if !s.own && !closer && s.use != Backends {
 			at = max(at, nanoseconds(b.restAt))
 		}
-		if at < when || at == when && tier != tcp.Pulse && s.inUse && !best.inUse {
+		if at < when || at == when && tier != tcp.Pulse && s.use > best.use {
 			best, tier, when = s, s.restTier, at
 		}
 	}
@@ -190,7 +209,7 @@ func (b *Budget) allowed() float64 {
 	if len(b.schedules) == 1 {
 		return b.share
 	}
-	return max(b.share, b.overhead+b.pulses+b.share*leastFree)
+	return max(b.share, b.overhead+b.pulses+b.share*b.least)
 }
 
 // overdrawn is how long to wait until the mean over the last 10 s is within
@@ -227,7 +246,8 @@ func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Du
 		b.walk = cost
 	}
 	// The looks of many namespaces are spread out, so that those that were all
-	// found at once do not look all at once.
+	// found at once do not look all at once. Those with backends come when they
+	// are due, and the others wait for what that took.
 	if t != tcp.Pulse && !s.own && !s.closer(began) && b.free > 0 {
 		b.restAt = later(b.restAt, began).Add(time.Duration(float64(cost) / b.free))
 	}
@@ -286,7 +306,11 @@ func (b *Budget) divide() {
 		return
 	}
 	b.stretchPulses()
-	b.free = max(b.share*leastFree, b.share-b.overhead-b.pulses)
+	b.least = leastFree
+	if slices.ContainsFunc(b.schedules, func(s *Schedule) bool { return !s.own && s.use == Backends }) {
+		b.least = leastFirst
+	}
+	b.free = max(b.share*b.least, b.share-b.overhead-b.pulses)
 	now, suspects := b.now(), 0
 	for _, s := range b.schedules {
 		if s.closer(now) {
@@ -308,60 +332,71 @@ func (b *Budget) divide() {
 	}
 }
 
-// stretchPulses sets the pulse's interval of every namespace.
+// stretchPulses sets the pulse's interval of every namespace. On a host of many
+// the interval of those with backends is what they can have if the others'
+// were the slowest, and of the others what is left.
 func (b *Budget) stretchPulses() {
 	b.pulses = 0
-	others := 0.0
+	first, others := 0.0, 0.0 // at the wanted interval
 	for _, s := range b.schedules {
 		switch {
 		case s.own:
 			b.pulses += s.takes(tcp.Pulse, PulseInterval)
 		case s.idle:
 			b.pulses += s.takes(tcp.Pulse, SlowestPulse)
+		case s.use == Backends:
+			first += s.takes(tcp.Pulse, PulseInterval)
 		default:
 			others += s.takes(tcp.Pulse, PulseInterval)
 		}
 	}
-	interval := PulseInterval
-	if room := pulseShare * (b.share - b.overhead - b.pulses); others > room {
-		interval = SlowestPulse
-		if stretched := others / max(room, 1e-9) * PulseInterval.Seconds(); stretched < SlowestPulse.Seconds() {
-			interval = time.Duration(stretched * float64(time.Second))
-		}
-	}
+	room := pulseShare * (b.share - b.overhead - b.pulses)
+	sooner := stretched(first, room)
+	later := stretched(others, room-first*PulseInterval.Seconds()/sooner.Seconds())
 	for _, s := range b.schedules {
 		p := &s.tiers[tcp.Pulse]
 		switch {
 		case s.own:
 			p.interval = PulseInterval
+			continue
 		case s.idle:
 			p.interval = SlowestPulse
+			continue
+		case s.use == Backends:
+			p.interval = sooner
 		default:
-			p.interval = interval
-			b.pulses += s.takes(tcp.Pulse, interval)
+			p.interval = later
 		}
+		b.pulses += s.takes(tcp.Pulse, p.interval)
 	}
 }
 
-// shareFree divides b.free in three rounds: among those under suspicion, those
-// with services in use, and the others, for whom a part is kept back. What
-// nobody wants goes to all alike.
+// stretched is the pulse's interval of namespaces whose pulses take that share
+// of one core at the wanted interval, and have room for so much.
+func stretched(take, room float64) time.Duration {
+	if take <= room {
+		return PulseInterval
+	}
+	interval := take / max(room, 1e-9) * PulseInterval.Seconds()
+	return time.Duration(min(interval, SlowestPulse.Seconds()) * float64(time.Second))
+}
+
+// shareFree divides b.free in rounds: among those under suspicion, and then by
+// their use. Each round leaves a part to those behind. What nobody wants goes to
+// all alike.
 func (b *Budget) shareFree(now time.Time) {
 	b.rank = append(b.rank[:0], b.schedules...)
 	class := func(s *Schedule) int {
-		switch {
-		case s.suspected(now):
+		if s.suspected(now) {
 			return 0
-		case s.inUse:
-			return 1
 		}
-		return 2
+		return 1 + int(Backends-s.use)
 	}
 	slices.SortStableFunc(b.rank, func(a, c *Schedule) int {
 		return cmp.Or(cmp.Compare(class(a), class(c)), cmp.Compare(a.wants, c.wants))
 	})
-	var rounds [3][]*Schedule
-	var wanted [3]float64
+	var rounds [2 + Backends][]*Schedule
+	var wanted [len(rounds)]float64
 	for i := range rounds {
 		n := 0
 		for n < len(b.rank) && class(b.rank[n]) == i {

@@ -219,7 +219,7 @@ func TestUsedOnesGoFirst(t *testing.T) {
 	used := c.join(b, 5, walking(0.07, 3))
 	unused := c.join(b, 60, walking(0.07, 3))
 	for _, x := range used {
-		x.schedule.SetInUse(true)
+		x.schedule.SetUse(Services)
 	}
 	c.play(b, time.Minute, 20*time.Minute, nil)
 	least, most := used[0].looks[tcp.Full], 0
@@ -236,6 +236,46 @@ func TestUsedOnesGoFirst(t *testing.T) {
 		t.Errorf("namespaces in use were seen whole %d times, others up to %d", least, most)
 	}
 	t.Logf("in use at least %d whole looks, the others at most %d", least, most)
+}
+
+// TestBalancersKeepTheirPace: on a host of many busy containers those few that
+// hold balancers go on at nearly the pace they have alone, also where all the
+// rest of the agent leaves nothing of the budget, and the others are late by no
+// more than without them.
+func TestBalancersKeepTheirPace(t *testing.T) {
+	tests := []struct {
+		name        string
+		overhead    time.Duration // per second
+		pulse, rest time.Duration // of the balancers
+		used        float64
+	}{
+		{"with a budget to share", time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 0.0108},
+		{"with nothing left of it", 8 * time.Millisecond, time.Second, 2 * time.Second, 0.016},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := NewBudget(0.01)
+			c := &crowd{overhead: tt.overhead, perLook: 3 * time.Microsecond}
+			c.join(b, 1, walking(0.12, 0.1))[0].schedule.SetUse(Services)
+			balancers := c.join(b, 3, walking(0.2, 0.15))
+			for _, x := range balancers {
+				x.schedule.SetUse(Backends)
+			}
+			for _, x := range c.join(b, 70, walking(0.12, 0.1)) {
+				x.schedule.SetUse(Services)
+			}
+			used, pulse, rest := c.play(b, time.Minute, 5*time.Minute, nil)
+			for _, x := range balancers {
+				if x.oldest.pulse > tt.pulse || x.oldest.rest > tt.rest {
+					t.Errorf("a balancer's pulse was up to %v old, and it was not seen whole for up to %v", x.oldest.pulse, x.oldest.rest)
+				}
+			}
+			if pulse > 2*time.Second || used > tt.used {
+				t.Errorf("pulses up to %v old, %.2f %% of a core used", pulse, 100*used)
+			}
+			t.Logf("balancers: pulse %v, whole %v; others: pulse %v, whole %v; used %.2f %%", balancers[0].oldest.pulse, balancers[0].oldest.rest, pulse, rest, 100*used)
+		})
+	}
 }
 
 func TestNamespacesComeAndGo(t *testing.T) {

@@ -58,7 +58,7 @@ type Schedule struct {
 	suspect            time.Time // until when focus looks closer, for a suspicion
 	glance             time.Time // the same for a jump of the counters
 	focusing           bool      // there is something to focus on
-	inUse              bool      // and somebody uses it
+	use                Use       // what somebody uses of it
 	idle               bool      // neither listeners nor sockets
 	hurried            bool      // full was brought forward
 	covered            bool      // full runs so often that focus and odd need not
@@ -86,11 +86,10 @@ func (s *Schedule) SetFocusing(focusing bool) {
 	s.budget.changed()
 }
 
-// SetInUse says whether anybody uses the scopes there are; they then go before
-// those of other namespaces.
-func (s *Schedule) SetInUse(inUse bool) {
-	if inUse != s.inUse {
-		s.inUse = inUse
+// SetUse says what somebody uses of the namespace.
+func (s *Schedule) SetUse(use Use) {
+	if use != s.use {
+		s.use = use
 		s.budget.changed()
 	}
 }

@@ -50,6 +50,9 @@ func TestBackendIndex(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("Backend(%s, cgroup %d) = %q, want %q", tt.remote, tt.cgroup, got, tt.want)
 			}
+			if got, want := ix.Strange(&s), tt.name == "one address, a stranger's cgroup"; got != want {
+				t.Errorf("Strange(%s, cgroup %d) = %v", tt.remote, tt.cgroup, got)
+			}
 		})
 	}
 }
@@ -80,5 +83,8 @@ func TestBackendIndexMany(t *testing.T) {
 	var none BackendIndex
 	if got := none.Backend(&tcp.Socket{Remote: netip.MustParseAddrPort("192.0.2.1:80")}); got != None {
 		t.Errorf("the zero index answers %d", got)
+	}
+	if none.Strange(&tcp.Socket{Remote: netip.MustParseAddrPort("192.0.2.1:80"), CgroupID: 7, Has: tcp.HasCgroup}) {
+		t.Error("the zero index has strangers")
 	}
 }

@@ -78,3 +78,13 @@ func (ix *BackendIndex) Backend(s *tcp.Socket) int {
 	}
 	return int(any)
 }
+
+// Strange reports whether s goes to a backend's address from a cgroup that no
+// backend there has, so that it belongs to none of them.
+func (ix *BackendIndex) Strange(s *tcp.Socket) bool {
+	port := s.Remote.Port()
+	if ix.ports == nil || ix.ports[port/64]&(1<<(port%64)) == 0 || s.Has&tcp.HasCgroup == 0 || s.CgroupID == 0 {
+		return false
+	}
+	return ix.table[ix.place(s.Remote)] != 0 && ix.Backend(s) == None
+}

@@ -40,14 +40,13 @@ func (b *bench) record(ctx context.Context, name, file string) error {
 // backends plays the cells whose name contains only and not skip, several at a
 // time, prints the table of all results, draws it where asked, and says which
 // goals were missed. Run after run goes through the phases of a balancer's
-// timer, and has random arrivals of its own. Contained cells come last, one by
-// one. A cell whose program is missing
-// is left out, with the reason.
+// timer, and has random arrivals of its own. The agent of a contained cell reads
+// the namespaces of the cells beside it too, as on any host of many containers.
+// A cell whose program is missing is left out, with the reason.
 func (b *bench) backends(ctx context.Context, only, skip string, runs, parallel int, beside bool, picture string) error {
 	// A cell that fails does not stop the others.
 	var group errgroup.Group
 	group.SetLimit(parallel)
-	var waiting []func() error // those that must be played alone
 	var results []*detect.BackendOutcome
 	var mu sync.Mutex
 	missing := map[string]int{}
@@ -61,7 +60,7 @@ func (b *bench) backends(ctx context.Context, only, skip string, runs, parallel 
 			seeded.Load.Seed += uint64(i)
 			result := &detect.BackendOutcome{}
 			results = append(results, result)
-			play := func() error {
+			group.Go(func() error {
 				o, err := cell(b, fmt.Sprintf("%s-%d", c.Name, i+1), func() (detect.BackendOutcome, error) {
 					return detect.RunBackend(ctx, b.agent, seeded, phases[i%len(phases)], beside, b.say)
 				})
@@ -81,18 +80,10 @@ func (b *bench) backends(ctx context.Context, only, skip string, runs, parallel 
 				}
 				*result = o
 				return nil
-			}
-			if c.Contained {
-				waiting = append(waiting, play)
-			} else {
-				group.Go(play)
-			}
+			})
 		}
 	}
 	err := group.Wait()
-	for _, play := range waiting {
-		err = errors.Join(err, play())
-	}
 	var outcomes []detect.BackendOutcome
 	for _, r := range results {
 		if r.Cell != "" {
@@ -103,6 +94,11 @@ func (b *bench) backends(ctx context.Context, only, skip string, runs, parallel 
 		b.say(fmt.Sprintf("skipped %d runs: %s", missing[reason], reason))
 	}
 	fmt.Fprint(b.out, detect.BackendTable(outcomes))
+	for _, table := range []string{detect.ContainedTable(outcomes), detect.RestartTable(outcomes)} {
+		if table != "" {
+			fmt.Fprint(b.out, "\n", table)
+		}
+	}
 	if picture != "" {
 		err = errors.Join(err, os.WriteFile(picture, []byte(detect.BackendPicture(outcomes)), 0o644))
 	}

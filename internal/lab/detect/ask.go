@@ -15,18 +15,25 @@ import (
 type (
 	scopesAnswer struct {
 		Scopes []struct {
-			ID      string   `json:"id"`
-			Kind    string   `json:"kind"`
-			Name    string   `json:"name"`
-			Listen  []string `json:"listen"`
-			Backend *struct {
-				Remote netip.AddrPort `json:"remote"`
-			} `json:"backend"`
+			ID     string   `json:"id"`
+			Kind   string   `json:"kind"`
+			Name   string   `json:"name"`
+			Listen []string `json:"listen"`
 		} `json:"scopes"`
 	}
+	backendsAnswer struct {
+		Groups []struct {
+			Backends []struct {
+				ID     string         `json:"id"`
+				Remote netip.AddrPort `json:"remote"`
+			} `json:"backends"`
+		} `json:"groups"`
+	}
 	scopeAnswer struct {
+		PIDs    []int `json:"pids"`
 		Signals map[string]struct {
-			Value *float64 `json:"value"`
+			Value  *float64   `json:"value"`
+			SeenAt *time.Time `json:"seen_at"`
 		} `json:"signals"`
 	}
 	incidentsAnswer struct {
@@ -37,6 +44,7 @@ type (
 		State    string     `json:"state"`
 		Cause    string     `json:"cause"`
 		Scope    string     `json:"scope"`
+		In       string     `json:"namespace"`
 		Peak     string     `json:"peak_severity"`
 		Pattern  string     `json:"pattern"`
 		OpenedAt *time.Time `json:"opened_at"`

@@ -30,9 +30,9 @@ type BackendCell struct {
 	Pools []PoolCell
 	// Config is the agent's configuration; empty for none.
 	Config string
-	// Contained puts the balancer into a container, a network namespace and a
-	// cgroup of its own, and the agent outside of it. The agent then sees the
-	// backends of every world on the machine: play it alone.
+	// Contained puts the balancer into a container, with namespaces and a cgroup
+	// of its own, and the agent outside of it. The agent then reads the
+	// namespaces of every world on the machine.
 	Contained bool
 	// Healthy: nothing may be found at warning or above.
 	Healthy bool
@@ -54,6 +54,8 @@ type BackendGoal struct {
 	All bool
 	// Host: the cause is the host's, not the backend's.
 	Host bool
+	// Lasts: the finding must not end, as the fault does not.
+	Lasts bool
 	// Resolved is the latest that it must have ended after the first request
 	// that the restarted backend got; zero does not ask.
 	Resolved time.Duration

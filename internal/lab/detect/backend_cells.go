@@ -54,6 +54,18 @@ func nginxOpenEach() Balancer {
 // haproxyReloads is HAProxy with a master process.
 func haproxyReloads() Balancer { return haproxy("haproxy-master", lab.HAProxy{Reloads: true}) }
 
+// inside is the balancer in a container. HAProxy has a master there, as in its
+// own image: without one nothing takes its SIGTERM, and the first process of a
+// container has no default action.
+func (b Balancer) inside() Balancer {
+	name := b.Name + "-contained"
+	if b.Name == "haproxy" {
+		return haproxy(name, lab.HAProxy{Reloads: true})
+	}
+	b.Name = name
+	return b
+}
+
 // The goals of the issue.
 const (
 	withinAtOnce = 2500 * time.Millisecond // lost, refusing, resetting
@@ -186,24 +198,60 @@ func BackendCells() []BackendCell {
 	return slices.Concat(cells, []BackendCell{portsRunOut()}, contained(), healthyBackends())
 }
 
-// contained are faults behind a balancer in a container, and the same after
-// the balancer was restarted.
+// contained are faults behind balancers in containers, and restarts of the
+// balancer: healthy, before the fault, and while a backend is dead.
 func contained() []BackendCell {
+	all := balancers()
 	var cells []BackendCell
-	for _, k := range faultKinds() {
-		if !slices.Contains([]string{"killed", "blackholed", "hang", "reset"}, k.name) {
-			continue
+	for _, of := range []struct {
+		balancer int
+		faults   []string
+	}{
+		{0, []string{"killed", "blackholed", "frozen", "hang", "reset", "slow"}}, // HAProxy
+		{4, []string{"killed", "blackholed", "frozen", "hang", "reset", "slow"}}, // Traefik
+		{2, []string{"killed", "hang"}},                                          // nginx with keepalive
+	} {
+		outside := all[of.balancer]
+		inside := outside.inside()
+		for _, k := range faultKinds() {
+			if !slices.Contains(of.faults, k.name) {
+				continue
+			}
+			cells = append(cells, k.behind(inside).inContainer())
+			if k.name == "killed" || k.name == "hang" {
+				cells = append(cells, k.afterRestart(outside), k.afterRestart(inside).inContainer())
+			}
+			if k.name == "killed" && of.balancer == 0 {
+				cells = append(cells, k.overRestart(outside), k.overRestart(inside).inContainer())
+			}
 		}
-		b := haproxy("haproxy-contained", lab.HAProxy{})
-		c := k.behind(b)
-		c.Contained = true
-		again := k.behind(b)
-		again.Contained, again.Fault = true, "restarted-"+k.name
-		again.Name = b.Name + "-" + again.Fault
-		again.Events = slices.Concat([]BackendEvent{balancerRestarted(-5 * time.Second)}, again.Events)
-		cells = append(cells, c, again)
 	}
 	return cells
+}
+
+func (c BackendCell) inContainer() BackendCell {
+	c.Contained = true
+	return c
+}
+
+// afterRestart is the fault five seconds after the balancer's restart.
+func (k faultKind) afterRestart(b Balancer) BackendCell {
+	c := k.behind(b)
+	c.Fault = "restarted-" + k.name
+	c.Name = b.Name + "-" + c.Fault
+	c.Events = slices.Concat([]BackendEvent{balancerRestarted(-5 * time.Second)}, c.Events)
+	return c
+}
+
+// overRestart is the fault, and the balancer's restart while it lasts.
+func (k faultKind) overRestart(b Balancer) BackendCell {
+	const over = 45 * time.Second
+	c := k.behind(b)
+	c.Fault = k.name + "-over-restart"
+	c.Name = b.Name + "-" + c.Fault
+	c.Events = slices.Concat(c.Events, []BackendEvent{balancerRestarted(15 * time.Second)})
+	c.Load, c.Goal.Lasts = clients(learnFor+over, 0, perSecond), true
+	return c
 }
 
 func (k faultKind) behind(b Balancer) BackendCell {
@@ -260,11 +308,18 @@ func healthyBackends() []BackendCell {
 		})
 		calm(b, "restart", time.Minute, func(c *BackendCell) { c.Events = []BackendEvent{balancerRestarted(0)} })
 	}
+	for _, i := range []int{0, 2, 4} {
+		inside := balancers()[i].inside()
+		calm(inside, "restart", time.Minute, func(c *BackendCell) { c.Events, c.Contained = []BackendEvent{balancerRestarted(0)}, true })
+	}
 	reloading := slices.Concat([]Balancer{haproxyReloads()}, balancers()[1:])
 	for _, b := range reloading {
 		calm(b, "reload", 90*time.Second, func(c *BackendCell) { c.Events = []BackendEvent{reloadedTo(0, 3), reloadedTo(25*time.Second, 3)} })
 		calm(b, "scaled", 90*time.Second, func(c *BackendCell) { c.Events = []BackendEvent{reloadedTo(0, 4), reloadedTo(25*time.Second, 3)} })
 	}
+	calm(balancers()[0], "scaled", 90*time.Second, func(c *BackendCell) {
+		c.Events = slices.Concat([]BackendEvent{scaledUp(0)}, scaledDown(25*time.Second))
+	})
 	calm(balancers()[0], "rolling-restart", 90*time.Second, func(c *BackendCell) { c.Events = drainedRestarts(3) })
 	return cells
 }

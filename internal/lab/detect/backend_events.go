@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 
@@ -138,12 +139,16 @@ func reloadedTo(at time.Duration, members int) BackendEvent {
 	}}
 }
 
-// balancerRestarted stops the balancer and starts it again.
+// balancerRestarted stops the balancer and starts it again; on a contained host
+// that is another container. How the agent follows is measured.
 func balancerRestarted(at time.Duration) BackendEvent {
-	return BackendEvent{at, "the balancer is restarted", func(ctx context.Context, p *pool) error {
+	const what = "the balancer is restarted"
+	return BackendEvent{at, what, func(ctx context.Context, p *pool) error {
+		follower := p.follow(ctx, what)
 		if err := p.balancer.Stop(); err != nil {
 			return err
 		}
+		follower.watch(ctx)
 		balancer, err := p.host.Serve(ctx, p.cell.Balancer.Software(p.addrs()))
 		if err != nil {
 			return err
@@ -153,4 +158,44 @@ func balancerRestarted(at time.Duration) BackendEvent {
 		p.balancer = balancer
 		return nil
 	}}
+}
+
+// scaledUp adds a fourth server to a running HAProxy by its runtime socket.
+func scaledUp(at time.Duration) BackendEvent {
+	return BackendEvent{at, "s4 is added", func(ctx context.Context, p *pool) error {
+		m := p.members[3]
+		if err := m.start(ctx); err != nil {
+			return err
+		}
+		return p.orders(ctx, fmt.Sprintf("add server app/s4 %s check inter 2s", m.addr()), "enable server app/s4", "enable health app/s4")
+	}}
+}
+
+// scaledDown drains the fourth server, takes it out by the runtime socket, and
+// stops it.
+func scaledDown(at time.Duration) []BackendEvent {
+	return []BackendEvent{
+		{at, "s4 drains", func(ctx context.Context, p *pool) error { return p.orders(ctx, "set server app/s4 state drain") }},
+		{at + 3*time.Second, "s4 is deleted and stops", func(ctx context.Context, p *pool) error {
+			if err := p.orders(ctx, "set server app/s4 state maint", "del server app/s4"); err != nil {
+				return err
+			}
+			return p.members[3].run.Stop()
+		}},
+	}
+}
+
+// orders gives HAProxy commands that answer with nothing, or with what they did.
+func (p *pool) orders(ctx context.Context, commands ...string) error {
+	for _, command := range commands {
+		answer, err := p.running().Admin(ctx, command)
+		if err != nil {
+			return err
+		}
+		// HAProxy: doc/management.txt, "add server" and "del server".
+		if did := answer == "" || strings.Contains(answer, "registered") || strings.Contains(answer, "deleted"); !did {
+			return fmt.Errorf("command %q: %s", command, answer)
+		}
+	}
+	return nil
 }

@@ -18,6 +18,8 @@ type BackendOutcome struct {
 	Balancer string `json:"balancer"`
 	Fault    string `json:"fault"`
 	Healthy  bool   `json:"healthy"`
+	// Contained: the balancer ran in a container and the agent outside.
+	Contained bool `json:"contained"`
 	// Phase is how far into the balancer's timer the fault was put; where the
 	// timer itself stands nobody knows.
 	Phase    time.Duration       `json:"phase_ns"`
@@ -50,6 +52,8 @@ type BackendOutcome struct {
 	// healthy cell and before the fault, all of them.
 	Siblings []string `json:"siblings"`
 	Outside  []string `json:"outside"`
+	// Followed is how the balancer's restarts were followed.
+	Followed []Followed `json:"followed,omitempty"`
 	// Missed is what of the cell's goal was not reached.
 	Missed []string `json:"missed"`
 	// Steps is the whole life of every incident, seconds since the fault.
@@ -69,8 +73,12 @@ func (o BackendOutcome) Lead() (time.Duration, bool) {
 
 // String is the outcome as one line for a person.
 func (o BackendOutcome) String() string {
-	return fmt.Sprintf("%s: watch %s, found %s (%s), balancer %s, probe %s, clients' first error %s; %d of %d requests failed; siblings %v, outside %v; goals missed %v",
-		o.Cell, at(o.Watch), at(o.Found), o.Cause, at(o.Verdict), at(o.Probe), at(o.FirstFailed), o.Failed, o.Requests, o.Siblings, o.Outside, o.Missed)
+	var followed strings.Builder
+	for _, f := range o.Followed {
+		fmt.Fprintf(&followed, "; %s", f)
+	}
+	return fmt.Sprintf("%s: watch %s, found %s (%s), balancer %s, probe %s, clients' first error %s; %d of %d requests failed; siblings %v, outside %v; goals missed %v%s",
+		o.Cell, at(o.Watch), at(o.Found), o.Cause, at(o.Verdict), at(o.Probe), at(o.FirstFailed), o.Failed, o.Requests, o.Siblings, o.Outside, o.Missed, &followed)
 }
 
 // backendRun is all that was seen in one run.
@@ -82,6 +90,7 @@ type backendRun struct {
 	remotes        map[string]netip.AddrPort
 	members        []netip.AddrPort // the first fails
 	verdict, probe time.Time
+	followed       []Followed
 }
 
 // finding is one incident that was opened.
@@ -182,6 +191,7 @@ func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
 	if lasting {
 		resolved = time.Time{}
 	}
+	o.Followed = run.followed
 	o.Watch, o.Found, o.Suspect, o.Resolved = since(watch), since(found), since(suspect), since(resolved)
 	o.Missed = cell.Goal.misses(*o)
 }
@@ -244,6 +254,14 @@ func (g BackendGoal) misses(o BackendOutcome) []string {
 		if o.First != "" && !slices.Contains(g.Causes, o.First) && !slices.Contains(g.Chain, o.First) {
 			say("named %s first", o.First)
 		}
+	}
+	for _, f := range o.Followed {
+		if m := f.misses(); m != "" {
+			say("%s", m)
+		}
+	}
+	if g.Lasts && o.Found != nil && o.Resolved != nil {
+		say("resolved after %.1f s, while the backend is dead", o.Resolved.Seconds())
 	}
 	if len(o.Siblings) > 0 {
 		say("on siblings: %s", strings.Join(o.Siblings, ", "))

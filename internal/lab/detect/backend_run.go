@@ -31,11 +31,16 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 		return out, err
 	}
 	defer p.world.Close()
-	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), p.agentConfig())
+	config, err := p.agentConfig()
+	if err != nil {
+		return out, err
+	}
+	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), config)
 	if err != nil {
 		return out, err
 	}
 	defer agent.stop()
+	p.agent = agent
 	var asked *prober
 	if beside {
 		if asked, err = p.startProber(ctx); err != nil {
@@ -50,31 +55,42 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	if out.CPU, err = agent.cpuShare(); err != nil {
 		return out, err
 	}
+	out.Contained = cell.Contained
 	out.sum(cell, run)
 	return out, nil
 }
 
-// agentConfig is the agent's configuration: the cell's, and whom to ask for the
-// balancer's opinion where it has one to ask. A container's loopback is not
-// ours.
-func (p *pool) agentConfig() string {
+// agentConfig is the agent's configuration: the cell's, whom to ask for the
+// balancer's opinion where it has one to ask, and for a contained balancer that
+// every namespace of the machine is read, as by default: those of other cells,
+// too.
+func (p *pool) agentConfig() (string, error) {
+	config := p.cell.Config
+	if p.cell.Contained {
+		config = "observe: {namespaces: all}\n" + config
+	}
 	ask := ""
 	switch socket := p.balancer.StatsSocket(); {
 	case socket != "":
 		ask = fmt.Sprintf("  - {name: shop, process: {name: haproxy}, discover: {haproxy: {socket: %q}}, status: 1s}\n", socket)
-	case p.cell.Balancer.Name == "traefik" && !p.cell.Contained:
+	case strings.HasPrefix(p.cell.Balancer.Name, "traefik"):
 		program, err := lab.TraefikProgram()
 		if err != nil {
-			return p.cell.Config // it would not run either
+			return "", err
 		}
-		ask = fmt.Sprintf("  - {name: shop, process: {exe: %q}, discover: {traefik: {api: \"http://127.0.0.1:%d\"}}, status: 1s}\n", program, lab.TraefikAPI)
+		// A container's loopback is not the agent's: it asks from outside.
+		api := "127.0.0.1"
+		if p.cell.Contained {
+			api = p.host.Addr().String()
+		}
+		ask = fmt.Sprintf("  - {name: shop, process: {exe: %q}, discover: {traefik: {api: \"http://%s:%d\"}}, status: 1s}\n", program, api, lab.TraefikAPI)
 	default:
-		return p.cell.Config
+		return config, nil
 	}
 	if p.cell.Config == "" {
-		return "backends:\n" + ask
+		ask = "backends:\n" + ask
 	}
-	return p.cell.Config + ask // which ends in its own list of backends
+	return config + ask, nil // the cell's own ends in its list of backends
 }
 
 // play sends the load, makes the events happen, and watches.
@@ -88,6 +104,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	for _, m := range p.members {
 		run.members = append(run.members, m.addr())
 	}
+	p.fault = run.fault
 	watching, stop := context.WithDeadline(ctx, began.Add(p.cell.Load.Duration))
 	defer stop()
 	var all sync.WaitGroup
@@ -99,6 +116,10 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 		all.Go(func() { run.probe = asked.watch(watching, run.fault) })
 	}
 	all.Wait()
+	p.following.Wait()
+	for _, f := range p.followed {
+		run.followed = append(run.followed, *f)
+	}
 	if ctx.Err() != nil {
 		return run, ctx.Err()
 	}
@@ -106,7 +127,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	// balancer's sockets show from here on is the end of the load.
 	var answer incidentsAnswer
 	err = errors.Join(happened, judged, named, agent.get(ctx, "/api/v1/incidents", &answer))
-	run.incidents = answer.Incidents
+	run.incidents = p.ours(answer.Incidents)
 	if !p.restored.IsZero() {
 		var failed error
 		run.answered, failed = p.failing().run.FirstAsked(ctx)
@@ -117,6 +138,13 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	}
 	run.records, err = load.Wait(ctx)
 	return run, err
+}
+
+// ours are the incidents of the balancer's host. From a container's outside the
+// agent sees those of every other world too, and what the clients' and the
+// backends' hosts show of the same fault.
+func (p *pool) ours(all []incident) []incident {
+	return slices.DeleteFunc(slices.Clone(all), func(i incident) bool { return i.In != p.namespace() && i.In != "" })
 }
 
 // awaitVerdict asks the balancer until it holds the failing backend to be down,
@@ -156,17 +184,17 @@ func (p *pool) awaitVerdict(ctx context.Context, fault time.Time) (time.Time, er
 // go, until ctx is done.
 func (a *agent) nameBackends(ctx context.Context, into map[string]netip.AddrPort) error {
 	for {
-		var answer scopesAnswer
-		err := a.get(ctx, "/api/v1/scopes", &answer)
+		var answer backendsAnswer
+		err := a.get(ctx, "/api/v1/backends", &answer)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		for _, s := range answer.Scopes {
-			if s.Backend != nil {
-				into[s.ID] = s.Backend.Remote
+		for _, g := range answer.Groups {
+			for _, b := range g.Backends {
+				into[b.ID] = b.Remote
 			}
 		}
 		if wait(ctx, 2*time.Second) != nil {

@@ -31,8 +31,13 @@ type pool struct {
 	database             *lab.Server
 	url                  string
 
-	mu       sync.Mutex
-	restored time.Time // when an event started the failing backend again
+	agent *agent    // none while a trace is recorded
+	fault time.Time // when the fault comes, or came
+
+	mu        sync.Mutex
+	restored  time.Time // when an event started the failing backend again
+	followed  []*Followed
+	following sync.WaitGroup
 }
 
 // member is a backend: its host, and the application that runs there now.

@@ -345,15 +345,13 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 func (a *agent) findBackends(ctx context.Context, want int) (int, error) {
 	found := 0
 	for deadline := a.started.Add(poolWait); ; {
-		var answer scopesAnswer
-		if err := a.get(ctx, "/api/v1/scopes", &answer); err != nil {
+		var answer backendsAnswer
+		if err := a.get(ctx, "/api/v1/backends", &answer); err != nil {
 			return 0, err
 		}
 		found = 0
-		for _, s := range answer.Scopes {
-			if s.Backend != nil {
-				found++
-			}
+		for _, g := range answer.Groups {
+			found += len(g.Backends)
 		}
 		if found >= want || time.Now().After(deadline) {
 			return found, nil

@@ -75,6 +75,9 @@ func TestPeers(t *testing.T) {
 		p.Begin()
 		p.Add([]tcp.Socket{
 			socket("192.0.2.5:80", "198.51.100.1:4000", tcp.Established, 1, 10), // a client of ours
+			// A client of a listener that is no service yet, which may come after.
+			socket("192.0.2.5:81", "198.51.100.2:4000", tcp.Established, 6, 10),
+			socket("[::]:81", "[::]:0", tcp.Listen, 7, 10),
 			socket("192.0.2.5:4001", "192.0.2.9:5432", tcp.Established, 2, 10),
 			socket("192.0.2.5:4002", "192.0.2.9:5432", tcp.CloseWait, 3, 11),
 			socket("192.0.2.5:4003", "192.0.2.1:8080", tcp.SynSent, 4, 10),

@@ -33,7 +33,8 @@ type Peer struct {
 // Peers gathers the peers of one look: the remote ends of connections that
 // began here and that a process holds. The zero value is ready.
 type Peers struct {
-	peers map[netip.AddrPort]*Peer
+	peers     map[netip.AddrPort]*Peer
+	listening map[uint16]bool // local ports that the look saw listeners on
 	// Left counts the sockets left out because there were too many peers.
 	Left int
 }
@@ -41,17 +42,22 @@ type Peers struct {
 // Begin starts a look.
 func (p *Peers) Begin() {
 	if p.peers == nil {
-		p.peers = make(map[netip.AddrPort]*Peer)
+		p.peers, p.listening = make(map[netip.AddrPort]*Peer), make(map[uint16]bool)
 	}
 	clear(p.peers)
+	clear(p.listening)
 	p.Left = 0
 }
 
 // Add takes a batch. services says which sockets are our services' own: their
-// remote ends are clients.
+// remote ends are clients, and so are those of what a listener accepted that the
+// look sees itself, as services are known some time after their listeners.
 func (p *Peers) Add(batch []tcp.Socket, services *scope.Index) {
 	for i := range batch {
 		s := &batch[i]
+		if s.State == tcp.Listen {
+			p.listening[s.Local.Port()] = true
+		}
 		if s.Inode == 0 || s.State != tcp.Established && s.State != tcp.SynSent && s.State != tcp.CloseWait || services.Service(s) != scope.None {
 			continue
 		}
@@ -78,8 +84,11 @@ func (p *Peers) Add(batch []tcp.Socket, services *scope.Index) {
 // List returns the peers in the order of their addresses.
 func (p *Peers) List() []Peer {
 	out := make([]Peer, 0, len(p.peers))
+	began := func(local netip.AddrPort) bool { return !p.listening[local.Port()] }
 	for _, peer := range p.peers {
-		out = append(out, *peer)
+		if slices.ContainsFunc(peer.Locals, began) {
+			out = append(out, *peer)
+		}
 	}
 	slices.SortFunc(out, func(a, b Peer) int {
 		return cmp.Or(a.Remote.Addr().Compare(b.Remote.Addr()), cmp.Compare(a.Remote.Port(), b.Remote.Port()))
