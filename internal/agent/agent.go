@@ -24,6 +24,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/metrics"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
@@ -128,11 +129,12 @@ func newAgent(o Options) (*agent, error) {
 		options: o, log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
 		changed:  make(chan struct{}),
+		dialer:   dial.New(),
 
 		poolsChanged: make(chan struct{}, 1),
 	}
 	a.setPools(o.Config.Backends)
-	if a.notices, err = newNotices(o.Config, host, o.Log); err != nil {
+	if a.notices, err = newNotices(o.Config, host, o.Log, a.dialer); err != nil {
 		return nil, err
 	}
 	_, warnings, err := Rules(o.Config, o.ConfigPath)
@@ -203,7 +205,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 func (a *agent) loop(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	h, err := NewHost(a.options.Config, observe.Auto)
+	h, err := NewHost(a.options.Config, observe.Auto, a.dialer)
 	if err != nil {
 		return err
 	}
@@ -286,7 +288,7 @@ func (a *agent) Reload(ctx context.Context) error {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
 	a.warn(warnings)
-	told, err := notifyConfig(cfg, a.host, a.log)
+	told, err := notifyConfig(cfg, a.host, a.log, a.dialer)
 	if err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}

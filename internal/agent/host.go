@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
@@ -93,7 +94,9 @@ type Turn struct {
 
 // NewHost opens the calling thread's namespace; the others are found by the
 // ticks that follow.
-func NewHost(cfg config.Config, source observe.Source) (*Host, error) {
+//
+// probes made the connections that no count is to have; nil for none.
+func NewHost(cfg config.Config, source observe.Source, probes *dial.Dialer) (*Host, error) {
 	rules, _, err := Rules(cfg, "the configuration")
 	if err != nil {
 		return nil, err
@@ -106,7 +109,7 @@ func NewHost(cfg config.Config, source observe.Source) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	at.shared, at.processes.listeners = true, h.listeners
+	at.shared, at.processes.listeners, at.probes = true, h.listeners, probes
 	if h.own, err = newPipeline(cfg, rules, at); err != nil {
 		return nil, err
 	}
@@ -228,7 +231,7 @@ func nameOf(f netns.Found) string {
 // join opens a namespace's readers.
 func (h *Host) join(s spaces.Space) error {
 	p, err := newPipeline(h.cfg, h.rules, place{
-		name: s.Label, namespace: s.ID, budget: h.budget, numbers: h.own.place.numbers, processes: h.own.place.processes, shared: true,
+		name: s.Label, namespace: s.ID, budget: h.budget, numbers: h.own.place.numbers, processes: h.own.place.processes, probes: h.own.place.probes, shared: true,
 		open: func() (observe.Space, error) { return observe.OpenIn(procRoot, s.Found, h.source, h.scratch) },
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/rule"
@@ -19,8 +20,8 @@ type notices struct {
 	lanes   []*notify.Lane // to be run by whoever owns the goroutines
 }
 
-func newNotices(cfg config.Config, host string, log *slog.Logger) (*notices, error) {
-	told, err := notifyConfig(cfg, host, log)
+func newNotices(cfg config.Config, host string, log *slog.Logger, dialer *dial.Dialer) (*notices, error) {
+	told, err := notifyConfig(cfg, host, log, dialer)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (n *notices) tell(now time.Time, offset time.Duration, incidents []judge.In
 }
 
 // notifyConfig maps the user's file to the channels, and reads their secrets.
-func notifyConfig(cfg config.Config, host string, log *slog.Logger) (notify.Config, error) {
+func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial.Dialer) (notify.Config, error) {
 	out := notify.Config{Host: host, Labels: cfg.Labels, PublicURL: cfg.PublicURL}
 	for _, c := range cfg.Notify {
 		channel := notify.Channel{Name: c.Name}
@@ -69,7 +70,7 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger) (notify.Conf
 		}
 		switch {
 		case c.Webhook != nil:
-			channel.Webhook = &notify.Webhook{URL: c.Webhook.URL}
+			channel.Webhook = &notify.Webhook{URL: c.Webhook.URL, Dial: dialer.DialContext}
 			if !c.Webhook.Secret.IsZero() {
 				key, err := c.Webhook.Secret.Read()
 				if err != nil {
@@ -78,7 +79,7 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger) (notify.Conf
 				channel.Webhook.Key = []byte(key)
 			}
 		case c.Alertmanager != nil:
-			channel.Alertmanager = &notify.Alertmanager{URLs: c.Alertmanager.URLs}
+			channel.Alertmanager = &notify.Alertmanager{URLs: c.Alertmanager.URLs, Dial: dialer.DialContext}
 		case c.Log:
 			channel.Log = log
 		}

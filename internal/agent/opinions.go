@@ -70,7 +70,8 @@ func every(b config.Backends) time.Duration {
 // think of them, until ctx ends. The loop takes the answers between two looks.
 func (a *agent) askBalancers(ctx context.Context) error {
 	due := map[string]time.Time{}
-	var names namesSeen
+	// What is too long for UDP comes by TCP.
+	names := namesSeen{resolver: &net.Resolver{Dial: a.dialer.DialContext}}
 	for {
 		now := a.clock.Now()
 		next := now.Add(membersEvery)
@@ -130,7 +131,7 @@ func (a *agent) askPool(ctx context.Context, b config.Backends, names *namesSeen
 		answer, err = balancer.HAProxy(ctx, d.HAProxySocket)
 	case d.TraefikAPI != "":
 		out.source = "traefik " + d.TraefikAPI
-		answer, err = balancer.Traefik(ctx, d.TraefikAPI)
+		answer, err = balancer.Traefik(ctx, d.TraefikAPI, a.dialer.DialContext)
 	case d.TraefikFile != "":
 		out.source = "traefik " + d.TraefikFile
 		answer, err = balancer.TraefikFile(d.TraefikFile)
@@ -167,6 +168,8 @@ func (a *agent) askPool(ctx context.Context, b config.Backends, names *namesSeen
 
 // namesSeen remembers what names stood for. It is safe for concurrent use.
 type namesSeen struct {
+	resolver *net.Resolver // nil: the system's
+
 	mu    sync.Mutex
 	names resolve.Names
 }
@@ -195,7 +198,7 @@ func (n *namesSeen) members(ctx context.Context, now time.Time, targets []string
 // stands for now and stood for lately, also with an error: a resolver that is
 // down takes no backend away.
 func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port uint16) ([]netip.AddrPort, error) {
-	answer, err := resolve.Resolve(ctx, net.DefaultResolver.LookupNetIP, host)
+	answer, err := resolve.Resolve(ctx, n.resolver.LookupNetIP, host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.names.Step(now, host, answer, err)

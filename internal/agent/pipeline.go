@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
@@ -51,6 +52,7 @@ type Pipeline struct {
 	wanting      bool      // its listeners wait for the search that a Host makes for all
 	wantingSince time.Time
 	countersAt   time.Time // when an idle namespace's counters are read next
+	ownCounts    ownCounts
 	owners       map[uint64][]owner.Process
 	unreadable   int
 
@@ -96,6 +98,9 @@ type place struct {
 	budget    *observe.Budget
 	numbers   *judge.Numbers
 	processes *processes
+	// probes are the agent's own connections, left out of every count; nil
+	// where nothing connects.
+	probes *dial.Dialer
 	// shared: the owners of sockets are searched for all namespaces at once, by
 	// the Host.
 	shared bool
@@ -144,6 +149,7 @@ func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, err
 		opinions:   make(map[scope.ID]opinion),
 	}
 	p.addAny = func(batch []tcp.Socket) {
+		batch = p.place.leaveOut(batch)
 		p.tallier.Add(batch)
 		if p.finder.gathering {
 			p.finder.peers.Add(batch, p.index)
@@ -234,6 +240,9 @@ func waits(view *measure.View) bool {
 // observe makes the look and counts it per scope.
 func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error) {
 	began := threadTime()
+	if p.place.probes != nil {
+		p.place.probes.Begin(now)
+	}
 	p.look = tcp.Look{Namespace: p.place.namespace, Request: p.request(tier), Begin: now}
 	p.tallier.Begin(p.look)
 	p.finder.begin(now, tier)

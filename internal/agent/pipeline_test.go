@@ -41,7 +41,7 @@ func stuckListener(t *testing.T, backlog int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*unix.SockaddrInet4).Port))
 }
 
-func dial(t *testing.T, to netip.AddrPort) {
+func connect(t *testing.T, to netip.AddrPort) {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", to.String(), 5*time.Second)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestPipelineFindsTheServiceAndItsQueue(t *testing.T) {
 			id := scope.ID{Kind: scope.KindService, Name: "stuck"}
 			run(t, p, start, 4*time.Second)
 			for range 5 {
-				dial(t, address)
+				connect(t, address)
 			}
 			now := start.Add(12 * time.Second)
 			incidents, view := run(t, p, start.Add(4*time.Second), 8*time.Second)
@@ -164,7 +164,7 @@ func TestPipelineSurvivesAListenerThatCloses(t *testing.T) {
 func TestReadersAgree(t *testing.T) {
 	address := stuckListener(t, 8)
 	for range 4 {
-		dial(t, address)
+		connect(t, address)
 	}
 	read := func(source observe.Source) map[string]tcp.Socket {
 		reader, fallback, err := observe.Open(source)

@@ -26,6 +26,9 @@ func (p *Pipeline) readCounters(now time.Time, look *tcp.Look) {
 	}
 	p.countersAt = now.Add(idleCounters)
 	p.countersE = p.counters.Read(&look.Counters)
+	if p.place.probes != nil && p.place.name == "" {
+		p.ownCounts.leaveOut(&look.Counters, p.place.probes.Counts())
+	}
 	p.schedule.SetIdle(look.Sockets == 0 && quiet(&look.Counters))
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
@@ -36,7 +37,8 @@ type agent struct {
 	clock    *Clock
 	started  time.Time
 	requests chan request
-	notices  *notices // its planner is the loop's
+	notices  *notices     // its planner is the loop's
+	dialer   *dial.Dialer // of every connection that we make
 	// pools are those of the configuration in use; poolsChanged, with room for
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]

@@ -24,6 +24,8 @@ var arrows = map[string][]string{
 	"internal/tcp":    {},
 	"internal/scope":  {"internal/tcp"},
 	"internal/config": {},
+	// the agent's own connections
+	"internal/dial": {"internal/scope"},
 	// observe
 	"internal/observe/sockdiag":  {"internal/tcp"},
 	"internal/observe/procfs":    {"internal/tcp"},
@@ -55,7 +57,7 @@ var arrows = map[string][]string{
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
-		"internal/api", "internal/config", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
+		"internal/api", "internal/config", "internal/dial", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
 		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},

@@ -47,9 +47,10 @@ type client struct {
 	http    *http.Client
 }
 
-func newClient(u *url.URL, roots *x509.CertPool) *client {
+func newClient(u *url.URL, roots *x509.CertPool, dial Dial) *client {
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: maxHeaders,

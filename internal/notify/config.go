@@ -1,10 +1,12 @@
 package notify
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
 	"time"
@@ -36,6 +38,9 @@ type Channel struct {
 	Alertmanager *Alertmanager
 }
 
+// Dial connects as net.Dialer's DialContext does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 // Webhook is one URL that takes the JSON of notices by POST.
 type Webhook struct {
 	// URL is http or https. User and password in it are sent as basic
@@ -45,6 +50,8 @@ type Webhook struct {
 	Key []byte
 	// RootCAs verify the receiver's certificate. Nil: the system's.
 	RootCAs *x509.CertPool
+	// Dial connects; nil: the network's own way.
+	Dial Dial
 }
 
 // Alertmanager is the members of one cluster. Each gets every alert, as
@@ -55,6 +62,8 @@ type Alertmanager struct {
 	URLs []string
 	// RootCAs verify the members' certificates. Nil: the system's.
 	RootCAs *x509.CertPool
+	// Dial connects; nil: the network's own way.
+	Dial Dial
 }
 
 // Kind is what sort of channel it is: "log", "webhook" or "alertmanager".

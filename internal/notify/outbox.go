@@ -159,12 +159,12 @@ func receivers(c *Channel) []receiver {
 	switch {
 	case c.Webhook != nil:
 		u, _ := url.Parse(c.Webhook.URL) // validate has seen it
-		return []receiver{{"", u.Host, &webhook{newClient(u, c.Webhook.RootCAs), slices.Clone(c.Webhook.Key)}}}
+		return []receiver{{"", u.Host, &webhook{newClient(u, c.Webhook.RootCAs, c.Webhook.Dial), slices.Clone(c.Webhook.Key)}}}
 	case c.Alertmanager != nil:
 		var out []receiver
 		for _, text := range c.Alertmanager.URLs {
 			u, _ := url.Parse(text)
-			out = append(out, receiver{text, u.Host, &member{newClient(u.JoinPath("api/v2/alerts"), c.Alertmanager.RootCAs)}})
+			out = append(out, receiver{text, u.Host, &member{newClient(u.JoinPath("api/v2/alerts"), c.Alertmanager.RootCAs, c.Alertmanager.Dial)}})
 		}
 		return out
 	}

@@ -21,13 +21,15 @@ const maxPages = 20
 // Traefik asks the API below base ("http://127.0.0.1:8080") for the servers of
 // its HTTP and TCP services. Weighted, mirroring and failover services have
 // none of their own: they are made of others. It waits until ctx ends, goes
-// through no proxy and follows no redirect.
+// through no proxy and follows no redirect. dial connects as net.Dialer's
+// DialContext does, which nil stands for.
 //
 // Traefik calls a server UP that nobody checks; here it is NoCheck.
 // Traefik v3.6: doc.traefik.io/traefik/operations/api/, pkg/api/criterion.go
 // for the pages, pkg/server/service/service.go for what is up by default.
-func Traefik(ctx context.Context, base string) (Answer, error) {
+func Traefik(ctx context.Context, base string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (Answer, error) {
 	transport := &http.Transport{
+		DialContext:            dial,
 		DisableCompression:     true, // bytes read are bytes sent
 		MaxResponseHeaderBytes: 64 << 10,
 		MaxConnsPerHost:        1,

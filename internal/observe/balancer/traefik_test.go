@@ -67,7 +67,7 @@ func TestTraefikFixtures(t *testing.T) {
 		"/edge/api/tcp/services": list(string(fixture(t, "traefik-3.6-tcp.json"))),
 		"/edge/api/version":      list(version),
 	})
-	got, err := Traefik(t.Context(), base+"/edge/") // with a basePath
+	got, err := Traefik(t.Context(), base+"/edge/", nil) // with a basePath
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestTraefikBadAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			base := traefik(t, map[string]http.HandlerFunc{"/api/http/services": list(tt.in), "/api/tcp/services": list("[]")})
-			got, err := Traefik(t.Context(), base)
+			got, err := Traefik(t.Context(), base, nil)
 			if tt.err != "" {
 				if want := "ask Traefik at " + base + ": " + tt.err; err == nil || err.Error() != want {
 					t.Fatalf("error %v, want %q", err, want)
@@ -174,7 +174,7 @@ func TestTraefikRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			base := traefik(t, map[string]http.HandlerFunc{"/api/http/services": tt.handler})
-			_, err := Traefik(t.Context(), base)
+			_, err := Traefik(t.Context(), base, nil)
 			if err == nil || !strings.HasPrefix(err.Error(), "ask Traefik at "+base+": ") || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 1000 {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
@@ -183,10 +183,10 @@ func TestTraefikRefuses(t *testing.T) {
 
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	if _, err := Traefik(t.Context(), gone.URL); err == nil || !strings.Contains(err.Error(), "nobody listens there: is Traefik running, and its API switched on?") {
+	if _, err := Traefik(t.Context(), gone.URL, nil); err == nil || !strings.Contains(err.Error(), "nobody listens there: is Traefik running, and its API switched on?") {
 		t.Errorf("a server that is gone gives %v", err)
 	}
-	if _, err := Traefik(t.Context(), "http://\x00"); err == nil || !strings.Contains(err.Error(), "write the address as http://127.0.0.1:8080") {
+	if _, err := Traefik(t.Context(), "http://\x00", nil); err == nil || !strings.Contains(err.Error(), "write the address as http://127.0.0.1:8080") {
 		t.Errorf("no address gives %v", err)
 	}
 }
@@ -205,7 +205,7 @@ func TestTraefikKeepsNothing(t *testing.T) {
 	}
 	s.Start()
 	defer s.Close()
-	if _, err := Traefik(t.Context(), s.URL); err != nil {
+	if _, err := Traefik(t.Context(), s.URL, nil); err != nil {
 		t.Fatal(err)
 	}
 	for range len(opened) {
@@ -229,7 +229,7 @@ func TestTraefikPartly(t *testing.T) {
 		},
 	})
 	defer close(release)
-	got, err := Traefik(ctx, base)
+	got, err := Traefik(ctx, base, nil)
 	if err != nil || len(got.Members) != 1 || !got.Partial || len(got.Problems) != 1 || !strings.HasPrefix(got.Problems[0], "TCP services are missing: no whole answer in time") {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -245,7 +245,7 @@ func TestTraefikHuge(t *testing.T) {
 			}
 		}
 	}
-	got, err := Traefik(t.Context(), traefik(t, map[string]http.HandlerFunc{"/api/http/services": long, "/api/tcp/services": list("[]")}))
+	got, err := Traefik(t.Context(), traefik(t, map[string]http.HandlerFunc{"/api/http/services": long, "/api/tcp/services": list("[]")}), nil)
 	if err != nil || len(got.Members) != MaxMembers || !got.Partial || got.Bytes > MaxAnswer {
 		t.Errorf("%d members, partial %v, %d bytes, %v", len(got.Members), got.Partial, got.Bytes, err)
 	}
@@ -259,7 +259,7 @@ func TestTraefikHuge(t *testing.T) {
 		w.Header().Set("X-Next-Page", fmt.Sprint(page+1))
 		_, _ = fmt.Fprint(w, "[]")
 	}
-	got, err = Traefik(t.Context(), traefik(t, map[string]http.HandlerFunc{"/api/http/services": endless, "/api/tcp/services": list("[]")}))
+	got, err = Traefik(t.Context(), traefik(t, map[string]http.HandlerFunc{"/api/http/services": endless, "/api/tcp/services": list("[]")}), nil)
 	if err != nil || !got.Partial || pages != maxPages {
 		t.Errorf("%d pages, %+v, %v", pages, got, err)
 	}
