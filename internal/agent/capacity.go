@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe/limits"
+	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/observe/ports"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -38,14 +40,26 @@ func (p *Pipeline) capacities() {
 	p.readPorts()
 }
 
-// readPorts reads how many local ports there are. Where that cannot be read,
-// as from outside of a namespace, nothing is said of ports.
+// readPorts reads how many local ports there are in the namespace. Where it may
+// not be entered nothing is said of ports; what was read before stays.
 func (p *Pipeline) readPorts() {
-	if p.place.name != "" {
+	if len(p.finder.backends) == 0 {
 		return
 	}
-	if local, err := ports.Read(); err == nil {
-		p.tallier.SetPorts(local.Available())
+	p.enter(func() error {
+		if local, err := ports.Read(); err == nil {
+			p.ports = measure.Ports{Available: local.Available(), Reused: local.Reuse.Toward}
+		}
+		return nil
+	})
+	p.tallier.SetPorts(p.ports)
+}
+
+// enter runs f in the pipeline's namespace. Where that is refused, or the
+// namespace is gone, f does not run; the next look says what is wrong.
+func (p *Pipeline) enter(f func() error) {
+	if err := p.place.enter(f); errors.Is(err, netns.ErrStuck) {
+		p.stuck = err
 	}
 }
 

@@ -31,6 +31,7 @@ const procRoot = "/proc"
 type Pipeline struct {
 	reader    observe.Reader
 	fallback  error // why procfs took sock_diag's place
+	stuck     error // the thread is in another namespace and must end
 	counters  *counters.Reader
 	countersE error // why some counters are missing
 	place     place
@@ -42,6 +43,7 @@ type Pipeline struct {
 	workersFrom  map[string]config.WorkersFrom
 	capacityAt   time.Time
 	limitsRead   map[string]readLimit // by service
+	ports        measure.Ports        // as last read
 	finder       backendFinder
 	opinions     map[scope.ID]opinion
 	index        *scope.Index // of services
@@ -95,6 +97,7 @@ type place struct {
 	name      string // as scopes have it; empty for our own
 	namespace tcp.Namespace
 	open      func() (observe.Space, error)
+	enter     func(func() error) error // runs a function in the namespace, on the calling thread
 	budget    *observe.Budget
 	numbers   *judge.Numbers
 	processes *processes
@@ -127,7 +130,8 @@ func ownPlace(budget *observe.Budget, source observe.Source, scratch *tcp.Scratc
 	}
 	return place{
 		namespace: namespace, budget: budget, numbers: judge.NewNumbers(1), processes: &processes{},
-		open: func() (observe.Space, error) { return observe.OpenOwn(source, scratch) },
+		open:  func() (observe.Space, error) { return observe.OpenOwn(source, scratch) },
+		enter: func(f func() error) error { return f() },
 	}, nil
 }
 
@@ -200,6 +204,9 @@ func (p *Pipeline) Close() error {
 // of a moment with no new evidence. The results are good until the next Tick.
 func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
 	tallies, err := p.observe(now, tier)
+	if p.stuck != nil {
+		err = p.stuck
+	}
 	view := p.measure.Step(now, tallies)
 	incidents := p.judge.Step(now, view)
 	if tier == tcp.Pulse {
@@ -417,8 +424,11 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 // setScopes tells the tally which services and backends there are.
 func (p *Pipeline) setScopes() {
 	p.tallier.SetScopes(p.services, p.finder.backends)
+	p.tallier.SetPorts(p.ports)
 	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends) > 0)
-	p.readPorts()
+	if len(p.finder.backends) > 0 && p.ports.Available == 0 {
+		p.capacityAt = time.Time{}
+	}
 }
 
 // threadTime is the processor time of the calling thread.

@@ -275,8 +275,10 @@ func portExhaustion() causeRule {
 		},
 		clear: condition{"a quarter of the local ports is free for 10 s", 10 * time.Second, 4, measure.PortsUsed, func(s subject) truth { return used(portsFew)(s).Not() }},
 		explain: func(s subject, f *Finding) {
+			used := s.value(measure.PortsUsed)
+			waiting := max(0, s.value(measure.TimeWaitCount)-(s.value(measure.Sockets)-used)) // but for those whose ports may be taken again
 			f.Sentence = fmt.Sprintf("Local ports toward %s run out: %.0f of %.0f in use, %.0f of them in TIME_WAIT.",
-				f.Scope.Name, s.value(measure.PortsUsed), s.value(measure.PortsLimit), s.value(measure.TimeWaitCount))
+				f.Scope.Name, used, s.value(measure.PortsLimit), waiting)
 			f.Certainty = Certain
 			f.Evidence = []Evidence{
 				{Signal: measure.PortsUsed, Reading: s.scope.Get(measure.PortsUsed), Threshold: portsOut * s.value(measure.PortsLimit), HasThreshold: true, Origin: "net.ipv4.ip_local_port_range"},

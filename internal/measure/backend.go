@@ -96,6 +96,7 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 			used += int(n)
 		}
 	}
+	used -= int(p.TimeWaitFree)
 	h.set(now, PortsUsed, float64(used), used, ttl)
 	if y.Capacity.Ports > 0 {
 		h.set(now, PortsLimit, float64(y.Capacity.Ports), int(y.Capacity.Ports), ttl)

@@ -194,7 +194,7 @@ var definitions = [NumSignals]Definition{
 	VanishedUsual:             {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
 	FinishedRate:              {"finished_per_second", UnitPerSecond, tcp.Focus, "connections that both ends have closed, ours first"},
 	Lingering:                 {"close_wait_lingering", UnitCount, tcp.Focus, "CLOSE_WAIT that a process has held for 5 s or more"},
-	PortsUsed:                 {"ports_used", UnitCount, tcp.Focus, "local ports in use toward the backend, TIME_WAIT included"},
+	PortsUsed:                 {"ports_used", UnitCount, tcp.Focus, "local ports in use toward the backend: TIME_WAIT too, unless its port may be taken again"},
 	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, "1 while its balancer calls it up, 0 while it does not"},
 	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},

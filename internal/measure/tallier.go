@@ -25,6 +25,11 @@ const (
 	// stuckAfter: a peer that is there acknowledges a FIN within its last
 	// answer's time; a large answer to a slow reader takes longer.
 	stuckAfter = 30 * time.Second
+	// timeWait is how long TIME_WAIT lasts; its port may be taken again
+	// reusedAfter it began, where that is allowed. Kernel: TCP_TIMEWAIT_LEN,
+	// include/net/tcp.h; tcp_twsk_unique, net/ipv4/tcp_ipv4.c.
+	timeWait    = 60 * time.Second
+	reusedAfter = time.Second
 )
 
 // slowClient reports whether the client, not the server, is what the
@@ -141,10 +146,21 @@ func CapacityOf(s *scope.Service) Capacity {
 // position in the slice that SetScopes was given.
 func (t *Tallier) SetCapacity(i int, c Capacity) { t.scopes[i].capacity = c }
 
-// SetPorts says how many local ports there are toward any one backend.
-func (t *Tallier) SetPorts(n int) {
+// Ports is what local ports a namespace has toward any one backend.
+type Ports struct {
+	// Available is how many there are; zero when it is not known.
+	Available int
+	// Reused reports whether a connection in TIME_WAIT to that address gives
+	// its port to a new one after a second; nil: none does.
+	Reused func(remote netip.Addr) bool
+}
+
+// SetPorts says how many local ports there are.
+func (t *Tallier) SetPorts(ports Ports) {
 	for i := t.backend; i < len(t.scopes)-1; i++ {
-		t.scopes[i].capacity.Ports = uint32(max(0, n))
+		c := &t.scopes[i]
+		c.capacity.Ports = uint32(max(0, ports.Available))
+		c.capacity.TimeWaitReused = ports.Reused != nil && ports.Reused(c.remote.Addr())
 	}
 }
 
@@ -254,6 +270,9 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 			y.StuckClosing++
 		}
 	case tcp.TimeWait:
+		if c.capacity.TimeWaitReused && s.TimerExpires <= timeWait-reusedAfter {
+			y.Peer.TimeWaitFree++
+		}
 		return // nobody's any more: no timer, queue or info to read
 	}
 	y.TotalRetransmits += uint64(s.Info.TotalRetransmits)

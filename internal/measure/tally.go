@@ -66,6 +66,9 @@ type Capacity struct {
 	// Ports is how many local ports there are toward a backend; zero when it
 	// could not be read.
 	Ports uint32
+	// TimeWaitReused: a connection in TIME_WAIT toward the backend gives its
+	// port to a new one after a second.
+	TimeWaitReused bool
 }
 
 // Queue adds up the accept queues of a scope's listeners.
@@ -122,6 +125,8 @@ type Peer struct {
 	// Closed counts those that came to LAST_ACK or CLOSING: the peer's FIN has
 	// come, and ours is not acknowledged yet.
 	Vanished, Finished, Closed uint32
+	// TimeWaitFree counts TIME_WAIT whose port a new connection may take.
+	TimeWaitFree uint32
 	// Lingering counts CLOSE_WAIT that a process has held for lingersAfter.
 	Lingering uint32
 }

@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/lab/labtest"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/netns"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// TestPortsOfAnotherNamespace: each namespace has local ports of its own.
+func TestPortsOfAnotherNamespace(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "shop"}}})
+	for name, value := range map[string]string{"net.ipv4.ip_local_port_range": "20000 20999", "net.ipv4.ip_local_reserved_ports": "20100-20199"} {
+		if err := w.Host("shop").SetSysctl(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at, err := ownPlace(observe.NewBudget(1), observe.Auto, tcp.NewScratch())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := func(f func() error) error { return netns.Do(w.Host("shop").Path(), f) }
+	open := at.open
+	at.name, at.enter = "shop", inside
+	at.open = func() (space observe.Space, err error) {
+		err = inside(func() error { space, err = open(); return err })
+		return space, err
+	}
+	p, err := newPipeline(config.Default(), nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	b := scope.Backend{Name: "db", Group: "db", Remote: netip.MustParseAddrPort("192.0.2.9:5432"), Namespace: "shop"}
+	p.finder.backends = []scope.Backend{b}
+	p.setScopes()
+	limit := func(now time.Time) measure.Reading {
+		t.Helper()
+		var view *measure.View
+		for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Full} {
+			if _, view, err = p.Tick(now, tier); err != nil {
+				t.Fatal(err)
+			}
+			p.finder.backends = []scope.Backend{b} // nobody there talks to it
+		}
+		return view.Scope(b.ID()).Get(measure.PortsLimit)
+	}
+	p.finder.nextAt = start.Add(time.Hour) // and nobody is asked
+	if got := limit(start); got.Validity != measure.Known || got.Value != 900 {
+		t.Errorf("local ports there: %+v, want 900", got)
+	}
+	// What was known stays when the namespace may not be entered any more.
+	p.place.enter = func(func() error) error { return netns.ErrGone }
+	if got := limit(start.Add(time.Minute)); got.Validity != measure.Known || got.Value != 900 {
+		t.Errorf("local ports there, not entered: %+v, want 900", got)
+	}
+	// A thread that cannot come back ends the loop.
+	p.place.enter = func(func() error) error { return netns.ErrStuck }
+	if _, _, err := p.Tick(start.Add(2*time.Minute), tcp.Pulse); !errors.Is(err, netns.ErrStuck) {
+		t.Errorf("error %v, want %v", err, netns.ErrStuck)
+	}
+}
