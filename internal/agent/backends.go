@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/observe/conntrack"
 	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -70,6 +72,7 @@ type backendFinder struct {
 	behind    map[netip.AddrPort][]netip.AddrPort
 	trackedAt time.Time
 	untracked error
+	stuck     error // the thread is in another namespace and must end
 }
 
 // configure takes the pools of a configuration; those that stay as they were
@@ -166,7 +169,7 @@ func (f *backendFinder) find(now time.Time, at place) bool {
 		f.assign(now, unknown)
 	}
 	if !now.Before(f.trackedAt) && len(f.backends) > 0 {
-		f.track(now, peers)
+		f.track(now, peers, at)
 	}
 	for _, p := range f.pools {
 		for remote, seen := range p.observed {
@@ -220,28 +223,42 @@ func (f *backendFinder) meet(now time.Time, cgroups []uint64, at place) bool {
 const maxOthers = 4096
 
 // track finds out which peers are service addresses: their connections are
-// translated to another destination on the way.
-func (f *backendFinder) track(now time.Time, peers []discover.Peer) {
+// translated to another destination on the way, in their own namespace or, as
+// a pod's, in the host's, which mostly is ours.
+func (f *backendFinder) track(now time.Time, peers []discover.Peer, at place) {
 	f.trackedAt = now.Add(trackEvery)
-	table, err := conntrack.Read(maxTracked)
-	f.untracked = err
-	f.behind = map[netip.AddrPort][]netip.AddrPort{}
+	f.behind, f.untracked = map[netip.AddrPort][]netip.AddrPort{}, nil
+	if at.name != "" {
+		table, _ := conntrack.Read(maxTracked) // our own namespace's limits say why not
+		f.undo(peers, table)
+	}
+	err := at.enter(func() error {
+		table, err := conntrack.Read(maxTracked)
+		f.undo(peers, table)
+		return err
+	})
+	switch {
+	case errors.Is(err, netns.ErrStuck):
+		f.stuck = err
+	case err != nil && !errors.Is(err, conntrack.ErrNotThere) && !errors.Is(err, netns.ErrGone):
+		f.untracked = err
+	}
+}
+
+// undo notes which peers a table shows to be service addresses.
+func (f *backendFinder) undo(peers []discover.Peer, table conntrack.Table) {
 	for _, peer := range peers {
-		for _, local := range peer.Locals {
-			if to, ok := table.Undo(local, peer.Remote); ok && to != peer.Remote && !slices.Contains(f.behind[peer.Remote], to) {
-				f.behind[peer.Remote] = append(f.behind[peer.Remote], to)
-			}
+		if slices.ContainsFunc(peer.Locals, func(local netip.AddrPort) bool {
+			_, translated := table.Undo(local, peer.Remote)
+			return translated
+		}) {
+			f.behind[peer.Remote] = table.Behind(peer.Remote)
 		}
 	}
 }
 
 // serviceAddress says that a backend is one, and what was seen behind it.
-func (f *backendFinder) serviceAddress(remote netip.AddrPort) string {
-	behind := f.behind[remote]
-	if len(behind) == 0 {
-		return ""
-	}
-	slices.SortFunc(behind, netip.AddrPort.Compare)
+func serviceAddress(behind []netip.AddrPort) string {
 	return fmt.Sprintf("a service address: its connections go on to %v and perhaps others, and are judged together", behind)
 }
 
@@ -332,8 +349,9 @@ func (f *backendFinder) rebuild(now time.Time, namespace string) bool {
 	backends := discover.Backends(pools)
 	for i := range backends {
 		backends[i].Namespace = namespace
-		if says := f.serviceAddress(backends[i].Remote); says != "" {
-			backends[i].Limit = says
+		if behind := f.behind[backends[i].Remote]; len(behind) > 0 {
+			backends[i].Behind = behind
+			backends[i].Limit = joined(serviceAddress(behind), backends[i].Limit)
 		}
 	}
 	same := slices.EqualFunc(backends, f.backends, func(a, b scope.Backend) bool {
@@ -341,6 +359,14 @@ func (f *backendFinder) rebuild(now time.Time, namespace string) bool {
 	})
 	f.backends = backends
 	return !same
+}
+
+// joined is both of two limits.
+func joined(a, b string) string {
+	if b == "" {
+		return a
+	}
+	return a + "; " + b
 }
 
 // ports are the remote ports of the backends, each once.

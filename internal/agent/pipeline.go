@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -204,8 +205,8 @@ func (p *Pipeline) Close() error {
 // of a moment with no new evidence. The results are good until the next Tick.
 func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
 	tallies, err := p.observe(now, tier)
-	if p.stuck != nil {
-		err = p.stuck
+	if stuck := cmp.Or(p.stuck, p.finder.stuck); stuck != nil {
+		err = stuck
 	}
 	view := p.measure.Step(now, tallies)
 	incidents := p.judge.Step(now, view)

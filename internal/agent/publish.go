@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
-	"github.com/foreshock/foreshock/internal/observe/conntrack"
 	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -180,7 +178,7 @@ func (p *Pipeline) servicesLimits(leaveOut func(discover.Problem) bool) []api.Li
 			out = append(out, api.Limit{Subject: "backends of " + pool.name, Reason: pool.problem})
 		}
 	}
-	if err := p.finder.untracked; err != nil && !errors.Is(err, conntrack.ErrNotThere) {
+	if err := p.finder.untracked; err != nil {
 		out = append(out, api.Limit{Subject: "service addresses", Reason: err.Error()})
 	}
 	for i := range p.finder.backends {

@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ import (
 //	           leaked for 10 s
 //	zero       closed windows; tw: TIME_WAIT; ports: local ports there are
 //	up         what the balancer says: 1 or 0, nothing when not asked
+//	behind     servers behind it, where it is a service address
 //
 // and of the host, without a point: fails, resets received, aborts of ours,
 // opens (connections we begin), retrans a second.
@@ -183,6 +185,9 @@ func (s *segment) backend(name string, at, since float64) measure.Tally {
 	y.ZeroWindow = n("zero")
 	y.Flows = measure.Flows{Known: true, New: events("new"), Since: time.Duration(since * float64(time.Second)), Scale: 1}
 	y.Capacity.Ports = n("ports")
+	for i := range n("behind") {
+		y.Behind = append(y.Behind, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80))
+	}
 	oldest := time.Duration(s.of(name, "oldest", at) * float64(time.Second))
 	bounds := measure.HistogramBounds()
 	put := func(h *measure.Histogram, d time.Duration, times uint32) {

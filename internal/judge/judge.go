@@ -323,6 +323,7 @@ func (d *dossier) explain(now time.Time, r *causeRule, s subject, severity, susp
 	}
 	f := Finding{Scope: inc.Finding.Scope, Cause: r.cause, Severity: severity, Trigger: trigger, Basis: basis}
 	r.explain(s, &f)
+	f.behindService(s)
 	if was := &inc.Finding; inc.State == Open && now.After(inc.OpenedAt) && was.Pattern != NoPattern && f.Pattern != ResourceLeak {
 		// How it began decides: a spike that lasts is still a spike.
 		f.Pattern, f.PatternEvidence, f.Response = was.Pattern, was.PatternEvidence, was.Response

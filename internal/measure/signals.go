@@ -2,6 +2,7 @@ package measure
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/scope"
@@ -310,6 +311,9 @@ type ScopeSignals struct {
 	Scope scope.ID
 	// Group ties a backend to its siblings; empty for any other scope.
 	Group string
+	// Behind is what is behind a backend that is a service address; empty for
+	// any other scope, and where that is not known.
+	Behind []netip.AddrPort
 	// Fresh is true when this step saw something of the scope, or marked a
 	// reading of it as stale.
 	Fresh    bool

@@ -325,7 +325,7 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 		h.takeWorkers(now, y, look, ttl)
 		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
 	case scope.KindBackend:
-		h.signals.Group = y.Group
+		h.signals.Group, h.signals.Behind = y.Group, y.Behind
 		h.takePeer(now, y, look, ttl)
 	}
 }

@@ -127,7 +127,7 @@ func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 		if c.remote != backends[i].Remote {
 			c.flows = flows{} // another machine of the same name
 		}
-		c.remote, c.tally.Group = backends[i].Remote, backends[i].Group
+		c.remote, c.tally.Group, c.tally.Behind = backends[i].Remote, backends[i].Group, backends[i].Behind
 	}
 	keep(t.rest)
 	t.tallies = make([]Tally, 0, len(t.scopes))
@@ -177,7 +177,7 @@ func (t *Tallier) Begin(look tcp.Look) {
 	t.covered = t.covered[:0]
 	for i := range t.scopes {
 		c := &t.scopes[i]
-		c.tally = Tally{Scope: c.tally.Scope, Group: c.tally.Group, Capacity: c.capacity}
+		c.tally = Tally{Scope: c.tally.Scope, Group: c.tally.Group, Behind: c.tally.Behind, Capacity: c.capacity}
 		c.prefixes.reset()
 		c.examples = c.examples[:0]
 		c.minScore = 0

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/scope"
@@ -46,6 +47,8 @@ type Tally struct {
 	Flows                     Flows
 	Peer                      Peer
 	Capacity                  Capacity
+	// Behind is what is behind a backend that is a service address.
+	Behind []netip.AddrPort
 	// Prefixes are the clients that hold most workers, the largest first, at
 	// most 5; each holds at least a twentieth of them.
 	Prefixes []PrefixHeld

@@ -29,6 +29,9 @@ type Backend struct {
 	// Also are further names of the same address: sockets cannot tell them
 	// apart, so they are judged as one.
 	Also []string
+	// Behind is where connections to it really go, sorted, where it is a service
+	// address and that was seen: sockets do not show which of them they reach.
+	Behind []netip.AddrPort
 	// Configured is true when the user's file names it or its process.
 	Configured bool
 	// Namespace is the network namespace its connections are in; empty for our

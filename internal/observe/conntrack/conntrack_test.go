@@ -120,6 +120,30 @@ func TestReadTextThatFails(t *testing.T) {
 	}
 }
 
+// TestBehind: what is behind an address is every destination that its
+// connections have, whoever opened them.
+func TestBehind(t *testing.T) {
+	table, err := readText(strings.NewReader(lineTranslated+linePlain+lineTranslated6+linePortOnly+lineMasqueraded+lineUDP), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		service string
+		want    []netip.AddrPort
+	}{
+		{"10.96.0.1:443", []netip.AddrPort{at("192.0.2.5:6443"), at("192.0.2.6:6443")}},
+		{"[::ffff:10.96.0.1]:443", []netip.AddrPort{at("192.0.2.5:6443"), at("192.0.2.6:6443")}},
+		{"[2001:db8:96::1]:443", []netip.AddrPort{at("[2001:db8::5]:6443")}},
+		{"192.0.2.7:80", []netip.AddrPort{at("192.0.2.7:8080")}},
+		{"10.96.0.1:80", nil},
+		{"192.0.2.5:6443", nil},
+	} {
+		if diff := cmp.Diff(tt.want, table.Behind(at(tt.service)), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			t.Errorf("behind %s (-want +got)\n%s", tt.service, diff)
+		}
+	}
+}
+
 func TestUndoMapped(t *testing.T) {
 	var table Table
 	if _, ok := table.Undo(translated.original.source, translated.original.destination); ok {

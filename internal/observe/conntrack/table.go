@@ -3,6 +3,7 @@ package conntrack
 import (
 	"errors"
 	"net/netip"
+	"slices"
 )
 
 // Errors a caller branches on. Both are in words for a list of limits.
@@ -51,6 +52,20 @@ func (t Table) Len() int {
 func (t Table) Undo(local, remote netip.AddrPort) (to netip.AddrPort, ok bool) {
 	to = t.flows[flow{unmap(local), unmap(remote)}]
 	return to, to.IsValid()
+}
+
+// Behind returns where connections to a service address go, each once and in
+// order, as far as the table knows: those of others that pass here too.
+func (t Table) Behind(service netip.AddrPort) []netip.AddrPort {
+	service = unmap(service)
+	var out []netip.AddrPort
+	for from, to := range t.flows {
+		if from.remote == service && to.IsValid() && !slices.Contains(out, to) {
+			out = append(out, to)
+		}
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return out
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
