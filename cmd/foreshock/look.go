@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -33,11 +34,13 @@ type lookOptions struct {
 	listen netip.AddrPort
 	top    int
 	rest   bool
+	config config.Config // whose backends are looked for; by backend only
 }
 
 // lookFlags is one call of look as it was typed.
 type lookFlags struct {
 	by, source, listen string
+	file               string
 	states             []string
 	port               uint16
 	top                int
@@ -56,8 +59,10 @@ IPv6 is in it, and IPv4 peers of dual-stack servers count as IPv4. Shares leave
 out listeners and TIME_WAIT. Processes are told by who holds the socket, not by
 /proc/PID/net, which shows the whole namespace. A remote address has its port
 where this host is the client; a prefix is a /24, or a /48 of IPv6. A backend is
-whom a known balancer here talks to: pending are its connections on which it
-owes an answer, longest is for how long the oldest of them has waited.`,
+whom a known balancer talks to, or a process that --config names under
+backends:, in every network namespace that may be read: pending are its
+connections on which it owes an answer, longest is for how long the oldest of
+them has waited.`,
 		Example: `  foreshock look
   foreshock look --by backend --watch
   foreshock look --by remote --port 443 --top 10
@@ -72,6 +77,8 @@ owes an answer, longest is for how long the oldest of them has waited.`,
 	flags.Uint16Var(&f.port, "port", 0, "only sockets with this local or remote port")
 	flags.StringSliceVar(&f.states, "state", nil, "only sockets in these states, as close_wait,last_ack")
 	flags.IntVar(&f.top, "top", 20, "how many groups to show; the others are summed; 0 shows all")
+	flags.StringVarP(&f.file, "config", "c", "", "by backend: configuration with further pools")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	flags.BoolVar(&f.rest, "rest", false, "by service: also list what belongs to none, by remote address")
 	watch := flags.Duration("watch", 0, "look again and again, each so long")
 	flags.Lookup("watch").NoOptDefVal = "2s"
@@ -90,6 +97,11 @@ owes an answer, longest is for how long the oldest of them has waited.`,
 		o, err := f.check()
 		if err != nil {
 			return usage{err}
+		}
+		if f.file != "" {
+			if o.config, err = config.Load(f.file); err != nil {
+				return err
+			}
 		}
 		if flags.Changed("watch") && *watch < 100*time.Millisecond {
 			return usage{fmt.Errorf("--watch %s: look at most ten times a second", *watch)}
@@ -113,7 +125,7 @@ func completeStates(_ *cobra.Command, _ []string, typed string) ([]string, cobra
 
 // check returns what was typed as options, or what is wrong with it.
 func (f *lookFlags) check() (lookOptions, error) {
-	o := lookOptions{by: f.by, top: f.top, rest: f.rest, states: tcp.AllStates}
+	o := lookOptions{by: f.by, top: f.top, rest: f.rest, states: tcp.AllStates, config: config.Default()}
 	if !slices.Contains(groupings[:], f.by) {
 		return o, fmt.Errorf("unknown grouping %q: use %s", f.by, strings.Join(groupings[:], ", "))
 	}
@@ -129,6 +141,9 @@ func (f *lookFlags) check() (lookOptions, error) {
 	}
 	if f.rest && f.by != "service" {
 		return o, fmt.Errorf("--rest belongs to --by service, not to --by %s", f.by)
+	}
+	if f.file != "" && f.by != "backend" {
+		return o, fmt.Errorf("--config belongs to --by backend, not to --by %s", f.by)
 	}
 	if len(f.states) > 0 {
 		o.states = 0

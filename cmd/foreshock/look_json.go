@@ -110,7 +110,7 @@ func (c *counted) keyJSON(k key) map[string]any {
 		b := &c.backends[k.backend]
 		return map[string]any{
 			"backend": b.Name, "group": b.Group, "remote": b.Remote.String(), "process": b.Process, "pids": append([]int{}, b.PIDs...),
-			"also": append([]string{}, b.Also...), "limit": b.Limit,
+			"also": append([]string{}, b.Also...), "limit": b.Limit, "namespace": b.Namespace,
 		}
 	case "state":
 		return map[string]any{"state": k.state.String()}

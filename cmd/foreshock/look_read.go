@@ -72,9 +72,12 @@ func look(o lookOptions) (counted, error) {
 	}
 	begin := time.Now()
 	c := counted{at: begin, host: host, options: o, complete: true, breakdown: measure.NewBreakdown[key](maxGroups)}
-	if o.by == "namespace" {
+	switch o.by {
+	case "namespace":
 		err = c.everyNamespace()
-	} else {
+	case "backend":
+		err = c.everyBackend()
+	default:
 		err = c.ownNamespace()
 	}
 	c.took = time.Since(begin)
@@ -192,8 +195,6 @@ func (c *counted) keyOf(reader observe.Reader, listeners []tcp.Socket) (func(*tc
 			}
 			return key{service: at}
 		}, nil
-	case "backend":
-		return c.backendKey(reader, listeners)
 	case "state":
 		return func(s *tcp.Socket) key { return key{state: s.State} }, nil
 	case "remote":

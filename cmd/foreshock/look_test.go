@@ -4,12 +4,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
@@ -283,9 +285,9 @@ func TestLookFlags(t *testing.T) {
 	}
 	want := lookOptions{
 		by: "remote", source: observe.Procfs, listen: at("192.0.2.1:80"), top: 3,
-		states: tcp.MaskOf(tcp.CloseWait, tcp.Listen), filter: tcp.Filter{LocalPorts: []uint16{80}},
+		states: tcp.MaskOf(tcp.CloseWait, tcp.Listen), filter: tcp.Filter{LocalPorts: []uint16{80}}, config: config.Default(),
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(lookOptions{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(lookOptions{}), cmp.Comparer(func(a, b config.Config) bool { return reflect.DeepEqual(a, b) }), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
 }

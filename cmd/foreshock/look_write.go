@@ -49,6 +49,9 @@ func (c *counted) label(k key) []string {
 			return []string{"(rest)", "of no backend"}
 		}
 		b := &c.backends[k.backend]
+		if b.Namespace != "" {
+			return []string{b.Name + "@" + b.Namespace, who(b)}
+		}
 		return []string{b.Name, who(b)}
 	case "state":
 		return []string{k.state.String()}

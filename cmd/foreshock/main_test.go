@@ -19,12 +19,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/observe"
 )
 
 var update = flag.Bool("update", false, "write the expected output in testdata anew")
 
 func TestMain(m *testing.M) {
+	lab.Child()
 	testscript.Main(m, map[string]func(){"foreshock": main, "server": server, "balancer": balancer})
 }
 

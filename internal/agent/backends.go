@@ -92,7 +92,7 @@ func (f *backendFinder) configure(cfg config.Config) {
 		f.pools = append(f.pools, p)
 	}
 	for _, b := range cfg.Backends {
-		p := &pool{name: b.Name, configured: true, selector: selectorOf(b.Process), observed: map[netip.AddrPort]time.Time{}}
+		p := &pool{name: b.Name, configured: true, selector: Selector(b.Process), observed: map[netip.AddrPort]time.Time{}}
 		switch d := b.Discover; {
 		case len(d.Static) > 0:
 			p.fixed, p.source = true, "configured"
@@ -120,7 +120,8 @@ func (f *backendFinder) configure(cfg config.Config) {
 	f.chooseAt, f.nextAt, f.meetAt = time.Time{}, time.Time{}, time.Time{}
 }
 
-func selectorOf(p config.Process) owner.Selector {
+// Selector is how the processes of a configured pool are chosen; zero for none.
+func Selector(p config.Process) owner.Selector {
 	return owner.Selector{Name: p.Name, Exe: p.Exe, Unit: p.Unit, Container: p.Container, Cgroup: p.Cgroup, Listens: p.Listens}
 }
 

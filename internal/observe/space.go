@@ -58,7 +58,15 @@ func OpenIn(proc string, n netns.Found, source Source, scratch *tcp.Scratch) (Sp
 		err = fmt.Errorf("enter network namespace of process %d: %w", n.PID, unix.EPERM)
 	} else {
 		err = n.Do(func() error {
-			s, err = OpenOwn(source, scratch)
+			if s, err = OpenOwn(source, scratch); err != nil {
+				return err
+			}
+			// The files of procfs open with the first look, and outside they
+			// would be our own namespace's.
+			if _, err = s.Reader.Read(tcp.Request{States: tcp.ListenOnly}, func([]tcp.Socket) {}); err != nil {
+				err = errors.Join(err, s.Close())
+				s = Space{}
+			}
 			return err
 		})
 	}
