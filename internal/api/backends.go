@@ -27,8 +27,14 @@ type Backend struct {
 	Source string `json:"source"`
 	// Also are further names of the same address.
 	Also []string `json:"also"`
+	// Behind are the servers behind it, as far as seen, where it is a service
+	// address.
+	Behind []string `json:"behind"`
 	// Limit is what cannot be told apart; empty when nothing is odd.
-	Limit   string  `json:"limit"`
+	Limit string `json:"limit"`
+	// Note says in words that its balancer's health checks are all it is asked;
+	// else it is empty.
+	Note    string  `json:"note"`
 	Verdict Verdict `json:"verdict"`
 }
 
@@ -79,7 +85,9 @@ type BackendView struct {
 	Process string   `json:"process"`
 	Source  string   `json:"source"`
 	Also    []string `json:"also"`
+	Behind  []string `json:"behind"`
 	Limit   string   `json:"limit"`
+	Note    string   `json:"note"`
 	Verdict Verdict  `json:"verdict"`
 
 	Established     Value `json:"established"`
@@ -91,6 +99,7 @@ type BackendView struct {
 	HeardAgo        Value `json:"heard_ago_seconds"`
 	NewFlowsRate    Value `json:"new_flows_per_second"`
 	BalancerUp      Value `json:"balancer_up"`
+	ChecksEvery     Value `json:"checks_every_seconds"`
 }
 
 // BackendGroup is the backends that stand in for each other.
@@ -208,14 +217,23 @@ func (v viewer) backends(group string, failing bool) []BackendGroup {
 	return out
 }
 
+// note says of a backend that hardly anybody asks what is asked of it.
+func note(sig *measure.ScopeSignals) string {
+	period, known := sig.Get(measure.ChecksEvery).Get()
+	if !known {
+		return ""
+	}
+	return fmt.Sprintf("only its balancer's health checks, it seems: one exchange every %.0f s and nothing else", period)
+}
+
 func (v viewer) backend(b *scope.Backend, sig *measure.ScopeSignals, verdict Verdict) BackendView {
 	value := func(s measure.Signal) Value { return v.value(sig.Get(s)) }
 	return BackendView{
 		ID: b.ID().String(), Name: b.Name, Remote: b.Remote.String(), Process: b.Process, Source: b.Source,
-		Also: append([]string{}, b.Also...), Limit: b.Limit, Verdict: verdict,
+		Also: append([]string{}, b.Also...), Behind: addresses(b.Behind), Limit: b.Limit, Note: note(sig), Verdict: verdict,
 		Established: value(measure.EstablishedCount), Pending: value(measure.Pending), PendingLongest: value(measure.PendingLongest),
 		AnswerNow: value(measure.AnswerNow), AnswerUsual: value(measure.AnswerUsual), RetransmitsRate: value(measure.RetransmitsRate),
-		HeardAgo: value(measure.HeardAgo), NewFlowsRate: value(measure.NewFlowsRate), BalancerUp: value(measure.BalancerUp),
+		HeardAgo: value(measure.HeardAgo), NewFlowsRate: value(measure.NewFlowsRate), BalancerUp: value(measure.BalancerUp), ChecksEvery: value(measure.ChecksEvery),
 	}
 }
 

@@ -315,7 +315,7 @@ func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
 		}
 		if b := backends[sig.Scope]; b != nil {
 			x.Process, x.PIDs, x.Configured = b.Process, b.PIDs, b.Configured
-			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, append([]string{}, b.Also...), b.Limit, worst.of(sig)}
+			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, append([]string{}, b.Also...), addresses(b.Behind), b.Limit, note(sig), worst.of(sig)}
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {

@@ -227,7 +227,13 @@ func refusing(s subject) truth {
 
 // refusingLive: and it was in use until then. A backend that was drained before
 // it stopped is refused its health checks, and nobody's request.
+//
+// Where its balancer's health checks were all it was asked, nobody's request is
+// refused either.
 func refusingLive(s subject) truth {
+	if s.scope.Get(measure.ChecksEvery).Validity == measure.Known {
+		return no
+	}
 	return refusing(s).And(s.is(measure.FailedAfter, atMost, max(liveLeast, s.quietAfter())))
 }
 

@@ -51,6 +51,7 @@ type backend struct {
 
 	resent, sent, connections *Window
 	sumResent, sumSent        float64
+	checks                    checks
 	vanished, finished        *Window
 	sumVanished               float64
 	usuallyVanish             usualRate
@@ -106,6 +107,11 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 	h.takeUsual(now, ttl)
 	h.takeMost(now, established, ttl)
 	h.takeEnds(now, y, ttl)
+	if info {
+		h.takeChecks(now, y, ttl)
+	} else {
+		h.unknown(ChecksEvery, NoAbility)
+	}
 	if !info {
 		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare} {
 			h.unknown(sig, NoAbility)

@@ -85,6 +85,7 @@ const (
 	PortsUsed
 	PortsLimit
 	BalancerUp
+	ChecksEvery
 	// Of the host, from the counters of the namespace.
 	PassiveOpensRate
 	ActiveOpensRate
@@ -198,6 +199,7 @@ var definitions = [NumSignals]Definition{
 	PortsUsed:                 {"ports_used", UnitCount, tcp.Focus, "local ports in use toward the backend: TIME_WAIT too, unless its port may be taken again"},
 	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, "1 while its balancer calls it up, 0 while it does not"},
+	ChecksEvery:               {"checks_every_seconds", UnitSeconds, tcp.Focus, "the period of its balancer's health checks, where nothing else is asked of it"},
 	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
 	RetransSegsUsual:          {"retransmitted_segments_usual_per_second", UnitPerSecond, tcp.Pulse, "the median of retransmitted_segments_per_second over the last 10 min, the last 30 s left out"},
 	AttemptFailedAgo:          {"attempt_failed_ago_seconds", UnitSeconds, tcp.Pulse, "time since an attempt to connect failed"},

@@ -114,7 +114,7 @@ func backendOf(p picture, s scope, open []incident) backend {
 		out.Limit = b.Limit
 		switch b.Verdict.State {
 		case "ok":
-			out.Level, out.Verdict, out.Reason = "normal", "answers", ""
+			out.Level, out.Verdict, out.Reason = "normal", "answers", b.Note
 		case "unknown":
 			out.Reason = reason(value{Unknown: b.Verdict.Reason})
 		}

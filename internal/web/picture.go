@@ -53,6 +53,7 @@ type backendOfScope struct {
 	Source  string   `json:"source"`
 	Also    []string `json:"also"`
 	Limit   string   `json:"limit"`
+	Note    string   `json:"note"` // what kind of traffic there is; may be empty
 	Verdict struct {
 		State    string `json:"state"` // "failing", "watch", "ok" or "unknown"
 		Reason   string `json:"reason"`
