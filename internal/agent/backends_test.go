@@ -115,11 +115,12 @@ func TestObservedBackendIsForgotten(t *testing.T) {
 	f := backendFinder{pools: []*pool{{name: "pool", observed: map[netip.AddrPort]time.Time{far: start}}}, rejected: map[netip.AddrPort]time.Time{}, tries: map[netip.AddrPort]int{}}
 	f.peers.Begin()
 	f.chooseAt = start.Add(time.Hour)
-	f.find(start.Add(forgotten-time.Second), place{})
+	here := place{enter: func(f func() error) error { return f() }}
+	f.find(start.Add(forgotten-time.Second), here)
 	if len(f.backends) != 1 {
 		t.Fatalf("forgotten too early: %v", f.backends)
 	}
-	if changed := f.find(start.Add(forgotten), place{}); !changed || len(f.backends) != 0 {
+	if changed := f.find(start.Add(forgotten), here); !changed || len(f.backends) != 0 {
 		t.Errorf("after %v: %v (changed: %v)", forgotten, f.backends, changed)
 	}
 }

@@ -191,3 +191,16 @@ func TestContractKnowsEveryWord(t *testing.T) {
 		}
 	}
 }
+
+// TestNote: a backend that only its balancer checks says so.
+func TestNote(t *testing.T) {
+	sig := measure.ScopeSignals{Scope: backendID("b")}
+	sig.Readings[measure.ChecksEvery].Validity = measure.NotSuch
+	if got := note(&sig); got != "" {
+		t.Errorf("with other traffic: %q", got)
+	}
+	sig.Readings[measure.ChecksEvery] = seen(30)
+	if got, want := note(&sig), "only its balancer's health checks, it seems: one exchange every 30 s and nothing else"; got != want {
+		t.Errorf("note %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// openForReading counts the sockets and files of /proc that this process has
+// open: what reading a namespace takes.
+func openForReading(t *testing.T) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && (strings.HasPrefix(to, "socket:") || strings.HasPrefix(to, "/proc/") || strings.HasPrefix(to, "net:")) {
+			n++
+		}
+	}
+	return n
+}
+
+// passing starts a process in a network namespace of its own, and returns what
+// ends both.
+func passing(t *testing.T) (end func()) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sleep", "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("no process in a network namespace of its own: %v", err)
+	}
+	return func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
+}
+
+// TestPassingNamespaces: namespaces come and go by the hundred while a steady
+// one is read; it goes on being read, and nothing of the others stays.
+func TestPassingNamespaces(t *testing.T) {
+	_, label, address, _ := shop(t)
+	h := newHost(t, lavish())
+	now := start
+	step := func(span time.Duration) {
+		t.Helper()
+		if _, err := play(h, now, span); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(span)
+	}
+	step(6 * time.Second)
+	steady := h.resident(label)
+	if steady == nil {
+		t.Fatalf("namespace %s is not read", label)
+	}
+	// Between two scans of 2 s some are there for none, for one and for more.
+	const rounds, together = 20, 5
+	var living []func()
+	most := 0
+	before, descriptors := steady.status[tcp.Pulse].looks, openForReading(t)
+	began := len(h.others)
+	for i := range rounds {
+		for range together {
+			living = append(living, passing(t))
+		}
+		passing(t)()
+		step(2 * time.Second)
+		most = max(most, len(h.others))
+		if i >= 3 {
+			for _, end := range living[:together] {
+				end()
+			}
+			living = living[together:]
+		}
+	}
+	if most == began {
+		t.Error("none of them was ever read: the test shows nothing")
+	}
+	if after := steady.status[tcp.Pulse].looks; h.resident(label) != steady || after-before < rounds || steady.failures > 0 {
+		t.Errorf("%d looks at the steady namespace in %d s, %d failed on end", after-before, 2*rounds, steady.failures)
+	}
+	for _, end := range living {
+		end()
+	}
+	step(10 * time.Second)
+	if h.resident(label) != steady || !h.listensAt(label, address.Port()) {
+		t.Error("the steady namespace is no longer read")
+	}
+	// Other namespaces of this machine may come and go too, and each takes a
+	// few; a hundred that stayed would take hundreds.
+	if now := openForReading(t); now > descriptors+8*together {
+		t.Errorf("%d descriptors are open, %d before: those of namespaces that ended stay", now, descriptors)
+	}
+	if n := len(h.of); n != len(h.others)+1 {
+		t.Errorf("%d schedules for %d namespaces", n, len(h.others)+1)
+	}
+	if len(h.gone) > 0 {
+		t.Errorf("%d ended namespaces without an incident are remembered", len(h.gone))
+	}
+}
+
+// listensAt reports whether the last pulse saw a listener at that port there.
+func (h *Host) listensAt(label string, port uint16) bool {
+	r := h.resident(label)
+	if r == nil {
+		return false
+	}
+	for i := range r.listeners.rows {
+		if r.listeners.rows[i].Local.Port() == port {
+			return true
+		}
+	}
+	return false
+}
