@@ -233,7 +233,7 @@ func (h *Host) join(s spaces.Space) error {
 	p, err := newPipeline(h.cfg, h.rules, place{
 		name: s.Label, namespace: s.ID, budget: h.budget, numbers: h.own.place.numbers, processes: h.own.place.processes, probes: h.own.place.probes, shared: true,
 		open:  func() (observe.Space, error) { return observe.OpenIn(procRoot, s.Found, h.source, h.scratch) },
-		enter: s.Found.Do,
+		enter: s.Do,
 	})
 	if err != nil {
 		return err
