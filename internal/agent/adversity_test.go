@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -8,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -30,14 +34,18 @@ func openForReading(t *testing.T) (n int) {
 
 // passing starts a process in a network namespace of its own, and returns what
 // ends both.
-func passing(t *testing.T) (end func()) {
+func passing(t *testing.T) (id tcp.Namespace, end func()) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sleep", "600")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Skipf("no process in a network namespace of its own: %v", err)
 	}
-	return func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
+	var link [64]byte
+	if n, err := unix.Readlink(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid), link[:]); err == nil {
+		id, _ = netns.ParseLink(link[:n])
+	}
+	return id, func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
 }
 
 // TestPassingNamespaces: namespaces come and go by the hundred while a steady
@@ -59,18 +67,28 @@ func TestPassingNamespaces(t *testing.T) {
 		t.Fatalf("namespace %s is not read", label)
 	}
 	// Between two scans of 2 s some are there for none, for one and for more.
-	const rounds, together = 20, 5
+	const rounds, together = 12, 8
 	var living []func()
-	most := 0
+	most, passed, labels := 0, map[tcp.Namespace]bool{}, map[string]bool{}
 	before, descriptors := steady.status[tcp.Pulse].looks, openForReading(t)
 	began := len(h.others)
 	for i := range rounds {
 		for range together {
-			living = append(living, passing(t))
+			id, end := passing(t)
+			passed[id] = true
+			living = append(living, end)
 		}
-		passing(t)()
+		_, end := passing(t)
+		end()
 		step(2 * time.Second)
-		most = max(most, len(h.others))
+		read := 0
+		for _, r := range h.others {
+			if passed[r.space.ID] {
+				read++
+				labels[r.place.name] = true
+			}
+		}
+		most = max(most, read)
 		if i >= 3 {
 			for _, end := range living[:together] {
 				end()
@@ -78,7 +96,7 @@ func TestPassingNamespaces(t *testing.T) {
 			living = living[together:]
 		}
 	}
-	if most == began {
+	if most == 0 {
 		t.Error("none of them was ever read: the test shows nothing")
 	}
 	if after := steady.status[tcp.Pulse].looks; h.resident(label) != steady || after-before < rounds || steady.failures > 0 {
@@ -91,16 +109,23 @@ func TestPassingNamespaces(t *testing.T) {
 	if h.resident(label) != steady || !h.listensAt(label, address.Port()) {
 		t.Error("the steady namespace is no longer read")
 	}
-	// Other namespaces of this machine may come and go too, and each takes a
-	// few; a hundred that stayed would take hundreds.
-	if now := openForReading(t); now > descriptors+8*together {
-		t.Errorf("%d descriptors are open, %d before: those of namespaces that ended stay", now, descriptors)
+	for _, r := range h.others {
+		if passed[r.space.ID] {
+			t.Errorf("namespace %s ended and is still read", r.place.name)
+		}
+	}
+	// Other namespaces of this machine may have come, and each takes a few; a
+	// hundred that stayed would take hundreds.
+	if now, more := openForReading(t), max(0, len(h.others)-began); now > descriptors+8*(more+1) {
+		t.Errorf("%d descriptors are open, %d before, with %d namespaces more: those of namespaces that ended stay", now, descriptors, more)
 	}
 	if n := len(h.of); n != len(h.others)+1 {
 		t.Errorf("%d schedules for %d namespaces", n, len(h.others)+1)
 	}
-	if len(h.gone) > 0 {
-		t.Errorf("%d ended namespaces without an incident are remembered", len(h.gone))
+	for _, d := range h.gone {
+		if labels[d.name] {
+			t.Errorf("namespace %s ended without an incident and is remembered", d.name)
+		}
 	}
 }
 
