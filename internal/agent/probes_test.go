@@ -85,7 +85,7 @@ func TestOwnConnectionsAreNotCounted(t *testing.T) {
 				for _, host := range []string{"agent", "server"} {
 					// /proc/net is of the thread that opens it.
 					if err := w.Host(host).Do(func() error {
-						_, _, err := pipelines[host].Tick(now, tcp.Pulse)
+						_, err := tickWhole(pipelines[host], now, tcp.Pulse)
 						return err
 					}); err != nil {
 						t.Fatal(err)
@@ -94,7 +94,7 @@ func TestOwnConnectionsAreNotCounted(t *testing.T) {
 				views := map[string]sockets{}
 				for host, p := range pipelines {
 					if err := w.Host(host).Do(func() error {
-						_, view, err := p.Tick(now, tcp.Full)
+						view, err := tickWhole(p, now, tcp.Full)
 						if err == nil {
 							views[host] = socketsOf(view)
 						}
