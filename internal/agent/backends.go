@@ -121,12 +121,26 @@ func selectorOf(p config.Process) owner.Selector {
 	return owner.Selector{Name: p.Name, Exe: p.Exe, Unit: p.Unit, Container: p.Container, Cgroup: p.Cgroup, Listens: p.Listens}
 }
 
+// relisten: other listeners are perhaps other processes.
+func (f *backendFinder) relisten() { f.chooseAt = time.Time{} }
+
 // begin says whether the look under way gathers peers. Only a look at
-// everything can.
-func (f *backendFinder) begin(now time.Time, tier tcp.Tier) {
-	f.gathering = tier == tcp.Full && !now.Before(f.nextAt)
-	if f.gathering {
+// everything can, and where no pool has a process, as in most containers, there
+// is nothing to gather for.
+func (f *backendFinder) begin(now time.Time, tier tcp.Tier, at place) {
+	f.gathering = false
+	if tier != tcp.Full || now.Before(f.nextAt) {
+		return
+	}
+	lives := func(p *pool) bool {
+		return len(p.observed) > 0 || p.configured && at.name == "" && !p.elsewhere
+	}
+	if f.balances() || slices.ContainsFunc(f.pools, lives) {
+		f.gathering = true
 		f.peers.Begin()
+	} else {
+		f.nextAt = now.Add(peersEvery)
+		f.peers = discover.Peers{}
 	}
 }
 

@@ -50,7 +50,8 @@ type Pipeline struct {
 	searchAt     time.Time // owners are not searched again before
 	wanting      bool      // its listeners wait for the search that a Host makes for all
 	wantingSince time.Time
-	countersAt   time.Time // when an idle namespace's counters are read next
+	counted      tcp.Counters // by the last pulse
+	listenedAt   time.Time    // when the listeners were last asked for
 	owners       map[uint64][]owner.Process
 	unreadable   int
 
@@ -236,17 +237,15 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	began := threadTime()
 	p.look = tcp.Look{Namespace: p.place.namespace, Request: p.request(tier), Begin: now}
 	p.tallier.Begin(p.look)
-	p.finder.begin(now, tier)
-	add := p.addAny
+	p.finder.begin(now, tier, p.place)
+	var look tcp.Look
+	var err error
 	if tier == tcp.Pulse {
-		p.listeners.begin()
-		add = p.addPulse
+		look, err = p.pulse(now)
+	} else {
+		look, err = p.reader.Read(p.look.Request, p.addAny)
 	}
-	look, err := p.reader.Read(p.look.Request, add)
 	look.Begin, look.Namespace = now, p.place.namespace
-	if tier == tcp.Pulse {
-		p.readCounters(now, &look)
-	}
 	look.CPU = threadTime() - began
 	p.schedule.Looked(tier, now, look.CPU)
 	p.record(tier, look, err)
@@ -393,6 +392,7 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 		rows = p.listeners.rows
 	}
 	p.services, p.problems = p.discoverHere(rows)
+	p.finder.relisten()
 	p.index = scope.NewIndex(p.services)
 	p.setScopes()
 	p.capacityAt = time.Time{}

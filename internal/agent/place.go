@@ -10,36 +10,56 @@ import (
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
-// idleCounters is how often the counters of an idle namespace are read: they
-// tell when a client connects from there, and cost more than its pulse.
-const idleCounters = 8 * time.Second
+// listenEvery is how often the listeners are asked for where the counters say
+// that nothing has moved: a new one shows among them, but not one that took
+// another's place between two pulses.
+const listenEvery = 8 * time.Second
 
-// readCounters adds the namespace's counters to a pulse, and says whether
-// anything happens there. What cannot be read is missing from the counters,
-// and so unknown.
-func (p *Pipeline) readCounters(now time.Time, look *tcp.Look) {
-	if p.counters == nil {
-		return
+// pulse reads the counters and the listeners. Where nothing has moved since the
+// last pulse, and no accept queue held anything then, the listeners are still
+// the same: asking for them walks the table of the listeners of all namespaces,
+// which costs more than the counters. What cannot be read is missing from the
+// counters, and so unknown.
+func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
+	// The counters come first: what moves from now on shows with the next pulse.
+	counts, moved := tcp.Counters{}, true
+	if p.counters != nil {
+		var err error
+		if moved, err = p.counters.ReadSince(&p.counted, &counts); moved {
+			p.countersE = err
+		}
+		p.counted = counts
 	}
-	if p.schedule.Idle() && look.Sockets == 0 && now.Before(p.countersAt) {
-		return
+	var look tcp.Look
+	if last := &p.status[tcp.Pulse]; !moved && last.err == nil && last.last.Judgeable() && p.listeners.depth == 0 && now.Sub(p.listenedAt) < listenEvery {
+		p.tallier.Add(p.listeners.rows)
+		look = last.last
+		look.Bytes, look.Duration = 0, 0
+	} else {
+		p.listeners.begin()
+		p.listenedAt = now
+		var err error
+		if look, err = p.reader.Read(p.look.Request, p.addPulse); err != nil {
+			return look, err
+		}
 	}
-	p.countersAt = now.Add(idleCounters)
-	p.countersE = p.counters.Read(&look.Counters)
-	p.schedule.SetIdle(look.Sockets == 0 && quiet(&look.Counters))
+	look.Counters = counts
+	p.schedule.SetIdle(look.Sockets == 0 && quiet(&counts))
+	return look, nil
 }
 
 // quiet reports whether a namespace without listeners has no connection
-// either. inuse counts IPv4 only; established ones and the TIME_WAIT left of
-// them are counted for both.
-// Kernel: net/ipv4/proc.c, sockstat_seq_show and CurrEstab of snmp.
+// either.
+// Kernel: net/ipv4/proc.c, sockstat_seq_show and CurrEstab of snmp, both of which
+// but inuse count IPv6 too; net/ipv6/proc.c, sockstat6_seq_show.
 func quiet(c *tcp.Counters) bool {
 	for _, gauge := range []tcp.Counter{tcp.CurrEstab, tcp.SockInUse, tcp.SockTimeWait} {
 		if n, known := c.Get(gauge); !known || n > 0 {
 			return false
 		}
 	}
-	return true
+	n, _ := c.Get(tcp.Sock6InUse) // not there without IPv6
+	return n == 0
 }
 
 // adopt works out the services from the listeners of the last pulse, with
