@@ -46,6 +46,8 @@ func (f *fake) Snapshot() *Snapshot {
 	return f.snapshot
 }
 
+func (f *fake) Status() *Snapshot { return f.Snapshot() }
+
 func (f *fake) Changed() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
