@@ -50,8 +50,9 @@ type Pipeline struct {
 	searchAt     time.Time // owners are not searched again before
 	wanting      bool      // its listeners wait for the search that a Host makes for all
 	wantingSince time.Time
-	counted      tcp.Counters // by the last pulse
-	listenedAt   time.Time    // when the listeners were last asked for
+	counted      [2]tcp.Counters // by the last two pulses, in turn
+	countedNow   int
+	listenedAt   time.Time // when the listeners were last asked for
 	owners       map[uint64][]owner.Process
 	unreadable   int
 

@@ -22,13 +22,15 @@ const listenEvery = 8 * time.Second
 // counters, and so unknown.
 func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
 	// The counters come first: what moves from now on shows with the next pulse.
-	counts, moved := tcp.Counters{}, true
+	counts, moved := &p.counted[p.countedNow], true
 	if p.counters != nil {
+		p.countedNow = 1 - p.countedNow
+		last := counts
+		counts = &p.counted[p.countedNow]
 		var err error
-		if moved, err = p.counters.ReadSince(&p.counted, &counts); moved {
+		if moved, err = p.counters.ReadSince(last, counts); moved {
 			p.countersE = err
 		}
-		p.counted = counts
 	}
 	var look tcp.Look
 	if last := &p.status[tcp.Pulse]; !moved && last.err == nil && last.last.Judgeable() && p.listeners.depth == 0 && now.Sub(p.listenedAt) < listenEvery {
@@ -43,8 +45,8 @@ func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
 			return look, err
 		}
 	}
-	look.Counters = counts
-	p.schedule.SetIdle(look.Sockets == 0 && quiet(&counts))
+	look.Counters = *counts
+	p.schedule.SetIdle(look.Sockets == 0 && quiet(counts))
 	return look, nil
 }
 

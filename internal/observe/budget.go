@@ -85,17 +85,26 @@ type Budget struct {
 	divided  time.Time
 	dirty    bool
 	rank     []*Schedule // for divide
+	// pulsing are those whose pulses are due at once: one pass over all
+	// namespaces serves them all.
+	pulsing []*Schedule
+	credit  credit
 	// Until when looks wait for the mean to come down, by whether they are made
 	// under suspicion, as worked out at waitsAt.
 	waits   [2]time.Time
 	waitsAt [2]time.Time
 }
 
-// spending is the processor time used up to an instant: by all, and by looks.
+// spending is the processor time used up to an instant: by all, by looks, and
+// out of the credit, which makes nobody wait.
 type spending struct {
-	at         time.Time
-	all, looks time.Duration
+	at                 time.Time
+	all, looks, credit time.Duration
 }
+
+// whole is all of it, and borne what the budget bears.
+func (s spending) whole() time.Duration { return s.all }
+func (s spending) borne() time.Duration { return s.all - s.credit }
 
 // NewBudget returns a Budget of that share of one core, 0.01 for 1 %, and no
 // namespaces.
@@ -125,7 +134,8 @@ func (b *Budget) Add() *Schedule {
 
 // Remove takes a namespace's schedule out.
 func (b *Budget) Remove(s *Schedule) {
-	b.schedules = slices.DeleteFunc(b.schedules, func(x *Schedule) bool { return x == s })
+	gone := func(x *Schedule) bool { return x == s }
+	b.schedules, b.pulsing = slices.DeleteFunc(b.schedules, gone), slices.DeleteFunc(b.pulsing, gone)
 	b.changed()
 }
 
@@ -146,19 +156,35 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 		b.divided = now
 		b.divide()
 	}
+	present := now.UnixNano()
+	for n := len(b.pulsing); n > 0; n-- {
+		s := b.pulsing[n-1]
+		b.pulsing = b.pulsing[:n-1]
+		if s.pulseFrom() <= present {
+			return s, tcp.Pulse, now
+		}
+	}
 	var best *Schedule
 	var tier tcp.Tier
 	var when int64
-	present := now.UnixNano()
 	for _, s := range b.schedules {
 		at := s.pulseAt
-		if at > present && !s.own && at-present <= int64(s.slack()) {
+		if at > present && s.pulseFrom() <= present {
 			at = present
+		}
+		if at <= present {
+			b.pulsing = append(b.pulsing, s)
 		}
 		if best == nil || at < when {
 			best, tier, when = s, tcp.Pulse, at
 		}
 	}
+	if len(b.pulsing) > 1 {
+		s := b.pulsing[len(b.pulsing)-1]
+		b.pulsing = b.pulsing[:len(b.pulsing)-1]
+		return s, tcp.Pulse, now
+	}
+	b.pulsing = b.pulsing[:0]
 	for _, s := range b.schedules {
 		if s.looksCloser && !s.suspected(now) {
 			s.extra = 0
@@ -190,13 +216,13 @@ const waitEvery = 100 * time.Millisecond
 
 // wait is until when looks other than pulses wait for the budget.
 func (b *Budget) wait(now time.Time, closer bool) time.Time {
-	i, allowed := 0, b.allowed()
+	i, used, allowed := 0, spending.borne, b.allowed()
 	if closer {
-		i, allowed = 1, max(allowed, suspectShare)
+		i, used, allowed = 1, spending.whole, max(allowed, suspectShare)
 	}
 	if len(b.schedules) == 1 || b.waitsAt[i].IsZero() || now.Sub(b.waitsAt[i]) >= waitEvery {
 		b.waitsAt[i], b.waits[i] = now, time.Time{}
-		if over := b.overdrawn(now, allowed); over > 0 {
+		if over := b.overdrawn(now, used, allowed); over > 0 {
 			b.waits[i] = now.Add(over)
 		}
 	}
@@ -216,12 +242,12 @@ func (b *Budget) allowed() float64 {
 // what is allowed again; zero when it is. A look counts as spread over its
 // tier's interval: one full look at 100,000 sockets is all of 10 s' budget, and
 // focus must not go blind for that.
-func (b *Budget) overdrawn(now time.Time, allowed float64) time.Duration {
+func (b *Budget) overdrawn(now time.Time, used func(spending) time.Duration, allowed float64) time.Duration {
 	if len(b.spent) < 2 {
 		return 0
 	}
 	first, last := b.spent[0], b.spent[len(b.spent)-1]
-	excess := float64(last.all-first.all) - allowed*float64(budgetSpan)
+	excess := float64(used(last)-used(first)) - allowed*float64(budgetSpan)
 	for _, s := range b.schedules {
 		if excess <= 0 {
 			return 0
@@ -242,6 +268,9 @@ func (b *Budget) overdrawn(now time.Time, allowed float64) time.Duration {
 // noteLook is what a schedule tells of each of its looks.
 func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Duration) {
 	b.looked += cost
+	if t != tcp.Pulse && s.closer(began) {
+		b.credit.pay(cost, b.share)
+	}
 	if t == tcp.Full && (b.walk == 0 || cost < b.walk) {
 		b.walk = cost
 	}
@@ -256,10 +285,11 @@ func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Du
 
 // Spent records the processor time the process has used since its start.
 func (b *Budget) Spent(now time.Time, process time.Duration) {
+	b.credit.grow(now, b.share)
 	if n := len(b.spent); n > 2 && now.Sub(b.spent[n-2].at) < spentEvery {
-		b.spent[n-1] = spending{now, process, b.looked} // many looks a second: one entry for some of them
+		b.spent[n-1] = spending{now, process, b.looked, b.credit.paid} // many looks a second: one entry for some of them
 	} else {
-		b.spent = append(b.spent, spending{now, process, b.looked})
+		b.spent = append(b.spent, spending{now, process, b.looked, b.credit.paid})
 	}
 	drop := 0
 	for drop < len(b.spent)-2 && now.Sub(b.spent[drop+1].at) >= budgetSpan {
