@@ -53,6 +53,10 @@ type Pipeline struct {
 	counted      [2]tcp.Counters // by the last two pulses, in turn
 	countedNow   int
 	listenedAt   time.Time // when the listeners were last asked for
+	repeated     bool      // the last pulse found nothing moved
+	rested       bool      // and was not judged
+	view         *measure.View
+	atPeace      bool // there was no incident at the last step
 	owners       map[uint64][]owner.Process
 	unreadable   int
 
@@ -196,8 +200,12 @@ func (p *Pipeline) Close() error {
 // of a moment with no new evidence. The results are good until the next Tick.
 func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
 	tallies, err := p.observe(now, tier)
+	if p.rests(tier, err) {
+		return nil, p.view, nil
+	}
 	view := p.measure.Step(now, tallies)
 	incidents := p.judge.Step(now, view)
+	p.view, p.atPeace = view, len(incidents) == 0
 	if tier == tcp.Pulse {
 		if p.alarm.Jumped(view.Host()) {
 			p.schedule.Hurry()

@@ -33,7 +33,9 @@ func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
 		}
 	}
 	var look tcp.Look
+	p.repeated = false
 	if last := &p.status[tcp.Pulse]; !moved && last.err == nil && last.last.Judgeable() && p.listeners.depth == 0 && now.Sub(p.listenedAt) < listenEvery {
+		p.repeated = true
 		p.tallier.Add(p.listeners.rows)
 		look = last.last
 		look.Bytes, look.Duration = 0, 0
@@ -48,6 +50,15 @@ func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
 	look.Counters = *counts
 	p.schedule.SetIdle(look.Sockets == 0 && quiet(counts))
 	return look, nil
+}
+
+// rests reports whether this pulse of another namespace need not be judged:
+// nothing moved, there is no incident, and the last one was. Every second pulse
+// keeps all signals within the time they stay good; our own namespace's comes
+// so often that one more that is late would make them stale.
+func (p *Pipeline) rests(tier tcp.Tier, err error) bool {
+	p.rested = tier == tcp.Pulse && err == nil && p.place.name != "" && p.repeated && p.atPeace && !p.rested && !p.listeners.changed()
+	return p.rested
 }
 
 // quiet reports whether a namespace without listeners has no connection
