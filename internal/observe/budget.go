@@ -14,7 +14,7 @@ const (
 	budgetSpan = 10 * time.Second
 	// leastFree is what looks beyond the pulse get of the budget, as a share of
 	// it, when pulses and overhead alone use it up.
-	leastFree = 0.05
+	leastFree = 0.10
 	// leastFirst is the same where a namespace beside our own has backends: that
 	// is a whole look of ten such each second.
 	leastFirst = 0.15
@@ -196,7 +196,7 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 		}
 		// Only now is it worth knowing whether the budget allows it.
 		closer := s.closer(now)
-		at = max(at, nanoseconds(b.wait(now, closer)))
+		at = max(at, nanoseconds(b.wait(now, closer || s.first())))
 		if !s.own && !closer && s.use != Backends {
 			at = max(at, nanoseconds(b.restAt))
 		}
@@ -265,10 +265,11 @@ func (b *Budget) overdrawn(now time.Time, used func(spending) time.Duration, all
 	return min(time.Duration(excess/allowed), budgetSpan)
 }
 
-// noteLook is what a schedule tells of each of its looks.
-func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Duration) {
+// noteLook is what a schedule tells of each of its looks; first is what it said
+// before.
+func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Duration, first bool) {
 	b.looked += cost
-	if t != tcp.Pulse && s.closer(began) {
+	if t != tcp.Pulse && (first || s.closer(began)) {
 		b.credit.pay(cost, b.share)
 	}
 	if t == tcp.Full && (b.walk == 0 || cost < b.walk) {
@@ -277,8 +278,12 @@ func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Du
 	// The looks of many namespaces are spread out, so that those that were all
 	// found at once do not look all at once. Those with backends come when they
 	// are due, and the others wait for what that took.
-	if t != tcp.Pulse && !s.own && !s.closer(began) && b.free > 0 {
-		b.restAt = later(b.restAt, began).Add(time.Duration(float64(cost) / b.free))
+	free := b.free
+	if first {
+		free = max(free, b.share/2)
+	}
+	if t != tcp.Pulse && !s.own && !s.closer(began) && free > 0 {
+		b.restAt = later(b.restAt, began).Add(time.Duration(float64(cost) / free))
 	}
 	b.changed()
 }

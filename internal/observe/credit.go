@@ -13,7 +13,7 @@ const (
 
 // credit is what looks made closer, for a suspicion or a glance, may spend on
 // top of the budget: they go up to suspectShare of a core for as long as it
-// lasts. It holds what one suspicion takes in suspectSpan and fills up with a
+// lasts. The first whole look of each namespace is paid out of it too. It holds what one suspicion takes in suspectSpan and fills up with a
 // quarter of the budget. The zero value is full.
 type credit struct {
 	owed time.Duration // what is missing until it is full
@@ -48,6 +48,12 @@ func (c *credit) grow(now time.Time, share float64) {
 // theirs; a budget that bears them all needs none.
 func (c *credit) suspicion(share float64) bool {
 	return beyond(share) == 0 || c.owed < whole(share, suspectSpan)-whole(share, keptGlances*glanceSpan)
+}
+
+// first is the same for the first whole look of a namespace: they leave half of
+// the credit, as many namespaces are found together when we start.
+func (c *credit) first(share float64) bool {
+	return beyond(share) == 0 || c.owed < whole(share, suspectSpan/2)
 }
 
 func (c *credit) glance(share float64) bool {
