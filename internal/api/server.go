@@ -97,6 +97,7 @@ func routes() []route {
 		{"GET", "/api/v1/incidents", (*server).incidents},
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
 		{"GET", "/api/v1/looks", (*server).looks},
+		{"GET", "/api/v1/namespaces", (*server).namespaces},
 		{"GET", "/api/v1/limits", (*server).limits},
 		{"GET", "/api/v1/channels", (*server).channels},
 		{"GET", "/api/v1/events", (*server).events},
@@ -314,6 +315,11 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 func (s *server) looks(w http.ResponseWriter, _ *http.Request) {
 	v := s.report()
 	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget), Namespaces: v.namespaces()})
+}
+
+func (s *server) namespaces(w http.ResponseWriter, _ *http.Request) {
+	v := s.report()
+	s.json(w, http.StatusOK, NamespaceList{At: v.time(v.s.At), Namespaces: v.eachNamespace()})
 }
 
 func (s *server) limits(w http.ResponseWriter, _ *http.Request) {
