@@ -78,6 +78,7 @@ type Budget struct {
 	least    float64    // of free, as a share of the budget
 	spent    []spending // a ring over budgetSpan
 	looked   time.Duration
+	rested   time.Duration // by looks that are no pulses
 	walk     time.Duration // the cheapest full look: little more than the walk of the hash table
 	closer   time.Time     // until when suspicion may spend more
 	glance   time.Time     // until when a glance may
@@ -95,11 +96,11 @@ type Budget struct {
 	waitsAt [2]time.Time
 }
 
-// spending is the processor time used up to an instant: by all, by looks, and
-// out of the credit, which makes nobody wait.
+// spending is the processor time used up to an instant: by all, by looks, by
+// those that are no pulses, and out of the credit, which makes nobody wait.
 type spending struct {
-	at                 time.Time
-	all, looks, credit time.Duration
+	at                       time.Time
+	all, looks, rest, credit time.Duration
 }
 
 // whole is all of it, and borne what the budget bears.
@@ -248,6 +249,12 @@ func (b *Budget) overdrawn(now time.Time, used func(spending) time.Duration, all
 	}
 	first, last := b.spent[0], b.spent[len(b.spent)-1]
 	excess := float64(used(last)-used(first)) - allowed*float64(budgetSpan)
+	if len(b.schedules) > 1 {
+		// However much pulses and the rest of us take, more than was planned for
+		// them too, these looks get what is theirs.
+		rest := (last.rest - last.credit) - (first.rest - first.credit)
+		excess = min(excess, float64(rest)-b.free*float64(budgetSpan))
+	}
 	for _, s := range b.schedules {
 		if excess <= 0 {
 			return 0
@@ -269,6 +276,9 @@ func (b *Budget) overdrawn(now time.Time, used func(spending) time.Duration, all
 // before.
 func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Duration, first bool) {
 	b.looked += cost
+	if t != tcp.Pulse {
+		b.rested += cost
+	}
 	if t != tcp.Pulse && (first || s.closer(began)) {
 		b.credit.pay(cost, b.share)
 	}
@@ -292,9 +302,9 @@ func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Du
 func (b *Budget) Spent(now time.Time, process time.Duration) {
 	b.credit.grow(now, b.share)
 	if n := len(b.spent); n > 2 && now.Sub(b.spent[n-2].at) < spentEvery {
-		b.spent[n-1] = spending{now, process, b.looked, b.credit.paid} // many looks a second: one entry for some of them
+		b.spent[n-1] = spending{now, process, b.looked, b.rested, b.credit.paid} // many looks a second: one entry for some of them
 	} else {
-		b.spent = append(b.spent, spending{now, process, b.looked, b.credit.paid})
+		b.spent = append(b.spent, spending{now, process, b.looked, b.rested, b.credit.paid})
 	}
 	drop := 0
 	for drop < len(b.spent)-2 && now.Sub(b.spent[drop+1].at) >= budgetSpan {
