@@ -103,10 +103,6 @@ type spending struct {
 	all, looks, rest, credit time.Duration
 }
 
-// whole is all of it, and borne what the budget bears.
-func (s spending) whole() time.Duration { return s.all }
-func (s spending) borne() time.Duration { return s.all - s.credit }
-
 // NewBudget returns a Budget of that share of one core, 0.01 for 1 %, and no
 // namespaces.
 func NewBudget(share float64) *Budget { return &Budget{share: share, least: leastFree} }
@@ -217,13 +213,13 @@ const waitEvery = 100 * time.Millisecond
 
 // wait is until when looks other than pulses wait for the budget.
 func (b *Budget) wait(now time.Time, closer bool) time.Time {
-	i, used, allowed := 0, spending.borne, b.allowed()
+	i, allowed := 0, b.allowed()
 	if closer {
-		i, used, allowed = 1, spending.whole, max(allowed, suspectShare)
+		i, allowed = 1, max(allowed, suspectShare)
 	}
 	if len(b.schedules) == 1 || b.waitsAt[i].IsZero() || now.Sub(b.waitsAt[i]) >= waitEvery {
 		b.waitsAt[i], b.waits[i] = now, time.Time{}
-		if over := b.overdrawn(now, used, allowed); over > 0 {
+		if over := b.overdrawn(now, closer, allowed); over > 0 {
 			b.waits[i] = now.Add(over)
 		}
 	}
@@ -243,17 +239,20 @@ func (b *Budget) allowed() float64 {
 // what is allowed again; zero when it is. A look counts as spread over its
 // tier's interval: one full look at 100,000 sockets is all of 10 s' budget, and
 // focus must not go blind for that.
-func (b *Budget) overdrawn(now time.Time, used func(spending) time.Duration, allowed float64) time.Duration {
+func (b *Budget) overdrawn(now time.Time, closer bool, allowed float64) time.Duration {
 	if len(b.spent) < 2 {
 		return 0
 	}
 	first, last := b.spent[0], b.spent[len(b.spent)-1]
-	excess := float64(used(last)-used(first)) - allowed*float64(budgetSpan)
-	if len(b.schedules) > 1 {
+	all, paid := last.all-first.all, last.credit-first.credit
+	if closer {
+		paid = 0 // what bounds them is on all there is
+	}
+	excess := float64(all-paid) - allowed*float64(budgetSpan)
+	if len(b.schedules) > 1 && !closer {
 		// However much pulses and the rest of us take, more than was planned for
 		// them too, these looks get what is theirs.
-		rest := (last.rest - last.credit) - (first.rest - first.credit)
-		excess = min(excess, float64(rest)-b.free*float64(budgetSpan))
+		excess = min(excess, float64(last.rest-first.rest-paid)-b.free*float64(budgetSpan))
 	}
 	for _, s := range b.schedules {
 		if excess <= 0 {
