@@ -144,7 +144,7 @@ func (f *backendFinder) begin(now time.Time, tier tcp.Tier, at place) {
 		return
 	}
 	lives := func(p *pool) bool {
-		return len(p.observed) > 0 || p.configured && at.name == "" && !p.elsewhere
+		return len(p.observed) > 0 || p.configured && at.name == ""
 	}
 	if f.balances() || slices.ContainsFunc(f.pools, lives) {
 		f.gathering = true
