@@ -128,7 +128,6 @@ func newAgent(o Options) (*agent, error) {
 	a := &agent{
 		options: o, log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
-		changed:  make(chan struct{}),
 		dialer:   dial.New(),
 
 		poolsChanged: make(chan struct{}, 1),
@@ -143,7 +142,7 @@ func newAgent(o Options) (*agent, error) {
 	}
 	a.warn(warnings)
 	a.started = a.clock.Now()
-	a.snapshot = &api.Snapshot{Host: host, Labels: o.Config.Labels, Version: o.Version, StartedAt: a.started, At: a.started}
+	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: o.Config.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
 	return a, nil
 }
 
@@ -223,7 +222,11 @@ func (a *agent) loop(ctx context.Context) error {
 			return nil
 		case r := <-a.requests:
 			r.answer <- r.do(h)
-			a.publish(h)
+			a.publish(h, true)
+			continue
+		case <-a.wake:
+			_, whole := a.due()
+			a.publish(h, whole)
 			continue
 		case <-timer.C:
 		}
@@ -238,7 +241,7 @@ func (a *agent) loop(ctx context.Context) error {
 		h.budget.Spent(a.clock.Now(), processTime())
 		a.report(incidents, turn, err)
 		a.notices.tell(now, a.clock.Offset(), incidents)
-		a.keep(h, now, incidents)
+		a.keep(h, incidents)
 	}
 }
 
@@ -341,7 +344,7 @@ func (a *agent) tellServiceManager(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(every / 3)
 	defer ticker.Stop()
-	for !a.Snapshot().Ready {
+	for !a.latest().Ready {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -355,7 +358,7 @@ func (a *agent) tellServiceManager(ctx context.Context) error {
 			a.notify(daemon.SdNotifyStopping)
 			return nil
 		case <-ticker.C:
-			if a.clock.Now().Sub(a.Snapshot().At) < every {
+			if a.clock.Now().Sub(a.Status().At) < every {
 				a.notify(daemon.SdNotifyWatchdog)
 			}
 		}
@@ -377,7 +380,7 @@ func (a *agent) announce(ctx context.Context, address string) error {
 		return nil
 	}
 	for {
-		if s := a.Snapshot(); s.Ready {
+		if s := a.latest(); s.Ready {
 			a.options.Announce(s, address)
 			return nil
 		}

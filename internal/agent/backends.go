@@ -26,6 +26,13 @@ const (
 	// milliseconds is mostly gone by the time its owner is asked for.
 	rejectedFor   = time.Minute
 	rejectedAfter = 10
+	// After a search in vain those for peers never searched for may take
+	// newShare of the budget and wait newWithin at most; those for the others
+	// againShare, and wait againWithin at most.
+	newShare    = 0.5
+	newWithin   = 10 * time.Second
+	againShare  = 0.1
+	againWithin = 2 * time.Minute
 	// forgotten: an observed backend without a connection for so long is one no
 	// more. Where a balancer takes a dead one out, its incident outlives it.
 	forgotten = 10 * time.Minute
@@ -65,7 +72,10 @@ type backendFinder struct {
 	others    map[uint64]bool // strangers that are no pool's
 	rejected  map[netip.AddrPort]time.Time
 	tries     map[netip.AddrPort]int // in vain
-	backends  []scope.Backend
+	// searchAt and againAt are when peers may be searched for: those never tried,
+	// and those tried in vain.
+	searchAt, againAt time.Time
+	backends          []scope.Backend
 	// behind is where connections to a service address really go, as far as it
 	// was seen; trackedAt is when that is read again, untracked why it cannot
 	// be.
@@ -118,6 +128,7 @@ func (f *backendFinder) configure(cfg config.Config) {
 	}
 	f.rejected, f.tries, f.others = map[netip.AddrPort]time.Time{}, map[netip.AddrPort]int{}, map[uint64]bool{}
 	f.chooseAt, f.nextAt, f.meetAt = time.Time{}, time.Time{}, time.Time{}
+	f.searchAt, f.againAt = time.Time{}, time.Time{}
 }
 
 // Selector is how the processes of a configured pool are chosen; zero for none.
@@ -125,12 +136,26 @@ func Selector(p config.Process) owner.Selector {
 	return owner.Selector{Name: p.Name, Exe: p.Exe, Unit: p.Unit, Container: p.Container, Cgroup: p.Cgroup, Listens: p.Listens}
 }
 
+// relisten: other listeners are perhaps other processes.
+func (f *backendFinder) relisten() { f.chooseAt = time.Time{} }
+
 // begin says whether the look under way gathers peers. Only a look at
-// everything can.
-func (f *backendFinder) begin(now time.Time, tier tcp.Tier) {
-	f.gathering = tier == tcp.Full && !now.Before(f.nextAt)
-	if f.gathering {
+// everything can, and where no pool has a process, as in most containers, there
+// is nothing to gather for.
+func (f *backendFinder) begin(now time.Time, tier tcp.Tier, at place) {
+	f.gathering = false
+	if tier != tcp.Full || now.Before(f.nextAt) {
+		return
+	}
+	lives := func(p *pool) bool {
+		return len(p.observed) > 0 || p.configured && at.name == ""
+	}
+	if f.balances() || slices.ContainsFunc(f.pools, lives) {
+		f.gathering = true
 		f.peers.Begin()
+	} else {
+		f.nextAt = now.Add(peersEvery)
+		f.peers = discover.Peers{}
 	}
 }
 
@@ -165,9 +190,14 @@ func (f *backendFinder) find(now time.Time, at place) bool {
 			unknown = append(unknown, peer)
 		}
 	}
-	if len(unknown) > 0 || f.restarted() {
+	if f.restarted() {
 		f.choose(now, at, soon)
-		f.assign(now, unknown)
+	}
+	if unknown = f.worthwhile(now, unknown); len(unknown) > 0 {
+		f.choose(now, at, soon)
+		began := threadTime()
+		found := f.assign(now, unknown)
+		f.searched(now, found, threadTime()-began, at.budget.Share())
 	}
 	if !now.Before(f.trackedAt) && len(f.backends) > 0 {
 		f.track(now, peers, at)
@@ -294,14 +324,37 @@ func (f *backendFinder) choose(now time.Time, at place, h haste) (walked bool) {
 			p.server = servers[i]
 			clear(f.rejected) // other processes may talk to what nobody did
 			clear(f.others)
+			f.searchAt, f.againAt = time.Time{}, time.Time{}
 		}
 	}
 	return walked
 }
 
+// worthwhile leaves of the peers that nobody has those that are searched for
+// now.
+func (f *backendFinder) worthwhile(now time.Time, unknown []discover.Peer) []discover.Peer {
+	return slices.DeleteFunc(unknown, func(peer discover.Peer) bool {
+		if f.tries[peer.Remote] > 0 {
+			return now.Before(f.againAt)
+		}
+		return now.Before(f.searchAt)
+	})
+}
+
+// searched says when peers are searched for again after a search of that cost:
+// at once when it found something, else later the more it cost. The descriptors
+// of a proxy with 100,000 connections are half a second's work.
+func (f *backendFinder) searched(now time.Time, found bool, cost time.Duration, budget float64) {
+	f.searchAt, f.againAt = now, now
+	if !found {
+		f.searchAt = now.Add(min(time.Duration(float64(cost)/(budget*newShare)), newWithin))
+		f.againAt = now.Add(min(time.Duration(float64(cost)/(budget*againShare)), againWithin))
+	}
+}
+
 // assign gives the peers that nobody has yet to the pools whose processes talk
-// to them.
-func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
+// to them, and reports whether there are any.
+func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) (found bool) {
 	for _, p := range f.pools {
 		theirs, _ := p.server.TalksTo(procRoot, unknown) // what may not be read shows in the limits of the choice
 		for _, remote := range theirs {
@@ -311,6 +364,7 @@ func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 	for _, peer := range unknown {
 		if f.note(now, peer) {
 			delete(f.tries, peer.Remote)
+			found = true
 		} else if f.tries[peer.Remote]++; f.tries[peer.Remote] >= rejectedAfter {
 			delete(f.tries, peer.Remote)
 			f.rejected[peer.Remote] = now
@@ -319,6 +373,7 @@ func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) {
 	if len(f.tries) > maxTries {
 		clear(f.tries)
 	}
+	return found
 }
 
 // maxTries bounds how many addresses are asked for again.

@@ -46,6 +46,40 @@ func backendsOf(p *Pipeline, group string) []scope.Backend {
 	return slices.DeleteFunc(slices.Clone(p.finder.backends), func(b scope.Backend) bool { return b.Group != group })
 }
 
+// TestSearchesInVain: a search that finds nothing puts off the next, for what
+// was searched for before longer than for what is new; one that finds something
+// does not.
+func TestSearchesInVain(t *testing.T) {
+	old, fresh := netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80")
+	tests := []struct {
+		name  string
+		found bool
+		cost  time.Duration
+		after time.Duration
+		want  []netip.AddrPort
+	}{
+		{"it found something", true, time.Second, 0, []netip.AddrPort{old, fresh}},
+		{"a cheap one in vain, at once", false, 5 * time.Millisecond, 500 * time.Millisecond, nil},
+		{"a cheap one in vain, a second later", false, 5 * time.Millisecond, time.Second, []netip.AddrPort{fresh}},
+		{"a cheap one in vain, five seconds later", false, 5 * time.Millisecond, 5 * time.Second, []netip.AddrPort{old, fresh}},
+		{"a dear one in vain", false, time.Second, newWithin, []netip.AddrPort{fresh}},
+		{"a dear one in vain, long ago", false, time.Second, againWithin, []netip.AddrPort{old, fresh}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := backendFinder{tries: map[netip.AddrPort]int{old: 1}}
+			f.searched(start, tt.found, tt.cost, 0.01)
+			var got []netip.AddrPort
+			for _, peer := range f.worthwhile(start.Add(tt.after), []discover.Peer{{Remote: old}, {Remote: fresh}}) {
+				got = append(got, peer.Remote)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("searched for %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestBackendsFound: whom a chosen process talks to becomes a backend, with
 // its connections, and goes when the process is no longer chosen.
 func TestBackendsFound(t *testing.T) {

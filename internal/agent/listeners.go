@@ -5,16 +5,18 @@ import "github.com/foreshock/foreshock/internal/tcp"
 // listenerSet holds the listeners of the last pulse and tells when they change.
 type listenerSet struct {
 	rows  []tcp.Socket
+	depth uint64 // of their accept queues together
 	sum   uint64
 	known uint64 // the sum that discovery has seen
 }
 
-func (l *listenerSet) begin() { l.rows, l.sum = l.rows[:0], 0 }
+func (l *listenerSet) begin() { l.rows, l.depth, l.sum = l.rows[:0], 0, 0 }
 
 func (l *listenerSet) add(batch []tcp.Socket) {
 	for i := range batch {
 		s := &batch[i]
 		l.rows = append(l.rows, *s)
+		l.depth += uint64(s.ReceiveQueue)
 		// A sum of products, so that order does not matter and no two
 		// listeners cancel out.
 		a := s.Local.Addr().As16()

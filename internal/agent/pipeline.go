@@ -54,8 +54,14 @@ type Pipeline struct {
 	searchAt     time.Time // owners are not searched again before
 	wanting      bool      // its listeners wait for the search that a Host makes for all
 	wantingSince time.Time
-	countersAt   time.Time // when an idle namespace's counters are read next
 	ownCounts    ownCounts
+	counted      [2]tcp.Counters // by the last two pulses, in turn
+	countedNow   int
+	listenedAt   time.Time // when the listeners were last asked for
+	repeated     bool      // the last pulse found nothing moved
+	rested       bool      // and was not judged
+	view         *measure.View
+	atPeace      bool // there was no incident at the last step
 	owners       map[uint64][]owner.Process
 	unreadable   int
 
@@ -208,8 +214,12 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	if stuck := cmp.Or(p.stuck, p.finder.stuck); stuck != nil {
 		err = stuck
 	}
+	if p.rests(tier, err) {
+		return nil, p.view, nil
+	}
 	view := p.measure.Step(now, tallies)
 	incidents := p.judge.Step(now, view)
+	p.view, p.atPeace = view, len(incidents) == 0
 	if tier == tcp.Pulse {
 		if p.alarm.Jumped(view.Host()) {
 			p.schedule.Hurry()
@@ -253,17 +263,15 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	}
 	p.look = tcp.Look{Namespace: p.place.namespace, Request: p.request(tier), Begin: now}
 	p.tallier.Begin(p.look)
-	p.finder.begin(now, tier)
-	add := p.addAny
+	p.finder.begin(now, tier, p.place)
+	var look tcp.Look
+	var err error
 	if tier == tcp.Pulse {
-		p.listeners.begin()
-		add = p.addPulse
+		look, err = p.pulse(now)
+	} else {
+		look, err = p.reader.Read(p.look.Request, p.addAny)
 	}
-	look, err := p.reader.Read(p.look.Request, add)
 	look.Begin, look.Namespace = now, p.place.namespace
-	if tier == tcp.Pulse {
-		p.readCounters(now, &look)
-	}
 	look.CPU = threadTime() - began
 	p.schedule.Looked(tier, now, look.CPU)
 	p.record(tier, look, err)
@@ -410,6 +418,7 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 		rows = p.listeners.rows
 	}
 	p.services, p.problems = p.discoverHere(rows)
+	p.finder.relisten()
 	p.index = scope.NewIndex(p.services)
 	p.setScopes()
 	p.capacityAt = time.Time{}

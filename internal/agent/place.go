@@ -10,39 +10,72 @@ import (
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
-// idleCounters is how often the counters of an idle namespace are read: they
-// tell when a client connects from there, and cost more than its pulse.
-const idleCounters = 8 * time.Second
+// listenEvery is how often the listeners are asked for where the counters say
+// that nothing has moved: a new one shows among them, but not one that took
+// another's place between two pulses.
+const listenEvery = 8 * time.Second
 
-// readCounters adds the namespace's counters to a pulse, and says whether
-// anything happens there. What cannot be read is missing from the counters,
-// and so unknown.
-func (p *Pipeline) readCounters(now time.Time, look *tcp.Look) {
-	if p.counters == nil {
-		return
+// pulse reads the counters and the listeners. Where nothing has moved since the
+// last pulse, and no accept queue held anything then, the listeners are still
+// the same: asking for them walks the table of the listeners of all namespaces,
+// which costs more than the counters. What cannot be read is missing from the
+// counters, and so unknown.
+func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
+	// The counters come first: what moves from now on shows with the next pulse.
+	counts, moved := &p.counted[p.countedNow], true
+	if p.counters != nil {
+		p.countedNow = 1 - p.countedNow
+		last := counts
+		counts = &p.counted[p.countedNow]
+		var err error
+		if moved, err = p.counters.ReadSince(last, counts); moved {
+			p.countersE = err
+		}
 	}
-	if p.schedule.Idle() && look.Sockets == 0 && now.Before(p.countersAt) {
-		return
+	var look tcp.Look
+	p.repeated = false
+	if last := &p.status[tcp.Pulse]; !moved && last.err == nil && last.last.Judgeable() && p.listeners.depth == 0 && now.Sub(p.listenedAt) < listenEvery {
+		p.repeated = true
+		p.tallier.Add(p.listeners.rows)
+		look = last.last
+		look.Bytes, look.Duration = 0, 0
+	} else {
+		p.listeners.begin()
+		p.listenedAt = now
+		var err error
+		if look, err = p.reader.Read(p.look.Request, p.addPulse); err != nil {
+			return look, err
+		}
 	}
-	p.countersAt = now.Add(idleCounters)
-	p.countersE = p.counters.Read(&look.Counters)
+	look.Counters = *counts
 	if p.place.probes != nil && p.place.name == "" {
 		p.ownCounts.leaveOut(&look.Counters, p.place.probes.Counts())
 	}
 	p.schedule.SetIdle(look.Sockets == 0 && quiet(&look.Counters))
+	return look, nil
+}
+
+// rests reports whether this pulse of another namespace need not be judged:
+// nothing moved, there is no incident, and the last one was. Every second pulse
+// keeps all signals within the time they stay good; our own namespace's comes
+// so often that one more that is late would make them stale.
+func (p *Pipeline) rests(tier tcp.Tier, err error) bool {
+	p.rested = tier == tcp.Pulse && err == nil && p.place.name != "" && p.repeated && p.atPeace && !p.rested && !p.listeners.changed()
+	return p.rested
 }
 
 // quiet reports whether a namespace without listeners has no connection
-// either. inuse counts IPv4 only; established ones and the TIME_WAIT left of
-// them are counted for both.
-// Kernel: net/ipv4/proc.c, sockstat_seq_show and CurrEstab of snmp.
+// either.
+// Kernel: net/ipv4/proc.c, sockstat_seq_show and CurrEstab of snmp, both of which
+// but inuse count IPv6 too; net/ipv6/proc.c, sockstat6_seq_show.
 func quiet(c *tcp.Counters) bool {
 	for _, gauge := range []tcp.Counter{tcp.CurrEstab, tcp.SockInUse, tcp.SockTimeWait} {
 		if n, known := c.Get(gauge); !known || n > 0 {
 			return false
 		}
 	}
-	return true
+	n, _ := c.Get(tcp.Sock6InUse) // not there without IPv6
+	return n == 0
 }
 
 // adopt works out the services from the listeners of the last pulse, with

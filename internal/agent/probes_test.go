@@ -192,10 +192,11 @@ func TestOwnFailuresAreNotCounted(t *testing.T) {
 	reading := func(name tcp.Counter) (n uint64) {
 		t.Helper()
 		do(func() error {
-			var look tcp.Look
-			p.readCounters(start, &look)
+			p.look = tcp.Look{Request: p.request(tcp.Pulse), Begin: start}
+			p.tallier.Begin(p.look)
+			look, err := p.pulse(start)
 			n, _ = look.Counters.Get(name)
-			return nil
+			return err
 		})
 		return n
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,9 +21,6 @@ import (
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
-
-// publishEvery is how old a snapshot may grow while nothing happens.
-const publishEvery = time.Second
 
 // agent is the state that Run's goroutines share. The pipeline itself belongs
 // to the loop alone; others ask the loop, or read snapshots.
@@ -50,36 +46,20 @@ type agent struct {
 	lastHash  uint64
 	incidents []judge.Incident
 
-	mu       sync.Mutex
-	snapshot *api.Snapshot
-	changed  chan struct{} // closed when the next snapshot is there
-}
-
-// Snapshot implements api.Source.
-func (a *agent) Snapshot() *api.Snapshot {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.snapshot
-}
-
-// Changed implements api.Source.
-func (a *agent) Changed() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.changed
+	*desk
 }
 
 // keep remembers what a tick brought, and publishes it when it is due.
-func (a *agent) keep(h *Host, now time.Time, incidents []judge.Incident) {
+func (a *agent) keep(h *Host, incidents []judge.Incident) {
 	a.incidents = incidents
 	hash := uint64(0)
 	for i := range incidents {
 		hash = hash*31 + lifeOf(&incidents[i])
 	}
-	last := a.Snapshot()
-	if hash != a.lastHash || now.Sub(last.At) >= publishEvery || !last.Ready && a.ready(h.own) {
+	due, whole := a.due()
+	if due || hash != a.lastHash || !a.latest().Ready && a.ready(h.own) {
 		a.lastHash = hash
-		a.publish(h)
+		a.publish(h, whole)
 	}
 }
 
@@ -93,8 +73,9 @@ func (a *agent) ready(p *Pipeline) bool {
 	return full.looks+full.partial+full.failed > 0 && !p.discovered.IsZero() && pulse.last.Begin.After(p.discovered)
 }
 
-// publish makes a snapshot of everything and wakes who waits for it.
-func (a *agent) publish(h *Host) {
+// publish makes a snapshot of everything, the scopes' signals only where it is
+// to be whole.
+func (a *agent) publish(h *Host, whole bool) {
 	p := h.own
 	s := &api.Snapshot{
 		Host: a.host, Labels: maps.Clone(a.options.Config.Labels), Version: a.options.Version,
@@ -111,19 +92,14 @@ func (a *agent) publish(h *Host) {
 		Channels:   a.notices.outbox.Status(),
 		Reader:     p.status[tcp.Pulse].last.Reader,
 	}
-	if view := h.view(); view.Scopes != nil {
-		s.View = view
+	if whole {
+		s.View = h.view()
 		for i := range s.View.Scopes {
 			s.View.Scopes[i].Examples = slices.Clone(s.View.Scopes[i].Examples)
 			s.View.Scopes[i].Prefixes = slices.Clone(s.View.Scopes[i].Prefixes)
 		}
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s.Sequence = a.snapshot.Sequence + 1
-	a.snapshot = s
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.desk.publish(s, whole)
 }
 
 // lookStatus is how each tier does.

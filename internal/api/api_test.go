@@ -46,6 +46,8 @@ func (f *fake) Snapshot() *Snapshot {
 	return f.snapshot
 }
 
+func (f *fake) Status() *Snapshot { return f.Snapshot() }
+
 func (f *fake) Changed() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,6 +185,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
 		{"incident that is no number", "GET", "/api/v1/incidents/seven", "", nil, nil, token, 400, "seven"},
 		{"looks", "GET", "/api/v1/looks", "", nil, nil, token, 200, `"last_error":"full look: out of memory"`},
+		{"namespaces", "GET", "/api/v1/namespaces", "", nil, nil, token, 200, `"namespaces":[`},
 		{"channels", "GET", "/api/v1/channels", "", nil, nil, token, 200, "oncall"},
 		{"limits", "GET", "/api/v1/limits", "", nil, nil, token, 200, "QUIC"},
 		{"openapi", "GET", "/api/v1/openapi.yaml", "", nil, nil, token, 200, "openapi: 3"},

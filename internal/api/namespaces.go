@@ -21,25 +21,50 @@ const (
 func (v viewer) namespaces() Namespaces {
 	n := &v.s.Namespaces
 	out := Namespaces{Read: n.Read, Idle: n.Idle, Waiting: n.Waiting, Refused: n.Refused, Over: n.Over, Oldest: []Namespace{}}
-	var busy []NamespaceStatus
 	for _, x := range n.Each {
 		out.PulseAgeSeconds = greater(out.PulseAgeSeconds, v.age(x.PulseSeen))
 		if !x.Idle {
 			out.WholeAgeSeconds = greater(out.WholeAgeSeconds, v.age(x.WholeSeen))
-			busy = append(busy, x)
 		}
 	}
-	slices.SortStableFunc(busy, func(a, b NamespaceStatus) int {
-		return cmp.Or(a.WholeSeen.Compare(b.WholeSeen), cmp.Compare(a.Name, b.Name)) // never seen comes first
-	})
-	for _, x := range busy[:min(len(busy), maxOldest)] {
-		out.Oldest = append(out.Oldest, Namespace{
-			Name: x.Name, ID: uint64(x.ID), Process: x.Process, PID: x.PID, Services: x.Services, Reader: x.Reader,
-			PulseAgeSeconds: v.age(x.PulseSeen), WholeAgeSeconds: v.age(x.WholeSeen),
-			PulseIntervalSeconds: x.PulseInterval.Seconds(), WholeIntervalSeconds: x.WholeInterval.Seconds(),
-		})
+	each := oldestFirst(n.Each)
+	for _, x := range each[:min(len(each), maxOldest)] {
+		if !x.Idle {
+			out.Oldest = append(out.Oldest, v.namespace(x))
+		}
 	}
 	return out
+}
+
+// eachNamespace is how every one of them is read.
+func (v viewer) eachNamespace() []Namespace {
+	out := make([]Namespace, 0, len(v.s.Namespaces.Each))
+	for _, x := range oldestFirst(v.s.Namespaces.Each) {
+		out = append(out, v.namespace(x))
+	}
+	return out
+}
+
+// oldestFirst sorts by when all sockets were seen, never coming first. Idle ones,
+// which have none, come last.
+func oldestFirst(each []NamespaceStatus) []NamespaceStatus {
+	return slices.SortedStableFunc(slices.Values(each), func(a, b NamespaceStatus) int {
+		if a.Idle != b.Idle {
+			if b.Idle {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(a.WholeSeen.Compare(b.WholeSeen), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+func (v viewer) namespace(x NamespaceStatus) Namespace {
+	return Namespace{
+		Name: x.Name, ID: uint64(x.ID), Process: x.Process, PID: x.PID, Services: x.Services, Idle: x.Idle, Reader: x.Reader,
+		PulseAgeSeconds: v.age(x.PulseSeen), WholeAgeSeconds: v.age(x.WholeSeen),
+		PulseIntervalSeconds: x.PulseInterval.Seconds(), WholeIntervalSeconds: x.WholeInterval.Seconds(),
+	}
 }
 
 // age is how old something was when the snapshot was made; nil when it was

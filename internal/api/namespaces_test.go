@@ -45,6 +45,10 @@ func TestNamespacesInShort(t *testing.T) {
 	if len(got.Oldest) != maxOldest || got.Oldest[0].Name != "shop-007" || got.Oldest[0].WholeAgeSeconds != nil || got.Oldest[1].Name != "shop-198" {
 		t.Errorf("oldest %+v", got.Oldest)
 	}
+	every := viewer{s}.eachNamespace()
+	if len(every) != 200 || every[0].Name != "shop-007" || every[1].Name != "shop-198" || every[199].Name != "shop-199" || !every[199].Idle {
+		t.Errorf("all of them: %d, first %s and %s, last %+v", len(every), every[0].Name, every[1].Name, every[len(every)-1])
+	}
 	raw, err := json.Marshal(got)
 	if err != nil || len(raw) > 4<<10 {
 		t.Errorf("%d bytes about 200 namespaces: %v", len(raw), err)

@@ -97,6 +97,7 @@ func routes() []route {
 		{"GET", "/api/v1/incidents", (*server).incidents},
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
 		{"GET", "/api/v1/looks", (*server).looks},
+		{"GET", "/api/v1/namespaces", (*server).namespaces},
 		{"GET", "/api/v1/limits", (*server).limits},
 		{"GET", "/api/v1/channels", (*server).channels},
 		{"GET", "/api/v1/events", (*server).events},
@@ -238,8 +239,11 @@ func (s *server) scrape(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) view() viewer { return viewer{s.source.Snapshot()} }
 
+// report is a view for what does not show the scopes' signals.
+func (s *server) report() viewer { return viewer{s.source.Status()} }
+
 func (s *server) status(w http.ResponseWriter, _ *http.Request) {
-	s.json(w, http.StatusOK, s.view().status())
+	s.json(w, http.StatusOK, s.report().status())
 }
 
 func (s *server) scopes(w http.ResponseWriter, _ *http.Request) {
@@ -281,7 +285,7 @@ func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown severity %.50q", severity), "the severities are "+strings.Join(severities, ", "))
 		return
 	}
-	v := s.view()
+	v := s.report()
 	s.json(w, http.StatusOK, Incidents{At: v.time(v.s.At), Incidents: v.incidents(func(i *judge.Incident) bool {
 		return (state == "" || i.State.String() == state) && (severity == "" || i.Finding.Severity.String() == severity)
 	})})
@@ -300,7 +304,7 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	found := s.view().incidents(func(i *judge.Incident) bool { return i.ID == id })
+	found := s.report().incidents(func(i *judge.Incident) bool { return i.ID == id })
 	if len(found) == 0 {
 		s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no incident %d", id), "GET /api/v1/incidents lists them")
 		return
@@ -309,17 +313,22 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) looks(w http.ResponseWriter, _ *http.Request) {
-	v := s.view()
+	v := s.report()
 	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget), Namespaces: v.namespaces()})
 }
 
+func (s *server) namespaces(w http.ResponseWriter, _ *http.Request) {
+	v := s.report()
+	s.json(w, http.StatusOK, NamespaceList{At: v.time(v.s.At), Namespaces: v.eachNamespace()})
+}
+
 func (s *server) limits(w http.ResponseWriter, _ *http.Request) {
-	v := s.view()
+	v := s.report()
 	s.json(w, http.StatusOK, Limits{At: v.time(v.s.At), Limits: v.limits()})
 }
 
 func (s *server) channels(w http.ResponseWriter, _ *http.Request) {
-	v := s.view()
+	v := s.report()
 	s.json(w, http.StatusOK, Channels{At: v.time(v.s.At), Channels: v.channels()})
 }
 
@@ -337,7 +346,7 @@ type Health struct {
 // healthz: the loop has published lately. The clock is the machine's: the
 // snapshot's own is steady and may differ from it, by the offset it carries.
 func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
-	if age := s.source.Snapshot().Age(time.Now()); age > AliveWithin {
+	if age := s.source.Status().Age(time.Now()); age > AliveWithin {
 		s.json(w, http.StatusServiceUnavailable, Health{Reason: fmt.Sprintf("the agent has not looked for %s", age.Round(time.Second))})
 		return
 	}
@@ -345,7 +354,7 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if !s.source.Snapshot().Ready {
+	if !s.source.Status().Ready {
 		s.json(w, http.StatusServiceUnavailable, Health{Reason: "the agent has not looked with every tier yet"})
 		return
 	}

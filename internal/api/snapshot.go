@@ -109,8 +109,12 @@ type Limit struct {
 
 // Source gives snapshots. The agent is one; tests have another.
 type Source interface {
-	// Snapshot returns the latest one, never nil.
+	// Snapshot returns the latest one, never nil. It is a second old at most
+	// while the agent's loop is alive, and may wait for it.
 	Snapshot() *Snapshot
+	// Status is Snapshot where nobody reads the View, which may be old: that of
+	// a host of many namespaces is megabytes.
+	Status() *Snapshot
 	// Changed returns a channel that is closed when the next snapshot is there.
 	Changed() <-chan struct{}
 }

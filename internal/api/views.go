@@ -132,11 +132,18 @@ type Namespace struct {
 	Process              string   `json:"process"`
 	PID                  int      `json:"pid"`
 	Services             int      `json:"services"`
+	Idle                 bool     `json:"idle"`
 	Reader               string   `json:"reader"`
 	PulseAgeSeconds      *float64 `json:"pulse_age_seconds"`
 	WholeAgeSeconds      *float64 `json:"whole_age_seconds"`
 	PulseIntervalSeconds float64  `json:"pulse_interval_seconds"`
 	WholeIntervalSeconds float64  `json:"whole_interval_seconds"`
+}
+
+// NamespaceList is the answer of /api/v1/namespaces.
+type NamespaceList struct {
+	At         time.Time   `json:"at"`
+	Namespaces []Namespace `json:"namespaces"`
 }
 
 // Budget is the processor budget, as shares of one core.

@@ -14,7 +14,7 @@ const (
 	budgetSpan = 10 * time.Second
 	// leastFree is what looks beyond the pulse get of the budget, as a share of
 	// it, when pulses and overhead alone use it up.
-	leastFree = 0.05
+	leastFree = 0.10
 	// leastFirst is the same where a namespace beside our own has backends: that
 	// is a whole look of ten such each second.
 	leastFirst = 0.15
@@ -78,6 +78,7 @@ type Budget struct {
 	least    float64    // of free, as a share of the budget
 	spent    []spending // a ring over budgetSpan
 	looked   time.Duration
+	rested   time.Duration // by looks that are no pulses
 	walk     time.Duration // the cheapest full look: little more than the walk of the hash table
 	closer   time.Time     // until when suspicion may spend more
 	glance   time.Time     // until when a glance may
@@ -85,16 +86,21 @@ type Budget struct {
 	divided  time.Time
 	dirty    bool
 	rank     []*Schedule // for divide
+	// pulsing are those whose pulses are due at once: one pass over all
+	// namespaces serves them all.
+	pulsing []*Schedule
+	credit  credit
 	// Until when looks wait for the mean to come down, by whether they are made
 	// under suspicion, as worked out at waitsAt.
 	waits   [2]time.Time
 	waitsAt [2]time.Time
 }
 
-// spending is the processor time used up to an instant: by all, and by looks.
+// spending is the processor time used up to an instant: by all, by looks, by
+// those that are no pulses, and out of the credit, which makes nobody wait.
 type spending struct {
-	at         time.Time
-	all, looks time.Duration
+	at                       time.Time
+	all, looks, rest, credit time.Duration
 }
 
 // NewBudget returns a Budget of that share of one core, 0.01 for 1 %, and no
@@ -125,7 +131,8 @@ func (b *Budget) Add() *Schedule {
 
 // Remove takes a namespace's schedule out.
 func (b *Budget) Remove(s *Schedule) {
-	b.schedules = slices.DeleteFunc(b.schedules, func(x *Schedule) bool { return x == s })
+	gone := func(x *Schedule) bool { return x == s }
+	b.schedules, b.pulsing = slices.DeleteFunc(b.schedules, gone), slices.DeleteFunc(b.pulsing, gone)
 	b.changed()
 }
 
@@ -146,19 +153,35 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 		b.divided = now
 		b.divide()
 	}
+	present := now.UnixNano()
+	for n := len(b.pulsing); n > 0; n-- {
+		s := b.pulsing[n-1]
+		b.pulsing = b.pulsing[:n-1]
+		if s.pulseFrom() <= present {
+			return s, tcp.Pulse, now
+		}
+	}
 	var best *Schedule
 	var tier tcp.Tier
 	var when int64
-	present := now.UnixNano()
 	for _, s := range b.schedules {
 		at := s.pulseAt
-		if at > present && !s.own && at-present <= int64(s.slack()) {
+		if at > present && s.pulseFrom() <= present {
 			at = present
+		}
+		if at <= present {
+			b.pulsing = append(b.pulsing, s)
 		}
 		if best == nil || at < when {
 			best, tier, when = s, tcp.Pulse, at
 		}
 	}
+	if len(b.pulsing) > 1 {
+		s := b.pulsing[len(b.pulsing)-1]
+		b.pulsing = b.pulsing[:len(b.pulsing)-1]
+		return s, tcp.Pulse, now
+	}
+	b.pulsing = b.pulsing[:0]
 	for _, s := range b.schedules {
 		if s.looksCloser && !s.suspected(now) {
 			s.extra = 0
@@ -170,7 +193,7 @@ func (b *Budget) Next(now time.Time) (*Schedule, tcp.Tier, time.Time) {
 		}
 		// Only now is it worth knowing whether the budget allows it.
 		closer := s.closer(now)
-		at = max(at, nanoseconds(b.wait(now, closer)))
+		at = max(at, nanoseconds(b.wait(now, closer || s.first())))
 		if !s.own && !closer && s.use != Backends {
 			at = max(at, nanoseconds(b.restAt))
 		}
@@ -196,7 +219,7 @@ func (b *Budget) wait(now time.Time, closer bool) time.Time {
 	}
 	if len(b.schedules) == 1 || b.waitsAt[i].IsZero() || now.Sub(b.waitsAt[i]) >= waitEvery {
 		b.waitsAt[i], b.waits[i] = now, time.Time{}
-		if over := b.overdrawn(now, allowed); over > 0 {
+		if over := b.overdrawn(now, closer, allowed); over > 0 {
 			b.waits[i] = now.Add(over)
 		}
 	}
@@ -216,12 +239,21 @@ func (b *Budget) allowed() float64 {
 // what is allowed again; zero when it is. A look counts as spread over its
 // tier's interval: one full look at 100,000 sockets is all of 10 s' budget, and
 // focus must not go blind for that.
-func (b *Budget) overdrawn(now time.Time, allowed float64) time.Duration {
+func (b *Budget) overdrawn(now time.Time, closer bool, allowed float64) time.Duration {
 	if len(b.spent) < 2 {
 		return 0
 	}
 	first, last := b.spent[0], b.spent[len(b.spent)-1]
-	excess := float64(last.all-first.all) - allowed*float64(budgetSpan)
+	all, paid := last.all-first.all, last.credit-first.credit
+	if closer {
+		paid = 0 // what bounds them is on all there is
+	}
+	excess := float64(all-paid) - allowed*float64(budgetSpan)
+	if len(b.schedules) > 1 && !closer {
+		// However much pulses and the rest of us take, more than was planned for
+		// them too, these looks get what is theirs.
+		excess = min(excess, float64(last.rest-first.rest-paid)-b.free*float64(budgetSpan))
+	}
 	for _, s := range b.schedules {
 		if excess <= 0 {
 			return 0
@@ -239,27 +271,39 @@ func (b *Budget) overdrawn(now time.Time, allowed float64) time.Duration {
 	return min(time.Duration(excess/allowed), budgetSpan)
 }
 
-// noteLook is what a schedule tells of each of its looks.
-func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Duration) {
+// noteLook is what a schedule tells of each of its looks; first is what it said
+// before.
+func (b *Budget) noteLook(s *Schedule, t tcp.Tier, began time.Time, cost time.Duration, first bool) {
 	b.looked += cost
+	if t != tcp.Pulse {
+		b.rested += cost
+	}
+	if t != tcp.Pulse && (first || s.closer(began)) {
+		b.credit.pay(cost, b.share)
+	}
 	if t == tcp.Full && (b.walk == 0 || cost < b.walk) {
 		b.walk = cost
 	}
 	// The looks of many namespaces are spread out, so that those that were all
 	// found at once do not look all at once. Those with backends come when they
 	// are due, and the others wait for what that took.
-	if t != tcp.Pulse && !s.own && !s.closer(began) && b.free > 0 {
-		b.restAt = later(b.restAt, began).Add(time.Duration(float64(cost) / b.free))
+	free := b.free
+	if first {
+		free = max(free, b.share/2)
+	}
+	if t != tcp.Pulse && !s.own && !s.closer(began) && free > 0 {
+		b.restAt = later(b.restAt, began).Add(time.Duration(float64(cost) / free))
 	}
 	b.changed()
 }
 
 // Spent records the processor time the process has used since its start.
 func (b *Budget) Spent(now time.Time, process time.Duration) {
+	b.credit.grow(now, b.share)
 	if n := len(b.spent); n > 2 && now.Sub(b.spent[n-2].at) < spentEvery {
-		b.spent[n-1] = spending{now, process, b.looked} // many looks a second: one entry for some of them
+		b.spent[n-1] = spending{now, process, b.looked, b.rested, b.credit.paid} // many looks a second: one entry for some of them
 	} else {
-		b.spent = append(b.spent, spending{now, process, b.looked})
+		b.spent = append(b.spent, spending{now, process, b.looked, b.rested, b.credit.paid})
 	}
 	drop := 0
 	for drop < len(b.spent)-2 && now.Sub(b.spent[drop+1].at) >= budgetSpan {

@@ -112,11 +112,13 @@ func TestBudgetOfManyNamespaces(t *testing.T) {
 		},
 		{
 			name: "200 beside 100,000 sockets", others: 199, warmUp: 2 * time.Minute, span: 12 * time.Minute,
-			own: walking(0.07, 3), other: walking(0.07, 3), used: 0.0108, rest: 12 * time.Minute, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
+			own: walking(0.07, 3), other: walking(0.07, 3), used: 0.0105, rest: 13 * time.Minute, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
 		},
 		{
+			// Pulses and the overhead leave nothing; a tenth of the budget goes to
+			// whole looks all the same.
 			name: "200, a walk of 10 ms", others: 199, warmUp: 2 * time.Minute, span: 12 * time.Minute,
-			own: walking(0.07, 10), other: walking(0.07, 10), used: 0.0108, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
+			own: walking(0.07, 10), other: walking(0.07, 10), used: 0.0113, pulse: 2 * time.Second, ownPulse: 300 * time.Millisecond,
 		},
 		{
 			// 199 × 0.15 ms ÷ 1.85 s is 1.6 % of a core by itself.
@@ -159,8 +161,8 @@ func TestManyFoundAtOnce(t *testing.T) {
 	c := &crowd{overhead: time.Millisecond / 2, perLook: 3 * time.Microsecond}
 	c.join(b, 200, walking(0.07, 3))
 	used, _, _ := c.play(b, 0, time.Minute, nil)
-	if used > 0.0125 {
-		t.Errorf("used %.2f %% of a core in the first minute, budget 1 %%", 100*used)
+	if used > 0.0165 { // half of the credit is for their first whole looks
+		t.Errorf("used %.2f %% of a core in the first minute, budget 1 %% and half of the credit's 1 %%", 100*used)
 	}
 	t.Logf("used %.2f %% in the first minute", 100*used)
 }

@@ -149,7 +149,15 @@ func (s *Schedule) suspected(now time.Time) bool {
 
 // closer reports whether that may spend beyond the budget.
 func (s *Schedule) closer(now time.Time) bool {
-	return now.Before(s.suspect) && now.Before(s.budget.closer) || now.Before(s.glance) && now.Before(s.budget.glance)
+	b := s.budget
+	return now.Before(s.suspect) && now.Before(b.closer) && b.credit.suspicion(b.share) || now.Before(s.glance) && now.Before(b.glance) && b.credit.glance(b.share)
+}
+
+// first reports whether another namespace than our own waits for its first whole
+// look, which the credit pays for: until then little is known of it.
+func (s *Schedule) first() bool {
+	b := s.budget
+	return !s.own && !s.idle && s.tiers[tcp.Full].last.IsZero() && b.credit.first(b.share)
 }
 
 // Hurry brings the next full look forward, as far as the budget allows.
@@ -223,8 +231,15 @@ func nanoseconds(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// slack is how much earlier than due a pulse of another namespace may come, to
+// pulseFrom is when the pulse may come at the earliest, and slack how much earlier than due a pulse of another namespace may come, to
 // share a wake-up: a stretched one always finds our own pulse to go with.
+func (s *Schedule) pulseFrom() int64 {
+	if s.own || s.pulseAt == beginning {
+		return s.pulseAt
+	}
+	return s.pulseAt - int64(s.slack())
+}
+
 func (s *Schedule) slack() time.Duration {
 	interval := s.tiers[tcp.Pulse].interval
 	if interval >= 4*PulseInterval {
@@ -256,7 +271,7 @@ func (s *Schedule) pause(cost time.Duration) time.Duration {
 
 // Looked records a look that began at began.
 func (s *Schedule) Looked(t tcp.Tier, began time.Time, cost time.Duration) {
-	p := &s.tiers[t]
+	p, first := &s.tiers[t], s.first()
 	p.last, p.looked = began, began
 	if p.cost == 0 {
 		p.cost = max(cost, 1)
@@ -278,7 +293,7 @@ func (s *Schedule) Looked(t tcp.Tier, began time.Time, cost time.Duration) {
 		}
 		s.assume(began)
 	}
-	s.budget.noteLook(s, t, began, cost)
+	s.budget.noteLook(s, t, began, cost, first)
 	if len(s.budget.schedules) > 1 {
 		s.planAt(began)
 	}

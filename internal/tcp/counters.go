@@ -39,8 +39,9 @@ const (
 	SockTimeWait // gauge: sockstat TCP tw
 	SockAlloc    // gauge: sockstat TCP alloc, of all namespaces
 	SockMemPages // gauge: sockstat TCP mem, of all namespaces
+	Sock6InUse   // gauge: sockstat6 TCP6 inuse; SockInUse counts IPv4 alone
 
-	NumCounters = int(SockMemPages) + 1
+	NumCounters = int(Sock6InUse) + 1
 )
 
 var counterNames = [NumCounters]string{
@@ -49,10 +50,10 @@ var counterNames = [NumCounters]string{
 	"EmbryonicRsts", "ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPSynRetrans",
 	"TCPBacklogDrop", "TCPReqQFullDoCookies", "TCPReqQFullDrop", "TCPAbortOnData",
 	"TCPAbortOnClose", "TCPAbortOnMemory", "TCPAbortOnTimeout", "TCPTimeWaitOverflow",
-	"inuse", "orphan", "tw", "alloc", "mem",
+	"inuse", "orphan", "tw", "alloc", "mem", "inuse6",
 }
 
-// String is the kernel's name for the counter.
+// String is the kernel's name for the counter; sockstat6 calls inuse6 inuse.
 func (c Counter) String() string { return counterNames[c] }
 
 // Gauge reports whether the number is a level and not a count of events.
@@ -87,6 +88,25 @@ type Deltas struct {
 // reading is missing, or the counter was reset in between.
 func (d *Deltas) Get(name Counter) (events uint64, ok bool) {
 	return d.values[name], d.seen&(1<<name) != 0
+}
+
+// Moved reports whether a segment came or went between two readings of one
+// namespace, a connection was opened, failed or ended, or a socket that is no
+// TIME_WAIT came or went. Without one of the numbers that tell it cannot know,
+// and says yes.
+// Kernel: include/uapi/linux/snmp.h; what /proc/net/netstat counts goes with one
+// of these, but for a time-out whose segment finds no route.
+func Moved(prev, c *Counters) bool {
+	const tell = 1<<(OutRsts+1) - 1 | 1<<SockInUse
+	if c.seen&prev.seen&tell != tell || (c.seen^prev.seen)&(1<<Sock6InUse) != 0 {
+		return true
+	}
+	for n := ActiveOpens; n <= OutRsts; n++ {
+		if c.values[n] != prev.values[n] {
+			return true
+		}
+	}
+	return c.values[SockInUse] != prev.values[SockInUse] || c.values[Sock6InUse] != prev.values[Sock6InUse]
 }
 
 // wrapMargin is how close to 2³² a reading must have been for a smaller

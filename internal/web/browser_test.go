@@ -96,6 +96,7 @@ func newHost(t *testing.T, raw []byte, age time.Duration) *host {
 type unchanging struct{ s *api.Snapshot }
 
 func (u unchanging) Snapshot() *api.Snapshot  { return u.s }
+func (u unchanging) Status() *api.Snapshot    { return u.s }
 func (u unchanging) Changed() <-chan struct{} { return nil }
 
 // show makes raw the picture of / and of the stream.

@@ -2,7 +2,6 @@ package counters
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -119,25 +118,47 @@ func zip(names, values []byte, first, last tcp.Counter) (reading, error) {
 // holds names and values in turn. alloc and mem are those of all namespaces.
 // Kernel: net/ipv4/proc.c, sockstat_seq_show.
 func ParseSockstat(data []byte, c *tcp.Counters) error {
-	const first, last = tcp.SockInUse, tcp.SockMemPages
+	r, err := parseLevels("sockstat", "TCP:", data)
+	if err != nil {
+		return err
+	}
+	r.setAll(c, tcp.SockInUse, tcp.SockMemPages)
+	return nil
+}
+
+// ParseSockstat6 sets the level of /proc/net/sockstat6's "TCP6:" line.
+// Kernel: net/ipv6/proc.c, sockstat6_seq_show.
+func ParseSockstat6(data []byte, c *tcp.Counters) error {
+	r, err := parseLevels("sockstat6", "TCP6:", data)
+	if err != nil {
+		return err
+	}
+	if r.seen&(1<<tcp.SockInUse) != 0 {
+		c.Set(tcp.Sock6InUse, r.values[tcp.SockInUse])
+	}
+	return nil
+}
+
+// parseLevels reads the first line that begins with prefix: names and values in
+// turn.
+func parseLevels(file, prefix string, data []byte) (reading, error) {
 	for lineNo := 1; len(data) > 0; lineNo++ {
 		line, rest, ended := cutLine(data)
 		data = rest
 		word, line := field(line)
-		if string(word) != "TCP:" {
+		if string(word) != prefix {
 			continue
 		}
 		if !ended {
-			return fmt.Errorf(`parse sockstat: line %d: ends within "TCP:"`, lineNo)
+			return reading{}, fmt.Errorf("parse %s: line %d: ends within %q", file, lineNo, prefix)
 		}
-		r, err := alternate(line, first, last)
+		r, err := alternate(line, tcp.SockInUse, tcp.SockMemPages)
 		if err != nil {
-			return fmt.Errorf("parse sockstat: line %d: %w", lineNo, err)
+			return reading{}, fmt.Errorf("parse %s: line %d: %w", file, lineNo, err)
 		}
-		r.setAll(c, first, last)
-		return nil
+		return r, nil
 	}
-	return errors.New(`parse sockstat: no line "TCP:"`)
+	return reading{}, fmt.Errorf("parse %s: no line %q", file, prefix)
 }
 
 func alternate(line []byte, first, last tcp.Counter) (reading, error) {

@@ -109,6 +109,9 @@ func TestParse(t *testing.T) {
 		{"sockstat's memory below zero", ParseSockstat, "TCP: inuse 3 mem -1\n", map[string]uint64{"inuse": 3}, ""},
 		{"sockstat with a name too many", ParseSockstat, "TCP: inuse 3 tw\n", nil, `parse sockstat: line 1: "tw" without a value`},
 		{"sockstat cut in a number", ParseSockstat, "sockets: used 1\nTCP: inuse 3", nil, `parse sockstat: line 2: ends within "TCP:"`},
+		{"sockstat6", ParseSockstat6, "TCP6: inuse 12\nUDP6: inuse 1\n", map[string]uint64{"inuse6": 12}, ""},
+		{"sockstat6 of a kernel that says nothing of TCP", ParseSockstat6, "UDP6: inuse 1\n", nil, `parse sockstat6: no line "TCP6:"`},
+		{"sockstat6 that is cut", ParseSockstat6, "TCP6: inuse 1", nil, `parse sockstat6: line 1: ends within "TCP6:"`},
 		{"sockstat without TCP", ParseSockstat, "sockets: used 1\n", nil, `parse sockstat: no line "TCP:"`},
 	}
 	for _, tt := range tests {
@@ -186,10 +189,10 @@ func twinPairs(text, prefix string, first, last tcp.Counter) (map[string]uint64,
 	return nil, fmt.Errorf("no section")
 }
 
-func twinSockstat(text string, first, last tcp.Counter) (map[string]uint64, error) {
+func twinSockstat(text, prefix string) (map[string]uint64, error) {
 	lines := strings.Split(text, "\n")
 	for _, line := range lines[:len(lines)-1] {
-		if !isSection(line, "TCP:") {
+		if !isSection(line, prefix) {
 			continue
 		}
 		var names, values []string
@@ -200,7 +203,7 @@ func twinSockstat(text string, first, last tcp.Counter) (map[string]uint64, erro
 				values = append(values, w)
 			}
 		}
-		return twin(names, values, first, last)
+		return twin(names, values, tcp.SockInUse, tcp.SockMemPages)
 	}
 	return nil, fmt.Errorf("no section")
 }
@@ -224,7 +227,7 @@ func agree(t *testing.T, parse parser, data []byte, twin func(string) (map[strin
 		t.Fatalf("(-twin +parser)\n%s", diff)
 	}
 	for name := range got {
-		if !strings.Contains(string(data), name) {
+		if !strings.Contains(string(data), strings.TrimSuffix(name, "6")) {
 			t.Fatalf("%s is set and not named", name)
 		}
 	}
@@ -259,7 +262,21 @@ func FuzzParseSockstat(f *testing.F) {
 	f.Add([]byte("TCP: inuse 1 mem -2\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		agree(t, ParseSockstat, data, func(s string) (map[string]uint64, error) {
-			return twinSockstat(s, tcp.SockInUse, tcp.SockMemPages)
+			return twinSockstat(s, "TCP:")
+		})
+	})
+}
+
+func FuzzParseSockstat6(f *testing.F) {
+	f.Add([]byte("TCP6: inuse 12\nUDP6: inuse 1\nFRAG6: inuse 0 memory 0\n"))
+	f.Add([]byte("TCP6: inuse -1\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		agree(t, ParseSockstat6, data, func(s string) (map[string]uint64, error) {
+			levels, err := twinSockstat(s, "TCP6:")
+			if inUse, there := levels["inuse"]; there {
+				return map[string]uint64{"inuse6": inUse}, err
+			}
+			return nil, err
 		})
 	})
 }

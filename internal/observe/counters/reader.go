@@ -24,7 +24,7 @@ const (
 // Reader reads the counters of one namespace. It is not safe for concurrent
 // use.
 type Reader struct {
-	files  [3]file
+	files  [4]file
 	buffer []byte
 	closed bool
 }
@@ -35,7 +35,13 @@ type file struct {
 	parse func([]byte, *tcp.Counters) error
 	// inode is that of the first opening: each namespace has files of its own.
 	inode uint64
+	// optional: a kernel without IPv6 does not have it, which is no error;
+	// absent is that this is one.
+	optional, absent bool
 }
+
+// netstat is the dearest of a Reader's files, and the last.
+const netstat = 3
 
 // errOther: the process has ended and its pid was given to another, or the
 // thread has left the namespace.
@@ -55,10 +61,11 @@ func Open(dir string) (*Reader, error) {
 // may share with readers that are never used at the same time.
 func OpenWith(dir string, scratch *tcp.Scratch) (*Reader, error) {
 	r := &Reader{
-		files: [3]file{
+		files: [4]file{
 			{path: dir + "/snmp", fd: none, parse: ParseSNMP},
-			{path: dir + "/netstat", fd: none, parse: ParseNetstat},
 			{path: dir + "/sockstat", fd: none, parse: ParseSockstat},
+			{path: dir + "/sockstat6", fd: none, parse: ParseSockstat6, optional: true},
+			netstat: {path: dir + "/netstat", fd: none, parse: ParseNetstat},
 		},
 		buffer: scratch.Buffer,
 	}
@@ -68,7 +75,7 @@ func OpenWith(dir string, scratch *tcp.Scratch) (*Reader, error) {
 			errs = append(errs, err)
 		}
 	}
-	if len(errs) == len(r.files) {
+	if len(errs) == len(r.files)-1 {
 		return nil, fmt.Errorf("open TCP counters: %w", errors.Join(errs...))
 	}
 	return r, nil
@@ -92,12 +99,34 @@ func (r *Reader) Close() error {
 // those that are missing are not set.
 func (r *Reader) Read(c *tcp.Counters) error {
 	*c = tcp.Counters{}
+	return r.read(r.files[:], c)
+}
+
+// ReadSince is Read for who has the reading before this one, and reports
+// whether anything moved between them: a segment came or went, or a socket came
+// or went. Where nothing did, netstat's counters are last's: they count what
+// happens to segments and connections. Without them a reading costs a third.
+func (r *Reader) ReadSince(last, c *tcp.Counters) (moved bool, err error) {
+	*c = tcp.Counters{}
+	err = r.read(r.files[:netstat], c)
+	if err == nil && !tcp.Moved(last, c) {
+		for n := tcp.SyncookiesSent; n <= tcp.TCPTimeWaitOverflow; n++ {
+			if v, ok := last.Get(n); ok {
+				c.Set(n, v)
+			}
+		}
+		return false, nil
+	}
+	return true, errors.Join(err, r.read(r.files[netstat:], c))
+}
+
+func (r *Reader) read(files []file, c *tcp.Counters) error {
 	if r.closed {
 		return ErrClosed
 	}
 	var errs []error
-	for i := range r.files {
-		if err := r.readFile(&r.files[i], c); err != nil {
+	for i := range files {
+		if err := r.readFile(&files[i], c); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -108,13 +137,16 @@ func (r *Reader) Read(c *tcp.Counters) error {
 }
 
 func (r *Reader) readFile(f *file, c *tcp.Counters) error {
+	if f.absent {
+		return nil
+	}
 	if f.fd != none {
 		if data, err := r.contents(f.fd); err == nil {
 			return f.parseNamed(data, c)
 		}
 		_ = f.close() // a kept file that failed is opened anew
 	}
-	if err := f.open(); err != nil {
+	if err := f.open(); err != nil || f.absent {
 		return err
 	}
 	data, err := r.contents(f.fd)
@@ -163,6 +195,10 @@ func (r *Reader) contents(fd int) ([]byte, error) {
 
 func (f *file) open() error {
 	fd, err := unix.Open(f.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if f.optional && err == unix.ENOENT && f.inode == 0 {
+		f.absent = true
+		return nil
+	}
 	if err != nil {
 		return &os.PathError{Op: "open", Path: f.path, Err: err}
 	}

@@ -97,6 +97,54 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestReadSince: netstat is read again only where something moved.
+func TestReadSince(t *testing.T) {
+	snmp := func(inSegs, retransmitted string) string {
+		return "Tcp: ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts\n" +
+			"Tcp: 1 2 0 0 5 " + inSegs + " 70 " + retransmitted + " 0 0\n"
+	}
+	const sockstat6 = "TCP6: inuse 6\nUDP6: inuse 9\n"
+	tests := []struct {
+		name  string
+		then  map[string]string // what the files hold at the second reading
+		moved bool
+	}{
+		{"nothing", nil, false},
+		{"only what is not of this namespace, and TIME_WAIT", map[string]string{"sockstat": "TCP: inuse 4 orphan 1 tw 3 alloc 99 mem 98\n"}, false},
+		{"a segment came", map[string]string{"snmp": snmp("61", "0")}, true},
+		{"a segment was sent again", map[string]string{"snmp": snmp("60", "1")}, true},
+		{"a listener closed", map[string]string{"sockstat": "TCP: inuse 3 orphan 0 tw 4 alloc 8 mem 9\n"}, true},
+		{"one of IPv6 came", map[string]string{"sockstat6": "TCP6: inuse 7\n"}, true},
+		{"a counter cannot be read any more", map[string]string{"snmp": "Tcp: ActiveOpens\nTcp: 1\n"}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := directory(t, map[string]string{
+				"snmp": snmp("60", "0"), "netstat": goodNetstat,
+				"sockstat": "TCP: inuse 4 orphan 0 tw 4 alloc 8 mem 9\n", "sockstat6": sockstat6,
+			})
+			r := open(t, dir)
+			var nothing, before, after tcp.Counters
+			if moved, err := r.ReadSince(&nothing, &before); err != nil || !moved {
+				t.Fatalf("the first reading: moved %t, %v", moved, err)
+			}
+			if got, _ := before.Get(tcp.Sock6InUse); got != 6 {
+				t.Errorf("%d sockets of IPv6 in use, want 6", got)
+			}
+			write(t, dir, tt.then)
+			write(t, dir, map[string]string{"netstat": "TcpExt: ListenDrops\nTcpExt: 4\n"})
+			moved, err := r.ReadSince(&before, &after)
+			if err != nil || moved != tt.moved {
+				t.Fatalf("moved %t, %v; want %t", moved, err, tt.moved)
+			}
+			want := map[bool]uint64{false: 3, true: 4}[tt.moved]
+			if got, known := after.Get(tcp.ListenDrops); got != want || !known {
+				t.Errorf("ListenDrops is %d (known: %t), want %d", got, known, want)
+			}
+		})
+	}
+}
+
 func TestReadRecovers(t *testing.T) {
 	dir := directory(t, map[string]string{"snmp": goodSNMP, "netstat": goodNetstat})
 	r := open(t, dir)
@@ -229,9 +277,34 @@ func TestReadAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read()
-	if n := testing.AllocsPerRun(50, read); n != 0 {
-		t.Errorf("%g allocations per reading", n)
+	var last tcp.Counters
+	since := func() {
+		if _, err := r.ReadSince(&last, &c); err != nil {
+			t.Fatal(err)
+		}
+		last = c
+	}
+	for _, read := range []func(){read, since} {
+		read()
+		if n := testing.AllocsPerRun(50, read); n != 0 {
+			t.Errorf("%g allocations per reading", n)
+		}
+	}
+}
+
+// BenchmarkReadSince is a reading of a namespace where nothing moves; this
+// machine's own may.
+func BenchmarkReadSince(b *testing.B) {
+	r := open(b, "/proc/thread-self/net")
+	var last tcp.Counters
+	_ = r.Read(&last)
+	b.ReportAllocs()
+	for b.Loop() {
+		var c tcp.Counters
+		if _, err := r.ReadSince(&last, &c); err != nil {
+			b.Fatal(err)
+		}
+		last = c
 	}
 }
 
