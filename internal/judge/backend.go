@@ -31,7 +31,9 @@ const (
 	mostlyByChance = 0.5
 	servedLast     = 10.0 // seconds: it was in use
 	refusedFor     = 10.0 // seconds
-	liveLeast      = 1.5  // seconds
+	// restartTakes: while the balancer itself restarts nobody is asked.
+	restartTakes = 5.0 // seconds
+	liveLeast    = 1.5 // seconds
 	// usualTimes, usualMargin: events a second beyond what this namespace
 	// usually shows.
 	usualTimes  = 2.0
@@ -221,6 +223,9 @@ func refusing(s subject) truth {
 		return no // it can be reached
 	case failing == no:
 		return cannotTell // nobody tries
+	}
+	if s.siblingFails && nobodyElse(s) == yes && ago < restartTakes {
+		return cannotTell // the attempts may be at the sibling, and the balancer on its way back
 	}
 	return isTrue(ago >= s.quietAfter() && ago <= refusedFor+servedLast)
 }
