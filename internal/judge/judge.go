@@ -269,7 +269,7 @@ func (d *dossier) weigh(r *causeRule, s subject) (severity, suspected Severity, 
 	for i := range r.triggers {
 		t := &r.triggers[i]
 		answer := t.when(s)
-		held := t.observe(&d.triggers[i], answer, s.scope.Get(t.fresh).Seen)
+		held := t.observe(&d.triggers[i], answer, s)
 		if answer != yes {
 			// Unknown keeps the hold for when sight returns, but is no word
 			// for the finding now.
@@ -351,7 +351,7 @@ func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bo
 		}
 		return
 	}
-	if r.clear.observe(&d.clear, r.clear.when(s), s.scope.Get(r.clear.fresh).Seen) {
+	if r.clear.observe(&d.clear, r.clear.when(s), s) {
 		j.resolve(now, d, Recovered)
 	}
 }
