@@ -37,7 +37,9 @@ import (
 //	behind     servers behind it, where it is a service address
 //
 // and of the host, without a point: fails, resets received, aborts of ours,
-// opens (connections we begin), retrans a second.
+// opens (connections we begin), retrans a second. Of the looks: every, the
+// seconds between two at the backends (1), a quarter of it while something is
+// suspected; and the word blind, while those looks are interrupted.
 func TestBackendScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/backends/*.txt")
 	if err != nil || len(files) == 0 {
@@ -67,8 +69,8 @@ func TestBackendScenarios(t *testing.T) {
 	}
 }
 
-// playBackends runs the pulse at 4 Hz and the focus tier at 1 Hz, at 4 Hz from
-// 1 s after something is suspected.
+// playBackends runs the pulse at 4 Hz and the focus tier at 1 Hz, at 4 Hz while
+// something is suspected, unless the timeline says otherwise.
 func playBackends(segments []segment) string {
 	m, j := measure.New(), New(1)
 	var fails, resets, aborts, opens, retrans float64
@@ -87,6 +89,9 @@ func playBackends(segments []segment) string {
 			retrans += seg.value("retrans", at) / 4
 			tick := func(tier tcp.Tier, states tcp.StateMask, interval, since float64) {
 				look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+				if tier != tcp.Pulse && seg.words["blind"] {
+					look.Completeness = tcp.Interrupted
+				}
 				if tier == tcp.Pulse {
 					look.Counters.Set(tcp.AttemptFails, uint64(fails))
 					look.Counters.Set(tcp.EstabResets, uint64(resets)+uint64(aborts))
@@ -110,8 +115,16 @@ func playBackends(segments []segment) string {
 				narrate(&out, at, incidents, told)
 			}
 			tick(tcp.Pulse, tcp.ListenOnly, 0.25, 0)
-			if close || math.Mod(at, 1) == 0 {
-				tick(tcp.Focus, tcp.AllStates, 1, at-last)
+			every := 1.0
+			if e := seg.value("every", at); e > 0 {
+				every = e
+			}
+			period := every
+			if close {
+				period = every / 4
+			}
+			if math.Mod(at, period) == 0 {
+				tick(tcp.Focus, tcp.AllStates, every, at-last)
 				last = at
 			}
 		}

@@ -108,9 +108,12 @@ func flooded(s subject) truth {
 	if !known || !knownLimit || !knownDepth || !knownListeners {
 		return cannotTell
 	}
-	return isTrue(half >= floodShare*limit/max(1, listeners) && depth < limit).
+	return isTrue(half >= floodLevel(limit, listeners) && depth < limit).
 		And(s.hostIs(measure.SyncookiesSentRate, atLeast, floodCookies))
 }
+
+// floodLevel is so many half-open connections as fill one listener's backlog.
+func floodLevel(limit, listeners float64) float64 { return floodShare * limit / max(1, listeners) }
 
 func explainSynFlood(s subject, f *Finding) {
 	half := s.scope.Get(measure.SynRecvCount)
@@ -119,7 +122,7 @@ func explainSynFlood(s subject, f *Finding) {
 		half.Value, f.Scope.Name, cookies.Value)
 	f.Certainty = Certain
 	f.Evidence = []Evidence{
-		{Signal: measure.SynRecvCount, Reading: half, Threshold: floodShare * s.scope.Get(measure.QueueLimit).Value, HasThreshold: true, Origin: "the backlog"},
+		{Signal: measure.SynRecvCount, Reading: half, Threshold: floodLevel(s.value(measure.QueueLimit), s.value(measure.Listeners)), HasThreshold: true, Origin: "the backlog"},
 		{Signal: measure.SyncookiesSentRate, Reading: cookies, Threshold: floodCookies, HasThreshold: true, Origin: "default"},
 		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth)},
 		{Signal: measure.QueueLimit, Reading: s.scope.Get(measure.QueueLimit)},

@@ -203,7 +203,12 @@ func (f *caseFile) noteBalancer(now time.Time, s subject) {
 			continue
 		}
 		d.incident.BalancerDownAt = seen
-		d.incident.note(now, fmt.Sprintf("its balancer calls it down, %s after this was suspected", inWords(seen.Sub(d.incident.SuspectedAt).Seconds())))
+		when := "after this was suspected"
+		after := seen.Sub(d.incident.SuspectedAt)
+		if after < 0 {
+			when, after = "before", -after
+		}
+		d.incident.note(now, fmt.Sprintf("its balancer calls it down, %s %s", inWords(after.Seconds()), when))
 	}
 }
 
@@ -220,7 +225,7 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 		causes []Cause
 		how    End
 	}{{r.overtakenBy, CameTrue}, {r.supersededBy, Superseded}} {
-		if !slices.ContainsFunc(instead.causes, func(c Cause) bool { return file.state(c) == Open }) {
+		if !slices.ContainsFunc(instead.causes, func(c Cause) bool { return file.replaces(c, inc, instead.how) }) {
 			continue
 		}
 		if inc.State == Open {
@@ -269,7 +274,7 @@ func (d *dossier) weigh(r *causeRule, s subject) (severity, suspected Severity, 
 	for i := range r.triggers {
 		t := &r.triggers[i]
 		answer := t.when(s)
-		held := t.observe(&d.triggers[i], answer, s.scope.Get(t.fresh).Seen)
+		held := t.observe(&d.triggers[i], answer, s)
 		if answer != yes {
 			// Unknown keeps the hold for when sight returns, but is no word
 			// for the finding now.
@@ -342,7 +347,16 @@ func (d *dossier) explain(now time.Time, r *causeRule, s subject, severity, susp
 	inc.UpdatedAt = now
 }
 
-// end closes an open incident by positive evidence, or for want of any.
+// replaces reports whether an open incident of cause c ends inc. What is told
+// of people (a warning or above) is superseded only by what they are told of
+// too: they would hear that it is over, and nothing more.
+func (f *caseFile) replaces(c Cause, inc *Incident, how End) bool {
+	return f.state(c) == Open && (how != Superseded || f.dossiers[c].incident.Peak >= min(inc.Peak, Warning))
+}
+
+// end closes an open incident by positive evidence, or for want of any: nothing
+// can be seen, or for as long nothing confirmed it and its recovery could not
+// be told, as of a backend that was taken out and is asked nothing.
 func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bool) {
 	inc := &d.incident
 	if blind {
@@ -351,8 +365,12 @@ func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bo
 		}
 		return
 	}
-	if r.clear.observe(&d.clear, r.clear.when(s), s.scope.Get(r.clear.fresh).Seen) {
+	clear := r.clear.when(s)
+	switch {
+	case r.clear.observe(&d.clear, clear, s):
 		j.resolve(now, d, Recovered)
+	case clear == cannotTell && now.Sub(inc.UpdatedAt) >= noEvidenceAfter:
+		j.resolve(now, d, NoEvidence)
 	}
 }
 

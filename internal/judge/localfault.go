@@ -25,7 +25,7 @@ func localFault() causeRule {
 		cause: LocalFault,
 		kind:  scope.KindHost,
 		triggers: []trigger{
-			{condition{"three destinations of two groups out of reach within 2 s", 0, 1, measure.ActiveOpensRate, atOnce}, Critical},
+			{condition{"three destinations of two groups out of reach within 2 s, for 0.5 s", 500 * time.Millisecond, 3, measure.ActiveOpensRate, atOnce}, Critical},
 		},
 		clear: condition{"fewer than three destinations out of reach, for 3 s", 3 * time.Second, 3, measure.ActiveOpensRate,
 			func(s subject) truth { return isTrue(len(s.failing) < faultDestinations) }},
@@ -79,6 +79,10 @@ func (j *Judge) unreachable(view *measure.View) []destination {
 	return out
 }
 
+// byLocalFault are what a lost uplink makes of backends. Ports that run out, a
+// pool that leaks or is used up are no effects of it, and the first may be why.
+var byLocalFault = []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerSlow, PeerResetting, HeavyLoss, StuckClosing, GreenButFailing}
+
 // silence marks the incidents of backends that a local fault explains, and
 // takes the mark off what goes on after it.
 func (j *Judge) silence(now time.Time) {
@@ -90,7 +94,8 @@ func (j *Judge) silence(now time.Time) {
 		if id.Kind != scope.KindBackend {
 			continue
 		}
-		for _, d := range j.files[id].dossiers {
+		for _, c := range byLocalFault {
+			d := j.files[id].dossiers[c]
 			if d == nil || d.incident.State == NoState {
 				continue
 			}

@@ -104,8 +104,9 @@ type condition struct {
 }
 
 // observe takes one sighting and reports whether the condition has held.
-func (c *condition) observe(h *rule.Holding, answer truth, seen time.Time) bool {
-	h.Observe(answer, seen, rule.MaxGap)
+func (c *condition) observe(h *rule.Holding, answer truth, s subject) bool {
+	fresh := s.scope.Get(c.fresh)
+	h.Observe(answer, fresh.Seen, fresh.Until())
 	return h.Met(c.hold, max(c.observations, 1))
 }
 

@@ -47,7 +47,7 @@ func (r *ruled) seconds(n int, accepted float64) {
 		if accepted > -2 {
 			web := measure.ScopeSignals{Scope: scope.ID{Kind: scope.KindService, Name: "web"}}
 			if accepted >= 0 {
-				web.Readings[measure.Accepted] = measure.Reading{Value: accepted, Seen: r.at, Validity: measure.Known}
+				web.Readings[measure.Accepted] = measure.Reading{Value: accepted, Seen: r.at, Good: 2500 * time.Millisecond, Validity: measure.Known}
 			}
 			view.Scopes = append(view.Scopes, web)
 		}

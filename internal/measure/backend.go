@@ -145,10 +145,12 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 			chance = 1
 		}
 		b.chance.Add(now, chance)
-		b.heard, b.peak, b.owing, b.failed, b.reset, b.unseen = now, 0, time.Time{}, time.Time{}, time.Time{}, 0
-		if p.Answering+p.Finished > 0 {
-			b.heard = now.Add(-p.HeardAgo)
+		heard := now // of Closed: the peer's FIN came since the last look
+		if p.Closed == 0 {
+			heard = now.Add(-p.HeardAgo)
 		}
+		b.heard = later(b.heard, heard) // a look may meet what ended long ago
+		b.peak, b.owing, b.failed, b.reset, b.unseen = 0, time.Time{}, time.Time{}, time.Time{}, 0
 		b.silent = false
 	} else if !b.silent {
 		b.silent, b.unseen = true, max(0, now.Sub(b.looked)-usualLook)

@@ -85,6 +85,11 @@ type sighting struct {
 	age      time.Duration
 	stateAge time.Duration
 	asking   time.Duration // for how long the client has been sending a request
+	// counts: it is in the sample that was complete at the last judged look at
+	// all states, so what it does stands for countScale connections. Only of
+	// those anything below is said: a socket that a denser sample lets in has a
+	// life behind it that nobody saw.
+	counts bool
 	// resent and sent are the segments sent again, and with data, since it was
 	// seen last; all of them when it is new.
 	resent, sent uint32
@@ -106,36 +111,42 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 		}
 	}
 	p := f.place(key)
-	out := sighting{known: true}
+	out := sighting{known: true, counts: f.sampled(key, f.countShift)}
 	if p.key == 0 {
 		*p = flow{key: key, first: now, since: now, asked: notAsking, resent: s.Info.TotalRetransmits, sent: s.Info.DataSegsOut, state: s.State, look: f.look, uncounted: !whole, held: s.Inode != 0}
 		p.ask(s, now)
 		f.used++
-		out.new = whole && f.sampled(key, f.countShift)
-		out.resent, out.sent, out.turned, out.finished = p.resent, p.sent, true, s.State == tcp.TimeWait
+		if out.counts {
+			out.new = whole
+			out.resent, out.sent, out.turned, out.finished = p.resent, p.sent, true, s.State == tcp.TimeWait
+		}
 		return out
 	}
 	if whole {
 		out.repeated = p.look == f.look && !p.uncounted
 		if p.uncounted {
 			p.uncounted = false
-			out.new = f.sampled(key, f.countShift)
+			out.new = out.counts
 		}
 		p.look = f.look
 	}
 	// A connection whose client gave up in the queue begins anew with the
 	// process that takes it: what it does from then on is that one's doing.
 	if held := s.Inode != 0; p.state != s.State || p.held != held {
-		out.turned = p.state != s.State
+		out.turned = out.counts && p.state != s.State
 		out.finished = s.State == tcp.TimeWait && out.turned
 		p.state, p.held, p.since = s.State, held, now
 	}
 	if s.Has&tcp.HasInfo != 0 && s.Info.TotalRetransmits > p.resent {
-		out.resent = s.Info.TotalRetransmits - p.resent
+		if out.counts {
+			out.resent = s.Info.TotalRetransmits - p.resent
+		}
 		p.resent = s.Info.TotalRetransmits
 	}
 	if s.Has&tcp.HasInfo != 0 && s.Info.DataSegsOut > p.sent {
-		out.sent = s.Info.DataSegsOut - p.sent
+		if out.counts {
+			out.sent = s.Info.DataSegsOut - p.sent
+		}
 		p.sent = s.Info.DataSegsOut
 	}
 	out.asking = p.ask(s, now)
@@ -231,3 +242,6 @@ func (f *flows) remove(i uint64) {
 
 // scale is how many sockets one of the sample stands for.
 func (f *flows) scale() uint32 { return 1 << min(f.shift, 31) }
+
+// countScale is how many one of those that count stands for.
+func (f *flows) countScale() uint32 { return 1 << min(f.countShift, 31) }

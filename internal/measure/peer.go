@@ -10,22 +10,9 @@ import (
 // client.
 func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 	p := &c.tally.Peer
-	if seen.known {
-		scale := c.flows.scale()
-		if !onlyFIN(s) {
-			p.Resent += seen.resent * scale
-		}
-		p.Sent += seen.sent * scale
-		if seen.finished {
-			p.heard(timeWaitAge(s))
-			p.Finished += scale
-		}
-		if seen.turned && (s.State == tcp.LastAck || s.State == tcp.Closing) {
-			p.Closed += scale
-		}
-		if s.State == tcp.CloseWait && s.Inode != 0 && seen.stateAge >= lingersAfter {
-			p.Lingering += scale
-		}
+	c.pending.add(s, seen, c.flows.countScale(), t.at)
+	if seen.known && s.State == tcp.CloseWait && s.Inode != 0 && seen.stateAge >= lingersAfter {
+		p.Lingering += c.flows.scale()
 	}
 	switch s.State {
 	case tcp.SynSent:
@@ -54,7 +41,9 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 		since = t.at.Sub(c.flows.looked)
 	}
 	if heard := s.Info.LastDataReceived; s.Info.BytesReceived > 0 && heard <= since {
-		p.heard(heard)
+		if p.Answering == 0 || heard < p.HeardAgo {
+			p.HeardAgo = heard
+		}
 		p.Answering++
 		if seen.new {
 			p.ByChance++
@@ -65,11 +54,42 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 	}
 }
 
-// heard takes a sign of the backend before it is counted.
-func (p *Peer) heard(ago time.Duration) {
-	if p.Answering+p.Finished == 0 || ago < p.HeardAgo {
-		p.HeardAgo = ago
+// pending is what happened since the last judged look at all states. Every look
+// adds to it, also one at the odd states alone and one that is interrupted, as
+// the flows move on with each; only a judged look at all states hands it on.
+type pending struct {
+	arrived, finished, closed, resent, sent uint32
+	ended                                   time.Time // when the last of the finished came to TIME_WAIT
+}
+
+// add takes a socket of a backend; scale is how many it stands for, at when the
+// look began.
+func (d *pending) add(s *tcp.Socket, seen sighting, scale uint32, at time.Time) {
+	if !onlyFIN(s) {
+		d.resent += seen.resent * scale
 	}
+	d.sent += seen.sent * scale
+	if seen.finished {
+		d.finished += scale
+		d.ended = later(d.ended, at.Add(-timeWaitAge(s)))
+	}
+	if seen.turned && (s.State == tcp.LastAck || s.State == tcp.Closing) {
+		d.closed += scale
+	}
+}
+
+// handOn puts it into the tally of a look that began at at, and begins anew.
+// known is false when there was no look before to count from.
+func (d *pending) handOn(y *Tally, at time.Time, known bool) {
+	if known {
+		p := &y.Peer
+		y.Flows.New = d.arrived
+		if ago := max(0, at.Sub(d.ended)); d.finished > 0 && (p.Answering == 0 || ago < p.HeardAgo) {
+			p.HeardAgo = ago
+		}
+		p.Finished, p.Closed, p.Resent, p.Sent = d.finished, d.closed, d.resent, d.sent
+	}
+	*d = pending{}
 }
 
 // timeWaitLength is how long TIME_WAIT lasts: TCP_TIMEWAIT_LEN,

@@ -296,10 +296,16 @@ func (v Validity) String() string {
 type Reading struct {
 	Value float64
 	// Samples is the number of sockets, events or looks that Value rests on.
-	Samples  int
-	Seen     time.Time
+	Samples int
+	Seen    time.Time
+	// Good is for how long after Seen it may be relied on: 2.5 intervals of the
+	// looks that see it.
+	Good     time.Duration
 	Validity Validity
 }
+
+// Until is when the reading grows stale, unless it is seen again before.
+func (r Reading) Until() time.Time { return r.Seen.Add(r.Good) }
 
 // Get returns the value, and whether it is known.
 func (r Reading) Get() (value float64, known bool) { return r.Value, r.Validity == Known }

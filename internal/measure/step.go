@@ -34,7 +34,6 @@ type Measure struct {
 // history is what Measure remembers of one scope.
 type history struct {
 	signals ScopeSignals
-	ttl     [NumSignals]time.Duration // how long each reading stays good
 	// touched: a reading changed since the view was brought up to date;
 	// stalesAt is when the next one grows stale.
 	touched   bool
@@ -203,8 +202,7 @@ func (m *Measure) keepOnly(tallies []Tally) {
 }
 
 func (h *history) set(now time.Time, sig Signal, value float64, samples int, ttl time.Duration) {
-	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: now, Validity: Known}
-	h.ttl[sig] = ttl
+	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: now, Good: ttl, Validity: Known}
 	h.touched = true
 }
 
@@ -221,7 +219,7 @@ func (h *history) expire(now time.Time) {
 		if r.Validity != Known && r.Validity != NotFilling {
 			continue
 		}
-		stales := r.Seen.Add(h.ttl[i])
+		stales := r.Until()
 		if now.After(stales) {
 			r.Validity = Stale
 		} else if stales.Before(h.stalesAt) {
@@ -389,7 +387,7 @@ func (h *history) judgeWait(now time.Time, c *counterHistory, ttl time.Duration)
 			wait = depth * over.Seconds() / drained
 		}
 	}
-	if oldest := &h.signals.Readings[OldestUnaccepted]; oldest.Validity == Known && now.Sub(oldest.Seen) <= h.ttl[OldestUnaccepted] {
+	if oldest := &h.signals.Readings[OldestUnaccepted]; oldest.Validity == Known && !now.After(oldest.Until()) {
 		wait, have = max(wait, oldest.Value), true
 	}
 	if !have {

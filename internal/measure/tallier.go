@@ -81,6 +81,7 @@ type Tallier struct {
 type counting struct {
 	tally    Tally
 	flows    flows
+	pending  pending
 	ports    []uint16       // of a service
 	remote   netip.AddrPort // of a backend
 	capacity Capacity
@@ -88,6 +89,7 @@ type counting struct {
 	scores   [maxExamples]uint64
 	minScore uint64
 	examples []tcp.Socket
+	covered  bool // by the look under way
 }
 
 // NewTallier returns a Tallier of our own namespace, that puts every socket
@@ -125,7 +127,7 @@ func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 	for i := range backends {
 		c := keep(backends[i].ID())
 		if c.remote != backends[i].Remote {
-			c.flows = flows{} // another machine of the same name
+			c.flows, c.pending = flows{}, pending{} // another machine of the same name
 		}
 		c.remote, c.tally.Group, c.tally.Behind = backends[i].Remote, backends[i].Group, backends[i].Behind
 	}
@@ -181,7 +183,7 @@ func (t *Tallier) Begin(look tcp.Look) {
 		c.prefixes.reset()
 		c.examples = c.examples[:0]
 		c.minScore = 0
-		if !covers(look.Request.Filter, c) {
+		if c.covered = covers(look.Request.Filter, c); !c.covered {
 			continue
 		}
 		t.covered = append(t.covered, i)
@@ -242,7 +244,7 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 		c.addListener(s)
 		return
 	}
-	seen := c.flows.see(s, t.now, t.whole)
+	seen := c.flows.see(s, t.now, t.whole && c.covered)
 	if seen.repeated {
 		return
 	}
@@ -255,7 +257,7 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	if seen.known {
 		scale := c.flows.scale()
 		if seen.new {
-			y.Flows.New += 1 << c.flows.countShift
+			c.pending.arrived += c.flows.countScale()
 		}
 		y.Age.add(seen.age, scale)
 		if s.State != tcp.Established {
@@ -266,8 +268,11 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	case tcp.Established, tcp.CloseWait:
 		c.addConnected(s, seen)
 	case tcp.FinWait1, tcp.LastAck, tcp.Closing:
-		if s.Retransmitting() || s.ZeroWindow() || seen.known && seen.stateAge >= stuckAfter {
+		switch {
+		case s.Retransmitting() || s.ZeroWindow():
 			y.StuckClosing++
+		case seen.known && seen.stateAge >= stuckAfter:
+			y.StuckClosing += c.flows.scale()
 		}
 	case tcp.TimeWait:
 		if c.capacity.TimeWaitReused && s.TimerExpires <= timeWait-reusedAfter {
@@ -385,24 +390,23 @@ func (c *counting) example(s *tcp.Socket, score uint64) {
 
 // End returns the tallies of the scopes that the look covered whole. look is
 // the finished header; interval is how often the schedule makes such a look.
-// An incomplete look leaves what is known of the connections alone.
+// What an interrupted look saw come and go is told by the next that is not.
 func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 	t.tallies = t.tallies[:0]
 	for _, i := range t.covered {
 		c := &t.scopes[i]
 		if t.whole && look.Judgeable() {
 			last := c.flows.looked
-			scale := uint32(1) << c.flows.countShift
+			scale := c.flows.countScale()
 			gone, vanished := c.flows.endWhole(look.Begin)
-			c.tally.Flows.Known = !last.IsZero()
-			c.tally.Flows.Gone = uint32(gone) * scale
-			c.tally.Peer.Vanished = uint32(vanished) * scale
-			c.tally.Flows.Since = look.Begin.Sub(last)
 			c.tally.Flows.Scale = c.flows.scale()
-			if last.IsZero() {
-				c.tally.Flows = Flows{Scale: c.flows.scale()}
-				c.tally.Peer.Vanished, c.tally.Peer.Finished, c.tally.Peer.Closed, c.tally.Peer.Resent, c.tally.Peer.Sent = 0, 0, 0, 0, 0
+			if !last.IsZero() {
+				c.tally.Flows.Known = true
+				c.tally.Flows.Gone = uint32(gone) * scale
+				c.tally.Flows.Since = look.Begin.Sub(last)
+				c.tally.Peer.Vanished = uint32(vanished) * scale
 			}
+			c.pending.handOn(&c.tally, look.Begin, !last.IsZero())
 		}
 		c.sortExamples()
 		c.tally.Examples = c.examples

@@ -14,6 +14,9 @@ type Result struct {
 	// Seen is when the least fresh signal that was known was seen: the answer
 	// is as old as that. For an expression that names none it is now.
 	Seen time.Time
+	// Until is for how long the answer is good: until the first signal that was
+	// known grows stale. An expression that names none is always good.
+	Until time.Time
 	// Values are the signals and then the functions over time that the
 	// expression rests on. They are good until the next Eval of the Memory.
 	Values []Value
@@ -44,7 +47,8 @@ func (e *Expression) Eval(m *Memory, now time.Time, subject, host *measure.Scope
 			m.spans[i].settle(now)
 		}
 	}
-	out := Result{Truth: v.truth(e.root), Seen: v.seen(e.terms, now)}
+	out := Result{Truth: v.truth(e.root)}
+	out.Seen, out.Until = v.seen(e.terms, now)
 	m.values = m.values[:0]
 	for i, t := range e.terms {
 		m.values = append(m.values, Value{Text: e.texts[i], Unit: t.Signal.Definition().Unit, Term: t, Reading: v.reading(t)})
@@ -78,14 +82,21 @@ func (v *evaluation) reading(t Term) measure.Reading {
 	return from.Get(t.Signal)
 }
 
-func (v *evaluation) seen(terms []Term, now time.Time) time.Time {
-	seen := now
+func (v *evaluation) seen(terms []Term, now time.Time) (seen, until time.Time) {
+	seen, until = now, now.Add(MaxHold)
 	for _, t := range terms {
-		if r := v.reading(t); r.Validity == measure.Known && r.Seen.Before(seen) {
+		r := v.reading(t)
+		if r.Validity != measure.Known {
+			continue
+		}
+		if r.Seen.Before(seen) {
 			seen = r.Seen
 		}
+		if r.Until().Before(until) {
+			until = r.Until()
+		}
 	}
-	return seen
+	return seen, until
 }
 
 func (v *evaluation) truth(n *node) Truth {

@@ -29,7 +29,7 @@ func compileT(t testing.TB, text string) *Expression {
 func known(now time.Time, values map[measure.Signal]float64) *measure.ScopeSignals {
 	s := &measure.ScopeSignals{Scope: scope.ID{Kind: scope.KindService, Name: "web"}}
 	for sig, v := range values {
-		s.Readings[sig] = measure.Reading{Value: v, Samples: 1, Seen: now, Validity: measure.Known}
+		s.Readings[sig] = measure.Reading{Value: v, Samples: 1, Seen: now, Good: seconds(10), Validity: measure.Known}
 	}
 	return s
 }
@@ -73,7 +73,7 @@ func TestEvalSaysWhatItRestsOn(t *testing.T) {
 	service.Readings[measure.Busy].Seen = start.Add(-time.Second)
 	got := e.Eval(e.NewMemory(0), start, service, &measure.ScopeSignals{})
 	want := Result{
-		Truth: Unknown, Seen: start.Add(-time.Second),
+		Truth: Unknown, Seen: start.Add(-time.Second), Until: start.Add(seconds(9)),
 		Values: []Value{
 			{Text: "service.busy", Unit: measure.UnitCount, Term: Term{scope.KindService, measure.Busy}, Reading: service.Readings[measure.Busy]},
 			{Text: "service.sockets", Unit: measure.UnitCount, Term: Term{scope.KindService, measure.Sockets}, Reading: service.Readings[measure.Sockets]},

@@ -9,9 +9,6 @@ import (
 const (
 	// minClear is for how long a condition must at least be false to clear.
 	minClear = 10 * time.Second
-	// MaxGap is how far apart two sightings may be for the time between them
-	// to count as seen; a rule that samples less often allows 2.5 samples.
-	MaxGap = 10 * time.Second
 )
 
 // Phase is how far a rule is for one scope.
@@ -48,7 +45,7 @@ func ParsePhase(text string) (Phase, bool) {
 type State struct {
 	hold, clear time.Duration
 	inARow      int
-	gap         time.Duration
+	every       time.Duration
 	yes, no     Holding
 	open        bool
 }
@@ -57,16 +54,21 @@ type State struct {
 func NewState(r *Rule) *State {
 	return &State{
 		hold: r.Hold, clear: max(r.Hold, minClear), inARow: max(r.InARow, 1),
-		gap: max(MaxGap, time.Duration(measure.StaleAfter*float64(r.Every))),
+		every: r.Every,
 	}
 }
 
-// Step takes one answer, seen at seen, and returns the phase. An answer that
-// is no newer than the last is no sighting. Unknown pauses: it neither adds to
-// what was held nor takes from it.
-func (s *State) Step(answer Truth, seen time.Time) Phase {
-	s.yes.Observe(answer, seen, s.gap)
-	s.no.Observe(answer.Not(), seen, s.gap)
+// Step takes one answer, seen at seen and good until then, and returns the
+// phase. An answer that is no newer than the last is no sighting. Unknown
+// pauses: it neither adds to what was held nor takes from it.
+func (s *State) Step(answer Truth, seen, until time.Time) Phase {
+	// A rule that samples less often than looks are made stays good for 2.5 of
+	// its samples.
+	if sampled := seen.Add(time.Duration(measure.StaleAfter * float64(s.every))); sampled.After(until) {
+		until = sampled
+	}
+	s.yes.Observe(answer, seen, until)
+	s.no.Observe(answer.Not(), seen, until)
 	switch {
 	case !s.open && answer == Yes && s.yes.Met(s.hold, s.inARow):
 		s.open = true
@@ -91,14 +93,14 @@ type Holding struct {
 	// Held is the time between the sightings so far, Observations their number.
 	Held         time.Duration
 	Observations int
-	last         time.Time // the last sighting that counted
+	last, until  time.Time // the last sighting that counted, and how long it is good
 	paused       bool
 }
 
-// Observe takes one answer, seen at seen. No forgets all; unknown pauses; yes
-// counts when it is newer than the last, with the time since that, unless that
-// is more than gap.
-func (h *Holding) Observe(answer Truth, seen time.Time, gap time.Duration) {
+// Observe takes one answer, seen at seen and good until then. No forgets all;
+// unknown pauses; yes counts when it is newer than the last, with the time
+// since that, unless the last was good no longer: what nobody saw was not held.
+func (h *Holding) Observe(answer Truth, seen, until time.Time) {
 	switch answer {
 	case No:
 		*h = Holding{}
@@ -108,11 +110,11 @@ func (h *Holding) Observe(answer Truth, seen time.Time, gap time.Duration) {
 		if h.Observations > 0 && !seen.After(h.last) {
 			return // nothing new was seen
 		}
-		if since := seen.Sub(h.last); h.Observations > 0 && !h.paused && since <= gap {
+		if since := seen.Sub(h.last); h.Observations > 0 && !h.paused && !seen.After(h.until) {
 			h.Held += since
 		}
 		h.Observations++
-		h.last, h.paused = seen, false
+		h.last, h.until, h.paused = seen, until, false
 	}
 }
 
@@ -155,7 +157,7 @@ func (f *Follower) Step(now time.Time, subject, host *measure.ScopeSignals) Outc
 		return f.last
 	}
 	f.last.Result = f.rule.When.Eval(f.memory, now, subject, host)
-	f.last.Phase = f.state.Step(f.last.Truth, f.last.Seen)
+	f.last.Phase = f.state.Step(f.last.Truth, f.last.Seen, f.last.Until)
 	f.last.Held, f.last.Observations = f.state.Held()
 	return f.last
 }

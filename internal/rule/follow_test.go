@@ -8,10 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // TestState takes an answer a second, y n or u (not seen), = for one that is
-// no newer than the last, 9 for a gap of 9 s and G for one of 20 s; and wants
+// no newer than the last, 9 for a gap of 9 s and G for one of 20 s, each good
+// for 10 s; and wants
 // a phase for each answer: . none, s suspect, O open.
 func TestState(t *testing.T) {
 	for _, tt := range []struct {
@@ -49,12 +51,37 @@ func TestState(t *testing.T) {
 				}
 				answer := map[rune]Truth{'y': Yes, '=': Yes, 'n': No, 'u': Unknown}[a]
 				next = time.Second
-				got += string(".sO"[s.Step(answer, seen)])
+				got += string(".sO"[s.Step(answer, seen, seen.Add(seconds(10)))])
 			}
 			if got != tt.want {
 				t.Errorf("\nanswers %s\ngot     %s\nwant    %s", tt.answers, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestHeldAsLongAsItsReadingIsGood: time between two sightings counts while the
+// first was good, however far apart looks are.
+func TestHeldAsLongAsItsReadingIsGood(t *testing.T) {
+	for _, tt := range []struct {
+		apart, good time.Duration
+		want        Phase
+	}{
+		{seconds(30), seconds(75), Open},
+		{seconds(600), seconds(1500), Open},
+		{seconds(2), seconds(1), Suspect}, // nobody saw half of that time
+	} {
+		f := NewFollower(Rule{Name: "down", When: compileT(t, "backend.balancer_up == 0"), Hold: seconds(30), Severity: Warning})
+		var got Outcome
+		for i := range 20 {
+			now := start.Add(time.Duration(i) * tt.apart)
+			s := &measure.ScopeSignals{Scope: scope.ID{Kind: scope.KindBackend, Name: "web"}}
+			s.Readings[measure.BalancerUp] = measure.Reading{Seen: now, Good: tt.good, Validity: measure.Known}
+			got = f.Step(now, s, nil)
+		}
+		if got.Phase != tt.want {
+			t.Errorf("looks %s apart, each good for %s: %s after %d of them, held %s; want %s", tt.apart, tt.good, got.Phase, got.Observations, got.Held, tt.want)
+		}
 	}
 }
 

@@ -124,9 +124,9 @@ func (l *timeline) step(number int, input []Series) {
 		}
 		switch {
 		case sample.Kind == Seen:
-			*reading = measure.Reading{Value: sample.Value, Samples: 1, Seen: now, Validity: measure.Known}
+			*reading = measure.Reading{Value: sample.Value, Samples: 1, Seen: now, Good: time.Duration(measure.StaleAfter * float64(l.interval)), Validity: measure.Known}
 		case reading.Validity != measure.Known:
-		case sample.Kind == Stale || now.Sub(reading.Seen) > time.Duration(measure.StaleAfter*float64(l.interval)):
+		case sample.Kind == Stale || now.After(reading.Until()):
 			reading.Validity = measure.Stale
 		}
 	}
