@@ -194,21 +194,22 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 // takeSinceHeard says how long after the backend was heard last an attempt of
 // the namespace failed first, or a connection was reset: at once where its live
 // traffic is refused or reset, later where it lay idle or was taken out before.
-// On a busy host looks may be seconds apart: it may well have been heard while
-// nobody looked, so that time does not count.
+// On a busy host looks and pulses may be seconds apart: it may well have been
+// heard while nobody looked, and the attempt have failed as soon as the counters
+// had been read, so that time does not count.
 func (h *history) takeSinceHeard(now time.Time, ttl time.Duration) {
 	b := h.backend
 	for _, e := range []struct {
 		signal Signal
 		first  *time.Time
-		last   time.Time
-	}{{FailedAfter, &b.failed, h.namespace.failed}, {ResetAfter, &b.reset, h.namespace.reset}} {
+		seen   *moments
+	}{{FailedAfter, &b.failed, &h.namespace.failed}, {ResetAfter, &b.reset, &h.namespace.reset}} {
 		if b.heard.IsZero() {
 			h.unknown(e.signal, NoTraffic)
 			continue
 		}
-		if e.first.IsZero() && e.last.After(b.heard.Add(-aroundHeard)) {
-			*e.first = e.last
+		if e.first.IsZero() {
+			*e.first = e.seen.since(b.heard.Add(-aroundHeard)).after
 		}
 		if e.first.IsZero() {
 			h.unknown(e.signal, NotSuch)

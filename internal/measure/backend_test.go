@@ -295,7 +295,7 @@ func TestFailedAfterUnseenTime(t *testing.T) {
 			for _, after := range tt.looks {
 				now := at.Add(after * time.Second)
 				if !now.Before(failed) {
-					h.namespace.failed = failed
+					h.namespace.failed.add(failed, failed)
 				}
 				h.takeSilence(now, &Tally{}, time.Minute)
 			}

@@ -27,9 +27,10 @@ type counterHistory struct {
 	rates  [len(hostRates)]*Window
 	depths *Window
 	usual  [len(usualRates)]usualRate
-	// failed and reset are when an attempt last failed, and when the other end
-	// last reset a connection; zero when that was not seen yet.
-	failed, reset time.Time
+	// failed and reset are when attempts failed, and when the other end reset
+	// connections.
+	failed, reset moments
+	read          time.Time // when the counters were read last
 }
 
 // usualRates are the rates whose usual level is followed: what goes wrong at
@@ -113,13 +114,13 @@ func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint6
 	}
 	c.depths.Add(now, float64(depth))
 	if n, ok := deltas.Get(tcp.AttemptFails); ok && c.begun && n > 0 {
-		c.failed = now
+		c.failed.add(c.read, now)
 	}
 	ended, ok := deltas.Get(tcp.EstabResets)
 	if sent, alsoOK := deltas.Get(tcp.OutRsts); ok && alsoOK && c.begun && ended > sent {
-		c.reset = now
+		c.reset.add(c.read, now)
 	}
-	c.last, c.begun = *counters, true
+	c.last, c.begun, c.read = *counters, true, now
 }
 
 // signals writes the host's rates.
@@ -133,8 +134,8 @@ func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration
 		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
 	}
 	host.takePeerResets(now, ttl)
-	host.takeAgo(now, AttemptFailedAgo, c.failed, ttl)
-	host.takeAgo(now, PeerResetAgo, c.reset, ttl)
+	host.takeAgo(now, AttemptFailedAgo, c.failed.last(), ttl)
+	host.takeAgo(now, PeerResetAgo, c.reset.last(), ttl)
 	for i, u := range usualRates {
 		host.takeUsualRate(now, u.rate, u.usual, &c.usual[i], ttl)
 	}
