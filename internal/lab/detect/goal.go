@@ -28,6 +28,9 @@ type Goal struct {
 // misses says what of the goal the outcome does not reach.
 func (g Goal) misses(o Outcome) []string {
 	missed := []string{}
+	if o.Healthy {
+		missed = append(missed, provesNothing(o.Requests, o.Failed, o.Polls)...)
+	}
 	say := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
 	for _, cause := range g.Found {
 		if o.Found[cause] == "" {
@@ -83,9 +86,11 @@ func Missed(outcomes []Outcome) []string {
 // severities in their order; the place of a word is how grave it is.
 var severities = []string{"", "watch", "warning", "critical"}
 
+func graveness(severity string) int { return slices.Index(severities, severity) }
+
 // graver keeps the graver peak of each cause.
 func graver(found map[string]string, cause, peak string) {
-	if slices.Index(severities, peak) > slices.Index(severities, found[cause]) {
+	if graveness(peak) > graveness(found[cause]) {
 		found[cause] = peak
 	}
 }
