@@ -73,12 +73,30 @@ func (o Outcome) watchesPerHour() float64 {
 }
 
 // Missed lists the goals that outcomes missed, a line each.
-func Missed(outcomes []Outcome) []string {
+func Missed[O interface{ goals() (string, []string) }](outcomes []O) []string {
 	var lines []string
 	for _, o := range outcomes {
-		for _, m := range o.Missed {
-			lines = append(lines, o.Cell+": "+m)
+		cell, missed := o.goals()
+		for _, m := range missed {
+			lines = append(lines, cell+": "+m)
 		}
+	}
+	return lines
+}
+
+func (o Outcome) goals() (cell string, missed []string)        { return o.Cell, o.Missed }
+func (o BackendOutcome) goals() (cell string, missed []string) { return o.Cell, o.Missed }
+
+// Report is the outcome for a person: a line, and the life of every incident.
+func (o Outcome) Report() []string { return report(o.String(), o.Steps) }
+
+// Report is the outcome for a person: a line, and the life of every incident.
+func (o BackendOutcome) Report() []string { return report(o.String(), o.Steps) }
+
+func report(line string, steps []string) []string {
+	lines := []string{line}
+	for _, step := range steps {
+		lines = append(lines, "    "+step)
 	}
 	return lines
 }
