@@ -28,7 +28,7 @@ cost)
 	else
 		echo "skipped: the steady agent beside node_exporter; install prometheus-node-exporter" >&2
 	fi
-	bin/foreshock-bench detect -cell gradual -peers=false -commit "$commit"
+	bin/foreshock-bench workers -cell gradual -skip random -peers=false -commit "$commit"
 	;;
 pools)
 	bin/foreshock-bench pools -commit "$commit" -through generator "$@"
@@ -39,10 +39,9 @@ detect | workers | backends)
 		command -v "$package" >/dev/null || { echo "missing: install $package, or leave the peers out with -peers=false" >&2; missing=1; }
 	done
 	[[ -z ${missing:-} || "$*" == *-peers=false* ]] || exit 1
-	status=0
-	[[ $what == backends ]] || bin/foreshock-bench detect -commit "$commit" "$@" || status=$?
-	[[ $what == workers ]] || bin/foreshock-bench backend -commit "$commit" -picture "bin/bench/$commit-backends.svg" "$@" || status=$?
-	exit "$status"
+	picture=()
+	[[ $what == workers ]] || picture=(-picture "bin/bench/$commit-backends.svg")
+	bin/foreshock-bench "$what" -commit "$commit" "${picture[@]}" "$@"
 	;;
 *)
 	echo "usage: tools/bench.sh cost|pools|detect|workers|backends [flags]" >&2

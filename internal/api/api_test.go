@@ -100,7 +100,7 @@ func sample(at time.Time) *Snapshot {
 		Services: []scope.Service{{Name: "nginx:80", Process: "nginx", PIDs: []int{12}, Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:80")}}},
 		View:     measure.View{At: at, Scopes: []measure.ScopeSignals{web, {Scope: scope.Rest}, {Scope: scope.Host}}},
 		Incidents: []judge.Incident{
-			{ID: 7, State: judge.Open, Finding: finding, Peak: judge.Critical, SuspectedAt: at, OpenedAt: at, UpdatedAt: at, Timeline: []judge.Step{{At: at, What: "open, critical"}}},
+			{ID: 7, State: judge.Open, Finding: finding, Peak: judge.Critical, SuspectedAt: at, OpenedAt: at, UpdatedAt: at, Timeline: []judge.Step{{At: at, What: "open, critical", Severity: judge.Critical}}},
 			{ID: 3, State: judge.Resolved, Finding: judge.Finding{Scope: webID, Cause: judge.ClientsGaveUp, Severity: judge.Critical}, Peak: judge.Critical, ResolvedAt: at, End: judge.Recovered},
 		},
 		Looks: []LookStatus{

@@ -68,8 +68,9 @@ type Considered struct {
 
 // Step is one event of an incident's life.
 type Step struct {
-	At   time.Time `json:"at"`
-	What string    `json:"what"`
+	At       time.Time `json:"at"`
+	What     string    `json:"what"`
+	Severity string    `json:"severity,omitempty"`
 }
 
 // Incidents is the answer of /api/v1/incidents.
@@ -111,7 +112,11 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		out.Considered = append(out.Considered, Considered(c))
 	}
 	for _, s := range i.Timeline {
-		out.Timeline = append(out.Timeline, Step{v.time(s.At), s.What})
+		step := Step{At: v.time(s.At), What: s.What}
+		if s.Severity != judge.NoSeverity {
+			step.Severity = s.Severity.String()
+		}
+		out.Timeline = append(out.Timeline, step)
 	}
 	return out
 }

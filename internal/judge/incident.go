@@ -275,5 +275,8 @@ type Incident struct {
 // Step is one event of an incident's life.
 type Step struct {
 	At   time.Time
-	What string
+	What string // for a person
+	// Severity is what the incident reached with this step, opened or worsened;
+	// none for any other step.
+	Severity Severity
 }

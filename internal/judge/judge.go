@@ -251,12 +251,10 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 	}
 	if severity != NoSeverity && inc.State == Suspected {
 		inc.State, inc.OpenedAt = Open, now
-		inc.Peak = severity
-		inc.note(now, fmt.Sprintf("open, %s: %s", severity, trigger))
+		inc.reach(now, severity, fmt.Sprintf("open, %s: %s", severity, trigger))
 		d.clear = rule.Holding{}
 	} else if severity > inc.Peak && inc.State == Open {
-		inc.Peak = severity
-		inc.note(now, fmt.Sprintf("now %s: %s", severity, trigger))
+		inc.reach(now, severity, fmt.Sprintf("now %s: %s", severity, trigger))
 	}
 	d.explain(now, r, s, severity, suspected, trigger, basis, blind)
 	if inc.State == Open {
@@ -477,7 +475,14 @@ func (inc *Incident) note(now time.Time, what string) {
 		inc.Timeline = slices.Delete(slices.Clone(inc.Timeline), maxTimeline/2, maxTimeline/2+1)
 	}
 	// A new array each time: incidents already handed out keep theirs.
-	inc.Timeline = append(slices.Clip(inc.Timeline), Step{now, what})
+	inc.Timeline = append(slices.Clip(inc.Timeline), Step{At: now, What: what})
+}
+
+// reach notes that the incident is as grave as severity now.
+func (inc *Incident) reach(now time.Time, severity Severity, what string) {
+	inc.Peak = severity
+	inc.note(now, what)
+	inc.Timeline[len(inc.Timeline)-1].Severity = severity
 }
 
 // Suspicious reports whether anything is suspected but not yet open: the

@@ -220,6 +220,18 @@ func narrate(out *strings.Builder, at float64, incidents []Incident, told map[ui
 			fmt.Fprintf(out, "%7.2fs  #%d %s %s: %s\n", step.At.Sub(scenarioStart).Seconds(), inc.ID, inc.Finding.Scope, inc.Finding.Cause, step.What)
 		}
 		told[inc.ID] = len(inc.Timeline)
+		if worst := worstStep(inc); worst != inc.Peak {
+			fmt.Fprintf(out, "         its steps say %s, its peak is %s\n", worst, inc.Peak)
+		}
 	}
 	_ = at
+}
+
+// worstStep is the gravest that the incident's steps say it reached.
+func worstStep(inc *Incident) Severity {
+	worst := NoSeverity
+	for _, step := range inc.Timeline {
+		worst = max(worst, step.Severity)
+	}
+	return worst
 }

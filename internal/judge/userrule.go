@@ -125,8 +125,8 @@ func (j *Judge) followRule(now time.Time, r *rule.Rule, service, host *measure.S
 		inc.Finding = ruleFinding(subject, r, &outcome)
 	}
 	if outcome.Phase == rule.Open && inc.State == Suspected {
-		inc.State, inc.OpenedAt, inc.Peak = Open, now, r.Severity
-		inc.note(now, fmt.Sprintf("open, %s: %s", inc.Peak, r.When.Text()))
+		inc.State, inc.OpenedAt = Open, now
+		inc.reach(now, r.Severity, fmt.Sprintf("open, %s: %s", r.Severity, r.When.Text()))
 	}
 	if inc.State == Suspected {
 		inc.Finding.Certainty = Suspect

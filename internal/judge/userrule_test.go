@@ -59,6 +59,9 @@ func (r *ruled) seconds(n int, accepted float64) {
 				r.said = append(r.said, fmt.Sprintf("%.0fs #%d %s %s: %s", step.At.Sub(scenarioStart).Seconds(), inc.ID, inc.Finding.Scope, inc.Finding.Rule, step.What))
 			}
 			r.told[inc.ID] = len(inc.Timeline)
+			if worst := worstStep(&inc); worst != inc.Peak {
+				r.t.Errorf("incident %d: its steps say %s, its peak is %s", inc.ID, worst, inc.Peak)
+			}
 		}
 		r.at = r.at.Add(time.Second)
 	}

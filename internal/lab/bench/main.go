@@ -1,12 +1,15 @@
 // Command bench runs Foreshock's long measurements, cell by cell, and keeps
 // each result with its commit so that a run can be taken up again.
 //
-//	bench -agent bin/foreshock steady -sockets 10000,100000
-//	bench -agent bin/foreshock detect -cell gradual -runs 3
-//	bench -agent bin/foreshock backend -cell haproxy-hang -runs 9
-//	bench backend -cell haproxy-hang -trace hang.jsonl
-//	bench -agent bin/foreshock namespaces -count 200 -each 500
-//	bench -agent bin/foreshock pools -through generator -count 50 -each 2000
+//	bench steady -sockets 10000,100000
+//	bench detect -cell burst
+//	bench workers -cell gradual -runs 3
+//	bench backends -cell haproxy-hang -runs 9
+//	bench backends -cell haproxy-hang -trace hang.jsonl
+//	bench namespaces -count 200 -each 500
+//	bench pools -through generator -count 50 -each 2000
+//
+// detect is workers and backends.
 package main
 
 import (
@@ -27,8 +30,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/detect"
 )
@@ -39,9 +40,15 @@ func main() {
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		if errors.As(err, &usageError{}) {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }
+
+// usageError is a call that measures nothing as it stands.
+type usageError struct{ error }
 
 // bench is what every cell needs.
 type bench struct {
@@ -61,34 +68,39 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&b.resume, "resume", false, "leave out cells of this commit that are done")
 	sizes := flags.String("sockets", "10000,100000", "steady: populations")
 	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m)")
-	only := flags.String("cell", "", "detect, backend: only the cells whose name contains this")
-	skip := flags.String("skip", "", "detect, backend: not the cells whose name contains this")
-	runs := flags.Int("runs", 1, "detect, backend: runs of each cell")
-	parallel := flags.Int("parallel", 4, "detect, backend: cells at a time")
+	var d detection
+	flags.StringVar(&d.only, "cell", "", "detect, workers, backends: only the cells whose name contains this")
+	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends: not the cells whose name contains this")
+	flags.IntVar(&d.runs, "runs", 1, "detect, workers, backends: runs of each cell")
+	flags.IntVar(&d.parallel, "parallel", 4, "detect, workers, backends: cells at a time")
 	count := flags.Int("count", 0, "namespaces: how many (200); pools: backends (50)")
 	each := flags.Int("each", 0, "namespaces: sockets in each (500); pools: connections to each backend (150, of the generator 2000)")
 	through := flags.String("through", "traefik", "pools: who makes the connections, traefik or generator")
 	shared := flags.Bool("shared", false, "namespaces: all in the machine's one hash table, as containers usually are")
-	beside := flags.Bool("peers", true, "detect, backend: let the peers of the field watch too")
-	picture := flags.String("picture", "", "backend: write the leads as SVG to this file")
-	record := flags.String("trace", "", "backend: only write what the sockets look like to this file, for the one cell of that name")
+	flags.BoolVar(&d.beside, "peers", true, "detect, workers, backends: let the peers of the field watch too")
+	flags.StringVar(&d.picture, "picture", "", "detect, backends: write the backends' leads as SVG to this file")
+	record := flags.String("trace", "", "backends: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
-		return errors.New("say what to measure: steady, detect, backend, namespaces or pools")
+		return usageError{fmt.Errorf("say what to measure: %s", measurements)}
 	}
 	what := args[0]
-	if err := flags.Parse(args[1:]); err != nil {
-		return err
+	switch err := flags.Parse(args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return usageError{err}
+	case flags.NArg() > 0:
+		return usageError{fmt.Errorf("%q is no flag", flags.Arg(0))}
 	}
 	switch what {
 	case "steady":
 		return b.steady(ctx, *sizes, cmp.Or(*span, 5*time.Minute))
-	case "detect":
-		return b.detect(ctx, *only, *skip, *runs, *parallel, *beside)
-	case "backend":
-		if *record != "" {
-			return b.record(ctx, *only, *record)
+	case "detect", "workers", "backends":
+		if *record != "" && what == "backends" {
+			return b.record(ctx, d.only, *record)
 		}
-		return b.backends(ctx, *only, *skip, *runs, *parallel, *beside, *picture)
+		d.workers, d.backends = what != "backends", what != "workers"
+		return b.detect(ctx, d)
 	case "namespaces":
 		return b.namespaces(ctx, cmp.Or(*count, 200), cmp.Or(*each, 500), *shared, cmp.Or(*span, 5*time.Minute))
 	case "pools":
@@ -98,8 +110,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return b.pools(ctx, *through, cmp.Or(*count, 50), cmp.Or(*each, usual), cmp.Or(*span, 2*time.Minute))
 	}
-	return fmt.Errorf("unknown measurement %q: steady, detect, backend, namespaces or pools", what)
+	return usageError{fmt.Errorf("unknown measurement %q: %s", what, measurements)}
 }
+
+const measurements = "steady, detect, workers, backends, namespaces or pools"
 
 func (b *bench) say(line string) {
 	b.mu.Lock()
@@ -170,59 +184,4 @@ func (b *bench) namespaces(ctx context.Context, count, each int, shared bool, sp
 	}
 	fmt.Fprint(b.out, r)
 	return nil
-}
-
-// detect plays the cells whose name contains only and not skip, several at a
-// time, prints the table of all their results and of how the runs of one cell
-// differ, and says which goals they missed. Each run of a cell has random
-// arrivals of its own.
-func (b *bench) detect(ctx context.Context, only, skip string, runs, parallel int, beside bool) error {
-	var group errgroup.Group // a cell that fails does not stop the others
-	group.SetLimit(parallel)
-	type result struct {
-		outcome detect.Outcome
-		done    bool
-	}
-	var results []*result
-	for _, c := range detect.Cells() {
-		if !strings.Contains(c.Name, only) || skip != "" && strings.Contains(c.Name, skip) {
-			continue
-		}
-		for i := range runs {
-			seeded := c
-			seeded.Load.Seed += uint64(i)
-			r := &result{}
-			results = append(results, r)
-			group.Go(func() error {
-				o, err := cell(b, fmt.Sprintf("%s-%d", c.Name, i+1), func() (detect.Outcome, error) {
-					return detect.Run(ctx, b.agent, seeded, beside, b.say)
-				})
-				if err != nil {
-					b.say(err.Error())
-					return err
-				}
-				b.say(o.String())
-				for _, step := range o.Steps {
-					b.say("    " + step)
-				}
-				r.outcome, r.done = o, true
-				return nil
-			})
-		}
-	}
-	err := group.Wait()
-	var outcomes []detect.Outcome
-	for _, r := range results {
-		if r.done {
-			outcomes = append(outcomes, r.outcome)
-		}
-	}
-	fmt.Fprint(b.out, detect.Table(outcomes))
-	if spread := detect.Spread(outcomes); spread != "" {
-		fmt.Fprint(b.out, "\n", spread)
-	}
-	if missed := detect.Missed(outcomes); len(missed) > 0 {
-		err = errors.Join(err, fmt.Errorf("goals missed:\n  %s", strings.Join(missed, "\n  ")))
-	}
-	return err
 }

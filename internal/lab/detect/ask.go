@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -26,6 +26,10 @@ type (
 			Backends []struct {
 				ID     string         `json:"id"`
 				Remote netip.AddrPort `json:"remote"`
+				// Established is unknown where the agent sees nothing of it.
+				Established struct {
+					Value *float64 `json:"value"`
+				} `json:"established"`
 			} `json:"backends"`
 		} `json:"groups"`
 	}
@@ -40,28 +44,24 @@ type (
 		Incidents []incident `json:"incidents"`
 	}
 	incident struct {
-		ID       uint64     `json:"id"`
-		State    string     `json:"state"`
-		Cause    string     `json:"cause"`
-		Scope    string     `json:"scope"`
-		In       string     `json:"namespace"`
-		Peak     string     `json:"peak_severity"`
-		Pattern  string     `json:"pattern"`
-		OpenedAt *time.Time `json:"opened_at"`
-		Timeline []struct {
-			At   time.Time `json:"at"`
-			What string    `json:"what"`
+		State   string `json:"state"`
+		Cause   string `json:"cause"`
+		Scope   string `json:"scope"`
+		In      string `json:"namespace"`
+		Peak    string `json:"peak_severity"`
+		Pattern string `json:"pattern"`
+		Because string `json:"because"`
+		// These are null, which is zero here, until they happen.
+		SuspectedAt time.Time `json:"suspected_at"`
+		OpenedAt    time.Time `json:"opened_at"`
+		ResolvedAt  time.Time `json:"resolved_at"`
+		Timeline    []struct {
+			At       time.Time `json:"at"`
+			What     string    `json:"what"`
+			Severity string    `json:"severity"`
 		} `json:"timeline"`
 	}
 )
-
-// opened is when it was opened; zero for a suspect.
-func (i *incident) opened() time.Time {
-	if i.OpenedAt == nil {
-		return time.Time{}
-	}
-	return *i.OpenedAt
-}
 
 // serviceAt returns the name of the service that listens on port, once the
 // agent has found it.
@@ -86,23 +86,25 @@ func (a *agent) serviceAt(ctx context.Context, port uint16) (string, error) {
 }
 
 // watchQueue asks for the queue's depth until ended, and returns since when it
-// was first above zero for 5 s on end; zero when it never was.
-func (a *agent) watchQueue(ctx context.Context, service string, ended <-chan struct{}, progress func(string)) (time.Time, error) {
-	var since, found time.Time
+// was first above zero for 5 s on end, zero when it never was, and how often it
+// was known.
+func (a *agent) watchQueue(ctx context.Context, service string, ended <-chan struct{}, progress func(string)) (found time.Time, polls Polls, err error) {
+	var since time.Time
 	said := time.Now()
 	for {
 		select {
 		case <-ended:
-			return found, nil
+			return found, polls, nil
 		case <-ctx.Done():
-			return found, ctx.Err()
+			return found, polls, ctx.Err()
 		case <-time.After(250 * time.Millisecond):
 		}
 		var answer scopeAnswer
 		if err := a.get(ctx, "/api/v1/scopes/service/"+url.PathEscape(service), &answer); err != nil {
-			return found, err
+			return found, polls, err
 		}
 		depth := answer.Signals["queue_depth"].Value
+		polls.count(depth != nil)
 		switch {
 		case depth == nil || *depth == 0:
 			since = time.Time{}
@@ -126,13 +128,8 @@ func (a *agent) settle(ctx context.Context, patience time.Duration) ([]incident,
 		if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {
 			return nil, err
 		}
-		open := 0
-		for _, i := range answer.Incidents {
-			if !strings.EqualFold(i.State, "resolved") {
-				open++
-			}
-		}
-		if open == 0 || time.Now().After(deadline) {
+		open := slices.ContainsFunc(answer.Incidents, func(i incident) bool { return i.State == "open" })
+		if !open || time.Now().After(deadline) {
 			return answer.Incidents, nil
 		}
 		if err := wait(ctx, time.Second); err != nil {

@@ -65,7 +65,7 @@ func TestFollowedMisses(t *testing.T) {
 			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("misses %q, want %q in it", got, tt.want)
 			}
-			outcome := BackendOutcome{Healthy: true, Followed: []Followed{whole, f}}
+			outcome := BackendOutcome{Followed: []Followed{whole, f}}
 			if missed := (BackendGoal{}).misses(outcome); slices.Contains(missed, got) != (got != "") {
 				t.Errorf("the goal misses %q of a restart that misses %q", missed, got)
 			}

@@ -91,13 +91,9 @@ func (p *pool) scopeOf(ctx context.Context, remote netip.AddrPort) (string, erro
 	if err := p.agent.get(ctx, "/api/v1/backends", &answer); err != nil {
 		return "", err
 	}
-	suffix := ""
-	if in := p.namespace(); in != "" {
-		suffix = "@" + in
-	}
 	for _, g := range answer.Groups {
 		for _, b := range g.Backends {
-			if b.Remote == remote && strings.HasSuffix(b.ID, suffix) {
+			if b.Remote == remote && p.owns(b.ID) {
 				return strings.TrimPrefix(b.ID, "backend/"), nil
 			}
 		}
@@ -112,6 +108,13 @@ func (p *pool) namespace() string {
 		return ""
 	}
 	return filepath.Base(p.host.Path())
+}
+
+// owns tells the balancer's backends from those that other hosts talk to, by
+// the scope's id.
+func (p *pool) owns(id string) bool {
+	in := p.namespace()
+	return in == "" || strings.HasSuffix(id, "@"+in)
 }
 
 // watch watches the connections of the process that comes, and the agent's

@@ -22,11 +22,15 @@ type BackendOutcome struct {
 	Contained bool `json:"contained"`
 	// Phase is how far into the balancer's timer the fault was put; where the
 	// timer itself stands nobody knows.
-	Phase    time.Duration       `json:"phase_ns"`
-	Remote   string              `json:"remote"` // the backend that fails
-	Requests int                 `json:"requests"`
-	Failed   int                 `json:"failed"` // since the fault
-	Ends     map[lab.Outcome]int `json:"failed_by_outcome,omitempty"`
+	Phase    time.Duration `json:"phase_ns"`
+	Remote   string        `json:"remote"` // the backend that fails
+	Requests int           `json:"requests"`
+	Failed   int           `json:"failed"` // since the fault
+	// Polls is how often the agent saw the balancer's backends, Unseen are those
+	// that it never saw.
+	Polls  Polls               `json:"polls"`
+	Unseen []netip.AddrPort    `json:"unseen,omitempty"`
+	Ends   map[lab.Outcome]int `json:"failed_by_outcome,omitempty"`
 	// FirstFailed is the clients' first error.
 	FirstFailed *time.Duration `json:"first_failed_ns"`
 	// Suspect is the first suspicion of the failing backend, Watch its first
@@ -91,6 +95,11 @@ type backendRun struct {
 	members        []netip.AddrPort // the first fails
 	verdict, probe time.Time
 	followed       []Followed
+	// polls counts those, once the backends have had their time, in which
+	// the agent knew of connections to any of them; unseen are those that it
+	// never saw.
+	polls  Polls
+	unseen []netip.AddrPort
 }
 
 // finding is one incident that was opened.
@@ -104,14 +113,12 @@ func (f finding) String() string { return f.scope + " " + f.cause + " " + f.peak
 // reach is when the incident first was as grave as least; zero for never.
 func (i *incident) reach(least string) time.Time {
 	for _, step := range i.Timeline {
-		if graveness(opensAs(step.What)) >= graveness(least) {
+		if graveness(step.Severity) >= graveness(least) {
 			return step.At
 		}
 	}
 	return time.Time{}
 }
-
-func graveness(severity string) int { return slices.Index(severities, severity) }
 
 // sum puts everything on the clock that starts with the fault.
 func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
@@ -143,21 +150,21 @@ func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
 		remote, isBackend := run.remotes[inc.Scope]
 		member := slices.Index(run.members, remote)
 		guilty := !cell.Healthy && (isBackend && (member == 0 || cell.Goal.All && member > 0) || cell.Goal.Host && strings.HasPrefix(inc.Scope, "host"))
-		f := finding{scope: inc.Scope, cause: inc.Cause, peak: inc.Peak, opened: inc.reach("watch")}
-		if guilty && !inc.begun().Before(run.fault) {
-			earliest(&suspect, inc.begun())
+		f := finding{scope: inc.Scope, cause: inc.Cause, peak: inc.Peak, opened: inc.OpenedAt}
+		if guilty && !inc.SuspectedAt.Before(run.fault) {
+			earliest(&suspect, inc.SuspectedAt)
 		}
 		if f.opened.IsZero() {
 			continue // it never was more than a suspect
 		}
 		grave := graveness(inc.Peak) >= graveness("warning")
 		switch {
-		case cell.Healthy || inc.reach("watch").Before(run.fault):
+		case cell.Healthy || f.opened.Before(run.fault):
 			if grave {
 				o.Outside = append(o.Outside, f.String())
 			}
 			continue
-		case isBackend && !guilty && inc.explained():
+		case isBackend && !guilty && inc.Because == "local_fault":
 			continue // recorded, not sent
 		case isBackend && !guilty:
 			o.Siblings = append(o.Siblings, f.String())
@@ -180,7 +187,7 @@ func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
 		if grave && !right && !slices.Contains(cell.Goal.Chain, inc.Cause) {
 			o.Outside = append(o.Outside, f.String())
 		}
-		switch ended := inc.ended(); {
+		switch ended := inc.ResolvedAt; {
 		case !grave: // a watch is not sent
 		case ended.IsZero():
 			lasting = true
@@ -191,7 +198,7 @@ func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
 	if lasting {
 		resolved = time.Time{}
 	}
-	o.Followed = run.followed
+	o.Followed, o.Polls, o.Unseen = run.followed, run.polls, run.unseen
 	o.Watch, o.Found, o.Suspect, o.Resolved = since(watch), since(found), since(suspect), since(resolved)
 	o.Missed = cell.Goal.misses(*o)
 }
@@ -212,39 +219,16 @@ func (o *BackendOutcome) sumRequests(run backendRun) {
 	}
 }
 
-// explained reports whether a local fault explains the incident.
-func (i *incident) explained() bool {
-	for _, step := range i.Timeline {
-		if step.What == "because of local_fault" {
-			return true
-		}
-	}
-	return false
-}
-
-// begun is when the incident began, as a suspect where it was one.
-func (i *incident) begun() time.Time {
-	if len(i.Timeline) == 0 {
-		return i.opened()
-	}
-	return i.Timeline[0].At
-}
-
-// ended is when it was resolved; zero while it lasts.
-func (i *incident) ended() time.Time {
-	for _, step := range slices.Backward(i.Timeline) {
-		if strings.HasPrefix(step.What, "resolved") {
-			return step.At
-		}
-	}
-	return time.Time{}
-}
-
 // misses says what of the goal the outcome does not reach.
 func (g BackendGoal) misses(o BackendOutcome) []string {
 	missed := []string{}
 	say := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
-	if !o.Healthy {
+	if o.Healthy {
+		missed = append(missed, provesNothing(o.Requests, o.Failed, o.Polls)...)
+		if len(o.Unseen) > 0 {
+			say("the agent never saw %v", o.Unseen)
+		}
+	} else {
 		switch {
 		case o.Found == nil:
 			say("none of %s opened at %s", strings.Join(g.Causes, ", "), g.Least)

@@ -111,7 +111,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	var happened, judged, named error
 	all.Go(func() { happened = p.happen(watching, run.fault, progress) })
 	all.Go(func() { run.verdict, judged = p.awaitVerdict(watching, run.fault) })
-	all.Go(func() { named = agent.nameBackends(watching, run.remotes) })
+	all.Go(func() { named = p.watchBackends(watching, agent, &run) })
 	if asked != nil {
 		all.Go(func() { run.probe = asked.watch(watching, run.fault) })
 	}
@@ -180,22 +180,31 @@ func (p *pool) awaitVerdict(ctx context.Context, fault time.Time) (time.Time, er
 	return time.Time{}, nil
 }
 
-// nameBackends keeps asking which scope is which backend, as backends come and
-// go, until ctx is done.
-func (a *agent) nameBackends(ctx context.Context, into map[string]netip.AddrPort) error {
+// watchBackends keeps asking which scope is which backend, as backends come and
+// go, and what the agent sees of the balancer's, until ctx is done.
+func (p *pool) watchBackends(ctx context.Context, agent *agent, run *backendRun) error {
+	run.unseen = p.addrs()
 	for {
 		var answer backendsAnswer
-		err := a.get(ctx, "/api/v1/backends", &answer)
+		err := agent.get(ctx, "/api/v1/backends", &answer)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		any := false
 		for _, g := range answer.Groups {
 			for _, b := range g.Backends {
-				into[b.ID] = b.Remote
+				run.remotes[b.ID] = b.Remote
+				if b.Established.Value != nil && p.owns(b.ID) {
+					any = true
+					run.unseen = slices.DeleteFunc(run.unseen, func(a netip.AddrPort) bool { return a == b.Remote })
+				}
 			}
+		}
+		if time.Now().After(run.fault) {
+			run.polls.count(any)
 		}
 		if wait(ctx, 2*time.Second) != nil {
 			return nil

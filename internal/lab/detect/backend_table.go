@@ -143,14 +143,3 @@ func tenths(d *time.Duration) string {
 	}
 	return fmt.Sprintf("%.1f", d.Seconds())
 }
-
-// BackendsMissed lists the goals that outcomes missed, a line each.
-func BackendsMissed(outcomes []BackendOutcome) []string {
-	var lines []string
-	for _, o := range outcomes {
-		for _, m := range o.Missed {
-			lines = append(lines, o.Cell+": "+m)
-		}
-	}
-	return lines
-}

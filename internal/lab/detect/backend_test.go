@@ -101,22 +101,23 @@ func TestShifted(t *testing.T) {
 // The fault of these tests comes a minute after the load; the first of three
 // backends has it.
 const faultSeen = `{"incidents": [
- {"id": 1, "state": "resolved", "cause": "peer_refusing", "scope": "backend/shop/a", "peak_severity": "critical",
+ {"id": 1, "state": "resolved", "cause": "peer_refusing", "scope": "backend/shop/a", "peak_severity": "critical", "suspected_at": "2026-11-21T04:01:00.5Z", "opened_at": "2026-11-21T04:01:01Z", "resolved_at": "2026-11-21T04:01:23Z",
   "timeline": [
    {"at": "2026-11-21T04:01:00.5Z", "what": "suspect: refused"},
-   {"at": "2026-11-21T04:01:01Z", "what": "open, watch: refused"},
-   {"at": "2026-11-21T04:01:02Z", "what": "now warning: refused"},
-   {"at": "2026-11-21T04:01:10Z", "what": "now critical: refused for 10 s"},
+   {"at": "2026-11-21T04:01:01Z", "what": "open, watch: refused", "severity": "watch"},
+   {"at": "2026-11-21T04:01:02Z", "what": "now warning: refused", "severity": "warning"},
+   {"at": "2026-11-21T04:01:10Z", "what": "now critical: refused for 10 s", "severity": "critical"},
    {"at": "2026-11-21T04:01:23Z", "what": "resolved: recovered"}]},
- {"id": 2, "state": "resolved", "cause": "orderly_stop", "scope": "backend/shop/a", "peak_severity": "watch",
-  "timeline": [{"at": "2026-11-21T04:01:00.7Z", "what": "open, watch: FIN to all"}, {"at": "2026-11-21T04:01:05Z", "what": "resolved: came true"}]},
- {"id": 3, "state": "open", "cause": "peer_slow", "scope": "backend/shop/b", "peak_severity": "watch",
-  "timeline": [{"at": "2026-11-21T04:01:04Z", "what": "open, watch: pending"}]},
- {"id": 4, "state": "open", "cause": "workers_full", "scope": "service/web", "peak_severity": "warning",
-  "timeline": [{"at": "2026-11-21T04:01:05Z", "what": "open, warning: queue wait"}]},
- {"id": 5, "state": "resolved", "cause": "churn", "scope": "backend/shop/c", "peak_severity": "warning",
-  "timeline": [{"at": "2026-11-21T04:00:30Z", "what": "open, warning: opens"}, {"at": "2026-11-21T04:00:40Z", "what": "resolved: recovered"}]},
- {"id": 6, "state": "suspect", "cause": "leak", "scope": "backend/shop/a", "timeline": [{"at": "2026-11-21T04:01:09Z", "what": "suspect: ageing"}]}
+ {"id": 2, "state": "resolved", "cause": "orderly_stop", "scope": "backend/shop/a", "peak_severity": "watch", "suspected_at": "2026-11-21T04:01:00.7Z", "opened_at": "2026-11-21T04:01:00.7Z", "resolved_at": "2026-11-21T04:01:05Z",
+  "timeline": [{"at": "2026-11-21T04:01:00.7Z", "what": "open, watch: FIN to all", "severity": "watch"}, {"at": "2026-11-21T04:01:05Z", "what": "resolved: came true"}]},
+ {"id": 3, "state": "open", "cause": "peer_slow", "scope": "backend/shop/b", "peak_severity": "watch", "suspected_at": "2026-11-21T04:01:04Z", "opened_at": "2026-11-21T04:01:04Z", "resolved_at": null,
+  "timeline": [{"at": "2026-11-21T04:01:04Z", "what": "open, watch: pending", "severity": "watch"}]},
+ {"id": 4, "state": "open", "cause": "workers_full", "scope": "service/web", "peak_severity": "warning", "suspected_at": "2026-11-21T04:01:05Z", "opened_at": "2026-11-21T04:01:05Z", "resolved_at": null,
+  "timeline": [{"at": "2026-11-21T04:01:05Z", "what": "open, warning: queue wait", "severity": "warning"}]},
+ {"id": 5, "state": "resolved", "cause": "churn", "scope": "backend/shop/c", "peak_severity": "warning", "suspected_at": "2026-11-21T04:00:30Z", "opened_at": "2026-11-21T04:00:30Z", "resolved_at": "2026-11-21T04:00:40Z",
+  "timeline": [{"at": "2026-11-21T04:00:30Z", "what": "open, warning: opens", "severity": "warning"}, {"at": "2026-11-21T04:00:40Z", "what": "resolved: recovered"}]},
+ {"id": 6, "state": "suspect", "cause": "leak", "scope": "backend/shop/a", "suspected_at": "2026-11-21T04:01:09Z", "opened_at": null, "resolved_at": null,
+  "timeline": [{"at": "2026-11-21T04:01:09Z", "what": "suspect: ageing"}]}
 ]}`
 
 func TestBackendSum(t *testing.T) {
@@ -192,12 +193,36 @@ func TestBackendSum(t *testing.T) {
 		}
 	}
 	healthy := BackendOutcome{Healthy: true}
+	run.polls = Polls{20, 20}
 	healthy.sum(BackendCell{Healthy: true}, run)
 	if len(healthy.Outside) != 3 || len(healthy.Missed) != 1 {
 		t.Errorf("a healthy day: outside %v, missed %v", healthy.Outside, healthy.Missed)
 	}
 	if len(healthy.Steps) != 12 || !strings.HasPrefix(healthy.Steps[0], "+0.5s backend/shop/a peer_refusing: suspect") {
 		t.Errorf("steps %q", healthy.Steps)
+	}
+}
+
+// TestBlindDay: a day on which nothing was found is a goal missed when the agent
+// saw nothing, not every backend, or nobody asked.
+func TestBlindDay(t *testing.T) {
+	members := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80")}
+	asked := []lab.Record{request(0, time.Second, lab.OK)}
+	for name, test := range map[string]struct {
+		run  backendRun
+		want []string
+	}{
+		"seen":         {backendRun{records: asked, polls: Polls{20, 19}}, []string{}},
+		"nobody asked": {backendRun{polls: Polls{20, 20}}, []string{"no request: the load proves nothing"}},
+		"blind":        {backendRun{records: asked, polls: Polls{20, 18}}, []string{"the agent saw it in 18 of 20 polls"}},
+		"half blind":   {backendRun{records: asked, polls: Polls{20, 20}, unseen: members[1:]}, []string{"the agent never saw [192.0.2.2:80]"}},
+	} {
+		test.run.members = members
+		got := BackendOutcome{Healthy: true}
+		got.sum(BackendCell{Healthy: true}, test.run)
+		if diff := cmp.Diff(test.want, got.Missed); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

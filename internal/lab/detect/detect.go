@@ -109,23 +109,22 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 		defer others.stop()
 	}
 	progress(fmt.Sprintf("%s: %s is %s; load for %s", cell.Name, st.target, scope, cell.Load.Duration))
-	records, began, queue, err := st.play(ctx, agent, scope, progress)
+	seen, err := st.play(ctx, agent, scope, progress)
 	if err != nil {
 		return out, err
 	}
-	incidents, err := agent.settle(ctx, time.Minute)
-	if err != nil {
+	if seen.incidents, err = agent.settle(ctx, time.Minute); err != nil {
 		return out, err
 	}
-	out.sum(cell, began, records, queue, incidents)
+	out.sum(cell, seen)
 	if others != nil {
-		fired, err := others.fired(ctx, began.Add(cell.Twice), time.Now())
+		fired, err := others.fired(ctx, seen.began.Add(cell.Twice), time.Now())
 		if err != nil {
 			return out, err
 		}
 		out.Peers = map[string]time.Duration{}
 		for name, at := range fired {
-			out.Peers[name] = at.Sub(began)
+			out.Peers[name] = at.Sub(seen.began)
 		}
 	}
 	out.CPU, err = agent.cpuShare()

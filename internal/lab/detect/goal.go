@@ -28,6 +28,9 @@ type Goal struct {
 // misses says what of the goal the outcome does not reach.
 func (g Goal) misses(o Outcome) []string {
 	missed := []string{}
+	if o.Healthy {
+		missed = append(missed, provesNothing(o.Requests, o.Failed, o.Polls)...)
+	}
 	say := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
 	for _, cause := range g.Found {
 		if o.Found[cause] == "" {
@@ -70,12 +73,30 @@ func (o Outcome) watchesPerHour() float64 {
 }
 
 // Missed lists the goals that outcomes missed, a line each.
-func Missed(outcomes []Outcome) []string {
+func Missed[O interface{ goals() (string, []string) }](outcomes []O) []string {
 	var lines []string
 	for _, o := range outcomes {
-		for _, m := range o.Missed {
-			lines = append(lines, o.Cell+": "+m)
+		cell, missed := o.goals()
+		for _, m := range missed {
+			lines = append(lines, cell+": "+m)
 		}
+	}
+	return lines
+}
+
+func (o Outcome) goals() (cell string, missed []string)        { return o.Cell, o.Missed }
+func (o BackendOutcome) goals() (cell string, missed []string) { return o.Cell, o.Missed }
+
+// Report is the outcome for a person: a line, and the life of every incident.
+func (o Outcome) Report() []string { return report(o.String(), o.Steps) }
+
+// Report is the outcome for a person: a line, and the life of every incident.
+func (o BackendOutcome) Report() []string { return report(o.String(), o.Steps) }
+
+func report(line string, steps []string) []string {
+	lines := []string{line}
+	for _, step := range steps {
+		lines = append(lines, "    "+step)
 	}
 	return lines
 }
@@ -83,9 +104,11 @@ func Missed(outcomes []Outcome) []string {
 // severities in their order; the place of a word is how grave it is.
 var severities = []string{"", "watch", "warning", "critical"}
 
+func graveness(severity string) int { return slices.Index(severities, severity) }
+
 // graver keeps the graver peak of each cause.
 func graver(found map[string]string, cause, peak string) {
-	if slices.Index(severities, peak) > slices.Index(severities, found[cause]) {
+	if graveness(peak) > graveness(found[cause]) {
 		found[cause] = peak
 	}
 }

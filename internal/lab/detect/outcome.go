@@ -5,7 +5,6 @@ package detect
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
@@ -18,6 +17,8 @@ type Outcome struct {
 	Minutes  float64 `json:"load_minutes"`
 	Requests int     `json:"requests"`
 	Failed   int     `json:"failed"`
+	// Polls is how often the agent knew the accept queue.
+	Polls Polls `json:"polls"`
 	// Queue is when the accept queue was first above 0 for 5 s on end.
 	Queue *time.Duration `json:"queue_ns"`
 	// Suspect is when the first workers_filling was suspected, Forecast when
@@ -35,7 +36,7 @@ type Outcome struct {
 	// Found is the peak severity of each cause that was opened.
 	Found map[string]string `json:"found"`
 	// Outside are findings at warning or above that are not in the cell's
-	// chain; in a healthy cell, all.
+	// chain or were there before the load; in a healthy cell, all.
 	Outside []string `json:"outside"`
 	// Missed is what of the cell's goal was not reached.
 	Missed []string `json:"missed"`
@@ -73,11 +74,12 @@ func (o Outcome) Lead() (time.Duration, bool) {
 }
 
 // sum puts everything on the clock that starts with the load.
-func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue time.Time, incidents []incident) {
+func (o *Outcome) sum(cell Cell, run workersRun) {
+	began := run.began
 	from := began.Add(cell.Twice)
-	records = slices.DeleteFunc(slices.Clone(records), func(r lab.Record) bool { return r.Start.Before(from) })
+	records := slices.DeleteFunc(slices.Clone(run.records), func(r lab.Record) bool { return r.Start.Before(from) })
 	s := lab.Summarize(records, cell.Slow)
-	o.Requests, o.Failed = s.Requests, s.Requests-s.Outcomes[lab.OK]
+	o.Requests, o.Failed, o.Polls = s.Requests, s.Requests-s.Outcomes[lab.OK], run.polls
 	since := func(at time.Time) *time.Duration {
 		if at.IsZero() {
 			return nil
@@ -91,7 +93,7 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 		}
 		return since(m.Wall)
 	}
-	o.Queue, o.FirstSlow, o.FirstFailed = since(queue), moment(s.FirstSlow), moment(s.FirstFailed)
+	o.Queue, o.FirstSlow, o.FirstFailed = since(run.queue), moment(s.FirstSlow), moment(s.FirstFailed)
 	earliest := func(into **time.Duration, at time.Time) {
 		if d := since(at); *into == nil || d != nil && *d < **into {
 			*into = d
@@ -99,34 +101,38 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 	}
 	lasting := false
 	o.Outside, o.Patterns, o.Steps, o.Found = []string{}, []string{}, []string{}, map[string]string{}
-	for _, inc := range incidents {
-		if inc.State == "suspect" || inc.opened().Before(from) {
+	for _, inc := range run.incidents {
+		if inc.OpenedAt.IsZero() || cell.Twice > 0 && inc.OpenedAt.Before(from) {
 			continue
 		}
-		if inc.Cause == "traffic_missing" && inc.opened().After(began.Add(cell.Load.Duration)) {
+		if inc.Cause == "traffic_missing" && inc.OpenedAt.After(began.Add(cell.Load.Duration)) {
 			continue // it is: the load has ended
 		}
-		inChain := slices.Contains(cell.Chain, inc.Cause)
+		// What was opened before anything happened is nothing that was caused.
+		caused := !inc.OpenedAt.Before(began)
+		inChain := caused && slices.Contains(cell.Chain, inc.Cause)
+		forecast := caused && inc.Cause == "workers_filling"
+		if forecast {
+			earliest(&o.Suspect, inc.SuspectedAt)
+		}
 		for _, step := range inc.Timeline {
 			o.Steps = append(o.Steps, fmt.Sprintf("%+.1fs %s %s: %s", step.At.Sub(began).Seconds(), inc.Scope, inc.Cause, step.What))
-			severity := opensAs(step.What)
-			if inc.Cause == "workers_filling" && strings.HasPrefix(step.What, "suspect") {
-				earliest(&o.Suspect, step.At)
-			}
-			if inc.Cause == "workers_filling" && severity != "" {
+			if forecast && step.Severity != "" {
 				earliest(&o.Forecast, step.At)
 			}
-			if inChain && (severity == "warning" || severity == "critical") {
+			if inChain && graveness(step.Severity) >= graveness("warning") {
 				earliest(&o.Warning, step.At)
 			}
-			if inChain && severity == "critical" {
+			if inChain && step.Severity == "critical" {
 				earliest(&o.Critical, step.At)
 			}
-			if strings.HasPrefix(step.What, "resolved") && (o.Recovered == nil || *since(step.At) > *o.Recovered) {
-				o.Recovered = since(step.At)
-			}
 		}
-		graver(o.Found, inc.Cause, inc.Peak)
+		if ended := since(inc.ResolvedAt); ended != nil && (o.Recovered == nil || *ended > *o.Recovered) {
+			o.Recovered = ended
+		}
+		if caused {
+			graver(o.Found, inc.Cause, inc.Peak)
+		}
 		lasting = lasting || inc.State != "resolved"
 		switch {
 		case inc.Peak == "watch":
@@ -143,16 +149,4 @@ func (o *Outcome) sum(cell Cell, began time.Time, records []lab.Record, queue ti
 	}
 	slices.Sort(o.Patterns)
 	o.Missed = cell.Goal.misses(*o)
-}
-
-// opensAs is the severity that a step of a timeline reached: "open, warning:
-// …" and "now critical: …".
-func opensAs(what string) string {
-	for _, prefix := range []string{"open, ", "now "} {
-		if rest, ok := strings.CutPrefix(what, prefix); ok {
-			severity, _, _ := strings.Cut(rest, ":")
-			return severity
-		}
-	}
-	return ""
 }

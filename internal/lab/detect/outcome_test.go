@@ -32,23 +32,24 @@ func answer(t *testing.T, text string) []incident {
 }
 
 const ramped = `{"incidents": [
- {"id": 3, "state": "resolved", "cause": "workers_full", "scope": "service/web", "peak_severity": "critical", "pattern": "gradual_saturation", "opened_at": "2026-11-21T04:03:10Z",
+ {"id": 3, "state": "resolved", "cause": "workers_full", "scope": "service/web", "peak_severity": "critical", "pattern": "gradual_saturation", "opened_at": "2026-11-21T04:03:10Z", "suspected_at": "2026-11-21T04:03:00Z", "resolved_at": "2026-11-21T04:05:00Z",
   "timeline": [
    {"at": "2026-11-21T04:03:00Z", "what": "suspect: queue wait above 1 s for 3 s"},
-   {"at": "2026-11-21T04:03:10Z", "what": "open, warning: queue wait above 1 s for 3 s"},
-   {"at": "2026-11-21T04:03:20Z", "what": "now critical: queue wait above 3 s"},
+   {"at": "2026-11-21T04:03:10Z", "what": "open, warning: queue wait above 1 s for 3 s", "severity": "warning"},
+   {"at": "2026-11-21T04:03:20Z", "what": "now critical: queue wait above 3 s", "severity": "critical"},
    {"at": "2026-11-21T04:05:00Z", "what": "resolved: recovered"}]},
- {"id": 2, "state": "resolved", "cause": "workers_filling", "scope": "service/web", "peak_severity": "warning", "pattern": "gradual_saturation", "opened_at": "2026-11-21T04:00:50Z",
+ {"id": 2, "state": "resolved", "cause": "workers_filling", "scope": "service/web", "peak_severity": "warning", "pattern": "gradual_saturation", "opened_at": "2026-11-21T04:00:50Z", "suspected_at": "2026-11-21T04:00:40Z", "resolved_at": "2026-11-21T04:03:10Z",
   "timeline": [
    {"at": "2026-11-21T04:00:40Z", "what": "suspect: forecast full within 180 s"},
-   {"at": "2026-11-21T04:00:50Z", "what": "open, watch: forecast full within 180 s"},
-   {"at": "2026-11-21T04:01:10Z", "what": "now warning: forecast full within 180 s"},
+   {"at": "2026-11-21T04:00:50Z", "what": "open, watch: forecast full within 180 s", "severity": "watch"},
+   {"at": "2026-11-21T04:01:10Z", "what": "now warning: forecast full within 180 s", "severity": "warning"},
    {"at": "2026-11-21T04:03:10Z", "what": "resolved: came true"}]},
- {"id": 4, "state": "resolved", "cause": "syn_flood", "scope": "service/web", "peak_severity": "warning", "opened_at": "2026-11-21T04:02:00Z",
-  "timeline": [{"at": "2026-11-21T04:02:00Z", "what": "open, warning: half-open"}, {"at": "2026-11-21T04:02:30Z", "what": "resolved: recovered"}]},
- {"id": 5, "state": "resolved", "cause": "workers_filling", "scope": "service/other", "peak_severity": "watch", "opened_at": "2026-11-21T04:00:20Z",
-  "timeline": [{"at": "2026-11-21T04:00:20Z", "what": "open, watch: forecast"}, {"at": "2026-11-21T04:00:30Z", "what": "resolved: recovered"}]},
- {"id": 6, "state": "suspect", "cause": "leak", "scope": "service/web", "opened_at": null, "timeline": [{"at": "2026-11-21T04:03:00Z", "what": "suspect: held"}]}
+ {"id": 4, "state": "resolved", "cause": "syn_flood", "scope": "service/web", "peak_severity": "warning", "opened_at": "2026-11-21T04:02:00Z", "suspected_at": "2026-11-21T04:02:00Z", "resolved_at": "2026-11-21T04:02:30Z",
+  "timeline": [{"at": "2026-11-21T04:02:00Z", "what": "open, warning: half-open", "severity": "warning"}, {"at": "2026-11-21T04:02:30Z", "what": "resolved: recovered"}]},
+ {"id": 5, "state": "resolved", "cause": "workers_filling", "scope": "service/other", "peak_severity": "watch", "opened_at": "2026-11-21T04:00:20Z", "suspected_at": "2026-11-21T04:00:20Z", "resolved_at": "2026-11-21T04:00:30Z",
+  "timeline": [{"at": "2026-11-21T04:00:20Z", "what": "open, watch: forecast", "severity": "watch"}, {"at": "2026-11-21T04:00:30Z", "what": "resolved: recovered"}]},
+ {"id": 6, "state": "suspect", "cause": "leak", "scope": "service/web", "opened_at": null, "suspected_at": "2026-11-21T04:03:00Z", "resolved_at": null,
+  "timeline": [{"at": "2026-11-21T04:03:00Z", "what": "suspect: held"}]}
 ]}`
 
 func TestSum(t *testing.T) {
@@ -74,7 +75,7 @@ func TestSum(t *testing.T) {
 		}},
 		{"a ramp", ramp, records, began.Add(170 * time.Second), ramped, Outcome{
 			Requests: 3, Failed: 1, Queue: seconds(170),
-			Suspect: seconds(40), Forecast: seconds(20), Warning: seconds(70), Critical: seconds(200),
+			Suspect: seconds(20), Forecast: seconds(20), Warning: seconds(70), Critical: seconds(200),
 			FirstSlow: seconds(182), FirstFailed: seconds(210), Recovered: seconds(300),
 			Watches: 1, Found: map[string]string{"workers_full": "critical", "workers_filling": "warning", "syn_flood": "warning"},
 			Outside: []string{"service/web syn_flood warning"}, Missed: []string{"outside the chain: service/web syn_flood warning"},
@@ -89,15 +90,22 @@ func TestSum(t *testing.T) {
 		}},
 		{"one that lasts", ramp, records[2:], time.Time{},
 			`{"incidents": [{"state": "open", "cause": "workers_full", "scope": "service/web", "peak_severity": "critical", "opened_at": "2026-11-21T04:00:01Z",
-			 "timeline": [{"at": "2026-11-21T04:00:01Z", "what": "open, critical: queue wait above 3 s"}]}]}`, Outcome{
+			 "timeline": [{"at": "2026-11-21T04:00:01Z", "what": "open, critical: queue wait above 3 s", "severity": "critical"}]}]}`, Outcome{
 				Requests: 1, Failed: 1, Warning: seconds(1), Critical: seconds(1), FirstSlow: seconds(202), FirstFailed: seconds(210),
 				Found: map[string]string{"workers_full": "critical"}, Outside: []string{}, Missed: []string{}, Patterns: []string{},
 				Steps: []string{"+1.0s service/web workers_full: open, critical: queue wait above 3 s"},
 			}},
+		{"one from before the load", ramp, records, time.Time{},
+			`{"incidents": [{"state": "open", "cause": "workers_full", "scope": "service/web", "peak_severity": "critical", "opened_at": "2026-11-21T03:59:58Z",
+			 "timeline": [{"at": "2026-11-21T03:59:58Z", "what": "worded otherwise", "severity": "critical"}]}]}`, Outcome{
+				Requests: 3, Failed: 1, FirstSlow: seconds(182), FirstFailed: seconds(210), Found: map[string]string{}, Patterns: []string{},
+				Outside: []string{"service/web workers_full critical"}, Missed: []string{"no warning", "outside the chain: service/web workers_full critical"},
+				Steps: []string{"-2.0s service/web workers_full: worded otherwise"},
+			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got Outcome
-			got.sum(test.cell, began, test.records, test.queue, answer(t, test.incidents))
+			got.sum(test.cell, workersRun{began: began, queue: test.queue, records: test.records, incidents: answer(t, test.incidents)})
 			if test.want.Steps == nil {
 				got.Steps = nil // the long ones are the incidents' own text
 			}
@@ -130,6 +138,11 @@ func TestMisses(t *testing.T) {
 		{"six watches in an hour", Goal{WatchesPerHour: 6}, Outcome{Minutes: 60, Watches: 6}, []string{}},
 		{"four watches in half an hour", Goal{WatchesPerHour: 6}, Outcome{Minutes: 30, Watches: 4}, []string{"8.0 watches an hour, goal 6"}},
 		{"watches in no time", Goal{WatchesPerHour: 6}, Outcome{Watches: 4}, []string{}},
+		{"a healthy day", Goal{}, Outcome{Healthy: true, Requests: 100, Failed: 50, Polls: Polls{100, 95}}, []string{}},
+		{"a healthy day on which nobody asked", Goal{}, Outcome{Healthy: true, Polls: Polls{100, 100}}, []string{"no request: the load proves nothing"}},
+		{"one on which most requests failed", Goal{}, Outcome{Healthy: true, Requests: 100, Failed: 51, Polls: Polls{100, 100}}, []string{"51 of 100 requests failed: no healthy day"}},
+		{"one with a blind agent", Goal{}, Outcome{Healthy: true, Requests: 100, Polls: Polls{100, 94}}, []string{"the agent saw it in 94 of 100 polls"}},
+		{"one on which the agent was not asked", Goal{}, Outcome{Healthy: true, Requests: 100}, []string{"the agent saw it in 0 of 0 polls"}},
 		{"outside the chain", Goal{}, Outcome{Outside: []string{"a leak warning", "b leak critical"}}, []string{"outside the chain: a leak warning, b leak critical"}},
 	} {
 		if diff := cmp.Diff(test.want, test.goal.misses(test.outcome)); diff != "" {

@@ -38,16 +38,25 @@ func (st *stage) serve(ctx context.Context) error {
 	return nil
 }
 
-// play sends the load and makes the events happen. It returns what the clients
-// saw, when the load began, and since when the accept queue was not empty.
-func (st *stage) play(ctx context.Context, agent *agent, scope string, progress func(string)) (records []lab.Record, began, queue time.Time, err error) {
+// workersRun is all that was seen in one run.
+type workersRun struct {
+	began     time.Time // the load
+	queue     time.Time // since when the accept queue was not empty; zero for never
+	polls     Polls
+	records   []lab.Record
+	incidents []incident
+}
+
+// play sends the load and makes the events happen. The incidents are still to
+// be asked for.
+func (st *stage) play(ctx context.Context, agent *agent, scope string, progress func(string)) (seen workersRun, err error) {
 	load := st.cell.Load
 	load.URL, load.Log = st.url, filepath.Join(st.world.Dir(), "client.jsonl")
 	run, err := st.client.StartLoad(ctx, load)
 	if err != nil {
-		return nil, began, queue, err
+		return seen, err
 	}
-	began = time.Now()
+	seen.began = time.Now()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	users := st.cell.Users
@@ -55,15 +64,15 @@ func (st *stage) play(ctx context.Context, agent *agent, scope string, progress 
 	asked := make(chan []lab.Record, 1)
 	go func() { asked <- users.ask(ctx, st.client, load.Duration) }()
 	happened := make(chan error, 1)
-	go func() { happened <- st.happen(ctx, began, progress) }()
-	queue, err = agent.watchQueue(ctx, scope, run.Ended(), progress)
+	go func() { happened <- st.happen(ctx, seen.began, progress) }()
+	seen.queue, seen.polls, err = agent.watchQueue(ctx, scope, run.Ended(), progress)
 	if err != nil {
-		return nil, began, queue, err
+		return seen, err
 	}
-	records, err = run.Wait(ctx)
+	seen.records, err = run.Wait(ctx)
 	err = errors.Join(err, <-happened)
-	records = append(records, <-asked...)
-	return records, began, queue, err
+	seen.records = append(seen.records, <-asked...)
+	return seen, err
 }
 
 // happen makes the events happen, in their order.

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/foreshock/foreshock/internal/lab/detect"
+)
+
+// TestWrongUsage: a call that would measure nothing is refused, and says what
+// there is. None of these starts anything.
+func TestWrongUsage(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"", "steady, detect"},
+		{"backend", "backends"},
+		{"detect -cell no-such-cell", "healthy-poisson-60"},
+		{"detect -cell no-such-cell", "haproxy-killed"},
+		{"workers -cell haproxy-killed", "healthy-poisson-60"},
+		{"backends -cell gradual-random", "haproxy-killed"},
+		{"workers -cell healthy -skip healthy", "gradual"},
+		{"backends -cell kill -trace file", "haproxy-killed"},
+		{"detect -runs 0", "one or more"},
+		{"detect -parallel 0", "one or more"},
+		{"detect gradual", "gradual"},
+		{"detect -no-such-flag", "no-such-flag"},
+	} {
+		err := run(t.Context(), strings.Fields(tt.args), io.Discard, io.Discard)
+		if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("bench %s: %v, want wrong usage and %q in it", tt.args, err, tt.want)
+		}
+	}
+}
+
+func TestChosen(t *testing.T) {
+	d := detection{only: "gradual", skip: "random"}
+	got := namesOf(chosen(d, true, detect.Cells(), workersCell), workersCell)
+	if !slices.Contains(got, "gradual") || slices.Contains(got, "gradual-random") {
+		t.Errorf("chosen %v", got)
+	}
+	if got := chosen(detection{}, false, detect.Cells(), workersCell); len(got) > 0 {
+		t.Errorf("%d cells of a kind that is not played", len(got))
+	}
+}
