@@ -316,7 +316,7 @@ func peerResetting() causeRule {
 			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.EstablishedCount, resettingSome}, Critical},
 		},
 		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
-			func(s subject) truth { return resettingAll(s).Or(resettingSome(s)).Not().And(answersAgain(s)) }},
+			func(s subject) truth { return resettingAll(s).Or(stillResetting(s)).Not().And(answersAgain(s)) }},
 		// A process killed with a request in hand resets that one first.
 		supersededBy: []Cause{PeerRefusing},
 		explain: func(s subject, f *Finding) {
@@ -373,6 +373,18 @@ func (s subject) vanished(atLeast int) bool {
 // vanish: some, and far more often than any sibling's, and than they used to:
 // where the balancer keeps no connections all of them end so.
 func resettingSome(s subject) truth {
+	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual).And(vanishing(s))
+}
+
+// stillResetting: resets that last become usual for the namespace; that its
+// connections vanish does not become usual for the backend.
+func stillResetting(s subject) truth {
+	return s.hostIs(measure.PeerResetsRate, above, 0).And(vanishing(s))
+}
+
+// vanishing: some of its connections vanish, far more often than any sibling's
+// and than they used to.
+func vanishing(s subject) truth {
 	vanished := s.scope.Get(measure.VanishedRate)
 	if vanished.Validity != measure.Known {
 		return cannotTell
@@ -387,8 +399,7 @@ func resettingSome(s subject) truth {
 	for _, o := range s.siblings {
 		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
 	}
-	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual).
-		And(isTrue(vanished.Samples >= vanishedAtLeast && vanished.Value >= vanishTimes*theirs))
+	return isTrue(vanished.Samples >= vanishedAtLeast && vanished.Value >= vanishTimes*theirs)
 }
 
 // carried says what the siblings carry now, against the most they had.

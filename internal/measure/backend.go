@@ -18,6 +18,8 @@ const (
 	// what its slowest usually take.
 	lateLeast = time.Second
 	lateTimes = 5
+	// slowTimes the usual is slow.
+	slowTimes = 2.0
 	// answersLeast is how many answers a minute must have to teach. The first
 	// lesson is shorter, so that a backend is known soon.
 	answersLeast = 20
@@ -54,7 +56,7 @@ type backend struct {
 	checks                    checks
 	vanished, finished        *Window
 	sumVanished               float64
-	usuallyVanish             usualRate
+	usuallyVanish             usualRate // what is usual of them
 	sumFinished               float64
 
 	recent [2]Histogram // answers of this stretch of answersSpan and of the one before
@@ -65,8 +67,7 @@ type backend struct {
 	ended    uint32
 	longest  time.Duration
 	minuteAt time.Time
-	usual    *Window // each minute's 99th percentile, seconds
-	normal   float64 // median of usual; 0 when there is none
+	usual    baseline // each minute's 99th percentile, seconds
 
 	most    *Window // the most ESTABLISHED of each mostSettles
 	mostNow float64
@@ -77,8 +78,7 @@ func newBackend() *backend {
 	return &backend{
 		gaps: NewWindow(gapSpan, 128), chance: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), sent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
 		vanished: NewWindow(resentSpan, 32), finished: NewWindow(resentSpan, 32),
-		usuallyVanish: newUsualRate(),
-		usual:         NewWindow(usualSpan, 64), most: NewWindow(usualSpan, 128),
+		usuallyVanish: usuallyVanish(), usual: usualAnswers(), most: NewWindow(usualSpan, 128),
 	}
 }
 
@@ -123,8 +123,14 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 	late := b.lateAfter()
 	h.set(now, Pending, float64(y.Pending), int(y.Pending), ttl)
 	h.set(now, PendingLongest, p.LongestPending.Seconds(), int(y.Pending), ttl)
-	h.set(now, LateAfter, late.Seconds(), 1, ttl)
-	h.set(now, PendingLate, float64(y.PendingFor.atLeast(late)), int(y.Pending), ttl)
+	if b.usual.relearning(now) {
+		// Nothing is late by a habit that is not known yet.
+		h.unknown(LateAfter, NotEnough)
+		h.unknown(PendingLate, NotEnough)
+	} else {
+		h.set(now, LateAfter, late.Seconds(), 1, ttl)
+		h.set(now, PendingLate, float64(y.PendingFor.atLeast(late)), int(y.Pending), ttl)
+	}
 	h.set(now, Answering, float64(p.Answering), int(y.States[tcp.Established]), ttl)
 	h.takeSilence(now, y, ttl)
 }
@@ -240,10 +246,9 @@ func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
 	b.ended += p.Finished
 	b.longest = max(b.longest, p.LongestPending)
 	usual, known := b.lesson()
-	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.Len() == 0 {
+	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.past.Len() == 0 {
 		if known {
-			b.usual.Add(now, usual.Seconds())
-			b.normal, _ = b.usual.Median()
+			b.usual.learn(now, usual.Seconds())
 		}
 		b.minute, b.ended, b.longest, b.minuteAt = Histogram{}, 0, 0, now
 	}
@@ -254,11 +259,28 @@ func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
 	} else {
 		h.unknown(AnswerNow, NoTraffic)
 	}
-	if b.usual.Len() > 0 {
-		h.set(now, AnswerUsual, b.normal, b.usual.Len(), ttl)
-	} else {
-		h.unknown(AnswerUsual, NotEnough)
+	b.usual.put(h, now, AnswerUsual, ttl)
+}
+
+// usualAnswers learns what the slowest answers usually take. A stretch in which
+// they take slowTimes that, and are late, is a fault; it takes a few minutes to
+// know what is usual.
+func usualAnswers() baseline {
+	return baseline{
+		past: NewWindow(usualSpan, 64), settled: 3 * time.Minute,
+		strange: func(slowest, usual float64) bool {
+			return slowest > slowTimes*usual && slowest >= lateLeast.Seconds()
+		},
 	}
+}
+
+// usuallyVanish learns how many connections usually end without a trace. Twice
+// as many, and one in two seconds, are a fault.
+func usuallyVanish() usualRate {
+	u := newUsualRate()
+	u.settled = 2 * time.Minute
+	u.strange = func(rate, usual float64) bool { return rate >= max(0.5, 2*usual) }
+	return u
 }
 
 // lesson is what the slowest answers took since the lesson began; known once
@@ -278,7 +300,7 @@ func (b *backend) lesson() (usual time.Duration, known bool) {
 
 // lateAfter is from when an answer is late, one of the histogram's bounds.
 func (b *backend) lateAfter() time.Duration {
-	wanted := max(lateLeast, time.Duration(lateTimes*b.normal*float64(time.Second)))
+	wanted := max(lateLeast, time.Duration(lateTimes*b.usual.median*float64(time.Second)))
 	for _, bound := range histogramBounds {
 		if bound >= wanted {
 			return bound

@@ -47,17 +47,16 @@ const (
 	usualRateDelay = 3 // samples
 )
 
-// usualRate follows the median of a rate. New samples wait until they are
-// usualRateDelay old.
+// usualRate learns what a rate usually is, from means of usualRateEvery that
+// wait until they are usualRateDelay old.
 type usualRate struct {
-	past   *Window
-	median float64 // of past
-	fresh  []float64
-	mean   meanOf
+	baseline
+	fresh []float64
+	mean  meanOf
 }
 
 func newUsualRate() usualRate {
-	return usualRate{past: NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)}
+	return usualRate{baseline: baseline{past: NewWindow(usualRateSpan, int(usualRateSpan/usualRateEvery)+2)}}
 }
 
 // takeUsualRate follows what a rate usually is.
@@ -65,11 +64,7 @@ func (h *history) takeUsualRate(now time.Time, rate, usual Signal, u *usualRate,
 	if value, known := h.signals.Readings[rate].Get(); known {
 		u.take(now, value)
 	}
-	if u.past.Len() == 0 {
-		h.unknown(usual, NotEnough)
-		return
-	}
-	h.set(now, usual, u.median, u.past.Len(), ttl)
+	u.put(h, now, usual, ttl)
 }
 
 func (u *usualRate) take(now time.Time, rate float64) {
@@ -79,8 +74,7 @@ func (u *usualRate) take(now time.Time, rate float64) {
 	}
 	u.fresh = append(u.fresh, mean)
 	if len(u.fresh) > usualRateDelay {
-		u.past.Add(now, u.fresh[0])
-		u.median, _ = u.past.Median()
+		u.learn(now, u.fresh[0])
 		u.fresh = append(u.fresh[:0], u.fresh[1:]...)
 	}
 }

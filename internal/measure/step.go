@@ -85,7 +85,7 @@ func newHistory(id scope.ID) *history {
 	case scope.KindService:
 		h.workers = newWorkers()
 	case scope.KindBackend:
-		h.workers = workers{leaked: NewWindow(slopeSpan, slopeSamples), usual: newUsual(), least: flowsLeast}
+		h.workers = workers{leaked: NewWindow(slopeSpan, slopeSamples), usual: usualFlows(flowsLeast)}
 		h.backend = newBackend()
 	}
 	return h

@@ -35,15 +35,10 @@ const (
 	believeAgain      = 60 * time.Second
 	// leakErrors is by how many standard errors leaked sockets must grow.
 	leakErrors = 3
-	// usualSpan, usualEvery: what new connections usually are. At least
-	// usualLeast of it must have been seen.
-	usualSpan  = time.Hour
+	// usualEvery: what new connections usually are, in means of so long. At
+	// least usualLeast of it must have been seen.
 	usualEvery = 10 * time.Second
 	usualLeast = 10 * time.Minute
-	// usualAnew: once the usual had to be forgotten, it is unknown for longer
-	// than an incident lives without evidence, so that nothing "recovers" by
-	// getting used to it.
-	usualAnew = 20 * time.Minute
 
 	descriptorsSpan = 5 * time.Minute
 )
@@ -58,14 +53,11 @@ type workers struct {
 	learned    float64 // 0: never
 	leaked     *Window
 	descrs     *Window
-	usual      *Window
+	usual      baseline
 	// disbelieved: more were occupied than the given limit; changing is since
 	// when the opposite has been seen.
 	disbelieved bool
 	changing    time.Time
-	median      float64   // of usual
-	lowSince    time.Time // since when the means lie below half of it
-	least       time.Duration
 	flows       meanOf
 }
 
@@ -73,11 +65,18 @@ func newWorkers() workers {
 	return workers{
 		slow: NewWindow(fullInSpan, 64), fast: NewWindow(fastSpan, 32), rise: NewWindow(riseSpan, 304),
 		learning: NewWindow(learnAfter, slopeSamples), leaked: NewWindow(slopeSpan, slopeSamples),
-		least: usualLeast, descrs: NewWindow(descriptorsSpan, 128), usual: newUsual(),
+		descrs: NewWindow(descriptorsSpan, 128), usual: usualFlows(usualLeast),
 	}
 }
 
-func newUsual() *Window { return NewWindow(usualSpan, int(usualSpan/usualEvery)+2) }
+// usualFlows learns what new connections usually are, once least of them was
+// seen. Less than half of the usual is an outage.
+func usualFlows(least time.Duration) baseline {
+	return baseline{
+		past: NewWindow(usualSpan, int(usualSpan/usualEvery)+2), least: least, settled: least,
+		strange: func(mean, usual float64) bool { return mean < usual/2 },
+	}
+}
 
 // meanOf adds up samples until a stretch of time is over.
 type meanOf struct {
@@ -283,31 +282,7 @@ func (h *history) takeUsual(now time.Time, ttl time.Duration) {
 	if !known {
 		w.flows = meanOf{}
 	} else if mean, done := w.flows.add(now, rate, usualEvery); done {
-		w.learnUsual(now, mean)
+		w.usual.learn(now, mean)
 	}
-	if w.usual.Covers() < w.least {
-		h.unknown(NewFlowsUsual, NotEnough)
-		return
-	}
-	h.set(now, NewFlowsUsual, w.median, w.usual.Len(), ttl)
-}
-
-// learnUsual takes one mean of new connections. What lies below half of the
-// usual is left out for an hour, so that an outage does not become the usual;
-// what lasts longer is learned anew.
-func (w *workers) learnUsual(now time.Time, mean float64) {
-	switch {
-	case w.usual.Covers() < w.least || mean >= w.median/2:
-		w.lowSince = time.Time{}
-	case w.lowSince.IsZero():
-		w.lowSince = now
-		return
-	case now.Sub(w.lowSince) < usualSpan:
-		return
-	default:
-		w.usual.Reset()
-		w.lowSince, w.least = time.Time{}, usualAnew
-	}
-	w.usual.Add(now, mean)
-	w.median, _ = w.usual.Median()
+	w.usual.put(h, now, NewFlowsUsual, ttl)
 }
