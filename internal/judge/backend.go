@@ -2,7 +2,6 @@ package judge
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -224,7 +223,7 @@ func refusing(s subject) truth {
 	case failing == no:
 		return cannotTell // nobody tries
 	}
-	if s.siblingFails && nobodyElse(s) == yes && ago < restartTakes {
+	if s.siblingFails() && nobodyElse(s) == yes && ago < restartTakes {
 		return cannotTell // the attempts may be at the sibling, and the balancer on its way back
 	}
 	return isTrue(ago >= s.quietAfter() && ago <= refusedFor+servedLast)
@@ -289,23 +288,6 @@ func Unusual(host *measure.ScopeSignals) bool {
 		beyondUsual(s, measure.RetransSegsRate, measure.RetransSegsUsual) == yes
 }
 
-// nobodyElse: no sibling has answered lately; without any that is not so.
-func nobodyElse(s subject) truth {
-	if len(s.siblings) == 0 {
-		return no
-	}
-	answer := yes
-	for _, o := range s.siblings {
-		switch ago, known := o.Get(measure.HeardAgo).Get(); {
-		case !known:
-			answer = cannotTell
-		case ago <= (subject{scope: o}).quietAfter():
-			return no
-		}
-	}
-	return answer
-}
-
 // peerResetting: connections are made and then reset.
 func peerResetting() causeRule {
 	return causeRule{
@@ -357,7 +339,7 @@ func resettingAll(s subject) truth {
 	silent := connecting == 0 && (established <= 1 || idle == yes) && ago >= s.quietAfter() && ago <= refusedFor+servedLast
 	// Where no sibling answers either, perhaps nobody asks: our own services'
 	// clients reset connections too.
-	asked := isTrue(len(s.siblings) > 0).And(nobodyElse(s).Not())
+	asked := isTrue(!s.alone()).And(nobodyElse(s).Not())
 	atOnce := s.is(measure.ResetAfter, atMost, max(liveLeast, s.quietAfter())) // else it lay idle before
 	return resetsUnusually(s).And(atOnce).And(isTrue(silent)).And(failsUnusually(s).Not()).And(asked)
 }
@@ -389,43 +371,42 @@ func vanishing(s subject) truth {
 	if vanished.Validity != measure.Known {
 		return cannotTell
 	}
-	if len(s.siblings) == 0 {
+	if s.alone() {
 		return no // our own services' clients reset connections too: nothing to hold it against
 	}
 	theirs, known := s.scope.Get(measure.VanishedUsual).Get()
 	if !known {
 		return cannotTell
 	}
-	for _, o := range s.siblings {
-		theirs = max(theirs, o.Get(measure.VanishedRate).Value)
-	}
+	theirs = max(theirs, s.siblingsVanish())
 	return isTrue(vanished.Samples >= vanishedAtLeast && vanished.Value >= vanishTimes*theirs)
 }
 
 // carried says what the siblings carry now, against the most they had.
 func (f *Finding) carried(s subject) {
-	if len(s.siblings) == 0 {
-		return
-	}
+	const most = 5
 	var parts []string
-	for _, o := range s.siblings {
+	more := 0
+	for o := range s.siblings() {
 		now, known := o.Get(measure.EstablishedCount).Get()
 		if !known {
 			continue
 		}
+		if len(parts) == most {
+			more++
+			continue
+		}
 		part := fmt.Sprintf("%s %.0f", o.Scope.Name, now)
-		if most, ok := o.Get(measure.EstablishedMost).Get(); ok {
-			part += fmt.Sprintf(" (at most %.0f in the last hour)", most)
+		if peak, ok := o.Get(measure.EstablishedMost).Get(); ok {
+			part += fmt.Sprintf(" (at most %.0f in the last hour)", peak)
 		}
 		parts = append(parts, part)
 	}
 	if len(parts) == 0 {
 		return
 	}
-	slices.Sort(parts)
-	const most = 5
-	if len(parts) > most {
-		parts = append(parts[:most], fmt.Sprintf("%d more", len(parts)-most))
+	if more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
 	}
 	f.Siblings = "Connections to its siblings now: " + strings.Join(parts, ", ") + "."
 }
@@ -436,7 +417,7 @@ func orUs(s subject) []Considered {
 		return nil
 	}
 	why := "no, other destinations answer"
-	if nobodyElse(s) != no || len(s.siblings) == 0 {
+	if nobodyElse(s) != no || s.alone() {
 		why = "cannot tell us from it: too few other destinations"
 	}
 	return []Considered{{LocalFault.String(), why}}

@@ -128,7 +128,7 @@ func (f *caseFile) active() bool {
 func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
 	host := view.Host()
-	groups := groupsOf(view)
+	var groups map[string]*group // gathered once a backend is followed
 	failing := j.unreachable(view)
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
@@ -140,9 +140,12 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			if !s.Fresh && !file.active() {
 				continue // a pulse says nothing new of it
 			}
-			sub.siblings, sub.critical = others(groups[s.Group], s), file.criticalSince()
+			if groups == nil {
+				groups = j.groupsOf(view)
+			}
+			sub.group, sub.critical = groups[s.Group], file.criticalSince()
 			sub.failing, sub.frozen, sub.resetting = failing, file.state(PeerFrozen) == Open, file.state(PeerResetting) == Open
-			sub.siblingFails = slices.ContainsFunc(sub.siblings, func(o *measure.ScopeSignals) bool { return j.files[o.Scope].fails() })
+			sub.group.count(file, -1)
 		case scope.KindHost: // the last of the view: its backends have been followed
 			sub.failing = j.unreachable(view)
 		}
@@ -152,6 +155,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			}
 		}
 		if s.Scope.Kind == scope.KindBackend {
+			sub.group.count(file, +1)
 			file.noteBalancer(now, sub)
 		}
 	}
@@ -159,24 +163,6 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.closeGone(now)
 	j.stepRules(now, view, host)
 	return j.list()
-}
-
-// groupsOf gathers the backends of each group.
-func groupsOf(view *measure.View) map[string][]*measure.ScopeSignals {
-	var out map[string][]*measure.ScopeSignals
-	for i := range view.Scopes {
-		if s := &view.Scopes[i]; s.Group != "" {
-			if out == nil {
-				out = make(map[string][]*measure.ScopeSignals)
-			}
-			out[s.Group] = append(out[s.Group], s)
-		}
-	}
-	return out
-}
-
-func others(group []*measure.ScopeSignals, self *measure.ScopeSignals) []*measure.ScopeSignals {
-	return slices.DeleteFunc(slices.Clone(group), func(s *measure.ScopeSignals) bool { return s == self })
 }
 
 // criticalSince is when the scope's oldest open critical incident opened; zero

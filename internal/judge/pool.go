@@ -2,7 +2,6 @@ package judge
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
@@ -78,10 +77,10 @@ func heavyLoss() causeRule {
 
 // lossElsewhere says whether siblings lose segments too.
 func lossElsewhere(s subject) []Considered {
-	if len(s.siblings) == 0 {
+	if s.alone() {
 		return []Considered{{LocalFault.String(), "cannot tell us from it: it has no siblings"}}
 	}
-	for _, o := range s.siblings {
+	for o := range s.siblings() {
 		if rate, known := o.Get(measure.RetransmitsRate).Get(); known && rate < lossDegraded {
 			return []Considered{{LocalFault.String(), fmt.Sprintf("no, %s loses %.2f a second", o.Scope.Name, rate)}}
 		}
@@ -182,7 +181,7 @@ func closedAll(s subject) truth {
 	usual, _ := s.host.Get(measure.ActiveOpensUsual).Get()
 	return isTrue(gone && opens < usualTimes*usual+opensMargin).
 		And(failsUnusually(s).Not()).And(resetsUnusually(s).Not()).
-		And(isTrue(len(s.siblings) > 0).And(nobodyElse(s).Not()))
+		And(isTrue(!s.alone()).And(nobodyElse(s).Not()))
 }
 
 // lazyPool: our own process keeps connections that the backend has closed.
@@ -225,10 +224,10 @@ func churn() causeRule {
 		}
 		usual, open, most := v[0], v[1], v[2]
 		// More load opens more connections too, and has more open at once.
-		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1 && !slices.ContainsFunc(s.siblings, poolGone)
+		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1 && !s.siblingShrunk()
 		// Most of those that live a few milliseconds no look ever sees: the
 		// namespace's count has them, with those to a sibling that fails.
-		return isTrue((many || poolGone(s.scope)) && !s.siblingFails).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
+		return isTrue((many || poolGone(s.scope)) && !s.siblingFails()).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
 	}
 	return causeRule{
 		cause: Churn,

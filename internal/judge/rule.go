@@ -29,16 +29,14 @@ func isTrue(b bool) truth {
 type subject struct {
 	scope *measure.ScopeSignals
 	host  *measure.ScopeSignals
-	// siblings are the other backends of its group.
-	siblings []*measure.ScopeSignals
+	// group is a backend's, itself among it; nil for any other scope.
+	group *group
 	// failing are the backends that cannot be reached, for the host; critical
 	// says since when this scope has had an open critical incident, zero when it
 	// has none.
 	failing  []destination
 	critical time.Time
-	// siblingFails says that one of them has an open incident.
-	siblingFails bool
-	now          time.Time
+	now      time.Time
 	// suspected is since when the cause in question is suspected, zero when it
 	// is not; frozen and resetting say that the backend is known to be.
 	suspected         time.Time

@@ -1,0 +1,153 @@
+package judge
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/foreshock/foreshock/internal/measure"
+)
+
+// group is the backends of one group, and what can be said of all of them at
+// once: each is compared with the others, so that is worked out once a step.
+type group struct {
+	members []*measure.ScopeSignals // by name
+	// answering have answered lately; of untold that cannot be told.
+	answering, untold int
+	// shrunk have lost half of their connections.
+	shrunk int
+	// vanished are the two highest rates at which connections of one vanish.
+	vanished [2]float64
+	// failing have an open incident that counts, but for the one that is being
+	// followed.
+	failing int
+}
+
+// groupsOf gathers the backends of each group.
+func (j *Judge) groupsOf(view *measure.View) map[string]*group {
+	out := make(map[string]*group)
+	for i := range view.Scopes {
+		s := &view.Scopes[i]
+		if s.Group == "" {
+			continue
+		}
+		g := out[s.Group]
+		if g == nil {
+			g = &group{}
+			out[s.Group] = g
+		}
+		g.add(s)
+		if j.files[s.Scope].fails() {
+			g.failing++
+		}
+	}
+	byName := func(a, b *measure.ScopeSignals) int { return strings.Compare(a.Scope.Name, b.Scope.Name) }
+	for _, g := range out {
+		slices.SortStableFunc(g.members, byName)
+	}
+	return out
+}
+
+func (g *group) add(s *measure.ScopeSignals) {
+	g.members = append(g.members, s)
+	switch answersLately(s) {
+	case yes:
+		g.answering++
+	case cannotTell:
+		g.untold++
+	}
+	if poolGone(s) {
+		g.shrunk++
+	}
+	if rate := vanishRate(s); rate > g.vanished[0] {
+		g.vanished = [2]float64{rate, g.vanished[0]}
+	} else {
+		g.vanished[1] = max(g.vanished[1], rate)
+	}
+}
+
+// count adds n for a backend that fails.
+func (g *group) count(file *caseFile, n int) {
+	if g != nil && file.fails() {
+		g.failing += n
+	}
+}
+
+// answersLately: something came from it within its usual silence.
+func answersLately(s *measure.ScopeSignals) truth {
+	ago, known := s.Get(measure.HeardAgo).Get()
+	if !known {
+		return cannotTell
+	}
+	return isTrue(ago <= (subject{scope: s}).quietAfter())
+}
+
+// vanishRate is how many of its connections vanish a second; zero when that is
+// not known.
+func vanishRate(s *measure.ScopeSignals) float64 {
+	rate, _ := s.Get(measure.VanishedRate).Get()
+	return rate
+}
+
+// alone reports whether the backend has no siblings.
+func (s subject) alone() bool { return s.group == nil || len(s.group.members) < 2 }
+
+// siblings are the other backends of the group, by name.
+func (s subject) siblings() func(yield func(*measure.ScopeSignals) bool) {
+	return func(yield func(*measure.ScopeSignals) bool) {
+		if s.group == nil {
+			return
+		}
+		for _, o := range s.group.members {
+			if o != s.scope && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// nobodyElse: no sibling has answered lately; without any that is not so.
+func nobodyElse(s subject) truth {
+	if s.alone() {
+		return no
+	}
+	answering, untold := s.group.answering, s.group.untold
+	switch answersLately(s.scope) {
+	case yes:
+		answering--
+	case cannotTell:
+		untold--
+	}
+	switch {
+	case answering > 0:
+		return no
+	case untold > 0:
+		return cannotTell
+	}
+	return yes
+}
+
+// siblingsVanish is the highest rate at which a sibling's connections vanish.
+func (s subject) siblingsVanish() float64 {
+	if s.group == nil {
+		return 0
+	}
+	if vanishRate(s.scope) == s.group.vanished[0] {
+		return s.group.vanished[1]
+	}
+	return s.group.vanished[0]
+}
+
+// siblingShrunk reports whether a sibling has lost its pool.
+func (s subject) siblingShrunk() bool {
+	if s.group == nil {
+		return false
+	}
+	others := s.group.shrunk
+	if poolGone(s.scope) {
+		others--
+	}
+	return others > 0
+}
+
+// siblingFails reports whether a sibling has an open incident.
+func (s subject) siblingFails() bool { return s.group != nil && s.group.failing > 0 }
