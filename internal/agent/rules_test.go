@@ -6,9 +6,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/rule/presets"
+	"github.com/foreshock/foreshock/internal/rule/rulefile"
 )
 
 // TestRulesSayWhereTheyAreWrong: an expression is refused where the file has
@@ -33,6 +36,30 @@ func TestRulesSayWhereTheyAreWrong(t *testing.T) {
 				t.Errorf("%v rules, %v; want an error with %q", rules, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestRulesMeanTheSame: a rule means in a configuration what it means in a file
+// of rules, as in `foreshock rule test`.
+func TestRulesMeanTheSame(t *testing.T) {
+	text := "rules:\n  - {name: a, when: service.busy > 1}\n  - {name: b, when: service.busy > 1, hold: 1h, severity: watch}\n"
+	cfg, err := config.Parse("f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured, _, err := Rules(cfg, "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := rulefile.Rules("f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(configured, file.Rules, cmpopts.IgnoreFields(rule.Rule{}, "When")); diff != "" {
+		t.Errorf("(-configuration +rules):\n%s", diff)
+	}
+	if config.MaxHold != rule.MaxHold || config.MaxExpression != rule.MaxText {
+		t.Errorf("bounds %s and %d, of a rule %s and %d", config.MaxHold, config.MaxExpression, rule.MaxHold, rule.MaxText)
 	}
 }
 

@@ -82,8 +82,11 @@ func (v *evaluation) reading(t Term) measure.Reading {
 	return from.Get(t.Signal)
 }
 
+// alwaysGood is longer than the time between any two looks.
+const alwaysGood = 24 * time.Hour
+
 func (v *evaluation) seen(terms []Term, now time.Time) (seen, until time.Time) {
-	seen, until = now, now.Add(MaxHold)
+	seen, until = now, now.Add(alwaysGood)
 	for _, t := range terms {
 		r := v.reading(t)
 		if r.Validity != measure.Known {

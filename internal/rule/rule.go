@@ -37,9 +37,18 @@ func ParseSeverity(text string) (Severity, error) {
 	return NoSeverity, fmt.Errorf("unknown severity %q: use %s", text, strings.Join(severityNames[1:], ", "))
 }
 
+// What a rule has that says nothing of it. A configuration gives the same
+// (internal/config).
+const (
+	// DefaultHold is the hold of a rule without one that does not say how often
+	// it samples either.
+	DefaultHold     = 10 * time.Second
+	DefaultSeverity = Warning
+)
+
 // Bounds of a rule's settings.
 const (
-	MaxHold   = 24 * time.Hour
+	MaxHold   = time.Hour
 	MaxEvery  = time.Hour
 	MaxInARow = 100
 )

@@ -1,9 +1,12 @@
 package rulefile
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +135,6 @@ func TestParseTestsRefuses(t *testing.T) {
 			[]string{
 				`f:4:5: unknown key "holds" in a rule; the keys here are name, when, hold, every, in_a_row, severity, advice`,
 				`f:3:19: rule r: unknown signal "service.bsy"; did you mean service.busy? foreshock rule signals lists them`,
-				"f:2:5: rule r: severity is missing: use watch, warning, critical",
 			}},
 		{"expression over lines", "rules:\n  - name: r\n    when: |\n      service.busy > 1 &&\n      service.bsy > 1\n    severity: watch\n",
 			[]string{`f:3:11: rule r (line 2, column 9 of the expression): unknown signal "service.bsy"; did you mean service.busy? foreshock rule signals lists them`}},
@@ -228,4 +230,37 @@ func FuzzParseTests(f *testing.F) {
 			t.Fatal("not every test has a result")
 		}
 	})
+}
+
+// TestRulesOfAConfiguration: the same lines mean the same as in a configuration
+// (agent holds the defaults to it), whose other keys are passed over.
+func TestRulesOfAConfiguration(t *testing.T) {
+	raw, err := os.ReadFile("../../../docs/foreshock.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct{ Properties map[string]any }
+	if err := json.Unmarshal(raw, &schema); err != nil {
+		t.Fatal(err)
+	}
+	delete(schema.Properties, "rules")
+	want := slices.Sorted(maps.Keys(schema.Properties))
+	if diff := cmp.Diff(want, slices.Sorted(slices.Values(configurationKeys))); diff != "" {
+		t.Errorf("keys of a configuration (-want +got):\n%s", diff)
+	}
+	got, err := Rules("f", []byte("name: web1\nobserve: {cpu_budget: 1%}\nrules:\n  - {name: a, when: service.busy > 1}\n  - {name: b, when: service.busy > 1, in_a_row: 2}\n  - {name: c, when: service.busy > 1, hold: 0s, severity: critical}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type settings struct {
+		Hold     time.Duration
+		Severity rule.Severity
+	}
+	var have []settings
+	for _, r := range got.Rules {
+		have = append(have, settings{r.Hold, r.Severity})
+	}
+	if diff := cmp.Diff([]settings{{10 * time.Second, rule.Warning}, {0, rule.Warning}, {0, rule.Critical}}, have); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

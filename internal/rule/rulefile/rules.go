@@ -3,6 +3,7 @@ package rulefile
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,8 +21,12 @@ type File struct {
 	Warnings []string
 }
 
-// Rules reads a file of rules. name is for messages. The error joins one for
-// each problem, and the File is empty then.
+// configurationKeys are the other keys of a configuration: its rules can be
+// read as they are, and what else it says is checked where it is used.
+var configurationKeys = []string{"name", "labels", "listen", "token", "observe", "services", "backends", "public_url", "presets", "notify"}
+
+// Rules reads a file of rules, or the rules of a configuration. name is for
+// messages. The error joins one for each problem, and the File is empty then.
 func Rules(name string, data []byte) (File, error) {
 	r := &reader{file: name}
 	root := r.root(data)
@@ -31,7 +36,7 @@ func Rules(name string, data []byte) (File, error) {
 			if key == "rules" {
 				r.rules(n, &out)
 			}
-			return key == "rules"
+			return key == "rules" || slices.Contains(configurationKeys, key)
 		})
 	}
 	if err := r.err(); err != nil {
@@ -89,6 +94,12 @@ func (r *reader) rules(n ast.Node, out *File) {
 		})
 		if when != nil {
 			one.When = r.when(when, one.Name, out)
+		}
+		if !given["severity"] {
+			one.Severity = rule.DefaultSeverity
+		}
+		if !given["hold"] && !given["every"] && !given["in_a_row"] {
+			one.Hold = rule.DefaultHold
 		}
 		for _, err := range one.Validate() {
 			if one.When == nil && given["when"] && strings.HasPrefix(err.Error(), "when is missing") {
