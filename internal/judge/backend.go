@@ -63,10 +63,13 @@ func answersAgain(s subject) truth {
 		return cannotTell
 	}
 	since := s.now.Add(-time.Duration(ago * float64(time.Second))).After(s.suspected)
-	if since && ago <= s.quietAfter() && unacknowledged(s) == 0 {
+	unanswered, seen := unacknowledged(s)
+	switch {
+	case !seen:
+		return cannotTell
+	case since && ago <= s.quietAfter() && unanswered == 0:
 		return yes
-	}
-	if s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic {
+	case s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic:
 		return cannotTell
 	}
 	return no
@@ -75,8 +78,9 @@ func answersAgain(s subject) truth {
 // unacknowledged is how many connections send something again, SYNs among it.
 // Those in LAST_ACK and CLOSING do not count: the backend's own FIN has arrived
 // on them.
-func unacknowledged(s subject) float64 {
-	return max(0, s.value(measure.Retransmitting)-s.value(measure.LastAckCount)-s.value(measure.ClosingCount))
+func unacknowledged(s subject) (connections float64, known bool) {
+	v, known := s.numbers(measure.Retransmitting, measure.LastAckCount, measure.ClosingCount)
+	return max(0, v[0]-v[1]-v[2]), known
 }
 
 func recovers(hold time.Duration) condition {
@@ -86,11 +90,12 @@ func recovers(hold time.Duration) condition {
 // quietAfter is from when a silence of the backend is longer than usual, in
 // seconds.
 func (s subject) quietAfter() float64 {
-	gap, known := s.scope.Get(measure.HeardGapUsual).Get()
+	v, known := s.numbers(measure.HeardGapUsual, measure.HeardByChance)
+	gap, chance := v[0], v[1]
 	switch {
 	case !known:
 		gap = servedLast
-	case gap > seldomSeen && s.value(measure.HeardByChance) >= mostlyByChance:
+	case gap > seldomSeen && chance >= mostlyByChance:
 		return seldomTimes * gap
 	}
 	return max(quietLeast, quietTimes*gap)
@@ -134,18 +139,14 @@ func pathLost() causeRule {
 // acknowledges, so pending connections do not retransmit, while a full accept
 // queue leaves SYNs unanswered.
 func lost(s subject) truth {
-	v, ok := s.numbers(measure.Retransmitting, measure.ConnectRetrying, measure.SynSentCount, measure.Pending) // all seen by the same looks
-	if !ok {
-		return cannotTell
+	v, ok := s.numbers(measure.ConnectRetrying, measure.SynSentCount, measure.Pending, measure.SilentFor)
+	unanswered, seen := unacknowledged(s)
+	if !ok || !seen {
+		return cannotTell // silent_seconds is unknown while nothing is asked of it
 	}
-	retrying, connecting, pending := v[1], v[2], v[3]
-	retransmitting := max(0, unacknowledged(s)-retrying) // but for the SYNs, which are among them
-	silent, owed := s.scope.Get(measure.SilentFor).Get()
+	retrying, connecting, pending, silent := v[0], v[1], v[2], v[3]
+	retransmitting := max(0, unanswered-retrying) // but for the SYNs, which are among them
 	switch {
-	case !owed && s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic:
-		return cannotTell // nothing is asked of it
-	case !owed:
-		return cannotTell
 	case pending > 0 && retransmitting < pendingShare*pending, s.frozen && retransmitting <= 0:
 		return no
 	}
@@ -156,7 +157,7 @@ func lost(s subject) truth {
 
 func outstanding(s subject) string {
 	var parts []string
-	if n := unacknowledged(s); n > 0 {
+	if n, _ := unacknowledged(s); n > 0 {
 		parts = append(parts, people(n, "connection retransmits", "connections retransmit"))
 	}
 	if n := s.value(measure.SynSentCount); n > 0 {
@@ -191,7 +192,7 @@ func peerRefusing() causeRule {
 			f.Evidence = []Evidence{
 				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount), HasThreshold: true, Origin: "none left"},
 				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
-				{Signal: measure.AttemptFailsRate, Reading: fails, Threshold: usualTimes*s.host.Get(measure.AttemptFailsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
+				beyondEvidence(s, measure.AttemptFailsRate, measure.AttemptFailsUsual),
 				{Signal: measure.AttemptFailsUsual, Reading: s.host.Get(measure.AttemptFailsUsual)},
 				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
 			}
@@ -216,8 +217,6 @@ func refusing(s subject) truth {
 	}
 	established, connecting, ago := v[0], v[1], v[2]
 	switch {
-	case established > 0 && s.value(measure.Answering) > 0:
-		return no
 	case established > 0 || connecting > 0:
 		return no // it can be reached
 	case failing == no:
@@ -279,6 +278,20 @@ func beyondUsual(s subject, rate, usual measure.Signal) truth {
 	return isTrue(now >= usualTimes*normal+usualMargin || normal == 0 && now > 0)
 }
 
+// beyondEvidence is a rate of the namespace beside what is beyond its usual,
+// where that decided. Else it was that hardly any event was to be expected in
+// the time since the backend was heard last, which is no level of the rate.
+func beyondEvidence(s subject, rate, usual measure.Signal) Evidence {
+	e := Evidence{Signal: rate, Reading: s.host.Get(rate)}
+	if normal, _ := s.host.Get(usual).Get(); beyondUsual(s, rate, usual) == yes {
+		e.Threshold, e.HasThreshold, e.Origin = usualTimes*normal+usualMargin, true, "twice what is usual here, and 0.5"
+		if e.Reading.Value < e.Threshold {
+			e.Threshold, e.Origin = 0, "none is usual here"
+		}
+	}
+	return e
+}
+
 // Unusual reports whether attempts to connect fail, or connections are reset,
 // or segments sent again, beyond what this namespace usually shows.
 func Unusual(host *measure.ScopeSignals) bool {
@@ -306,7 +319,7 @@ func peerResetting() causeRule {
 			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.", f.Scope.Name, resets.Value, s.value(measure.VanishedRate))
 			f.Certainty = Likely // resets are the namespace's, not this backend's alone
 			f.Evidence = []Evidence{
-				{Signal: measure.PeerResetsRate, Reading: resets, Threshold: usualTimes*s.host.Get(measure.PeerResetsUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
+				beyondEvidence(s, measure.PeerResetsRate, measure.PeerResetsUsual),
 				{Signal: measure.PeerResetsUsual, Reading: s.host.Get(measure.PeerResetsUsual)},
 				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
 				{Signal: measure.VanishedUsual, Reading: s.scope.Get(measure.VanishedUsual)},

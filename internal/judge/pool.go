@@ -41,8 +41,8 @@ func heavyLoss() causeRule {
 				return cannotTell
 			}
 			// Probes of a closed window count as segments sent again.
-			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && s.value(measure.ZeroWindow) == 0 && lost(s) != yes).
-				And(s.is(measure.RetransmitShare, atLeast, lossShare))
+			return isTrue(r.Value >= level && r.Samples >= lossAtLeast && lost(s) != yes).
+				And(s.is(measure.ZeroWindow, atMost, 0)).And(s.is(measure.RetransmitShare, atLeast, lossShare))
 		}
 	}
 	return causeRule{
@@ -177,9 +177,8 @@ func closedAll(s subject) truth {
 	established, connecting, recent, ago := v[0], v[1], v[2], v[3]
 	gone := established+connecting == 0 && recent >= 2 && s.vanished(2) && ago >= s.quietAfter() && ago <= closedWithin
 	// Where many are opened it may answer on each before it closes: churn.
-	opens, _ := s.host.Get(measure.ActiveOpensRate).Get()
-	usual, _ := s.host.Get(measure.ActiveOpensUsual).Get()
-	return isTrue(gone && opens < usualTimes*usual+opensMargin).
+	usual, _ := s.host.Get(measure.ActiveOpensUsual).Get() // none while it is not known
+	return isTrue(gone).And(s.hostIs(measure.ActiveOpensRate, below, usualTimes*usual+opensMargin)).
 		And(failsUnusually(s).Not()).And(resetsUnusually(s).Not()).
 		And(isTrue(!s.alone()).And(nobodyElse(s).Not()))
 }

@@ -41,8 +41,9 @@ func (j *Judge) SetRules(now time.Time, rules []rule.Rule) {
 // same reports whether the rule is among those, with all its settings.
 func same(r rule.Rule, among []rule.Rule) bool {
 	return slices.ContainsFunc(among, func(o rule.Rule) bool {
-		return o.Name == r.Name && o.When.Text() == r.When.Text() && o.Hold == r.Hold && o.Every == r.Every &&
-			o.InARow == r.InARow && o.Severity == r.Severity && o.Advice == r.Advice
+		text := o.When.Text()
+		o.When = r.When // what they say is compared as text, all the rest as it is
+		return text == r.When.Text() && o == r
 	})
 }
 

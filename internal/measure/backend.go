@@ -76,8 +76,8 @@ type backend struct {
 
 func newBackend() *backend {
 	return &backend{
-		gaps: NewWindow(gapSpan, 128), chance: NewWindow(gapSpan, 128), resent: NewWindow(resentSpan, 32), sent: NewWindow(resentSpan, 32), connections: NewWindow(resentSpan, 32),
-		vanished: NewWindow(resentSpan, 32), finished: NewWindow(resentSpan, 32),
+		gaps: everyLook(gapSpan), chance: everyLook(gapSpan), resent: everyLook(resentSpan), sent: everyLook(resentSpan), connections: everyLook(resentSpan),
+		vanished: everyLook(resentSpan), finished: everyLook(resentSpan),
 		usuallyVanish: usuallyVanish(), usual: usualAnswers(), most: NewWindow(usualSpan, 128),
 	}
 }

@@ -26,6 +26,7 @@ type counterHistory struct {
 	sums   [len(hostRates)]float64
 	rates  [len(hostRates)]*Window
 	depths *Window
+	opened *Window // of rates, that of PassiveOpens
 	usual  [len(usualRates)]usualRate
 	// failed and reset are when attempts failed, and when the other end reset
 	// connections.
@@ -80,9 +81,12 @@ func (u *usualRate) take(now time.Time, rate float64) {
 }
 
 func newCounterHistory() *counterHistory {
-	c := &counterHistory{depths: NewWindow(rateSpan, rateSamples)}
+	c := &counterHistory{depths: everyLook(rateSpan)}
 	for i := range c.rates {
-		c.rates[i] = NewWindow(rateSpan, rateSamples)
+		c.rates[i] = everyLook(rateSpan)
+		if hostRates[i].counter == tcp.PassiveOpens {
+			c.opened = c.rates[i]
+		}
 	}
 	for i := range c.usual {
 		c.usual[i] = newUsualRate()
@@ -168,7 +172,7 @@ const minDrain = time.Second
 // queues. Negative readings, from a listener that closed with a full queue,
 // count as none.
 func (c *counterHistory) drained() (events float64, over time.Duration, ok bool) {
-	put, over := c.rates[0].Change() // hostRates[0] is PassiveOpens
+	put, over := c.opened.Change()
 	grown, _ := c.depths.Change()
 	if over < minDrain {
 		return 0, 0, false

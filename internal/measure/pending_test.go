@@ -93,6 +93,35 @@ func TestFocusLeavesTheRestNew(t *testing.T) {
 	}
 }
 
+// TestOnlyWhatApplies: no scope has a reading that is not of its kind.
+func TestOnlyWhatApplies(t *testing.T) {
+	tallier, m := NewTallier(), New()
+	tallier.SetScopes(web(), shop())
+	pulse := tcp.Request{Tier: tcp.Pulse, States: tcp.ListenOnly}
+	m.Step(begin, count(tallier, look(whole, begin), append(table(), conns(1, 3, tcp.Established)...)))
+	for _, s := range m.Step(begin.Add(second), count(tallier, look(pulse, begin.Add(second)), table())).Scopes {
+		for _, sig := range Signals() {
+			if s.Get(sig).Validity != NeverSeen && !sig.AppliesTo(s.Scope.Kind) {
+				t.Errorf("%s has %s", s.Scope, sig)
+			}
+		}
+	}
+}
+
+// TestGapsAreRememberedAtAnyPace: looking closer does not shorten the memory by
+// which a silence is judged.
+func TestGapsAreRememberedAtAnyPace(t *testing.T) {
+	for _, apart := range []time.Duration{time.Second, fastestLook} {
+		b := newBackend()
+		for i := range 3 * int(gapSpan/apart) {
+			b.gaps.Add(begin.Add(time.Duration(i)*apart), 1)
+		}
+		if got := b.gaps.Covers(); got < gapSpan {
+			t.Errorf("looks %s apart: remembers %s, want %s", apart, got, gapSpan)
+		}
+	}
+}
+
 // TestStuckClosingOfMany: of a crowd that is sampled, what is stuck is scaled.
 func TestStuckClosingOfMany(t *testing.T) {
 	for _, all := range []uint64{3000, 12000} {

@@ -327,7 +327,7 @@ type ScopeSignals struct {
 	Fresh    bool
 	Readings [NumSignals]Reading
 	// Examples are sockets worth showing: those that failures leave behind
-	// first. They are copies and stay valid.
+	// first. They and Prefixes are good until the next Step.
 	Examples []tcp.Socket
 	// Prefixes are the clients that hold most workers, the largest first.
 	Prefixes []PrefixHeld

@@ -16,10 +16,9 @@ const (
 	gaveUpSpan   = 10 * time.Second
 	flowRateSpan = 10 * time.Second
 
-	// At 4 Hz, and at most four more looks a second while a finding is
-	// suspected, no window can hold more.
-	rateSamples  = 32
-	slopeSamples = 256
+	// fastestLook: 4 Hz, and at most four more looks a second while a finding is
+	// suspected.
+	fastestLook = 125 * time.Millisecond
 )
 
 // Measure turns tallies into signals. The zero value is not usable; see New.
@@ -54,6 +53,10 @@ type history struct {
 	namespace *counterHistory // of a backend, the counters of its namespace
 }
 
+// everyLook returns a window that takes a sample at each look and covers span
+// whatever their pace.
+func everyLook(span time.Duration) *Window { return NewWindow(span, int(span/fastestLook)+2) }
+
 // New returns a Measure that has seen nothing, of our own namespace.
 func New() *Measure { return NewIn("") }
 
@@ -75,17 +78,17 @@ func (m *Measure) newHistory(id scope.ID) *history {
 func newHistory(id scope.ID) *history {
 	h := &history{
 		signals: ScopeSignals{Scope: id},
-		drops:   NewWindow(rateSpan, rateSamples),
-		slope:   NewWindow(slopeSpan, slopeSamples),
-		gaveUp:  NewWindow(gaveUpSpan, slopeSamples),
-		arrived: NewWindow(flowRateSpan, slopeSamples),
-		left:    NewWindow(flowRateSpan, slopeSamples),
+		drops:   everyLook(rateSpan),
+		slope:   everyLook(slopeSpan),
+		gaveUp:  everyLook(gaveUpSpan),
+		arrived: everyLook(flowRateSpan),
+		left:    everyLook(flowRateSpan),
 	}
 	switch id.Kind {
 	case scope.KindService:
 		h.workers = newWorkers()
 	case scope.KindBackend:
-		h.workers = workers{leaked: NewWindow(slopeSpan, slopeSamples), usual: usualFlows(flowsLeast)}
+		h.workers = workers{leaked: everyLook(slopeSpan), usual: usualFlows(flowsLeast)}
 		h.backend = newBackend()
 	}
 	return h
@@ -133,7 +136,9 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	for i := range t.Scopes {
 		h := m.history(t.Scopes[i].Scope)
 		if states.Has(tcp.Listen) && h.backend == nil {
-			depth += t.Scopes[i].Queue.Depth
+			depth += t.Scopes[i].Queue.Depth // the rest's too: the kernel's counts are of all
+		}
+		if states.Has(tcp.Listen) && h.signals.Scope.Kind == scope.KindService {
 			h.takeQueue(now, &t.Scopes[i], &t.Look, ttl)
 		}
 		if states != tcp.ListenOnly {
@@ -144,7 +149,7 @@ func (m *Measure) take(now time.Time, t Tallies) {
 		m.counters.take(now, &t.Look.Counters, depth)
 		m.counters.signals(now, m.host, ttl)
 		for i := range t.Scopes {
-			if h := m.scopes[t.Scopes[i].Scope]; h.backend == nil {
+			if h := m.scopes[t.Scopes[i].Scope]; h.signals.Scope.Kind == scope.KindService {
 				h.judgeWait(now, m.counters, ttl)
 			}
 		}
@@ -288,9 +293,9 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	}
 	if states.Has(tcp.CloseWait) {
 		h.set(now, CloseWaitAccepted, float64(y.AcceptedCloseWait), total, ttl)
-		h.set(now, CloseWaitUnaccepted, float64(y.UnacceptedCloseWait), total, ttl)
 	}
 	if states.Has(tcp.CloseWait) && h.backend == nil {
+		h.set(now, CloseWaitUnaccepted, float64(y.UnacceptedCloseWait), total, ttl)
 		h.gaveUp.Add(now, float64(y.UnacceptedCloseWait))
 		if slope, _, ok := h.gaveUp.Slope(); ok {
 			h.set(now, CloseWaitUnacceptedGrowth, slope, h.gaveUp.Len(), ttl)
@@ -305,17 +310,17 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	h.set(now, Sockets, float64(total), total, ttl)
 	h.set(now, EstablishedCount, float64(y.States[tcp.Established]), total, ttl)
 	h.set(now, Accepted, float64(y.Accepted), total, ttl)
-	h.set(now, Unaccepted, float64(y.Unaccepted), total, ttl)
-	h.set(now, OldestUnaccepted, y.OldestUnaccepted.Seconds(), int(y.Unaccepted), ttl)
 	h.set(now, Retransmitting, float64(y.Retransmitting), total, ttl)
 	h.set(now, ZeroWindow, float64(y.ZeroWindow), total, ttl)
-	if look.Abilities.Has(tcp.CanInfo) && look.Request.Info {
-		h.set(now, Busy, float64(y.Busy), int(y.Accepted), ttl)
-	} else {
-		h.unknown(Busy, NoAbility)
-	}
 	h.takeFlows(now, &y.Flows, ttl)
 	if h.backend == nil {
+		h.set(now, Unaccepted, float64(y.Unaccepted), total, ttl)
+		h.set(now, OldestUnaccepted, y.OldestUnaccepted.Seconds(), int(y.Unaccepted), ttl)
+		if look.Abilities.Has(tcp.CanInfo) && look.Request.Info {
+			h.set(now, Busy, float64(y.Busy), int(y.Accepted), ttl)
+		} else {
+			h.unknown(Busy, NoAbility)
+		}
 		h.takeSlope(now, float64(y.Accepted), ttl)
 	}
 	switch y.Scope.Kind {

@@ -64,7 +64,7 @@ type workers struct {
 func newWorkers() workers {
 	return workers{
 		slow: NewWindow(fullInSpan, 64), fast: NewWindow(fastSpan, 32), rise: NewWindow(riseSpan, 304),
-		learning: NewWindow(learnAfter, slopeSamples), leaked: NewWindow(slopeSpan, slopeSamples),
+		learning: everyLook(learnAfter), leaked: everyLook(slopeSpan),
 		descrs: NewWindow(descriptorsSpan, 128), usual: usualFlows(usualLeast),
 	}
 }

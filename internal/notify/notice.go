@@ -73,7 +73,7 @@ type Notice struct {
 	AcknowledgedAt *time.Time `json:"acknowledged_at"`
 	AcknowledgedBy string     `json:"acknowledged_by,omitempty"`
 	ResolvedAt     *time.Time `json:"resolved_at"`
-	// End is "recovered", "scope_gone" or "no_evidence"; empty while it lasts.
+	// End is how it ended, as docs/NOTICES.md lists them; empty while it lasts.
 	End string `json:"end,omitempty"`
 	// Earlier are the lower severities the channel was told before, the first
 	// one first.
