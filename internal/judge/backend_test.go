@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,11 @@ func TestBackendScenarios(t *testing.T) {
 			if !found && !*update {
 				t.Fatalf("%s has no line ---", file)
 			}
-			got := playBackends(parseTimeline(t, strings.ReplaceAll(timeline, "web/*", "web/s*")))
+			segments := parseTimeline(t, strings.ReplaceAll(timeline, "web/*", "web/s*"))
+			got := playBackends(segments)
+			if again := playBackends(segments); again != got {
+				t.Errorf("the same timeline gave two outcomes:\n%s", cmp.Diff(got, again))
+			}
 			if *update {
 				if err := os.WriteFile(file, []byte(timeline+"---\n"+got), 0o644); err != nil {
 					t.Fatal(err)
@@ -112,7 +117,7 @@ func playBackends(segments []segment) string {
 				}
 				incidents := j.Step(now, view)
 				close = Suspicious(incidents)
-				narrate(&out, at, incidents, told)
+				narrate(&out, incidents, told)
 			}
 			tick(tcp.Pulse, tcp.ListenOnly, 0.25, 0)
 			every := 1.0
@@ -157,14 +162,7 @@ func backendNames(segments []segment) []string {
 			add(name)
 		}
 	}
-	// Maps have no order of their own.
-	for i := range names {
-		for k := i + 1; k < len(names); k++ {
-			if names[k] < names[i] {
-				names[i], names[k] = names[k], names[i]
-			}
-		}
-	}
+	slices.Sort(names) // maps have no order of their own
 	return names
 }
 

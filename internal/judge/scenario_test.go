@@ -198,7 +198,7 @@ func play(segments []segment) string {
 					scopes = scopes[1:]
 				}
 				incidents := j.Step(now, m.Step(now, measure.Tallies{Look: look, Interval: interval, Scopes: scopes}))
-				narrate(&out, at, incidents, told)
+				narrate(&out, incidents, told)
 			}
 			tick(tcp.Pulse, tcp.ListenOnly, 250*time.Millisecond)
 			if math.Mod(at, 1) == 0 {
@@ -210,7 +210,7 @@ func play(segments []segment) string {
 }
 
 // narrate writes the new steps of every incident that got beyond suspicion.
-func narrate(out *strings.Builder, at float64, incidents []Incident, told map[uint64]int) {
+func narrate(out *strings.Builder, incidents []Incident, told map[uint64]int) {
 	for i := len(incidents) - 1; i >= 0; i-- {
 		inc := &incidents[i]
 		if inc.State == Suspected {
@@ -224,7 +224,6 @@ func narrate(out *strings.Builder, at float64, incidents []Incident, told map[ui
 			fmt.Fprintf(out, "         its steps say %s, its peak is %s\n", worst, inc.Peak)
 		}
 	}
-	_ = at
 }
 
 // worstStep is the gravest that the incident's steps say it reached.

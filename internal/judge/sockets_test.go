@@ -43,7 +43,7 @@ func (p table) play(until float64) string {
 				tallier.Add([]tcp.Socket{s})
 			}
 		}
-		narrate(&out, at.Seconds(), j.Step(l.Begin, m.Step(l.Begin, tallier.End(l, interval))), told)
+		narrate(&out, j.Step(l.Begin, m.Step(l.Begin, tallier.End(l, interval))), told)
 	}
 	const pulse = 250 * time.Millisecond
 	for at, n := time.Duration(0), 0; at.Seconds() < until; at += pulse {
