@@ -226,27 +226,22 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 	}
 	switch inc.State {
 	case NoState:
-		*inc = Incident{ID: j.numbers.take(), State: Suspected, SuspectedAt: now, UpdatedAt: now,
-			Finding: Finding{Scope: s.scope.Scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}}
-		inc.note(now, "suspect: "+trigger)
+		j.suspect(now, inc, trigger)
+		inc.Finding = Finding{Scope: s.scope.Scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}
 	case Suspected:
 		if suspected == NoSeverity && severity == NoSeverity && !blind {
 			*inc = Incident{} // it was nothing
 			return
 		}
 	}
-	if severity != NoSeverity && inc.State == Suspected {
-		inc.State, inc.OpenedAt = Open, now
-		inc.reach(now, severity, fmt.Sprintf("open, %s: %s", severity, trigger))
+	if inc.rise(now, severity, trigger) {
 		d.clear = rule.Holding{}
-	} else if severity > inc.Peak && inc.State == Open {
-		inc.reach(now, severity, fmt.Sprintf("now %s: %s", severity, trigger))
 	}
 	d.explain(now, r, s, severity, suspected, trigger, basis, blind)
 	if inc.State == Open {
 		j.end(now, d, r, s, blind)
 	}
-	if inc.State == Suspected && blind && now.Sub(inc.BlindSince) >= noEvidenceAfter {
+	if inc.State == Suspected && inc.forgotten(now) {
 		*inc = Incident{}
 	}
 }
@@ -296,16 +291,8 @@ func (d *dossier) blind(r *causeRule, s subject) bool {
 // explain brings the finding up to date with what was seen.
 func (d *dossier) explain(now time.Time, r *causeRule, s subject, severity, suspected Severity, trigger, basis string, blind bool) {
 	inc := &d.incident
-	if blind {
-		if inc.BlindSince.IsZero() {
-			inc.BlindSince = now
-			inc.note(now, "no evidence: nothing can be seen of it")
-		}
+	if inc.see(now, !blind); blind {
 		return
-	}
-	if !inc.BlindSince.IsZero() {
-		inc.BlindSince = time.Time{}
-		inc.note(now, "evidence again")
 	}
 	if severity == NoSeverity && suspected == NoSeverity {
 		return // it keeps the words of when it was last true
@@ -344,7 +331,7 @@ func (f *caseFile) replaces(c Cause, inc *Incident, how End) bool {
 func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bool) {
 	inc := &d.incident
 	if blind {
-		if now.Sub(inc.BlindSince) >= noEvidenceAfter {
+		if inc.forgotten(now) {
 			j.resolve(now, d, NoEvidence)
 		}
 		return
@@ -361,17 +348,6 @@ func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bo
 func (j *Judge) resolve(now time.Time, d *dossier, how End) {
 	j.finish(now, &d.incident, how)
 	d.reset()
-}
-
-// finish puts an open incident among the resolved, and leaves none.
-func (j *Judge) finish(now time.Time, inc *Incident, how End) {
-	inc.State, inc.End, inc.ResolvedAt = Resolved, how, now
-	inc.note(now, "resolved: "+how.Words())
-	j.resolved = slices.Insert(j.resolved, 0, *inc)
-	if len(j.resolved) > maxResolved {
-		j.resolved = j.resolved[:maxResolved]
-	}
-	*inc = Incident{}
 }
 
 // reset forgets what is suspected, open or on its way there.
@@ -441,34 +417,6 @@ func (j *Judge) Acknowledge(now time.Time, id uint64, by string) bool {
 		}
 	}
 	return false
-}
-
-func (inc *Incident) acknowledge(now time.Time, id uint64, by string) bool {
-	if inc.ID != id || inc.State == NoState {
-		return false
-	}
-	if inc.AcknowledgedAt.IsZero() {
-		inc.AcknowledgedAt, inc.AcknowledgedBy = now, by
-		inc.note(now, "acknowledged by "+by)
-	}
-	return true
-}
-
-// note adds a step to the timeline; the first ones are kept, they say how it
-// began.
-func (inc *Incident) note(now time.Time, what string) {
-	if len(inc.Timeline) >= maxTimeline {
-		inc.Timeline = slices.Delete(slices.Clone(inc.Timeline), maxTimeline/2, maxTimeline/2+1)
-	}
-	// A new array each time: incidents already handed out keep theirs.
-	inc.Timeline = append(slices.Clip(inc.Timeline), Step{At: now, What: what})
-}
-
-// reach notes that the incident is as grave as severity now.
-func (inc *Incident) reach(now time.Time, severity Severity, what string) {
-	inc.Peak = severity
-	inc.note(now, what)
-	inc.Timeline[len(inc.Timeline)-1].Severity = severity
 }
 
 // Suspicious reports whether anything is suspected but not yet open: the

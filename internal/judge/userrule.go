@@ -110,45 +110,34 @@ func (j *Judge) followRule(now time.Time, r *rule.Rule, service, host *measure.S
 		*inc = Incident{}
 		return
 	case inc.State == NoState:
-		*inc = Incident{ID: j.numbers.take(), State: Suspected, SuspectedAt: now}
-		inc.note(now, "suspect: "+r.When.Text())
+		j.suspect(now, inc, r.When.Text())
+		inc.Finding = Finding{Scope: subject.Scope, Cause: UserRule, Rule: r.Name, Severity: r.Severity, Certainty: Suspect, Trigger: r.When.Text()}
 	}
-	if outcome.Truth == rule.Unknown {
-		j.ruleBlind(now, r, c)
+	if inc.see(now, outcome.Truth != rule.Unknown); outcome.Truth == rule.Unknown {
+		if inc.forgotten(now) {
+			j.forget(now, r, c)
+		}
 		return
-	}
-	if !inc.BlindSince.IsZero() {
-		inc.BlindSince = time.Time{}
-		inc.note(now, "evidence again")
 	}
 	if outcome.Truth == rule.Yes {
 		inc.UpdatedAt = now
 		inc.Finding = ruleFinding(subject, r, &outcome)
 	}
-	if outcome.Phase == rule.Open && inc.State == Suspected {
-		inc.State, inc.OpenedAt = Open, now
-		inc.reach(now, r.Severity, fmt.Sprintf("open, %s: %s", r.Severity, r.When.Text()))
+	if outcome.Phase == rule.Open {
+		inc.rise(now, r.Severity, r.When.Text())
 	}
 	if inc.State == Suspected {
 		inc.Finding.Certainty = Suspect
 	}
 }
 
-// ruleBlind notes that nothing can be said, and ends what has been without
-// evidence for too long.
-func (j *Judge) ruleBlind(now time.Time, r *rule.Rule, c *userCase) {
-	inc := &c.incident
-	if inc.BlindSince.IsZero() {
-		inc.BlindSince = now
-		inc.note(now, "no evidence: nothing can be seen of it")
+// forget ends what has been without evidence for too long, and what the rule
+// has seen until then.
+func (j *Judge) forget(now time.Time, r *rule.Rule, c *userCase) {
+	if c.incident.State == Open {
+		j.finish(now, &c.incident, NoEvidence)
 	}
-	if now.Sub(inc.BlindSince) < noEvidenceAfter {
-		return
-	}
-	if inc.State == Open {
-		j.finish(now, inc, NoEvidence)
-	}
-	*inc = Incident{}
+	c.incident = Incident{}
 	c.follower = rule.NewFollower(*r)
 }
 
