@@ -254,15 +254,8 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	if c.remote.IsValid() {
 		c.addPeer(s, seen, t)
 	}
-	if seen.known {
-		scale := c.flows.scale()
-		if seen.new {
-			c.pending.arrived += c.flows.countScale()
-		}
-		y.Age.add(seen.age, scale)
-		if s.State != tcp.Established {
-			y.StateAge.add(seen.stateAge, scale)
-		}
+	if seen.new {
+		c.pending.arrived += c.flows.countScale()
 	}
 	switch s.State {
 	case tcp.Established, tcp.CloseWait:
@@ -342,9 +335,6 @@ func (c *counting) addListener(s *tcp.Socket) {
 	q.Listeners++
 	q.Depth += uint64(s.ReceiveQueue)
 	q.Limit += uint64(s.SendQueue)
-	if s.Has&tcp.HasQueueLimit != 0 && s.ReceiveQueue >= s.SendQueue && s.ReceiveQueue > 0 {
-		q.Full++
-	}
 	q.Drops += uint64(s.Drops)
 	q.Set += mix(s.Cookie) // a sum, so that order does not matter
 }

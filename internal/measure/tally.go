@@ -40,13 +40,11 @@ type Tally struct {
 	Queue Queue
 	// OldestUnaccepted is how long the first in the queue has waited, at least.
 	OldestUnaccepted time.Duration
-	// Age is time since a connection was first seen; StateAge is time in its
-	// state, of all but ESTABLISHED; PendingFor is time since we last sent on a
-	// pending one.
-	Age, StateAge, PendingFor Histogram
-	Flows                     Flows
-	Peer                      Peer
-	Capacity                  Capacity
+	// PendingFor is time since we last sent on a pending connection.
+	PendingFor Histogram
+	Flows      Flows
+	Peer       Peer
+	Capacity   Capacity
 	// Behind is what is behind a backend that is a service address.
 	Behind []netip.AddrPort
 	// Prefixes are the clients that hold most workers, the largest first, at
@@ -80,8 +78,6 @@ type Queue struct {
 	// Depth is connections waiting, Limit the backlogs; a queue is full when it
 	// holds one more than its limit.
 	Depth, Limit uint64
-	// Full counts the listeners whose queue is at its limit or beyond.
-	Full uint32
 	// Drops adds up the listeners' own drop counts; Set tells one set of
 	// listeners from another, so that drops of different ones are never
 	// subtracted.

@@ -64,7 +64,7 @@ func TestTally(t *testing.T) {
 	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates, Info: true}
 	got := count(tallier, look(whole, begin), table())
 	ignore := cmp.Options{
-		cmpopts.IgnoreFields(Tally{}, "Examples", "Age", "StateAge", "PendingFor", "Flows"),
+		cmpopts.IgnoreFields(Tally{}, "Examples", "PendingFor", "Flows"),
 		cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty(),
 	}
 	want := []Tally{
