@@ -1,7 +1,6 @@
 package limits
 
 import (
-	"bytes"
 	"cmp"
 	"path"
 	"slices"
@@ -41,14 +40,13 @@ func readApache(r *reading) scope.Workers {
 		reading: r, env: r.process.environment(),
 		defines: map[string]define{}, modules: map[string]truth{},
 	}
-	program := r.process.program()
-	if patch := builtIn(program, "Apache/2.4."); patch != "" {
+	if patch, ok := r.builtIn(apacheVersion); ok {
 		a.version, _ = versionOf("2.4." + patch)
 	}
 	for _, name := range []string{"core.c", "http_core.c", "mod_so.c", "so_module", "core_module", "http_module"} {
 		a.modules[name] = yes
 	}
-	a.mpm = compiledMPM(program, r.exe)
+	a.mpm = r.compiledMPM()
 	if a.mpm != "" {
 		a.loaded("mpm_"+a.mpm+"_module", a.mpm+".c", yes)
 	}
@@ -56,7 +54,7 @@ func readApache(r *reading) scope.Workers {
 	for _, name := range options.defines {
 		a.defines[name] = define{truth: yes}
 	}
-	main := a.mainFile(program, options)
+	main := a.mainFile(options)
 	for _, text := range options.before {
 		a.lines([]byte(text), position{}, yes, 0)
 	}
@@ -65,7 +63,7 @@ func readApache(r *reading) scope.Workers {
 		a.lines([]byte(text), position{}, yes, 0)
 	}
 	if a.pidFile == "" {
-		if built := builtIn(program, `DEFAULT_PIDLOG="`); path.IsAbs(built) {
+		if built, _ := r.builtIn(apachePidFile); path.IsAbs(built) {
 			a.pidFile = built
 		}
 	}
@@ -100,13 +98,13 @@ func (a *apache) checkServerLimit() {
 // compiledMPM finds the MPM that is built into the program: each has the name
 // of its source in the module's record (STANDARD20_MODULE_STUFF). Programs
 // that load their MPM hold none of these names.
-func compiledMPM(program []byte, exe string) string {
+func (r *reading) compiledMPM() string {
 	var found []string
 	for _, mpm := range []string{"prefork", "worker", "event"} {
-		if strings.HasSuffix(path.Base(exe), "-"+mpm) || strings.HasSuffix(path.Base(exe), "."+mpm) {
+		if strings.HasSuffix(path.Base(r.exe), "-"+mpm) || strings.HasSuffix(path.Base(r.exe), "."+mpm) {
 			return mpm
 		}
-		if bytes.Contains(program, []byte("\x00"+mpm+".c\x00")) {
+		if _, ok := r.builtIn(mpmMarker(mpm)); ok {
 			found = append(found, mpm)
 		}
 	}
@@ -115,6 +113,9 @@ func compiledMPM(program []byte, exe string) string {
 	}
 	return found[0]
 }
+
+// mpmMarker is the text that a program with that MPM holds.
+func mpmMarker(mpm string) string { return "\x00" + mpm + ".c\x00" }
 
 // options are what Apache's command line says about its configuration.
 type options struct {
@@ -156,8 +157,9 @@ func apacheOptions(args []string) options {
 
 // mainFile finds the first file and sets the server's root: as the command
 // line says, as the program was built, or as the usual builds are.
-func (a *apache) mainFile(program []byte, o options) string {
-	builtRoot, builtFile := builtIn(program, `HTTPD_ROOT="`), builtIn(program, `SERVER_CONFIG_FILE="`)
+func (a *apache) mainFile(o options) string {
+	builtRoot, _ := a.builtIn(apacheRoot)
+	builtFile, _ := a.builtIn(apacheFile)
 	a.serverRoot = cmp.Or(builtRoot, "/etc/apache2")
 	if o.root != "" {
 		a.serverRoot = within(a.process.directory(), o.root)
@@ -297,7 +299,8 @@ func (a *apache) loadMPM(id string, at position, live truth) {
 	mpm = strings.TrimSuffix(mpm, "_module")
 	switch {
 	case !slices.Contains([]string{"prefork", "worker", "event"}, mpm):
-		a.doubt("%s: the MPM %s is not known", at, mpm)
+		a.doubt("%s: LoadModule: an MPM that is not known", at)
+		return
 	case live == unknown:
 		a.doubt("%s: whether this MPM is loaded depends on a condition that cannot be told", at)
 	case a.mpm != "" && a.mpm != mpm:
@@ -323,7 +326,7 @@ func (a *apache) include(pattern string, optional bool, at position, live truth,
 	pattern = within(a.serverRoot, pattern)
 	names := a.glob(pattern, at)
 	if len(names) == 0 && !optional && live == yes {
-		a.doubt("%s: no file matches %s", at, pattern)
+		a.doubt("%s: Include: no file matches", at)
 	}
 	for _, name := range names {
 		if a.over() {
@@ -347,7 +350,7 @@ func (a *apache) directory(dir string, at position, live truth, depth int) {
 	}
 	names, err := a.files.list(dir)
 	if err != nil {
-		a.doubt("%s cannot be searched%s: %s%s", dir, at.included(), reason(err), forOthers(err))
+		a.doubt("%s cannot be searched: %s%s", at.named(dir), reason(err), forOthers(err))
 		return
 	}
 	for _, name := range names {

@@ -16,6 +16,10 @@
 // not leave. A limit is given only when every file that could set it was read
 // and understood. Otherwise it is 0 and Workers.Problem says why.
 //
+// A process names its configuration itself. It is therefore read with no more
+// rights than its owner has by the modes of the files, whatever ours are, and
+// no remark repeats what is in a file but numbers.
+//
 // Reading takes the rights to look into the process: for another user's,
 // CAP_SYS_PTRACE and, for files that only root may read, CAP_DAC_READ_SEARCH.
 package limits

@@ -14,7 +14,7 @@ import (
 // fpm is what matters of PHP-FPM's configuration.
 type fpm struct {
 	*reading
-	prefix string
+	prefix string  // empty: see below
 	most   setting // process.max; 0 is no limit
 	pools  []*fpmPool
 	env    map[string]string
@@ -40,8 +40,6 @@ func readFPM(r *reading) scope.Workers {
 // (sapi/fpm/fpm/fpm_env.c, fpm_env_setproctitle), else the command line, the
 // text of the build, or the usual builds.
 func (f *fpm) mainFile() string {
-	program := f.process.program()
-	f.prefix = cmp.Or(builtIn(program, "--prefix="), "/usr/local")
 	if title, ok := f.process.title("php-fpm: master process ("); ok {
 		if name, ok := strings.CutSuffix(title, ")"); ok && name != "" {
 			return within(f.process.directory(), name)
@@ -68,11 +66,26 @@ func (f *fpm) mainFile() string {
 	if file != "" {
 		return file
 	}
-	if dir := builtIn(program, "--sysconfdir="); dir != "" {
+	if dir, _ := f.builtIn(builtSysconf); dir != "" {
 		return within(dir, "php-fpm.conf")
 	}
 	version := strings.Trim(path.Base(f.exe), "phfm-")
-	return f.firstFile("/etc/php/"+version+"/fpm/php-fpm.conf", "/etc/php-fpm.conf", f.prefix+"/etc/php-fpm.conf", "/etc/php"+strings.ReplaceAll(version, ".", "")+"/php-fpm.conf")
+	return f.firstFile("/etc/php/"+version+"/fpm/php-fpm.conf", "/etc/php-fpm.conf", f.below("etc/php-fpm.conf"), "/etc/php"+strings.ReplaceAll(version, ".", "")+"/php-fpm.conf")
+}
+
+// below is a path below the prefix that the command line gives, else the one
+// that the program was built with. The program is searched only for a path that
+// needs it.
+func (f *fpm) below(parts ...string) string {
+	last := parts[len(parts)-1]
+	if path.IsAbs(last) {
+		return path.Clean(last)
+	}
+	if f.prefix == "" {
+		built, _ := f.builtIn(builtPrefix)
+		f.prefix = cmp.Or(built, "/usr/local")
+	}
+	return within(f.prefix, path.Join(parts...))
 }
 
 // file reads one file and returns the section it ends in: sections reach
@@ -100,7 +113,7 @@ func (f *fpm) file(name string, from position, section string, depth int) string
 				f.pool(section, at)
 			}
 		case l.key == "include":
-			for _, file := range f.glob(within(f.prefix, f.expand(l.value)), at) {
+			for _, file := range f.glob(f.below(f.expand(l.value)), at) {
 				section = f.file(file, at, section, depth+1)
 			}
 		default:
@@ -133,7 +146,7 @@ func (f *fpm) set(section string, l iniLine, at position) {
 			f.most = f.number(l.key, value, at)
 		case "pid":
 			if value != "" {
-				f.pidFile = within(path.Join(f.prefix, "var"), value)
+				f.pidFile = f.below("var", value)
 			}
 		}
 		return
@@ -181,7 +194,7 @@ func (f *fpm) limit(main string) (limit int, origin string) {
 	all, sockets := 0, 0
 	for _, p := range f.pools {
 		if p.children.count == 0 && p.claims(f.listen) {
-			f.doubt("%s: pool %s: pm.max_children is not set", p.at, p.name)
+			f.doubt("%s: pm.max_children of this pool is not set", p.at)
 			continue
 		}
 		all += p.children.count

@@ -54,11 +54,11 @@ func TestFPM(t *testing.T) {
 		},
 		{
 			name: "no pm.max_children", process: debian, listen: "127.0.0.1:9001", changes: map[string]string{blog: "[blog]\nlisten = 9001\n"},
-			want: workers(0, "", dir+"/pool.d/blog.conf:1: pool blog: pm.max_children is not set"),
+			want: workers(0, "", dir+"/pool.d/blog.conf:1: pm.max_children of this pool is not set"),
 		},
 		{
 			name: "no number", process: debian, listen: "127.0.0.1:9001", changes: map[string]string{blog: "[blog]\nlisten = 9001\npm.max_children = lots\n"},
-			want: workers(0, "", dir+`/pool.d/blog.conf:3: pm.max_children: "lots" is not a whole number from 1 to 1073741824; `+dir+"/pool.d/blog.conf:1: pool blog: pm.max_children is not set"),
+			want: workers(0, "", dir+`/pool.d/blog.conf:3: pm.max_children: not a whole number from 1 to 1073741824; `+dir+"/pool.d/blog.conf:1: pm.max_children of this pool is not set"),
 		},
 		{
 			name: "arguments", process: fakeProcess{pid: 100, comm: "php-fpm", exe: "/usr/local/sbin/php-fpm", cwd: "/srv", args: []string{"php-fpm", "--nodaemonize", "--prefix=/opt", "-y", "fpm.conf"}},

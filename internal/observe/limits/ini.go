@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -48,7 +49,7 @@ func iniValue(text string) (string, error) {
 	if quote := text[0]; quote == '"' || quote == '\'' {
 		end := strings.IndexByte(text[1:], quote)
 		if end < 0 {
-			return "", fmt.Errorf("the quote is never closed: %q", text)
+			return "", errors.New("the quote is never closed")
 		}
 		return text[1 : end+1], nil
 	}

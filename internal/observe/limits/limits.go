@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,49 +26,82 @@ import (
 // Problem. A Problem beside a Limit is something odd about it.
 //
 // It reads a few dozen files, at most 16 MiB of them, and with default paths
-// up to 32 MiB of the program itself. It never waits for a file: what is not a
-// regular file is not opened for reading.
+// up to 32 MiB of the program itself. What is not a regular file is not opened
+// for reading, but a file system of the process' may still keep it waiting
+// without end: call it where that stops nothing else.
 func Of(proc string, pid int, name, exe string, listen []netip.AddrPort) (scope.Workers, Stamp, bool) {
 	kind := kindOf(name, exe)
 	if kind == nil {
 		return scope.Workers{}, Stamp{}, false
 	}
 	p := parentOf(process{proc: proc, pid: pid}, kind)
-	files, err := openRoot(p.path("root"))
+	who := p.identity()
+	unreadable := func(why string) (scope.Workers, Stamp, bool) {
+		return scope.Workers{Software: kind.software, Held: kind.held, Problem: "the files of process " + strconv.Itoa(p.pid) + " cannot be reached: " + why},
+			Stamp{process: p, started: who.started}, true
+	}
+	files, err := openRoot(p.path("root"), who.rights)
 	if err != nil {
-		return scope.Workers{
-			Software: kind.software, Held: kind.held,
-			Problem: "the files of process " + strconv.Itoa(p.pid) + " cannot be reached: " + reason(err) + forOthers(err),
-		}, Stamp{process: p, started: p.started()}, true
+		return unreadable(reason(err) + forOthers(err))
 	}
 	defer files.close()
-	r := &reading{process: p, exe: exe, files: files, listen: listen}
+	r := &reading{process: p, exe: exe, files: files, listen: listen, markers: kind.markers}
 	w := kind.read(r)
 	pending := r.checkInUse()
+	// A process may become another program of another user at any time, and
+	// what it named before must not be read with the rights it has after.
+	if now := p.identity(); !now.same(who) || !runs(now.exe, kind) {
+		return unreadable("it became another program meanwhile")
+	}
 	w.Problem = strings.Join(append(r.doubts, r.notes...), "; ")
 	if len(r.doubts) > 0 || w.Limit <= 0 {
 		w.Limit, w.Origin = 0, ""
 	}
-	return w, Stamp{process: p, started: p.started(), marks: files.marks, pending: pending, youngest: p.youngestChild()}, true
+	return w, Stamp{process: p, started: who.started, marks: files.marks, pending: pending, youngest: p.youngestChild()}, true
 }
 
 // kind is a server that is known here.
 type kind struct {
 	software string // until more is known
 	held     scope.Held
-	program  *regexp.Regexp // base name of the program
+	names    []string // of the program, before what versions add
+	variants []string // what may follow
+	markers  []string // texts in the program that values follow
 	read     func(*reading) scope.Workers
 }
 
 // kinds are told apart by the base name of the program. Distributions put
-// versions and variants behind it: php-fpm8.2, httpd-prefork, apache2.event.
+// versions and variants around it: php-fpm8.2, php8.2-fpm, httpd-prefork,
+// apache2.event.
 func kinds() []kind {
 	return []kind{
-		{"apache", scope.HeldUnknown, regexp.MustCompile(`^(apache2|httpd2?)([-.](prefork|worker|event))?$`), readApache},
-		{"nginx", scope.HeldByRequest, regexp.MustCompile(`^(nginx(-debug)?|openresty)$`), readNginx},
-		{"php-fpm", scope.HeldByConnection, regexp.MustCompile(`^php[0-9.]*-fpm[0-9.]*$`), readFPM},
+		{
+			software: "apache", held: scope.HeldUnknown, read: readApache, names: []string{"apache2", "httpd", "httpd2"},
+			variants: []string{"-prefork", "-worker", "-event", ".prefork", ".worker", ".event"},
+			markers:  []string{apacheVersion, apacheRoot, apacheFile, apachePidFile, mpmMarker("prefork"), mpmMarker("worker"), mpmMarker("event")},
+		},
+		{
+			software: "nginx", held: scope.HeldByRequest, read: readNginx, names: []string{"nginx", "openresty"},
+			variants: []string{"-debug"}, markers: []string{builtPrefix, builtConf},
+		},
+		{
+			software: "php-fpm", held: scope.HeldByConnection, read: readFPM, names: []string{"php-fpm"},
+			markers: []string{builtPrefix, builtSysconf},
+		},
 	}
 }
+
+// The texts in programs that values follow. In nginx and PHP-FPM they are the
+// options of configure.
+const (
+	apacheVersion = "Apache/2.4."
+	apacheRoot    = `HTTPD_ROOT="`
+	apacheFile    = `SERVER_CONFIG_FILE="`
+	apachePidFile = `DEFAULT_PIDLOG="`
+	builtPrefix   = "--prefix="
+	builtConf     = "--conf-path="
+	builtSysconf  = "--sysconfdir="
+)
 
 // kindOf returns nil for what is not known. The program decides where it can
 // be read: a process chooses its short name freely.
@@ -76,12 +109,30 @@ func kindOf(name, exe string) *kind {
 	if exe != "" {
 		name = path.Base(strings.TrimSuffix(exe, " (deleted)"))
 	}
+	if rest, ok := strings.CutPrefix(name, "php"); ok {
+		// The version stands before or behind -fpm: php8.2-fpm, php-fpm8.2.
+		if before, after, ok := strings.Cut(rest, "-fpm"); ok && strings.Trim(before+after, "0123456789.") == "" {
+			name = "php-fpm"
+		}
+	}
 	for _, k := range kinds() {
-		if k.program.MatchString(name) {
-			return &k
+		for _, program := range k.names {
+			if rest, ok := strings.CutPrefix(name, program); ok && (rest == "" || slices.Contains(k.variants, rest)) {
+				return &k
+			}
 		}
 	}
 	return nil
+}
+
+// runs reports whether a program is of that kind; one that may not be read is
+// taken to be.
+func runs(exe string, k *kind) bool {
+	if exe == "" {
+		return true
+	}
+	found := kindOf("", exe)
+	return found != nil && found.software == k.software
 }
 
 // reading is one look at one server's configuration.
@@ -90,10 +141,12 @@ type reading struct {
 	exe     string
 	files   *root
 	listen  []netip.AddrPort
-	pidFile string   // in the process' root; its time tells the last reload
-	doubts  []string // why the limit cannot be told
-	notes   []string // what is odd about it
-	stopped bool     // no limit can come of it any more
+	markers []string          // in the program
+	built   map[string]string // what follows them; nil before it was searched
+	pidFile string            // in the process' root; its time tells the last reload
+	doubts  []string          // why the limit cannot be told
+	notes   []string          // what is odd about it
+	stopped bool              // no limit can come of it any more
 }
 
 // maxRemarks bounds each list of remarks: one broken tree makes many.
@@ -139,7 +192,7 @@ func (r *reading) read(name string, from position) ([]byte, bool) {
 		r.stopped = true
 	}
 	if err != nil {
-		r.doubt("%s cannot be read%s: %s%s", name, from.included(), reason(err), forOthers(err))
+		r.doubt("%s cannot be read: %s%s", from.named(name), reason(err), forOthers(err))
 		return nil, false
 	}
 	return data, true
@@ -150,7 +203,7 @@ func (r *reading) read(name string, from position) ([]byte, bool) {
 func (r *reading) glob(pattern string, from position) []string {
 	names, err := r.files.glob(pattern)
 	if err != nil {
-		r.doubt("%s cannot be searched%s: %s%s", pattern, from.included(), reason(err), forOthers(err))
+		r.doubt("%s cannot be searched: %s%s", from.named(pattern), reason(err), forOthers(err))
 	}
 	return names
 }
@@ -179,11 +232,14 @@ func (p position) String() string {
 	return p.file + ":" + strconv.Itoa(p.line)
 }
 
-func (p position) included() string {
+// named is a file as remarks have it. Its name is shown where the process gave
+// it itself. Where a file gave it, it is content of that file, which may be
+// meant for fewer eyes than our remarks are.
+func (p position) named(file string) string {
 	if p.file == "" {
-		return ""
+		return file
 	}
-	return " (included at " + p.String() + ")"
+	return "what " + p.String() + " includes"
 }
 
 // reason is the innermost part of an error: the rest repeats the file's name.
@@ -202,11 +258,17 @@ func forOthers(err error) string {
 	return ""
 }
 
-// count reads a whole number of at least 1 from a configuration.
+// count reads a whole number of at least 1 from a configuration. The error
+// repeats numbers only: other text may be anything, a secret too.
 func count(text string) (int, error) {
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxCount {
-		return 0, fmt.Errorf("%q is not a whole number from 1 to %d", text, maxCount)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("not a whole number from 1 to %d", maxCount)
+	case err != nil:
+		return 0, fmt.Errorf("more than %d", maxCount)
+	case n < 1 || n > maxCount:
+		return 0, fmt.Errorf("%d is not from 1 to %d", n, maxCount)
 	}
 	return n, nil
 }

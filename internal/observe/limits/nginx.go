@@ -100,15 +100,18 @@ func splitTitle(words []string) []string {
 // mainFile finds the first file: as the command line says, as the program was
 // built (it prints its configure arguments at -V), or as the usual builds are.
 func (n *nginx) mainFile(o nginxLine) string {
-	program := n.process.program()
-	prefix := cmp.Or(builtIn(program, "--prefix="), "/usr/local/nginx")
+	if o.prefix == "" && path.IsAbs(o.file) {
+		return path.Clean(o.file) // the program need not be searched
+	}
+	built, _ := n.builtIn(builtPrefix)
+	prefix := cmp.Or(built, "/usr/local/nginx")
 	if o.prefix != "" {
 		prefix = within(n.process.directory(), o.prefix)
 	}
 	if o.file != "" {
 		return within(prefix, o.file)
 	}
-	if file := builtIn(program, "--conf-path="); file != "" {
+	if file, _ := n.builtIn(builtConf); file != "" {
 		return within(prefix, file)
 	}
 	usual := []string{"/etc/nginx/nginx.conf", prefix + "/conf/nginx.conf", "/usr/local/openresty/nginx/conf/nginx.conf"}

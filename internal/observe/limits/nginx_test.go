@@ -107,7 +107,7 @@ func TestNginx(t *testing.T) {
 		},
 		{
 			name: "an include that is gone, and one that matches nothing", process: plain, changes: map[string]string{main: small + "include none/*.conf;\ninclude gone.conf;\n"},
-			want: workers(0, "", "/etc/nginx/gone.conf cannot be read (included at /etc/nginx/nginx.conf:4): no such file or directory"),
+			want: workers(0, "", "what /etc/nginx/nginx.conf:4 includes cannot be read: no such file or directory"),
 		},
 		{
 			name: "a file that includes itself", process: plain, changes: map[string]string{main: small + "include nginx.conf;\ninclude nginx.conf;\n"},
@@ -115,7 +115,7 @@ func TestNginx(t *testing.T) {
 		},
 		{
 			name: "no number", process: plain, changes: map[string]string{main: "worker_processes many;\nevents { worker_connections -1; }\n"},
-			want: workers(0, "", `/etc/nginx/nginx.conf:2: worker_connections: "-1" is not a whole number from 1 to 1073741824`),
+			want: workers(0, "", `/etc/nginx/nginx.conf:2: worker_connections: -1 is not from 1 to 1073741824`),
 		},
 		{
 			name: "more than there can be", process: plain, changes: map[string]string{main: "worker_processes 1000000;\nevents { worker_connections 1000000; }\n"},

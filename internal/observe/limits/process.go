@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -150,6 +151,24 @@ func (p process) started() uint64 {
 		return 0
 	}
 	return ticks
+}
+
+// identity is who a process is at one moment. The program and the ids of a
+// process change when it executes another.
+type identity struct {
+	started uint64
+	exe     string // empty: may not be read
+	rights  rights
+}
+
+func (p process) identity() identity {
+	exe, _ := os.Readlink(p.path("exe"))
+	return identity{p.started(), exe, p.rights()}
+}
+
+func (i identity) same(o identity) bool {
+	return i.started == o.started && i.exe == o.exe && i.rights.known == o.rights.known && i.rights.all == o.rights.all &&
+		i.rights.uid == o.rights.uid && slices.Equal(i.rights.gids, o.rights.gids)
 }
 
 // ticksPerSecond is what every Linux port that Foreshock runs on shows to user

@@ -36,6 +36,7 @@ var (
 // sees to that with openat2's RESOLVE_IN_ROOT (Linux 5.6).
 type root struct {
 	dir     *os.File
+	rights  rights // on whose behalf it is read
 	marks   []mark // of all that was asked for, each once
 	newest  mark   // of the files that were read
 	files   int
@@ -43,13 +44,18 @@ type root struct {
 	entries int
 }
 
-// openRoot opens a process' root: "/proc/1234/root".
-func openRoot(dir string) (*root, error) {
+// openRoot opens a process' root: "/proc/1234/root", to read in it what the
+// rights allow.
+func openRoot(dir string, on rights) (*root, error) {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	return &root{dir: os.NewFile(uintptr(fd), dir)}, nil
+	if !on.known {
+		_ = unix.Close(fd)
+		return nil, errUnknownOwner
+	}
+	return &root{dir: os.NewFile(uintptr(fd), dir), rights: on}, nil
 }
 
 func (r *root) close() { _ = r.dir.Close() }
@@ -57,12 +63,20 @@ func (r *root) close() { _ = r.dir.Close() }
 // locate finds a file and holds it without opening it: opening a FIFO waits,
 // and opening a device may do anything.
 func (r *root) locate(name string) (*os.File, unix.Stat_t, error) {
-	var st unix.Stat_t
+	if !r.rights.all {
+		return r.walk(name)
+	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := openat2(int(r.dir.Fd()), name, &how)
 	if err != nil {
-		return nil, st, &os.PathError{Op: "open", Path: name, Err: err}
+		return nil, unix.Stat_t{}, &os.PathError{Op: "open", Path: name, Err: err}
 	}
+	return held(fd, name)
+}
+
+// held is a descriptor as a file, with its state.
+func held(fd int, name string) (*os.File, unix.Stat_t, error) {
+	var st unix.Stat_t
 	f := os.NewFile(uintptr(fd), name)
 	if err := unix.Fstat(fd, &st); err != nil {
 		_ = f.Close()
@@ -86,12 +100,15 @@ func openat2(at int, name string, how *unix.OpenHow) (fd int, err error) {
 // open opens what locate found. The link in /proc is to the file itself, so
 // that no name is looked up twice.
 func open(located *os.File, flags int) (*os.File, error) {
-	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(int(located.Fd())), flags|unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(link(located), flags|unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: located.Name(), Err: err}
 	}
 	return os.NewFile(uintptr(fd), located.Name()), nil
 }
+
+// link is another way to a file that is held.
+func link(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
 
 // read returns the content of a regular file of text.
 func (r *root) read(name string) ([]byte, error) {
@@ -103,6 +120,9 @@ func (r *root) read(name string) ([]byte, error) {
 	defer located.Close()
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, errNotRegular
+	}
+	if err := r.rights.check(located, &st, toRead); err != nil {
+		return nil, err
 	}
 	if r.files++; r.files > maxFiles {
 		return nil, errTooMuch
@@ -159,6 +179,9 @@ func (r *root) list(name string) ([]string, error) {
 		return nil, err
 	}
 	defer located.Close()
+	if err := r.rights.check(located, &st, toRead); err != nil {
+		return nil, err
+	}
 	dir, err := open(located, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err

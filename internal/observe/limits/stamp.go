@@ -27,7 +27,7 @@ func (s Stamp) Changed() bool {
 	if s.process.started() != s.started {
 		return true
 	}
-	files, err := openRoot(s.process.path("root"))
+	files, err := openRoot(s.process.path("root"), s.process.rights())
 	if err != nil {
 		// It was no different when there is nothing to compare.
 		return len(s.marks) > 0

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -28,6 +29,7 @@ type fakeProcess struct {
 	cwd         string
 	children    []int
 	ticks       int // of its start
+	uid         int // and gid; 0 has all capabilities
 	more        map[string]string
 }
 
@@ -83,11 +85,15 @@ func (m *tree) run(p fakeProcess) {
 	dir := filepath.Join(m.proc, fmt.Sprint(p.pid))
 	task := filepath.Join(dir, "task", fmt.Sprint(p.pid))
 	m.must(os.MkdirAll(task, 0o755))
+	capabilities := 0
+	if p.uid == 0 {
+		capabilities = 1<<41 - 1
+	}
 	files := map[string]string{
 		"comm":    p.comm + "\n",
 		"cmdline": strings.Join(p.args, "\x00") + "\x00",
 		"environ": strings.Join(p.env, "\x00") + "\x00",
-		"status":  fmt.Sprintf("Name:\t%s\nPPid:\t%d\nCpus_allowed:\t0000,0000000f\n", p.comm, p.parent),
+		"status":  fmt.Sprintf("Name:\t%s\nPPid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nGid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nGroups:\t%[3]d\nCapEff:\t%016x\nCpus_allowed:\t0000,0000000f\n", p.comm, p.parent, p.uid, capabilities),
 		"stat":    fmt.Sprintf("%d (a) b) S %d 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0\n", p.pid, p.parent, p.ticks),
 	}
 	maps.Copy(files, p.more)
@@ -98,7 +104,7 @@ func (m *tree) run(p fakeProcess) {
 	for name, target := range map[string]string{
 		"root": m.root,
 		"cwd":  filepath.Join(m.root, p.cwd),
-		"exe":  filepath.Join(m.root, p.exe),
+		"exe":  filepath.Join(m.root, cmp.Or(p.exe, "/usr/sbin/"+p.comm)),
 	} {
 		at := filepath.Join(dir, name)
 		_ = os.Remove(at)
