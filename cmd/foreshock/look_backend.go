@@ -163,7 +163,7 @@ func (c *counted) talks(g *gathered) error {
 	services, _ := discover.Services(g.listeners, nil, nil)
 	g.services = scope.NewIndex(services)
 	var peers discover.Peers
-	peers.Begin()
+	peers.Begin(nil)
 	request := tcp.Request{States: tcp.MaskOf(tcp.Established, tcp.SynSent, tcp.CloseWait), Filter: c.options.filter}
 	if _, err := g.reader.Read(request, func(batch []tcp.Socket) { peers.Add(batch, g.services) }); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (c *counted) backendsIn(g *gathered, pools []discover.Pool, chosen [][]owne
 	if g.left > 0 {
 		c.limits = append(c.limits, fmt.Sprintf("%sbackends: %s to remote addresses beyond the first %s were not asked for", g.where(), count(g.left, "connection", "connections"), thousands(len(g.peers))))
 	}
-	servers := discover.Servers("/proc", chosen, g.ID, nil)
+	servers := discover.Servers("/proc", chosen, g.ID, nil, time.Now())
 	var here []discover.Pool
 	for i, pool := range pools {
 		theirs, unseen := servers[i].TalksTo("/proc", g.peers)

@@ -38,7 +38,9 @@ const (
 	forgotten = 10 * time.Minute
 	// trackEvery is how often connection tracking is read for service
 	// addresses, 3 µs for each of at most maxTracked entries.
+	// Where that costs more it comes the less often: trackTimes its cost apart.
 	trackEvery = 30 * time.Second
+	trackTimes = 5000
 	maxTracked = 16_384
 )
 
@@ -76,6 +78,8 @@ type backendFinder struct {
 	// and those tried in vain.
 	searchAt, againAt time.Time
 	backends          []scope.Backend
+	at                map[netip.AddrPort][]int // positions of backends by their address
+	left              int                      // connections beyond the peers that were gathered
 	// behind is where connections to a service address really go, as far as it
 	// was seen; trackedAt is when that is read again, untracked why it cannot
 	// be.
@@ -152,7 +156,9 @@ func (f *backendFinder) begin(now time.Time, tier tcp.Tier, at place) {
 	}
 	if f.balances() || slices.ContainsFunc(f.pools, lives) {
 		f.gathering = true
-		f.peers.Begin()
+		f.peers.Begin(func(remote netip.AddrPort) bool {
+			return slices.ContainsFunc(f.pools, func(p *pool) bool { _, ok := p.observed[remote]; return ok })
+		})
 	} else {
 		f.nextAt = now.Add(peersEvery)
 		f.peers = discover.Peers{}
@@ -184,6 +190,8 @@ func (f *backendFinder) balances() bool {
 func (f *backendFinder) find(now time.Time, at place) bool {
 	f.nextAt = now.Add(peersEvery)
 	peers := f.peers.List()
+	f.left = f.peers.Left
+	f.noteDecided(now, peers)
 	var unknown []discover.Peer
 	for _, peer := range peers {
 		if !f.note(now, peer) && now.Sub(f.rejected[peer.Remote]) >= rejectedFor {
@@ -192,9 +200,11 @@ func (f *backendFinder) find(now time.Time, at place) bool {
 	}
 	if f.restarted() {
 		f.choose(now, at, soon)
+		f.noteDecided(now, peers)
 	}
 	if unknown = f.worthwhile(now, unknown); len(unknown) > 0 {
 		f.choose(now, at, soon)
+		f.noteDecided(now, peers)
 		began := threadTime()
 		found := f.assign(now, unknown)
 		f.searched(now, found, threadTime()-began, at.budget.Share())
@@ -238,16 +248,16 @@ func (f *backendFinder) meet(now time.Time, cgroups []uint64, at place) bool {
 	if len(f.others) > maxOthers {
 		clear(f.others)
 	}
-	ours := false
 	for _, id := range cgroups {
-		is := slices.ContainsFunc(f.pools, func(p *pool) bool { return slices.Contains(p.server.Owners.Cgroups, id) })
-		f.others[id] = !is
-		ours = ours || is
+		f.others[id] = !slices.ContainsFunc(f.pools, func(p *pool) bool { return slices.Contains(p.server.Owners.Cgroups, id) })
 	}
-	if !ours {
-		f.meetAt = now.Add(chooseEvery) // jobs in containers of their own come one after the other
+	changed := f.rebuild(now, at.name)
+	if !changed {
+		// Jobs in containers of their own come one after the other. And who is
+		// of ours without being this backend's stays a stranger there.
+		f.meetAt = now.Add(chooseEvery)
 	}
-	return f.rebuild(now, at.name)
+	return changed
 }
 
 // maxOthers bounds how many strangers are remembered.
@@ -257,17 +267,18 @@ const maxOthers = 4096
 // translated to another destination on the way, in their own namespace or, as
 // a pod's, in the host's, which mostly is ours.
 func (f *backendFinder) track(now time.Time, peers []discover.Peer, at place) {
-	f.trackedAt = now.Add(trackEvery)
+	began := threadTime()
+	defer func() { f.trackedAt = now.Add(max(trackEvery, trackTimes*(threadTime()-began))) }()
 	f.behind, f.untracked = map[netip.AddrPort][]netip.AddrPort{}, nil
-	if at.name != "" {
-		table, _ := conntrack.Read(maxTracked) // our own namespace's limits say why not
-		f.undo(peers, table)
+	table, err := at.processes.tracked.read(now)
+	f.undo(peers, table)
+	if at.name != "" { // our own namespace's limits say what is wrong with that
+		err = at.enter(func() error {
+			table, err := readTracked()
+			f.undo(peers, table)
+			return err
+		})
 	}
-	err := at.enter(func() error {
-		table, err := conntrack.Read(maxTracked)
-		f.undo(peers, table)
-		return err
-	})
 	switch {
 	case errors.Is(err, netns.ErrStuck):
 		f.stuck = err
@@ -276,14 +287,45 @@ func (f *backendFinder) track(now time.Time, peers []discover.Peer, at place) {
 	}
 }
 
+// tracked is our own namespace's table, as of less than trackEvery ago: one
+// reading serves all pipelines.
+type tracked struct {
+	table conntrack.Table
+	err   error
+	at    time.Time
+}
+
+func (t *tracked) read(now time.Time) (conntrack.Table, error) {
+	if t.at.IsZero() || now.Sub(t.at) >= trackEvery {
+		t.at = now
+		t.table, t.err = readTracked()
+	}
+	return t.table, t.err
+}
+
+// readTracked reads the table of the calling thread's namespace; one that is
+// cut comes with an error.
+func readTracked() (conntrack.Table, error) {
+	table, err := conntrack.Read(maxTracked)
+	if err == nil && table.Cut {
+		err = errTrackedCut
+	}
+	return table, err
+}
+
+// errTrackedCut: the kernel gives its entries in an order of its own, so that
+// the same ones are missing each time.
+var errTrackedCut = fmt.Errorf("only the first %d tracked connections were read: the rest may hide service addresses, which stand for what is behind them", maxTracked)
+
 // undo notes which peers a table shows to be service addresses.
 func (f *backendFinder) undo(peers []discover.Peer, table conntrack.Table) {
+	behind := table.Behind()
 	for _, peer := range peers {
 		if slices.ContainsFunc(peer.Locals, func(local netip.AddrPort) bool {
 			_, translated := table.Undo(local, peer.Remote)
 			return translated
 		}) {
-			f.behind[peer.Remote] = table.Behind(peer.Remote)
+			f.behind[peer.Remote] = behind[netip.AddrPortFrom(peer.Remote.Addr().Unmap(), peer.Remote.Port())]
 		}
 	}
 }
@@ -293,16 +335,39 @@ func serviceAddress(behind []netip.AddrPort) string {
 	return fmt.Sprintf("a service address: its connections go on to %v and perhaps others, and are judged together", behind)
 }
 
-// note reports whether some pool has the peer already.
-func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
-	known := false
+// noteDecided gives the peers to the pools whose cgroup tells their sockets:
+// all that they have, as several may talk to one address and each has its own.
+func (f *backendFinder) noteDecided(now time.Time, peers []discover.Peer) {
 	for _, p := range f.pools {
-		if _, ok := p.observed[peer.Remote]; ok {
-			p.observed[peer.Remote] = now
-			known = true
+		if !p.server.Owners.Decides {
+			continue
+		}
+		theirs, _ := p.server.TalksTo(procRoot, peers) // it reads nothing, where the cgroup decides
+		for _, remote := range theirs {
+			p.observed[remote] = now
 		}
 	}
-	return known
+}
+
+// note reports whether the peer's connections are known to be some pool's: of
+// one that takes every connection to the address, or, as far as their cgroups
+// are known, of those that these decide for.
+func (f *backendFinder) note(now time.Time, peer discover.Peer) bool {
+	known := false
+	foreign := slices.Clone(peer.Cgroups)
+	for _, p := range f.pools {
+		if _, ok := p.observed[peer.Remote]; !ok || len(p.server.Chosen) == 0 {
+			continue // who has no process has no connection
+		}
+		known = true
+		if p.server.Owners.Decides {
+			foreign = slices.DeleteFunc(foreign, func(id uint64) bool { return slices.Contains(p.server.Owners.Cgroups, id) })
+			continue
+		}
+		p.observed[peer.Remote] = now
+		foreign = nil
+	}
+	return known && len(foreign) == 0
 }
 
 // choose takes over the pools' processes in this namespace. It reports whether
@@ -314,18 +379,18 @@ func (f *backendFinder) choose(now time.Time, at place, h haste) (walked bool) {
 	}
 	chosen, walked := at.processes.choose(now, selectors, h)
 	f.chooseAt = now.Add(chooseEvery)
-	servers := discover.Servers(procRoot, chosen, at.namespace, before)
+	servers := discover.Servers(procRoot, chosen, at.namespace, before, now)
 	for i, p := range f.pools {
 		p.elsewhere = len(servers[i].Chosen) == 0 && len(chosen[i]) > 0
 		if len(servers[i].Chosen) > 0 {
 			p.ranAt = now
 		}
 		if !slices.Equal(servers[i].Chosen, p.server.Chosen) {
-			p.server = servers[i]
 			clear(f.rejected) // other processes may talk to what nobody did
 			clear(f.others)
 			f.searchAt, f.againAt = time.Time{}, time.Time{}
 		}
+		p.server = servers[i]
 	}
 	return walked
 }
@@ -356,6 +421,9 @@ func (f *backendFinder) searched(now time.Time, found bool, cost time.Duration, 
 // to them, and reports whether there are any.
 func (f *backendFinder) assign(now time.Time, unknown []discover.Peer) (found bool) {
 	for _, p := range f.pools {
+		if p.server.Owners.Decides {
+			continue
+		}
 		theirs, _ := p.server.TalksTo(procRoot, unknown) // what may not be read shows in the limits of the choice
 		for _, remote := range theirs {
 			p.observed[remote] = now
@@ -411,9 +479,12 @@ func (f *backendFinder) rebuild(now time.Time, namespace string) bool {
 		}
 	}
 	same := slices.EqualFunc(backends, f.backends, func(a, b scope.Backend) bool {
-		return a.Name == b.Name && a.Remote == b.Remote && slices.Equal(a.Cgroups, b.Cgroups) && slices.Equal(a.PIDs, b.PIDs) && slices.Equal(a.Also, b.Also) && a.Limit == b.Limit
+		return a.Name == b.Name && a.Remote == b.Remote && slices.Equal(a.Cgroups, b.Cgroups) && slices.Equal(a.PIDs, b.PIDs) && slices.Equal(a.Also, b.Also) && slices.Equal(a.Behind, b.Behind) && a.Limit == b.Limit
 	})
-	f.backends = backends
+	f.backends, f.at = backends, make(map[netip.AddrPort][]int, len(backends))
+	for i := range backends {
+		f.at[backends[i].Remote] = append(f.at[backends[i].Remote], i)
+	}
 	return !same
 }
 

@@ -147,9 +147,9 @@ func TestStaticBackends(t *testing.T) {
 func TestObservedBackendIsForgotten(t *testing.T) {
 	far := netip.MustParseAddrPort("192.0.2.9:5432")
 	f := backendFinder{pools: []*pool{{name: "pool", observed: map[netip.AddrPort]time.Time{far: start}}}, rejected: map[netip.AddrPort]time.Time{}, tries: map[netip.AddrPort]int{}}
-	f.peers.Begin()
+	f.peers.Begin(nil)
 	f.chooseAt = start.Add(time.Hour)
-	here := place{enter: func(f func() error) error { return f() }}
+	here := place{processes: &processes{}, enter: func(f func() error) error { return f() }}
 	f.find(start.Add(forgotten-time.Second), here)
 	if len(f.backends) != 1 {
 		t.Fatalf("forgotten too early: %v", f.backends)

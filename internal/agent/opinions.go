@@ -249,8 +249,8 @@ func (f *backendFinder) take(t told, namespace string) bool {
 // backend is the scope that a balancer's opinion is about.
 func (f *backendFinder) backend(pool string, o opinion) (scope.ID, bool) {
 	name := discover.Member{Group: o.group, Name: o.name, Remote: o.remote}.NameIn(pool)
-	for i := range f.backends {
-		if b := &f.backends[i]; b.Remote == o.remote && (b.Name == name || slices.Contains(b.Also, name)) {
+	for _, i := range f.at[o.remote] {
+		if b := &f.backends[i]; b.Name == name || slices.Contains(b.Also, name) {
 			return b.ID(), true
 		}
 	}

@@ -33,6 +33,7 @@ type processes struct {
 	limits    owner.Limits
 	at        time.Time // when they were walked, and what that cost
 	cost      time.Duration
+	tracked   tracked
 }
 
 // choose returns the processes of each selector, as of no longer ago than the

@@ -154,6 +154,9 @@ func (p *Pipeline) servicesLimits(leaveOut func(discover.Problem) bool) []api.Li
 			out = append(out, api.Limit{Subject: "backends of " + pool.name, Reason: pool.problem})
 		}
 	}
+	if n := p.finder.left; n > 0 {
+		out = append(out, api.Limit{Subject: "backends", Reason: plural(n, "connection", "connections") + " to more peers than are gathered at once: whether these are backends was not looked at"})
+	}
 	if err := p.finder.untracked; err != nil {
 		out = append(out, api.Limit{Subject: "service addresses", Reason: err.Error()})
 	}

@@ -138,7 +138,7 @@ func TestBehind(t *testing.T) {
 		{"10.96.0.1:80", nil},
 		{"192.0.2.5:6443", nil},
 	} {
-		if diff := cmp.Diff(tt.want, table.Behind(at(tt.service)), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(tt.want, table.Behind()[unmap(at(tt.service))], cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 			t.Errorf("behind %s (-want +got)\n%s", tt.service, diff)
 		}
 	}

@@ -54,17 +54,20 @@ func (t Table) Undo(local, remote netip.AddrPort) (to netip.AddrPort, ok bool) {
 	return to, to.IsValid()
 }
 
-// Behind returns where connections to a service address go, each once and in
-// order, as far as the table knows: those of others that pass here too.
-func (t Table) Behind(service netip.AddrPort) []netip.AddrPort {
-	service = unmap(service)
-	var out []netip.AddrPort
+// Behind returns where connections to each service address go, each once and
+// in order, as far as the table knows: those of others that pass here too. It
+// walks the table once. IPv4 addresses are not v4-mapped.
+func (t Table) Behind() map[netip.AddrPort][]netip.AddrPort {
+	out := map[netip.AddrPort][]netip.AddrPort{}
 	for from, to := range t.flows {
-		if from.remote == service && to.IsValid() && !slices.Contains(out, to) {
-			out = append(out, to)
+		if to.IsValid() {
+			out[from.remote] = append(out[from.remote], to)
 		}
 	}
-	slices.SortFunc(out, netip.AddrPort.Compare)
+	for service, all := range out {
+		slices.SortFunc(all, netip.AddrPort.Compare)
+		out[service] = slices.Compact(all)
+	}
 	return out
 }
 

@@ -53,29 +53,49 @@ func (m Member) NameIn(pool string) string {
 // backend, that of the first pool, which says so.
 func Backends(pools []Pool) []scope.Backend {
 	var out []scope.Backend
+	var pool []int // of each of out
 	named := map[string]bool{}
+	at := map[netip.AddrPort][]int{} // those with the address
 	for i := range pools {
 		p := &pools[i]
 		for _, b := range p.backends() {
-			if at := slices.IndexFunc(out, func(o scope.Backend) bool { return o.Remote == b.Remote && !apart(o.Cgroups, b.Cgroups) }); at >= 0 {
-				o := &out[at]
-				if o.Name != b.Name && !slices.Contains(o.Also, b.Name) {
-					o.Also = append(o.Also, b.Name)
-				}
-				if o.Process != b.Process && b.Process != "" {
-					o.Limit = fmt.Sprintf("%s talks to the same address; their connections cannot be told apart and are judged together", b.Process)
-					o.Cgroups = nil // of both
-				}
+			same := at[b.Remote]
+			if which := slices.IndexFunc(same, func(k int) bool { return !apart(out[k].Cgroups, b.Cgroups) }); which >= 0 {
+				k := same[which]
+				out[k] = merged(out[k], b, pool[k] == i)
 				continue
 			}
 			for base, n := b.Name, 2; named[b.Name]; n++ {
 				b.Name = fmt.Sprintf("%s#%d", base, n)
 			}
 			named[b.Name] = true
-			out = append(out, b)
+			at[b.Remote] = append(same, len(out))
+			out, pool = append(out, b), append(pool, i)
 		}
 	}
 	return out
+}
+
+// merged is two backends of one address as one. Who has no process here has no
+// connection either, and takes nothing away from telling the other's.
+func merged(o, b scope.Backend, samePool bool) scope.Backend {
+	if o.Name != b.Name && !slices.Contains(o.Also, b.Name) {
+		o.Also = append(slices.Clip(o.Also), b.Name)
+	}
+	if samePool || b.Process == "" {
+		return o
+	}
+	if len(o.Cgroups) == 0 || len(b.Cgroups) == 0 {
+		o.Cgroups = nil // it takes every socket to the address
+	} else {
+		o.Cgroups = slices.Compact(slices.Sorted(slices.Values(slices.Concat(o.Cgroups, b.Cgroups))))
+	}
+	who := b.Process
+	if who == o.Process {
+		who = b.Group // another pool of the same program
+	}
+	o.Limit = who + " talks to the same address; their connections cannot be told apart and are judged together"
+	return o
 }
 
 // apart reports whether both are known and have nothing in common.

@@ -2,6 +2,8 @@ package discover
 
 import (
 	"net/netip"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +50,25 @@ func TestBackends(t *testing.T) {
 			{Name: "haproxy/192.0.2.9:5432", Group: "haproxy", Remote: db, Process: "haproxy", Source: "observed", Also: []string{"nginx/192.0.2.9:5432"},
 				Limit: "nginx talks to the same address; their connections cannot be told apart and are judged together"},
 		}},
+		{"one program in two pools, and the cgroup tells of one only", []Pool{
+			{Name: "shop", Process: "haproxy", Cgroups: []uint64{1}, Source: "configured", Members: []Member{{Name: "s1", Remote: s1}}},
+			{Name: "api", Process: "haproxy", Shared: "cron is in its cgroup", Source: "configured", Members: []Member{{Name: "s1", Remote: s1}}},
+		}, []scope.Backend{
+			{Name: "shop/s1", Group: "shop", Remote: s1, Process: "haproxy", Source: "configured", Also: []string{"api/s1"},
+				Limit: "api talks to the same address; their connections cannot be told apart and are judged together"},
+		}},
+		{"cgroups that overlap are united", []Pool{
+			{Name: "haproxy", Process: "haproxy", Cgroups: []uint64{1, 2}, Observed: []netip.AddrPort{s1}},
+			{Name: "nginx", Process: "nginx", Cgroups: []uint64{2, 3}, Observed: []netip.AddrPort{s1}},
+		}, []scope.Backend{
+			{Name: "haproxy/192.0.2.1:80", Group: "haproxy", Remote: s1, Process: "haproxy", Cgroups: []uint64{1, 2, 3}, Source: "observed", Also: []string{"nginx/192.0.2.1:80"},
+				Limit: "nginx talks to the same address; their connections cannot be told apart and are judged together"},
+		}},
+		{"a pool that does not run takes nothing away", []Pool{
+			{Name: "haproxy", Process: "haproxy", Cgroups: []uint64{1}, Observed: []netip.AddrPort{s1}}, {Name: "nginx", Observed: []netip.AddrPort{s1}},
+		}, []scope.Backend{
+			{Name: "haproxy/192.0.2.1:80", Group: "haproxy", Remote: s1, Process: "haproxy", Cgroups: []uint64{1}, Source: "observed", Also: []string{"nginx/192.0.2.1:80"}},
+		}},
 		{"two pools of one name", []Pool{
 			{Name: "nginx", Cgroups: []uint64{1}, Observed: []netip.AddrPort{s1}}, {Name: "nginx", Cgroups: []uint64{2}, Observed: []netip.AddrPort{s1}},
 		}, []scope.Backend{
@@ -72,7 +93,7 @@ func TestPeers(t *testing.T) {
 	}
 	var p Peers
 	for range 2 { // the second look forgets the first
-		p.Begin()
+		p.Begin(nil)
 		p.Add([]tcp.Socket{
 			socket("192.0.2.5:80", "198.51.100.1:4000", tcp.Established, 1, 10), // a client of ours
 			// A client of a listener that is no service yet, which may come after.
@@ -91,5 +112,35 @@ func TestPeers(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, p.List(), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("peers (-want +got):\n%s", diff)
+	}
+}
+
+// TestKnownPeersStay: where there are too many peers, backends are not left out.
+func TestKnownPeersStay(t *testing.T) {
+	backend, none := netip.MustParseAddrPort("192.0.2.1:80"), scope.NewIndex(nil)
+	var p Peers
+	p.Begin(func(remote netip.AddrPort) bool { return remote == backend })
+	for i := range maxPeers + 10 {
+		p.Add([]tcp.Socket{{State: tcp.Established, Inode: 1, Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 80)}}, none)
+	}
+	p.Add([]tcp.Socket{{State: tcp.Established, Inode: 2, Remote: backend}}, none)
+	if !slices.ContainsFunc(p.List(), func(x Peer) bool { return x.Remote == backend }) || p.Left != 10 {
+		t.Errorf("%d peers without the backend, %d left out", len(p.List()), p.Left)
+	}
+}
+
+// BenchmarkBackends: a balancer may name ten thousand servers.
+func BenchmarkBackends(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			p := Pool{Name: "haproxy", Process: "haproxy"}
+			for i := range n {
+				p.Members = append(p.Members, Member{Group: "g", Name: strconv.Itoa(i), Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 80)})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				Backends([]Pool{p})
+			}
+		})
 	}
 }

@@ -14,6 +14,8 @@ const (
 	// hundreds at most; a crawler or a proxy to the whole internet has more,
 	// and no backends.
 	maxPeers = 4096
+	// maxKnown bounds the backends that are remembered beyond them.
+	maxKnown = 16_384
 	// maxWitnesses is how many sockets of one peer are kept to find out whose
 	// they are.
 	maxWitnesses = 4
@@ -35,18 +37,21 @@ type Peer struct {
 type Peers struct {
 	peers     map[netip.AddrPort]*Peer
 	listening map[uint16]bool // local ports that the look saw listeners on
+	known     func(netip.AddrPort) bool
 	// Left counts the sockets left out because there were too many peers.
 	Left int
 }
 
-// Begin starts a look.
-func (p *Peers) Begin() {
+// Begin starts a look. known says which addresses are backends already, nil
+// none: these are gathered also where there are too many peers, so that what is
+// at work is not taken to be gone.
+func (p *Peers) Begin(known func(netip.AddrPort) bool) {
 	if p.peers == nil {
 		p.peers, p.listening = make(map[netip.AddrPort]*Peer), make(map[uint16]bool)
 	}
 	clear(p.peers)
 	clear(p.listening)
-	p.Left = 0
+	p.Left, p.known = 0, known
 }
 
 // Add takes a batch. services says which sockets are our services' own: their
@@ -63,7 +68,7 @@ func (p *Peers) Add(batch []tcp.Socket, services *scope.Index) {
 		}
 		peer := p.peers[s.Remote]
 		if peer == nil {
-			if len(p.peers) == maxPeers {
+			if len(p.peers) >= maxPeers && (len(p.peers) >= maxPeers+maxKnown || p.known == nil || !p.known(s.Remote)) {
 				p.Left++
 				continue
 			}

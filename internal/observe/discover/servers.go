@@ -3,6 +3,7 @@ package discover
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -13,15 +14,20 @@ import (
 type Server struct {
 	Chosen []owner.Chosen
 	Owners owner.Attribution
+	Asked  time.Time // when its neighbours were asked for
 }
+
+// askAgain is how long the neighbours of a server are believed to be the same.
+// A container starts its programs one after the other.
+const askAgain = time.Minute
 
 // Servers makes a server of the processes that each selector chose, as
 // [owner.Choose] returns them, of those in namespace. A process belongs to the
 // first server that chooses it; one whose namespace may not be read counts as
 // here. before are the servers of the last time by the same selectors, nil for
-// none: where the processes are the same as then, nobody is asked again who
+// none: where the processes are the same as then, it is asked once a minute who
 // else is in their cgroups.
-func Servers(proc string, chosen [][]owner.Chosen, namespace tcp.Namespace, before []Server) []Server {
+func Servers(proc string, chosen [][]owner.Chosen, namespace tcp.Namespace, before []Server, now time.Time) []Server {
 	servers := make([]Server, len(chosen))
 	taken := map[int]bool{}
 	for i := range chosen {
@@ -31,12 +37,12 @@ func Servers(proc string, chosen [][]owner.Chosen, namespace tcp.Namespace, befo
 		for _, c := range here {
 			taken[c.PID] = true
 		}
-		if i < len(before) && slices.Equal(here, before[i].Chosen) {
+		if i < len(before) && slices.Equal(here, before[i].Chosen) && now.Sub(before[i].Asked) < askAgain {
 			servers[i] = before[i]
 			continue
 		}
 		neighbours, crowded := owner.Neighbours(proc, here)
-		servers[i] = Server{here, owner.Attribute(here, neighbours, crowded)}
+		servers[i] = Server{here, owner.Attribute(here, neighbours, crowded), now}
 	}
 	return servers
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -14,6 +15,9 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 )
+
+// now is any time.
+var now = time.Unix(1_790_000_000, 0)
 
 // dialled is a connection of our own, as a peer.
 func dialled(t *testing.T) Peer {
@@ -57,7 +61,7 @@ func TestServersOfThisHost(t *testing.T) {
 	if limits.Err != nil {
 		t.Fatal(limits.Err)
 	}
-	servers := Servers("/proc", chosen, namespace, nil)
+	servers := Servers("/proc", chosen, namespace, nil, now)
 	pids := func(s Server) (out []int) {
 		for _, c := range s.Chosen {
 			out = append(out, c.PID)
@@ -68,10 +72,14 @@ func TestServersOfThisHost(t *testing.T) {
 		t.Fatalf("servers of pids %v, %v, %v; want %d in the first alone", pids(servers[0]), pids(servers[1]), pids(servers[2]), os.Getpid())
 	}
 	servers[0].Owners.Why = "as it was"
-	if again := Servers("/proc", chosen, namespace, servers); again[0].Owners.Why != "as it was" {
+	if again := Servers("/proc", chosen, namespace, servers, now.Add(askAgain-1)); again[0].Owners.Why != "as it was" {
 		t.Errorf("the same processes were asked about again: %+v", again[0].Owners)
 	}
-	if elsewhere := Servers("/proc", chosen, namespace+1, nil); len(elsewhere[0].Chosen) > 0 {
+	// What shares their cgroup may have come since.
+	if later := Servers("/proc", chosen, namespace, servers, now.Add(askAgain)); later[0].Owners.Why == "as it was" {
+		t.Error("nobody was asked again after a minute")
+	}
+	if elsewhere := Servers("/proc", chosen, namespace+1, nil, now); len(elsewhere[0].Chosen) > 0 {
 		t.Errorf("processes of another namespace: %v", pids(elsewhere[0]))
 	}
 }
@@ -91,15 +99,15 @@ func TestTalksTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	chosen, _ := owner.Choose("/proc", []owner.Selector{{Exe: exe}}, nil)
-	servers := Servers("/proc", chosen, namespace, nil)
+	servers := Servers("/proc", chosen, namespace, nil, now)
 	us := servers[0].Chosen
 	for _, tt := range []struct {
 		name   string
 		server Server
 		want   []netip.AddrPort
 	}{
-		{"by cgroup", Server{us, owner.Attribution{Cgroups: []uint64{9}, Decides: true}}, []netip.AddrPort{other.Remote}},
-		{"by descriptors", Server{us, owner.Attribution{Cgroups: []uint64{9}, Why: "the shell is in the same cgroup"}}, []netip.AddrPort{held.Remote}},
+		{"by cgroup", Server{us, owner.Attribution{Cgroups: []uint64{9}, Decides: true}, now}, []netip.AddrPort{other.Remote}},
+		{"by descriptors", Server{us, owner.Attribution{Cgroups: []uint64{9}, Why: "the shell is in the same cgroup"}, now}, []netip.AddrPort{held.Remote}},
 		{"nobody runs", Server{Owners: owner.Attribution{Cgroups: []uint64{9}, Decides: true}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,8 +126,8 @@ func TestPoolRuns(t *testing.T) {
 		server Server
 		want   Pool
 	}{
-		{"told by cgroup", Server{chosen, owner.Attribution{Cgroups: []uint64{3}, Decides: true}}, Pool{Name: "p", Process: "haproxy", PIDs: []int{7, 8}, Cgroups: []uint64{3}}},
-		{"not told by cgroup", Server{chosen, owner.Attribution{Cgroups: []uint64{3}, Why: "the shell is there too"}},
+		{"told by cgroup", Server{chosen, owner.Attribution{Cgroups: []uint64{3}, Decides: true}, now}, Pool{Name: "p", Process: "haproxy", PIDs: []int{7, 8}, Cgroups: []uint64{3}}},
+		{"not told by cgroup", Server{chosen, owner.Attribution{Cgroups: []uint64{3}, Why: "the shell is there too"}, now},
 			Pool{Name: "p", Process: "haproxy", PIDs: []int{7, 8}, Shared: "connections of other processes to the same address are counted too: the shell is there too"}},
 		{"it does not run", Server{}, Pool{Name: "p"}},
 	} {
