@@ -59,7 +59,10 @@ func (c *counted) everyBackend() error {
 		listening = append(listening, discover.Listening(spaces[i].listeners, spaces[i].ID)...)
 	}
 	selectors, pools := poolsOf(c.options.config)
-	chosen, limits := owner.Choose("/proc", selectors, listening)
+	chosen, limits, err := owner.Choose("/proc", selectors, listening)
+	if err != nil {
+		return fmt.Errorf("search the processes for balancers: %w", err)
+	}
 	for _, reason := range limits.Reasons() {
 		c.limits = append(c.limits, "backends: processes: "+reason)
 	}

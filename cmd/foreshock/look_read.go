@@ -224,9 +224,9 @@ func (c *counted) keyOf(reader observe.Reader, listeners []tcp.Socket) (func(*tc
 }
 
 func (c *counted) owners(inodes []uint64) map[uint64][]owner.Process {
-	found, limits := owner.Find("/proc", inodes)
-	if limits.Err != nil {
-		c.limits = append(c.limits, "owners of sockets: "+limits.Err.Error())
+	found, limits, err := owner.Find("/proc", inodes)
+	if err != nil {
+		c.limits = append(c.limits, "owners of sockets: "+err.Error())
 	}
 	if n := limits.Unreadable; n > 0 {
 		c.limits = append(c.limits, fmt.Sprintf("owners of sockets: %s may not be inspected; run as root to name them", count(n, "process", "processes")))

@@ -303,27 +303,29 @@ func (h *Host) search(now time.Time) {
 	var limits owner.Limits
 	members, err := netns.Members(procRoot, of)
 	if err == nil {
-		owners, limits = owner.FindAmong(procRoot, members, inodes)
+		owners, limits, err = owner.FindAmong(procRoot, members, inodes)
 	}
 	h.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began)))
 	left := slices.DeleteFunc(inodes, func(inode uint64) bool { return owners[inode] != nil || h.nobodys[inode] })
-	if len(left) > 0 && !now.Before(h.wideAt) {
+	if err == nil && len(left) > 0 && !now.Before(h.wideAt) {
 		began = threadTime()
 		var more map[uint64][]owner.Process
-		more, limits = owner.Find(procRoot, left)
+		more, limits, err = owner.Find(procRoot, left)
 		if owners == nil {
 			owners = more
 		}
 		maps.Copy(owners, more)
 		h.wideAt = now.Add(max(rediscoverAfter, wideTimes*(threadTime()-began)))
-		h.disown(left, owners)
-		left = nil
+		if err == nil { // else it is not known that nobody holds them
+			h.disown(left, owners)
+			left = nil
+		}
 	}
 	for _, p := range wanting {
 		// Those with a socket nobody there holds wait a while for the next wide
 		// walk: a service without a program has another name.
 		if now.Sub(p.wantingSince) >= unownedAfter || !slices.ContainsFunc(p.listeners.rows, func(s tcp.Socket) bool { return slices.Contains(left, s.Inode) }) {
-			p.adopt(now, owners, limits)
+			p.adopt(now, owners, limits, err)
 		}
 	}
 }

@@ -63,7 +63,8 @@ type Pipeline struct {
 	view         *measure.View
 	atPeace      bool // there was no incident at the last step
 	owners       map[uint64][]owner.Process
-	unreadable   int
+	unseen       owner.Limits
+	ownersE      error // why the owners are not all known; the search goes on
 
 	tallier  *measure.Tallier
 	measure  *measure.Measure
@@ -281,7 +282,7 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	tallies := p.tallier.End(look, p.schedule.Interval(tier))
 	p.noteUse(tallies)
 	switch {
-	case tier != tcp.Pulse || !look.Judgeable() || !p.listeners.changed():
+	case tier != tcp.Pulse || !look.Judgeable() || !p.listeners.changed() && p.ownersE == nil:
 	case p.place.shared:
 		if !p.wanting {
 			p.wanting, p.wantingSince = true, now
@@ -412,8 +413,7 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 		for i := range rows {
 			inodes = append(inodes, rows[i].Inode)
 		}
-		owners, limits := owner.Find(procRoot, inodes)
-		p.owners, p.unreadable = owners, limits.Unreadable
+		p.own(owner.Find(procRoot, inodes))
 	} else {
 		rows = p.listeners.rows
 	}

@@ -80,18 +80,30 @@ func quiet(c *tcp.Counters) bool {
 
 // adopt works out the services from the listeners of the last pulse, with
 // owners that were searched for many namespaces at once.
-func (p *Pipeline) adopt(now time.Time, owners map[uint64][]owner.Process, limits owner.Limits) {
+func (p *Pipeline) adopt(now time.Time, owners map[uint64][]owner.Process, limits owner.Limits, err error) {
 	p.wanting = false
 	p.listeners.accept()
-	// Only its own: the others' would be kept alive by each.
-	p.owners, p.unreadable = make(map[uint64][]owner.Process, len(p.listeners.rows)), limits.Unreadable
-	for i := range p.listeners.rows {
-		if inode := p.listeners.rows[i].Inode; owners[inode] != nil {
-			p.owners[inode] = owners[inode]
-		}
-	}
+	p.own(owners, limits, err)
 	p.discover(nil)
 	p.discovered = now
+}
+
+// own takes over the owners of its listeners. Where they could not be told
+// those known before stay: a service whose listener nobody holds has another
+// name, and so another past.
+func (p *Pipeline) own(owners map[uint64][]owner.Process, limits owner.Limits, err error) {
+	before := p.owners
+	// Only its own: the others' would be kept alive by each.
+	p.owners, p.unseen, p.ownersE = make(map[uint64][]owner.Process, len(p.listeners.rows)), limits, err
+	for i := range p.listeners.rows {
+		inode := p.listeners.rows[i].Inode
+		switch {
+		case owners[inode] != nil:
+			p.owners[inode] = owners[inode]
+		case err != nil && before[inode] != nil:
+			p.owners[inode] = before[inode]
+		}
+	}
 }
 
 // discoverHere works out the services of the pipeline's namespace. A configured

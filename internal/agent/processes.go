@@ -31,6 +31,7 @@ type processes struct {
 	selectors []owner.Selector
 	chosen    [][]owner.Chosen // by selector
 	limits    owner.Limits
+	err       error     // why those chosen are not of the last walk
 	at        time.Time // when they were walked, and what that cost
 	cost      time.Duration
 	tracked   tracked
@@ -47,10 +48,13 @@ func (x *processes) choose(now time.Time, selectors []owner.Selector, h haste) (
 	if x.listeners != nil {
 		listeners = x.listeners()
 	}
-	x.selectors, x.at = selectors, now
-	x.chosen, x.limits = owner.Choose(procRoot, selectors, listeners)
-	x.cost = threadTime() - began
-	return x.chosen, true
+	found, limits, err := owner.Choose(procRoot, selectors, listeners)
+	x.at, x.cost, x.err = now, threadTime()-began, err
+	if err != nil && slices.Equal(selectors, x.selectors) {
+		return x.chosen, false // who was chosen before stays
+	}
+	x.selectors, x.chosen, x.limits = selectors, found, limits
+	return x.chosen, err == nil
 }
 
 // listeners are those of all namespaces.

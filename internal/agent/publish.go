@@ -133,8 +133,11 @@ func (p *Pipeline) limits(leaveOut func(discover.Problem) bool) []api.Limit {
 	for _, lost := range p.reader.Abilities().Missing() {
 		out = append(out, api.Limit{Subject: "reader", Reason: lost})
 	}
-	if p.unreadable > 0 {
-		out = append(out, api.Limit{Subject: "owners of sockets", Reason: plural(p.unreadable, "process", "processes") + " may not be inspected: run as root or with CAP_SYS_PTRACE for names"})
+	if p.ownersE != nil {
+		out = append(out, api.Limit{Subject: "owners of sockets", Reason: "the last search failed, those known before stay: " + p.ownersE.Error()})
+	}
+	for _, reason := range p.unseen.Reasons() {
+		out = append(out, api.Limit{Subject: "owners of sockets", Reason: reason})
 	}
 	if p.countersE != nil {
 		out = append(out, api.Limit{Subject: "counters", Reason: p.countersE.Error()})
@@ -148,6 +151,9 @@ func (p *Pipeline) servicesLimits(leaveOut func(discover.Problem) bool) []api.Li
 		if s := &p.services[i]; s.Workers.Problem != "" {
 			out = append(out, api.Limit{Subject: "workers of " + s.ID().String(), Reason: s.Workers.Problem})
 		}
+	}
+	if err := p.place.processes.err; err != nil && p.place.name == "" {
+		out = append(out, api.Limit{Subject: "backends", Reason: "the processes could not be searched for balancers, those known before stay: " + err.Error()})
 	}
 	for _, pool := range p.finder.pools {
 		if pool.problem != "" {

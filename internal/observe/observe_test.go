@@ -86,3 +86,24 @@ func TestFallback(t *testing.T) {
 		t.Errorf("only %q are named as lost", lost)
 	}
 }
+
+// TestOutOfDescriptors: that sock_diag could not be tried is no refusal, which
+// would leave /proc in its place for good.
+func TestOutOfDescriptors(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	reader, fallback, err := Open(Auto)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if reader != nil || fallback != nil || !errors.Is(err, unix.EMFILE) || errors.Is(err, sockdiag.ErrRefused) {
+		t.Errorf("%T, fallback %v, %v; want %v", reader, fallback, err, unix.EMFILE)
+	}
+}

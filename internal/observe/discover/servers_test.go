@@ -57,9 +57,9 @@ func TestServersOfThisHost(t *testing.T) {
 	}
 	us := owner.Selector{Exe: exe}
 	selectors := []owner.Selector{us, {Exe: "/nobody/has/this"}, us}
-	chosen, limits := owner.Choose("/proc", selectors, nil)
-	if limits.Err != nil {
-		t.Fatal(limits.Err)
+	chosen, _, err := owner.Choose("/proc", selectors, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
 	servers := Servers("/proc", chosen, namespace, nil, now)
 	pids := func(s Server) (out []int) {
@@ -98,7 +98,7 @@ func TestTalksTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chosen, _ := owner.Choose("/proc", []owner.Selector{{Exe: exe}}, nil)
+	chosen, _, _ := owner.Choose("/proc", []owner.Selector{{Exe: exe}}, nil)
 	servers := Servers("/proc", chosen, namespace, nil, now)
 	us := servers[0].Chosen
 	for _, tt := range []struct {

@@ -21,8 +21,8 @@ func BenchmarkChoose(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, limits := Choose("/proc", selectors, nil); limits.Err != nil {
-					b.Fatal(limits.Err)
+				if _, _, err := Choose("/proc", selectors, nil); err != nil {
+					b.Fatal(err)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(all)), "ns/process")

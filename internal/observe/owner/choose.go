@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -15,12 +16,15 @@ const maxProcesses = 1 << 16
 // by several. listeners are those that Listens is about; without one at that
 // address nobody is chosen by it.
 //
+// An error says that it could not be told who is chosen: what is returned beside
+// it is not whole, and who was chosen before is to stay.
+//
 // Descriptors are read only of processes that match all else of a selector
 // with Listens, and of each the first 1,024 before any more, as by [Find].
-func Choose(proc string, selectors []Selector, listeners []Listener) ([][]Chosen, Limits) {
+func Choose(proc string, selectors []Selector, listeners []Listener) ([][]Chosen, Limits, error) {
 	out := make([][]Chosen, len(selectors))
 	if !slices.ContainsFunc(selectors, func(s Selector) bool { return !s.IsZero() }) {
-		return out, Limits{}
+		return out, Limits{}, nil
 	}
 	c := choice{
 		proc:      proc,
@@ -50,8 +54,10 @@ func Choose(proc string, selectors []Selector, listeners []Listener) ([][]Chosen
 	for i := range c.out {
 		slices.SortFunc(c.out[i], byPID)
 	}
-	return c.out, c.limits
+	return c.out, c.limits, c.err
 }
+
+func byPID(a, b Chosen) int { return cmp.Compare(a.PID, b.PID) }
 
 // choice is the state of one Choose.
 type choice struct {
@@ -65,12 +71,13 @@ type choice struct {
 	rest      [][]int          // by selector with Listens: who matches all else and was not seen to hold the listener
 	out       [][]Chosen
 	limits    Limits
+	err       error // why it is not known who is chosen
 }
 
 func (c *choice) run() {
 	pids, err := processes(c.proc)
 	if err != nil {
-		c.limits.Err = err
+		c.err = err
 		return
 	}
 	if len(pids) > maxProcesses {
@@ -100,6 +107,9 @@ func (c *choice) round(pids []int, from, to int) (more []int) {
 		case err == nil && !done:
 			more = append(more, pid)
 		case err == nil:
+		case exhausted(err):
+			c.err = err
+			return nil
 		case refused(err):
 			c.limits.Unreadable++
 		default: // ENOENT, ESRCH: it ended

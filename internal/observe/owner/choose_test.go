@@ -115,9 +115,9 @@ func TestChoose(t *testing.T) {
 	for _, tt := range tests {
 		all = append(all, tt.sel)
 	}
-	together, limits := Choose(proc, all, townListeners)
+	together, limits, err := Choose(proc, all, townListeners)
 	// No mount of cgroup v2 is listed there: no id is known.
-	if limits.Err != nil || limits.Unreadable+limits.Programs+limits.Cut != 0 || limits.Vanished != 1 {
+	if err != nil || limits.Unreadable+limits.Programs+limits.Cut != 0 || limits.Vanished != 1 {
 		t.Errorf("limits %+v", limits)
 	}
 	for i, tt := range tests {
@@ -125,7 +125,7 @@ func TestChoose(t *testing.T) {
 			if diff := cmp.Diff(tt.want, pids(together[i])); diff != "" {
 				t.Errorf("among others (-want +got)\n%s", diff)
 			}
-			alone, _ := Choose(proc, []Selector{tt.sel}, townListeners)
+			alone, _, _ := Choose(proc, []Selector{tt.sel}, townListeners)
 			if diff := cmp.Diff(together[i], alone[0], cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("alone (-among others +alone)\n%s", diff)
 			}
@@ -183,9 +183,9 @@ func TestChooseByALateDescriptor(t *testing.T) {
 	}()
 	ln, inode := listen(t)
 	at := ln.Addr().(*net.TCPAddr).AddrPort()
-	got, limits := Choose("/proc", []Selector{{Listens: at}, {Listens: at, Name: self(t).Name}}, []Listener{{Inode: inode, Local: at}})
-	if limits.Err != nil {
-		t.Error(limits.Err)
+	got, _, err := Choose("/proc", []Selector{{Listens: at}, {Listens: at, Name: self(t).Name}}, []Listener{{Inode: inode, Local: at}})
+	if err != nil {
+		t.Error(err)
 	}
 	for i := range got {
 		if diff := cmp.Diff([]int{os.Getpid()}, pids(got[i])); diff != "" {
@@ -199,7 +199,7 @@ func TestChooseSelf(t *testing.T) {
 	if err := unix.Stat("/proc/self/ns/net", &st); err != nil {
 		t.Fatal(err)
 	}
-	got, _ := Choose("/proc", []Selector{{Exe: self(t).Exe}}, nil)
+	got, _, _ := Choose("/proc", []Selector{{Exe: self(t).Exe}}, nil)
 	if len(got[0]) != 1 {
 		t.Fatalf("%d processes run %s, want this one", len(got[0]), self(t).Exe)
 	}
@@ -236,9 +236,10 @@ func TestChooseUnprivileged(t *testing.T) {
 	sel := []Selector{{Exe: self(t).Exe}, {Name: name}, {Name: name, Listens: at}, {Exe: "/usr/sbin/haproxy", Name: "haproxy"}}
 	var got [][]Chosen
 	var limits Limits
+	var err error
 	onThread(func() {
 		becomeNobody(t)
-		got, limits = Choose("/proc", sel, []Listener{{Inode: inode, Local: at}})
+		got, limits, err = Choose("/proc", sel, []Listener{{Inode: inode, Local: at}})
 	})
 	var all [][]int
 	own := os.Getpid()
@@ -252,17 +253,17 @@ func TestChooseUnprivileged(t *testing.T) {
 	if diff := cmp.Diff([][]int{{own}, both, {own}, nil}, all); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if limits.Programs == 0 || limits.Unreadable == 0 || limits.Namespaces == 0 || limits.Err != nil {
+	if limits.Programs == 0 || limits.Unreadable == 0 || limits.Namespaces == 0 || err != nil {
 		t.Errorf("limits %+v; want programs, descriptors and namespaces that may not be read counted", limits)
 	}
 }
 
 func TestChooseWithoutProc(t *testing.T) {
-	got, limits := Choose(filepath.Join(t.TempDir(), "gone"), []Selector{{Name: "x"}}, nil)
-	if len(got) != 1 || len(got[0]) != 0 || limits.Err == nil {
+	got, limits, err := Choose(filepath.Join(t.TempDir(), "gone"), []Selector{{Name: "x"}}, nil)
+	if len(got) != 1 || len(got[0]) != 0 || err == nil {
 		t.Errorf("%v, %+v", got, limits)
 	}
-	if got, limits := Choose("/nowhere", []Selector{{}, {}}, nil); len(got) != 2 || limits != (Limits{}) {
+	if got, limits, err := Choose("/nowhere", []Selector{{}, {}}, nil); err != nil || len(got) != 2 || limits != (Limits{}) {
 		t.Errorf("nothing was asked for, yet %v, %+v", got, limits)
 	}
 }
@@ -358,14 +359,13 @@ func FuzzParseStat(f *testing.F) {
 
 func TestReasons(t *testing.T) {
 	want := []string{
-		"no process can be seen: file does not exist",
 		"1 process: descriptors may not be read (it takes CAP_SYS_PTRACE)",
 		"2 processes: the program may not be read, so they are not chosen by it (it takes CAP_SYS_PTRACE)",
 		"3 processes: the network namespace may not be read (it takes CAP_SYS_PTRACE)",
 		"4 processes: the cgroup v2 id is not known, so their sockets are told by descriptors only",
 		"5 processes: not searched to the end, as there is too much to read at once",
 	}
-	got := Limits{Unreadable: 1, Vanished: 9, Programs: 2, Namespaces: 3, Cgroups: 4, Cut: 5, Err: os.ErrNotExist}.Reasons()
+	got := Limits{Unreadable: 1, Vanished: 9, Programs: 2, Namespaces: 3, Cgroups: 4, Cut: 5}.Reasons()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

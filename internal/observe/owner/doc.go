@@ -3,7 +3,7 @@
 //
 // From a socket to its holders, whoever they are:
 //
-//	held, limits := owner.Find("/proc", []uint64{socket.Inode})
+//	held, limits, err := owner.Find("/proc", []uint64{socket.Inode})
 //	for _, p := range held[socket.Inode] { // lowest pid first: usually the parent
 //		fmt.Println(p.PID, p.Name, p.Unit)
 //	}
@@ -14,15 +14,12 @@
 // From processes that somebody named to their sockets:
 //
 //	selectors := append(owner.Balancers(), owner.Selector{Unit: "app.service"})
-//	chosen, limits := owner.Choose("/proc", selectors, listeners)
-//	course, change := owner.Follow(course, now, chosen[0], limits, 10*time.Second)
-//	if change.Kind.Followed() {
-//		fmt.Println(change) // "restarted: process 12 gone, process 34 began"
-//	}
+//	chosen, limits, err := owner.Choose("/proc", selectors, listeners)
 //	neighbours, crowded := owner.Neighbours("/proc", chosen[0])
 //	if a := owner.Attribute(chosen[0], neighbours, crowded); !a.Decides {
 //		held, place, limits := owner.Join("/proc", chosen[0], inodes, place) // a.Why
 //	}
 //
-// What may not be read is counted in [Limits] and never guessed.
+// What may not be read is counted in [Limits] and never guessed. An error says
+// that nothing can be told, and is no answer of "nobody".
 package owner

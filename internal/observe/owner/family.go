@@ -85,3 +85,21 @@ func (c *choice) drained(p *seen) bool {
 	found, _, err := c.search.descriptors(fds, 0, perSecond)
 	return err == nil && len(found) == 0
 }
+
+// sameProgram compares programs, and names where a program may not be read.
+// Builds of one balancer are the same: an upgrade has both for a while.
+func (p Chosen) sameProgram(o Chosen) bool {
+	if software := Balancer(p.Name, p.Exe); software != "" {
+		return Balancer(o.Name, o.Exe) == software
+	}
+	if p.Exe != "" && o.Exe != "" {
+		return p.Exe == o.Exe
+	}
+	return p.Name == o.Name
+}
+
+// sameService reports whether two processes are in one container or one
+// service unit.
+func (p Chosen) sameService(o Chosen) bool {
+	return p.Container == o.Container && p.Unit == o.Unit && (p.Container != "" || isService(p.Unit))
+}

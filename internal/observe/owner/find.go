@@ -3,6 +3,7 @@ package owner
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -43,8 +44,6 @@ type Limits struct {
 	// Namespaces and Cgroups count chosen processes whose network namespace,
 	// or whose cgroup v2 id, is not known.
 	Namespaces, Cgroups int
-	// Err is why there were no processes to search at all.
-	Err error
 }
 
 // Reasons says for a person what was not seen and why, each reason once:
@@ -59,9 +58,6 @@ func (l Limits) Reasons() []string {
 		case n > 1:
 			out = append(out, strconv.Itoa(n)+" processes: "+why)
 		}
-	}
-	if l.Err != nil {
-		out = append(out, "no process can be seen: "+l.Err.Error())
 	}
 	add(l.Unreadable, "descriptors may not be read (it takes CAP_SYS_PTRACE)")
 	add(l.Programs, "the program may not be read, so they are not chosen by it (it takes CAP_SYS_PTRACE)")
@@ -94,18 +90,21 @@ const (
 //
 // Of each process the first 128 descriptors are searched; the later ones only
 // for sockets that nobody was found to hold among those.
-func Find(proc string, inodes []uint64) (map[uint64][]Process, Limits) {
+//
+// An error says that it could not be told who holds them: the map is not whole
+// then, and who was known to hold them before is to stay.
+func Find(proc string, inodes []uint64) (map[uint64][]Process, Limits, error) {
 	s := newSearch(proc, inodes)
 	s.run(perFirst, perSecond, perProcess)
-	return s.held, s.limits
+	return s.held, s.limits, s.err
 }
 
 // FindAmong is Find among the processes with these pids alone, in ascending
 // order.
-func FindAmong(proc string, pids []int, inodes []uint64) (map[uint64][]Process, Limits) {
+func FindAmong(proc string, pids []int, inodes []uint64) (map[uint64][]Process, Limits, error) {
 	s := newSearch(proc, inodes)
 	s.among(pids, perFirst, perSecond, perProcess)
-	return s.held, s.limits
+	return s.held, s.limits, s.err
 }
 
 func newSearch(proc string, inodes []uint64) *search {
@@ -125,7 +124,7 @@ func (s *search) run(bounds ...int) {
 	}
 	pids, err := processes(s.proc)
 	if err != nil {
-		s.limits.Err = err
+		s.err = fmt.Errorf("list the processes: %w", err)
 		return
 	}
 	s.among(pids, bounds...)
@@ -136,7 +135,7 @@ func (s *search) run(bounds ...int) {
 func (s *search) among(pids []int, bounds ...int) {
 	from := 0
 	for _, to := range bounds {
-		if len(s.wanted) == 0 || len(pids) == 0 {
+		if len(s.wanted) == 0 || len(pids) == 0 || s.err != nil {
 			return
 		}
 		pids = s.round(pids, from, to)
@@ -159,7 +158,10 @@ func (s *search) round(pids []int, from, to int) (more []int) {
 		case err == nil && !done:
 			more = append(more, pid)
 		case err == nil:
-		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		case exhausted(err):
+			s.err = fmt.Errorf("search process %d: %w", pid, err)
+			return nil
+		case refused(err):
 			s.limits.Unreadable++
 		default: // ENOENT, ESRCH: it ended
 			s.limits.Vanished++
@@ -194,7 +196,8 @@ type search struct {
 	wanted map[uint64]bool
 	held   map[uint64][]Process
 	limits Limits
-	left   int // descriptors that may still be read
+	err    error // why it is not known who holds them
+	left   int   // descriptors that may still be read
 	link   [64]byte
 }
 

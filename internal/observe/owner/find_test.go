@@ -46,11 +46,11 @@ func TestFindAmong(t *testing.T) {
 	}); err != nil || inode == 0 {
 		t.Fatalf("inode %d: %v", inode, err)
 	}
-	held, _ := FindAmong("/proc", []int{os.Getpid()}, []uint64{inode})
+	held, _, _ := FindAmong("/proc", []int{os.Getpid()}, []uint64{inode})
 	if len(held[inode]) != 1 || held[inode][0].PID != os.Getpid() {
 		t.Errorf("held by %+v, want this process", held[inode])
 	}
-	if held, _ := FindAmong("/proc", []int{1}, []uint64{inode}); len(held) != 0 {
+	if held, _, _ := FindAmong("/proc", []int{1}, []uint64{inode}); len(held) != 0 {
 		t.Errorf("held by %+v among others", held)
 	}
 }
@@ -115,7 +115,7 @@ var withoutCgroup = cmpopts.IgnoreFields(Process{}, "Unit", "Container", "Cgroup
 
 func TestFindSelf(t *testing.T) {
 	_, inode := listen(t)
-	got, limits := Find("/proc", []uint64{0, inode})
+	got, limits, _ := Find("/proc", []uint64{0, inode})
 	t.Logf("limits: %+v", limits) // others' processes come and go
 	want := map[uint64][]Process{inode: {self(t)}}
 	if diff := gocmp.Diff(want, got, withoutCgroup); diff != "" {
@@ -188,7 +188,7 @@ func TestFindSharing(t *testing.T) {
 		p.PID = child(t, file, file).pid // twice: still one holder
 		want = append(want, p)
 	}
-	got, _ := Find("/proc", []uint64{inode})
+	got, _, _ := Find("/proc", []uint64{inode})
 	sorted := cmpopts.SortSlices(func(a, b Process) bool { return a.PID < b.PID })
 	if diff := gocmp.Diff(want, got[inode], withoutCgroup, sorted); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -253,7 +253,7 @@ func TestFindInMadeUpProc(t *testing.T) {
 		11:  {comm: "other", fds: []string{"socket:[7]", "pipe:[70]"}},
 		12:  {}, // vanishes
 	})
-	got, limits := Find(proc, []uint64{70, 72, 99})
+	got, limits, _ := Find(proc, []uint64{70, 72, 99})
 	nginx := Process{PID: 9, Name: "nginx", Exe: "/usr/sbin/nginx", Unit: "nginx.service", CgroupPath: "/system.slice/nginx.service"}
 	worker := nginx
 	worker.PID = 10
@@ -330,11 +330,11 @@ func TestFindIsBounded(t *testing.T) {
 }
 
 func TestFindWithoutProc(t *testing.T) {
-	held, limits := Find(filepath.Join(t.TempDir(), "gone"), []uint64{1})
-	if len(held) != 0 || limits.Err == nil || !strings.Contains(limits.Err.Error(), "gone") {
+	held, limits, err := Find(filepath.Join(t.TempDir(), "gone"), []uint64{1})
+	if len(held) != 0 || err == nil || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("held %v, limits %+v", held, limits)
 	}
-	if held, limits := Find("/nowhere", nil); len(held) != 0 || limits != (Limits{}) {
+	if held, limits, err := Find("/nowhere", nil); err != nil || len(held) != 0 || limits != (Limits{}) {
 		t.Errorf("nothing was asked for, yet: %v, %+v", held, limits)
 	}
 }
@@ -368,13 +368,48 @@ func TestFindUnprivileged(t *testing.T) {
 	type answer struct {
 		held   map[uint64][]Process
 		limits Limits
+		err    error
 	}
 	var a answer
 	onThread(func() {
 		_ = unix.Setfsuid(65534)
-		a.held, a.limits = Find("/proc", []uint64{inode})
+		a.held, a.limits, a.err = Find("/proc", []uint64{inode})
 	})
-	if len(a.held[inode]) != 1 || a.limits.Unreadable == 0 || a.limits.Err != nil {
+	if len(a.held[inode]) != 1 || a.limits.Unreadable == 0 || a.err != nil {
 		t.Errorf("held %v, limits %+v; want only this process, and unreadable ones counted", a.held, a.limits)
+	}
+}
+
+// withoutDescriptors runs f while no file can be opened.
+func withoutDescriptors(t *testing.T, f func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	f()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOutOfDescriptors: what could not be told is an error, and not "nobody".
+func TestOutOfDescriptors(t *testing.T) {
+	_, inode := listen(t)
+	var errs [3]error
+	withoutDescriptors(t, func() {
+		_, _, errs[0] = Find("/proc", []uint64{inode})
+		_, _, errs[1] = FindAmong("/proc", []int{os.Getpid()}, []uint64{inode})
+		_, _, errs[2] = Choose("/proc", []Selector{{Name: "x"}}, nil)
+	})
+	for i, err := range errs {
+		if !errors.Is(err, unix.EMFILE) {
+			t.Errorf("%s: %v, want %v", []string{"Find", "FindAmong", "Choose"}[i], err, unix.EMFILE)
+		}
 	}
 }

@@ -181,7 +181,7 @@ func TestCgroupIDIsTheKernels(t *testing.T) {
 	server := child(t)
 	server.enter(t, dir)
 
-	chosen, _ := Choose("/proc", []Selector{{Cgroup: path}, {Cgroup: dir}, {Cgroup: path, Name: "other"}}, nil)
+	chosen, _, _ := Choose("/proc", []Selector{{Cgroup: path}, {Cgroup: dir}, {Cgroup: path, Name: "other"}}, nil)
 	for i, want := range [][]int{{server.pid}, {server.pid}, nil} {
 		if diff := cmp.Diff(want, pids(chosen[i])); diff != "" {
 			t.Fatalf("selector %d chose (-want +got)\n%s", i, diff)

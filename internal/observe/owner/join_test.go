@@ -172,7 +172,7 @@ func TestJoinUnprivileged(t *testing.T) {
 	}
 	other := child(t)
 	inode := other.listen(t)
-	chosen, _ := Choose("/proc", []Selector{{Exe: self(t).Exe}}, nil)
+	chosen, _, _ := Choose("/proc", []Selector{{Exe: self(t).Exe}}, nil)
 	var held map[uint64]int
 	var next Place
 	var limits Limits

@@ -170,6 +170,12 @@ func parseNamespace(target string) tcp.Namespace {
 	return tcp.Namespace(id)
 }
 
+// exhausted reports whether an error says that we ran out of something, and so
+// nothing about the process.
+func exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
 // refused reports whether an error says that something may not be read, and
 // not that it is gone.
 func refused(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) }

@@ -272,3 +272,30 @@ func TestClosedReader(t *testing.T) {
 		t.Errorf("second Close: %v, want ErrClosed", err)
 	}
 }
+
+// TestOneRefusedRequestIsNotTheKernels: a request that is refused by both types
+// says nothing of the legacy one, which stays in use.
+func TestOneRefusedRequestIsNotTheKernels(t *testing.T) {
+	r := open(t)
+	nothing := func([]tcp.Socket) {}
+	if _, err := r.Read(tcp.Request{States: tcp.AllStates, Filter: tcp.Filter{RemotePrefixes: []netip.Prefix{{}}}}, nothing); err == nil {
+		t.Fatal("a prefix of no family was taken")
+	}
+	if look, err := r.Read(tcp.Request{States: tcp.AllStates}, nothing); err != nil || look.Completeness != tcp.Complete {
+		t.Errorf("the next look: %v, %v", look.Completeness, err)
+	}
+	if !r.oneWalk {
+		t.Error("two walks for good, for one refusal")
+	}
+}
+
+func TestRefusedOrNotTold(t *testing.T) {
+	for err, want := range map[error]bool{
+		unix.EPERM: true, unix.EACCES: true, unix.ENOSYS: true, unix.EPROTONOSUPPORT: true, refusal{unix.ENOENT}: true, refusal{unix.EOPNOTSUPP}: true,
+		unix.EMFILE: false, unix.ENFILE: false, unix.ENOMEM: false, unix.ENOBUFS: false, refusal{unix.EBUSY}: false, errTruncated: false,
+	} {
+		if got := refused(err); errors.Is(got, ErrRefused) != want || !errors.Is(got, err) {
+			t.Errorf("%v: %v, refused: want %v", err, got, want)
+		}
+	}
+}

@@ -16,7 +16,8 @@ import (
 // Errors a caller branches on.
 var (
 	// ErrRefused: the kernel, a sandbox or a security module does not let us
-	// use sock_diag at all. procfs may still work.
+	// use sock_diag at all. procfs may still work. What could not be told, as
+	// when there are no descriptors left, is no refusal.
 	ErrRefused = errors.New("sock_diag is refused here")
 	// ErrNoSocket: no such socket, answer of an exact lookup.
 	ErrNoSocket = errors.New("no such socket")
@@ -45,6 +46,7 @@ type Reader struct {
 
 // Open opens a Reader for the calling thread's network namespace and asks the
 // kernel one question, so that a refusal shows here: it is then ErrRefused.
+// Any other error says nothing of whether sock_diag would work.
 func Open() (*Reader, error) { return OpenWith(tcp.NewScratch()) }
 
 // OpenWith is Open for a Reader that takes its memory from scratch, which it
@@ -60,14 +62,30 @@ func OpenWith(scratch *tcp.Scratch) (*Reader, error) {
 	r.appendRow = r.row
 	fd, err := openSocket()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		return nil, refused(err)
 	}
 	r.fd = fd
 	if _, err := r.Read(tcp.Request{States: tcp.ListenOnly}, func([]tcp.Socket) {}); err != nil {
 		_ = r.Close()
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		return nil, refused(err)
 	}
 	return r, nil
+}
+
+// refused makes ErrRefused of the answers that mean no: not allowed, or not
+// there. Kernel: net/netlink/af_netlink.c, netlink_create; net/core/sock_diag.c,
+// __sock_diag_cmd and sock_diag_rcv_msg; a filter of system calls answers EPERM,
+// EACCES or ENOSYS.
+func refused(err error) error {
+	for _, no := range []error{
+		unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT,
+		unix.EOPNOTSUPP, unix.ENOENT, unix.EINVAL, unix.ECONNREFUSED,
+	} {
+		if errors.Is(err, no) {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
+	return err
 }
 
 func openSocket() (int, error) {
@@ -130,15 +148,26 @@ func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, 
 func (r *Reader) dumpBoth(req tcp.Request) error {
 	if r.oneWalk {
 		err := r.dump(typeLegacy, unix.AF_UNSPEC, req)
-		if !isRefusal(err) || r.look.Sockets > 0 {
+		if !withoutLegacy(err) || r.look.Sockets > 0 {
 			return err
 		}
-		r.oneWalk = false // a kernel without the legacy type: two walks from now on
 	}
 	if err := r.dump(typeByFamily, unix.AF_INET, req); err != nil {
 		return err
 	}
-	return r.dump(typeByFamily, unix.AF_INET6, req)
+	if err := r.dump(typeByFamily, unix.AF_INET6, req); err != nil {
+		return err
+	}
+	// Only now it is known that the type was refused, and not the request: a
+	// kernel without the legacy type takes two walks from now on.
+	r.oneWalk = false
+	return nil
+}
+
+// withoutLegacy reports whether an answer may mean that the kernel knows no
+// legacy type. Kernel: net/core/sock_diag.c, sock_diag_rcv_msg.
+func withoutLegacy(err error) bool {
+	return isRefusal(err) && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP))
 }
 
 // dump asks once and receives until the end mark. After an error that left
