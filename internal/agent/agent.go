@@ -209,6 +209,7 @@ func (a *agent) loop(ctx context.Context) error {
 		return err
 	}
 	defer h.Close()
+	h.own.place.processes.read = limitReader()
 	if own := h.own; own.fallback != nil {
 		a.log.Warn("sock_diag is refused: reading /proc instead", "reason", own.fallback.Error(), "lost", own.reader.Abilities().Missing())
 	}

@@ -2,13 +2,11 @@ package agent
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/observe/limits"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/observe/ports"
@@ -29,10 +27,13 @@ const (
 
 // capacities works out what every service has to serve with.
 func (p *Pipeline) capacities() {
+	now := p.look.Begin
+	p.askLimits(now)
+	p.takeLimits(now)
 	services := slices.Clone(p.services) // snapshots hold the old ones
 	for i := range services {
 		s := &services[i]
-		s.Workers = p.workers(s)
+		s.Workers = p.workers(s, now)
 		s.Descriptors = descriptors(s.PIDs)
 		p.tallier.SetCapacity(i, measure.CapacityOf(s))
 	}
@@ -61,51 +62,6 @@ func (p *Pipeline) enter(f func() error) {
 	if err := p.place.enter(f); errors.Is(err, netns.ErrStuck) {
 		p.stuck = err
 	}
-}
-
-// readLimit is what a server's own configuration says, and when to ask again.
-type readLimit struct {
-	workers scope.Workers
-	stamp   limits.Stamp
-	known   bool  // a server that can be read
-	pids    []int // of the service then
-}
-
-// workers is how many a service can serve at once, and who says so. The
-// server's own configuration says what holds a worker, even where ours gives
-// the number.
-func (p *Pipeline) workers(s *scope.Service) scope.Workers {
-	read := p.read(s)
-	w := read.workers
-	switch from := p.workersFrom[s.Name]; {
-	case from.Limit > 0:
-		w.Limit, w.Origin, w.Problem = from.Limit, "workers_from in foreshock's configuration", ""
-	case from.Learn:
-		w.Limit, w.Origin, w.Problem = 0, "", ""
-	case !read.known:
-		w.Problem = "" // nothing to read is no problem: the limit is learned
-	}
-	return w
-}
-
-// read returns what the server behind a service says of itself, from its files
-// when they changed.
-func (p *Pipeline) read(s *scope.Service) readLimit {
-	if len(s.PIDs) == 0 {
-		delete(p.limitsRead, s.Name)
-		return readLimit{}
-	}
-	if last, ok := p.limitsRead[s.Name]; ok && last.known && slices.Equal(last.pids, s.PIDs) && !last.stamp.Changed() {
-		return last
-	}
-	read := readLimit{pids: s.PIDs}
-	read.workers, read.stamp, read.known = limits.Of(procRoot, s.PIDs[0], s.Process, s.Exe, s.Listen)
-	if n := len(owner.Leads(procRoot, s.PIDs)); read.known && n > 1 {
-		read.workers.Limit, read.workers.Origin = 0, ""
-		read.workers.Problem = fmt.Sprintf("%d programs share its addresses (SO_REUSEPORT), and which of them a connection gets cannot be told: set workers_from to the limit of all together", n)
-	}
-	p.limitsRead[s.Name] = read
-	return read
 }
 
 // descriptors are those of the process nearest its limit; zero when none may

@@ -44,6 +44,7 @@ type Pipeline struct {
 	workersFrom  map[string]config.WorkersFrom
 	capacityAt   time.Time
 	limitsRead   map[string]readLimit // by service
+	answers      *limitAnswers        // to what is read beside the loop
 	ports        measure.Ports        // as last read
 	finder       backendFinder
 	opinions     map[scope.ID]opinion
@@ -157,8 +158,8 @@ func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, err
 		budget:  at.budget,
 		inUse:   make(map[scope.ID]bool),
 
-		limitsRead: make(map[string]readLimit),
-		opinions:   make(map[scope.ID]opinion),
+		limitsRead: make(map[string]readLimit), answers: &limitAnswers{},
+		opinions: make(map[scope.ID]opinion),
 	}
 	p.addAny = func(batch []tcp.Socket) {
 		batch = p.place.leaveOut(batch)
@@ -292,6 +293,9 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 		p.discover(p.listeners.rows)
 		p.discovered = now
 		p.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began-look.CPU)))
+	}
+	if tier == tcp.Pulse {
+		p.takeLimits(now)
 	}
 	if tier == tcp.Pulse && !now.Before(p.capacityAt) {
 		before := threadTime()

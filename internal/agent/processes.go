@@ -35,6 +35,9 @@ type processes struct {
 	at        time.Time // when they were walked, and what that cost
 	cost      time.Duration
 	tracked   tracked
+	// read starts work that reads other people's files, and reports whether it
+	// was started; nil does it at once.
+	read func(work func()) bool
 }
 
 // choose returns the processes of each selector, as of no longer ago than the
