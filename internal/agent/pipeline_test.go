@@ -179,7 +179,7 @@ func TestReadersAgree(t *testing.T) {
 					continue // bound only: /proc does not list them
 				}
 				out[s.Local.String()+" "+s.Remote.String()+" "+s.State.String()] = tcp.Socket{
-					Local: s.Local, Remote: s.Remote, State: s.State, Inode: s.Inode, UID: s.UID, ReceiveQueue: s.ReceiveQueue,
+					Local: s.Local, Remote: s.Remote, State: s.State, Inode: s.Inode, ReceiveQueue: s.ReceiveQueue,
 				}
 			}
 		})

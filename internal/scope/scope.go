@@ -90,6 +90,8 @@ type Service struct {
 	// (0.0.0.0 or ::) claims the port on every address; :: claims IPv4 too,
 	// as dual-stack listeners do.
 	Listen []netip.AddrPort
+	// V6Only are those of Listen on :: that claim no IPv4.
+	V6Only []netip.AddrPort
 	// Process is the name of the program that listens, Exe its path, Unit its
 	// service unit, PIDs its processes. Empty when they could not be read.
 	Process string
@@ -196,6 +198,7 @@ type claim struct {
 	addr    netip.Addr
 	service int32
 	next    uint16 // 1 + index, 0 ends the chain
+	only6   bool   // of ::, IPv6 alone
 }
 
 // NewIndex builds the index for services; Service answers with positions in
@@ -209,7 +212,7 @@ func NewIndex(services []Service) *Index {
 				if general(l.Addr()) != generality || len(ix.claims) == 1<<16-1 {
 					continue
 				}
-				ix.claims = append(ix.claims, claim{l.Addr(), int32(i), ix.byPort.get(l.Port())})
+				ix.claims = append(ix.claims, claim{l.Addr(), int32(i), ix.byPort.get(l.Port()), slices.Contains(service.V6Only, l)})
 				ix.byPort.set(l.Port(), uint16(len(ix.claims)))
 			}
 		}
@@ -240,7 +243,7 @@ func (ix *Index) Service(s *tcp.Socket) int {
 	local := s.Local.Addr()
 	for at != 0 {
 		c := &ix.claims[at-1]
-		if c.addr == local || c.addr.IsUnspecified() && (c.addr.Is6() || local.Is4()) {
+		if c.addr == local || c.addr.IsUnspecified() && (c.addr.Is6() || local.Is4()) && !(c.only6 && local.Is4()) {
 			return int(c.service)
 		}
 		at = c.next

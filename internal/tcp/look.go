@@ -113,18 +113,16 @@ type Ability uint16
 
 // The abilities.
 const (
-	CanQueueLimit   Ability = 1 << iota // the limit of a listener's accept queue
-	CanCookie                           // a name for each socket that outlives its ports
-	CanCgroup                           // the owner's cgroup
-	CanInfo                             // tcp_info: pending, busy, round-trip times
-	CanDrops                            // connections dropped, per listener
-	CanMaskStates                       // the kernel leaves unwanted states out
-	CanFilter                           // the kernel leaves unwanted ports and prefixes out
-	CanLookupExact                      // one socket for 2 µs
-	CanEnterAnother                     // other namespaces than the reader's own
+	CanQueueLimit Ability = 1 << iota // the limit of a listener's accept queue
+	CanCookie                         // a name for each socket that outlives its ports
+	CanCgroup                         // the owner's cgroup
+	CanInfo                           // tcp_info: pending, busy, round-trip times
+	CanDrops                          // connections dropped, per listener
+	CanMaskStates                     // the kernel leaves unwanted states out
+	CanFilter                         // the kernel leaves unwanted ports and prefixes out
 
 	// AllAbilities is what sock_diag has on a current kernel.
-	AllAbilities = CanEnterAnother<<1 - 1
+	AllAbilities = CanFilter<<1 - 1
 )
 
 var abilityLosses = []struct {
@@ -138,8 +136,6 @@ var abilityLosses = []struct {
 	{CanDrops, "no drop count per listener: an overflow is attributed by queue depth"},
 	{CanMaskStates, "no state filter: each look reads the whole table"},
 	{CanFilter, "no kernel-side filter: a look at one service costs as much as a full one"},
-	{CanLookupExact, "no exact look-up of one socket"},
-	{CanEnterAnother, "this namespace only"},
 }
 
 // Has reports whether all of want are there.

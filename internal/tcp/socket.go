@@ -29,7 +29,7 @@ const (
 // sockets are folded from ::ffff:a.b.c.d into plain IPv4.
 type Socket struct {
 	// Local and Remote are the two ends; Remote of a listener is the zero
-	// address and port 0. Link-local IPv6 carries no zone: see Interface.
+	// address and port 0. Link-local IPv6 carries no zone.
 	Local, Remote netip.AddrPort
 	// Cookie names the socket for its whole life (sock_diag only).
 	Cookie uint64
@@ -39,10 +39,6 @@ type Socket struct {
 	// CgroupID is the cgroup v2 inode of the owner (attribute
 	// INET_DIAG_CGROUP_ID, since Linux 5.7; sock_diag only).
 	CgroupID uint64
-	// UID owns the socket.
-	UID uint32
-	// Interface is the index the socket is bound to, zero for none.
-	Interface uint32
 	// ReceiveQueue is bytes not yet read; for a listener the number of
 	// connections waiting in the accept queue.
 	ReceiveQueue uint32
@@ -63,9 +59,10 @@ type Socket struct {
 	// of probes sent on the zero-window and keepalive timers, or of SYN-ACKs
 	// sent again in SYN_RECV. Kernel: idiag_retrans.
 	Retransmits uint8
-	// Shutdown is which halves are closed: 1 receiving, 2 sending.
-	Shutdown uint8
-	Has      Has
+	// V6Only: a listener on an IPv6 address that takes no IPv4 connection; false
+	// also where that is not known (sock_diag only, INET_DIAG_SKV6ONLY).
+	V6Only bool
+	Has    Has
 	// Info is the kernel's tcp_info, when HasInfo.
 	Info Info
 }
@@ -77,34 +74,18 @@ type Info struct {
 	// LastDataSent, LastDataReceived and LastAckReceived are how long ago;
 	// on a fresh connection sent and received are equal. Kernel: milliseconds.
 	LastDataSent, LastDataReceived, LastAckReceived time.Duration
-	// RTT is the smoothed round-trip time and RTTVar its mean deviation; zero
-	// means no sample yet. Kernel: microseconds.
-	RTT, RTTVar time.Duration
+	// RTT is the smoothed round-trip time; zero means no sample yet. Kernel:
+	// microseconds.
+	RTT time.Duration
 	// BytesAcked counts bytes the peer acknowledged, the SYN included, so it
 	// is 1 on a connection that has sent nothing.
 	BytesAcked uint64
 	// BytesReceived counts bytes received in order.
 	BytesReceived uint64
-	// BytesSent counts bytes sent, retransmissions included; BytesRetransmitted
-	// the retransmitted ones.
-	BytesSent, BytesRetransmitted uint64
-	// Unacked is segments sent and not acknowledged; for a listener the
-	// accept queue's length.
-	Unacked uint32
-	// Lost is segments believed lost.
-	Lost uint32
 	// TotalRetransmits counts retransmitted segments over the whole life.
 	TotalRetransmits uint32
-	// NotSentBytes is queued and not yet sent.
-	NotSentBytes uint32
-	// SendWindow is the peer's advertised window, bytes.
-	SendWindow uint32
-	// SegsIn and SegsOut count all segments; DataSegsIn and DataSegsOut those
-	// with data.
-	SegsIn, SegsOut, DataSegsIn, DataSegsOut uint32
-	// BusyTime is how long data was outstanding; ReceiverLimited how long the
-	// peer's window held us back. Kernel: microseconds.
-	BusyTime, ReceiverLimited time.Duration
+	// DataSegsIn and DataSegsOut count the segments with data.
+	DataSegsIn, DataSegsOut uint32
 }
 
 // Unaccepted reports whether s waits in an accept queue: the handshake is

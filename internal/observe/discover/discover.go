@@ -190,6 +190,11 @@ func foundServices(rows []tcp.Socket, owners map[uint64][]owner.Process) []scope
 			s.Listen = append(s.Listen, r.Local)
 		}
 		s.Listen = sortedOnce(s.Listen)
+		for _, l := range s.Listen {
+			if l.Addr().IsUnspecified() && !slices.ContainsFunc(rows, func(r tcp.Socket) bool { return r.Local == l && !r.V6Only }) {
+				s.V6Only = append(s.V6Only, l)
+			}
+		}
 		own(&s, rows, owners)
 		out = append(out, s)
 	}
@@ -283,7 +288,7 @@ func problems(services []scope.Service, n int, taken [][]tcp.Socket, rows []tcp.
 			if slices.ContainsFunc(taken[i], func(r tcp.Socket) bool { return covers(l, r.Local) }) {
 				continue
 			}
-			at := slices.IndexFunc(rows, func(r tcp.Socket) bool { return r.Local != l && covers(r.Local, l) })
+			at := slices.IndexFunc(rows, func(r tcp.Socket) bool { return r.Local != l && covers(r.Local, l) && !(r.V6Only && l.Addr().Is4()) })
 			if at < 0 {
 				out = append(out, Problem{Kind: NothingListens, Service: s.Name, Listen: l})
 				continue

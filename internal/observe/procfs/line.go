@@ -129,11 +129,9 @@ func parse(s *tcp.Socket, line []byte, order ByteOrder) (wrong string) {
 	if !ok {
 		return "retrnsmt"
 	}
-	user, ok := decimal(uid)
-	if !ok || user > 1<<32-1 {
+	if user, ok := decimal(uid); !ok || user > 1<<32-1 {
 		return "uid"
 	}
-	s.UID = uint32(user)
 	probed, ok := decimal(probes)
 	if !ok {
 		return "timeout"

@@ -77,7 +77,7 @@ func TestParseLine(t *testing.T) {
 			"  10: 0100007F:8654 0100007F:0050 02 00000001:00000000 01:00000048 00000001  1000        0 4682838 2 000000005977fecb 100 0 0 1 -1                   ",
 			LittleEndian,
 			tcp.Socket{
-				State: tcp.SynSent, Local: ap("127.0.0.1:34388"), Remote: ap("127.0.0.1:80"), SendQueue: 1, UID: 1000, Inode: 4682838,
+				State: tcp.SynSent, Local: ap("127.0.0.1:34388"), Remote: ap("127.0.0.1:80"), SendQueue: 1, Inode: 4682838,
 				Timer: tcp.TimerRetransmit, TimerExpires: 720 * time.Millisecond, Retransmits: 1,
 			},
 		},
@@ -125,7 +125,7 @@ func TestParseLine(t *testing.T) {
 			"   1: B80D0120000000000000000001000000:01BB B80D0120010000000000000002000000:D431 01 00000000:00000000 02:000002D1 00000000    33        0 5002 1 0 20 4 30 10 -1",
 			LittleEndian,
 			tcp.Socket{
-				State: tcp.Established, Local: ap("[2001:db8::1]:443"), Remote: ap("[2001:db8:0:1::2]:54321"), UID: 33, Inode: 5002,
+				State: tcp.Established, Local: ap("[2001:db8::1]:443"), Remote: ap("[2001:db8:0:1::2]:54321"), Inode: 5002,
 				Timer: tcp.TimerKeepalive, TimerExpires: 7210 * time.Millisecond,
 			},
 		},
@@ -133,7 +133,7 @@ func TestParseLine(t *testing.T) {
 			"v4-mapped peers of a dual-stack server are IPv4",
 			"   1: 0000000000000000FFFF00000100007F:0050 0000000000000000FFFF00000100007F:D431 01 00000000:00000000 00:00000000 00000000    33        0 5002 1 0 20 4 30 10 -1",
 			LittleEndian,
-			tcp.Socket{State: tcp.Established, Local: ap("127.0.0.1:80"), Remote: ap("127.0.0.1:54321"), UID: 33, Inode: 5002},
+			tcp.Socket{State: tcp.Established, Local: ap("127.0.0.1:80"), Remote: ap("127.0.0.1:54321"), Inode: 5002},
 		},
 		{
 			"big-endian: the second fixture row with the bytes of its address words swapped",
@@ -145,7 +145,7 @@ func TestParseLine(t *testing.T) {
 			"big-endian IPv6, v4-mapped",
 			"   1: 00000000000000000000FFFF7F000001:0050 20010DB8000000010000000000000002:D431 01 00000000:00000000 00:00000000 00000000    33        0 5002",
 			BigEndian,
-			tcp.Socket{State: tcp.Established, Local: ap("127.0.0.1:80"), Remote: ap("[2001:db8:0:1::2]:54321"), UID: 33, Inode: 5002},
+			tcp.Socket{State: tcp.Established, Local: ap("127.0.0.1:80"), Remote: ap("[2001:db8:0:1::2]:54321"), Inode: 5002},
 		},
 		{
 			"columns that grew to the right",
@@ -158,7 +158,7 @@ func TestParseLine(t *testing.T) {
 			"1000000: 0100007F:0050 0100007F:8610 01 00000000:00000000 02:0000000100000000 00000000 4294967295        0 18446744073709551615",
 			LittleEndian,
 			tcp.Socket{
-				State: tcp.Established, Local: ap("127.0.0.1:80"), Remote: ap("127.0.0.1:34320"), UID: math.MaxUint32, Inode: math.MaxUint64,
+				State: tcp.Established, Local: ap("127.0.0.1:80"), Remote: ap("127.0.0.1:34320"), Inode: math.MaxUint64,
 				Timer: tcp.TimerKeepalive, TimerExpires: (1 << 32) * 10 * time.Millisecond,
 			},
 		},
@@ -272,7 +272,7 @@ func kernelLine(s tcp.Socket, order ByteOrder) []byte {
 		probes = s.Retransmits
 	}
 	return fmt.Appendf(nil, "%4d: %s %s %02X %08X:%08X %02X:%08X %08X %5d %8d %d 1 0000000000000000 20 0 0 10 -1",
-		0, end(s.Local), end(s.Remote), uint8(s.State), s.SendQueue, s.ReceiveQueue, uint8(s.Timer), int64(s.TimerExpires/clockTick), timeouts, s.UID, probes, s.Inode)
+		0, end(s.Local), end(s.Remote), uint8(s.State), s.SendQueue, s.ReceiveQueue, uint8(s.Timer), int64(s.TimerExpires/clockTick), timeouts, 0, probes, s.Inode)
 }
 
 // Properties: no panic; an error comes with a zero Socket; what is accepted

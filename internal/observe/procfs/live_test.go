@@ -188,7 +188,7 @@ func shared(rows []tcp.Socket) []tcp.Socket {
 	var out []tcp.Socket
 	for _, s := range rows {
 		seen := tcp.Socket{
-			Local: s.Local, Remote: s.Remote, State: s.State, Inode: s.Inode, UID: s.UID,
+			Local: s.Local, Remote: s.Remote, State: s.State, Inode: s.Inode,
 			ReceiveQueue: s.ReceiveQueue, SendQueue: s.SendQueue, Timer: s.Timer, Retransmits: s.Retransmits,
 		}
 		if s.State == tcp.Listen {

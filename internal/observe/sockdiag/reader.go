@@ -3,7 +3,6 @@ package sockdiag
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 	"unsafe"
@@ -19,8 +18,6 @@ var (
 	// use sock_diag at all. procfs may still work. What could not be told, as
 	// when there are no descriptors left, is no refusal.
 	ErrRefused = errors.New("sock_diag is refused here")
-	// ErrNoSocket: no such socket, answer of an exact lookup.
-	ErrNoSocket = errors.New("no such socket")
 	// ErrClosed: the Reader was closed.
 	ErrClosed = errors.New("sock_diag reader is closed")
 )
@@ -248,49 +245,6 @@ func (r *Reader) flush() {
 	if len(r.batch) > 0 {
 		r.add(r.batch)
 		r.batch = r.batch[:0]
-	}
-}
-
-// Lookup asks for the one connection between local and remote: 2.3 µs. It
-// finds no other, and no listener. ErrNoSocket when there is none.
-func (r *Reader) Lookup(local, remote netip.AddrPort, info bool) (tcp.Socket, error) {
-	if r.fd < 0 {
-		return tcp.Socket{}, ErrClosed
-	}
-	if local.Addr().Is4() != remote.Addr().Is4() {
-		return tcp.Socket{}, fmt.Errorf("look up %s to %s: one end is IPv4, the other IPv6", local, remote)
-	}
-	r.seq++
-	r.request = appendLookup(r.request[:0], r.seq, local, remote, info)
-	if err := send(r.fd, r.request); err != nil {
-		return tcp.Socket{}, fmt.Errorf("look up %s to %s: %w", local, remote, err)
-	}
-	for {
-		n, err := receive(r.fd, r.buffer, 0)
-		if err == nil && n > len(r.buffer) {
-			err = errTruncated
-		}
-		if err != nil {
-			return tcp.Socket{}, fmt.Errorf("look up %s to %s: %w", local, remote, err)
-		}
-		var s tcp.Socket
-		found, answered := false, false
-		_, err = walk(r.buffer[:n], r.seq, func(payload []byte) {
-			answered = true
-			found = decode(payload, &s)
-		})
-		switch {
-		case errors.Is(err, unix.ENOENT):
-			return tcp.Socket{}, ErrNoSocket
-		case err != nil:
-			return tcp.Socket{}, fmt.Errorf("look up %s to %s: %w", local, remote, err)
-		case answered && !found:
-			return tcp.Socket{}, fmt.Errorf("look up %s to %s: answer of %d bytes is no socket", local, remote, n)
-		case answered && s.State == tcp.Listen:
-			return tcp.Socket{}, ErrNoSocket
-		case answered:
-			return s, nil
-		}
 	}
 }
 

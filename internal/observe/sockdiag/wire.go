@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"syscall"
 	"time"
@@ -29,7 +28,7 @@ const (
 	attrBytecode  = 1  // INET_DIAG_REQ_BYTECODE
 	attrInfo      = 2  // INET_DIAG_INFO: struct tcp_info
 	attrSkMemInfo = 7  // INET_DIAG_SKMEMINFO: u32 of enum sk_meminfo_vars
-	attrShutdown  = 8  // INET_DIAG_SHUTDOWN: u8
+	attrV6Only    = 11 // INET_DIAG_SKV6ONLY: u8, of IPv6 sockets (net/ipv4/inet_diag.c, inet_diag_msg_attrs_fill)
 	attrCgroupID  = 21 // INET_DIAG_CGROUP_ID: u64, since Linux 5.7
 	memInfoDrops  = 8  // SK_MEMINFO_DROPS, include/uapi/linux/sock_diag.h
 	attrTypeMask  = 0x3fff
@@ -65,44 +64,12 @@ func appendRequest(b []byte, msgType uint16, family uint8, seq uint32, req tcp.R
 	return b
 }
 
-// appendLookup appends the request for the one socket between local and
-// remote. No cookie is asked for: INET_DIAG_NOCOOKIE, twice.
-func appendLookup(b []byte, seq uint32, local, remote netip.AddrPort, info bool) []byte {
-	start := len(b)
-	b = appendHeader(b, typeByFamily, unix.NLM_F_REQUEST, seq)
-	family := uint8(unix.AF_INET)
-	if local.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	b = append(b, family, unix.IPPROTO_TCP, extensions(tcp.Request{Info: info}), 0)
-	b = native.AppendUint32(b, uint32(tcp.AllStates))
-	b = binary.BigEndian.AppendUint16(b, local.Port())
-	b = binary.BigEndian.AppendUint16(b, remote.Port())
-	b = appendAddr16(b, local.Addr())
-	b = appendAddr16(b, remote.Addr())
-	b = native.AppendUint32(b, 0) // any interface
-	b = append(b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
-	native.PutUint32(b[start:], uint32(len(b)-start))
-	return b
-}
-
 func appendHeader(b []byte, msgType, flags uint16, seq uint32) []byte {
 	b = native.AppendUint32(b, 0) // length, filled in at the end
 	b = native.AppendUint16(b, msgType)
 	b = native.AppendUint16(b, flags)
 	b = native.AppendUint32(b, seq)
 	return native.AppendUint32(b, 0) // to the kernel
-}
-
-// appendAddr16 appends the address in the 16 bytes of inet_diag_sockid.
-func appendAddr16(b []byte, a netip.Addr) []byte {
-	if a.Is4() {
-		four := a.As4()
-		b = append(b, four[:]...)
-		return append(b, make([]byte, 12)...)
-	}
-	sixteen := a.As16()
-	return append(b, sixteen[:]...)
 }
 
 // extensions is idiag_ext: bit n-1 asks for attribute n. The listener's drop
@@ -213,12 +180,10 @@ func decode(b []byte, s *tcp.Socket) bool {
 	s.State = state
 	s.Timer = tcp.Timer(b[2])
 	s.Retransmits = b[3]
-	s.Interface = native.Uint32(b[40:])
 	s.Cookie = uint64(native.Uint32(b[44:])) | uint64(native.Uint32(b[48:]))<<32
 	s.TimerExpires = time.Duration(native.Uint32(b[52:])) * time.Millisecond
 	s.ReceiveQueue = native.Uint32(b[56:])
 	s.SendQueue = native.Uint32(b[60:])
-	s.UID = native.Uint32(b[64:])
 	s.Inode = uint64(native.Uint32(b[68:]))
 	s.Has = tcp.HasCookie
 	if state == tcp.Listen {
@@ -247,10 +212,8 @@ func decodeAttributes(b []byte, s *tcp.Socket) bool {
 				s.Drops = native.Uint32(value[4*memInfoDrops:])
 				s.Has |= tcp.HasDrops
 			}
-		case attrShutdown:
-			if len(value) >= 1 {
-				s.Shutdown = value[0]
-			}
+		case attrV6Only:
+			s.V6Only = len(value) >= 1 && value[0] != 0 && s.State == tcp.Listen
 		case attrCgroupID:
 			if len(value) >= 8 {
 				s.CgroupID = native.Uint64(value)
@@ -262,8 +225,9 @@ func decodeAttributes(b []byte, s *tcp.Socket) bool {
 	return true
 }
 
-// currentInfo is the end of the last field decodeInfo reads, tcpi_snd_wnd.
-const currentInfo = 232
+// currentInfo is the end of the last field decodeInfo reads,
+// tcpi_data_segs_out.
+const currentInfo = 160
 
 // decodeInfo reads struct tcp_info. The struct only ever grows at its end: an
 // older kernel's is shorter, and what it lacks stays zero; a newer one's is
@@ -282,29 +246,13 @@ func decodeInfo(b []byte, in *tcp.Info) {
 // struct tcp_info in include/uapi/linux/tcp.h.
 func decodeWholeInfo(b []byte, in *tcp.Info) {
 	_ = b[currentInfo-1] // one bounds check for all
-	in.Unacked = native.Uint32(b[24:])
-	in.Lost = native.Uint32(b[32:])
 	in.LastDataSent = time.Duration(native.Uint32(b[44:])) * time.Millisecond
 	in.LastDataReceived = time.Duration(native.Uint32(b[52:])) * time.Millisecond
 	in.LastAckReceived = time.Duration(native.Uint32(b[56:])) * time.Millisecond
 	in.RTT = time.Duration(native.Uint32(b[68:])) * time.Microsecond
-	in.RTTVar = time.Duration(native.Uint32(b[72:])) * time.Microsecond
 	in.TotalRetransmits = native.Uint32(b[100:])
 	in.BytesAcked = native.Uint64(b[120:])
 	in.BytesReceived = native.Uint64(b[128:])
-	in.SegsOut = native.Uint32(b[136:])
-	in.SegsIn = native.Uint32(b[140:])
-	in.NotSentBytes = native.Uint32(b[144:])
 	in.DataSegsIn = native.Uint32(b[152:])
 	in.DataSegsOut = native.Uint32(b[156:])
-	in.BusyTime = microseconds(native.Uint64(b[168:]))
-	in.ReceiverLimited = microseconds(native.Uint64(b[176:]))
-	in.BytesSent = native.Uint64(b[200:])
-	in.BytesRetransmitted = native.Uint64(b[208:])
-	in.SendWindow = native.Uint32(b[228:])
-}
-
-// microseconds converts a 64-bit count, capped where a Duration would wrap.
-func microseconds(n uint64) time.Duration {
-	return time.Duration(min(n, math.MaxInt64/uint64(time.Microsecond))) * time.Microsecond
 }

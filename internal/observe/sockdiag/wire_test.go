@@ -37,12 +37,12 @@ func encode(s tcp.Socket) []byte {
 	b = append(b, uint8(s.Local.Port()>>8), uint8(s.Local.Port()), uint8(remote.Port()>>8), uint8(remote.Port()))
 	b = appendAddr16(b, s.Local.Addr())
 	b = appendAddr16(b, remote.Addr())
-	b = native.AppendUint32(b, s.Interface)
+	b = native.AppendUint32(b, 2) // the interface
 	b = native.AppendUint64(b, s.Cookie)
 	b = native.AppendUint32(b, uint32(s.TimerExpires/time.Millisecond))
 	b = native.AppendUint32(b, s.ReceiveQueue)
 	b = native.AppendUint32(b, s.SendQueue)
-	b = native.AppendUint32(b, s.UID)
+	b = native.AppendUint32(b, 33) // the user
 	b = native.AppendUint32(b, uint32(s.Inode))
 	attr := func(kind uint16, value []byte) {
 		b = native.AppendUint16(b, uint16(sizeAttr+len(value)))
@@ -52,7 +52,10 @@ func encode(s tcp.Socket) []byte {
 			b = append(b, 0)
 		}
 	}
-	attr(attrShutdown, []byte{s.Shutdown})
+	attr(8, []byte{1}) // INET_DIAG_SHUTDOWN, which is passed over
+	if s.V6Only {
+		attr(attrV6Only, []byte{1})
+	}
 	if s.Has&tcp.HasCgroup != 0 {
 		attr(attrCgroupID, native.AppendUint64(nil, s.CgroupID))
 	}
@@ -63,26 +66,15 @@ func encode(s tcp.Socket) []byte {
 	}
 	if s.Has&tcp.HasInfo != 0 {
 		in := make([]byte, currentInfo)
-		native.PutUint32(in[24:], s.Info.Unacked)
-		native.PutUint32(in[32:], s.Info.Lost)
 		native.PutUint32(in[44:], uint32(s.Info.LastDataSent/time.Millisecond))
 		native.PutUint32(in[52:], uint32(s.Info.LastDataReceived/time.Millisecond))
 		native.PutUint32(in[56:], uint32(s.Info.LastAckReceived/time.Millisecond))
 		native.PutUint32(in[68:], uint32(s.Info.RTT/time.Microsecond))
-		native.PutUint32(in[72:], uint32(s.Info.RTTVar/time.Microsecond))
 		native.PutUint32(in[100:], s.Info.TotalRetransmits)
 		native.PutUint64(in[120:], s.Info.BytesAcked)
 		native.PutUint64(in[128:], s.Info.BytesReceived)
-		native.PutUint32(in[136:], s.Info.SegsOut)
-		native.PutUint32(in[140:], s.Info.SegsIn)
-		native.PutUint32(in[144:], s.Info.NotSentBytes)
 		native.PutUint32(in[152:], s.Info.DataSegsIn)
 		native.PutUint32(in[156:], s.Info.DataSegsOut)
-		native.PutUint64(in[168:], uint64(s.Info.BusyTime/time.Microsecond))
-		native.PutUint64(in[176:], uint64(s.Info.ReceiverLimited/time.Microsecond))
-		native.PutUint64(in[200:], s.Info.BytesSent)
-		native.PutUint64(in[208:], s.Info.BytesRetransmitted)
-		native.PutUint32(in[228:], s.Info.SendWindow)
 		attr(attrInfo, in)
 	}
 	return b
@@ -100,20 +92,18 @@ func message(msgType, flags uint16, seq uint32, payload []byte) []byte {
 
 var established = tcp.Socket{
 	Local: netip.MustParseAddrPort("192.0.2.1:443"), Remote: netip.MustParseAddrPort("198.51.100.7:51515"),
-	Cookie: 1 << 40, Inode: 4711, CgroupID: 99, UID: 33, Interface: 2, ReceiveQueue: 7, SendQueue: 1448,
+	Cookie: 1 << 40, Inode: 4711, CgroupID: 99, ReceiveQueue: 7, SendQueue: 1448,
 	TimerExpires: 1500 * time.Millisecond, State: tcp.Established, Timer: tcp.TimerRetransmit, Retransmits: 3,
 	Has: tcp.HasCookie | tcp.HasCgroup | tcp.HasInfo,
 	Info: tcp.Info{
 		LastDataSent: time.Second, LastDataReceived: 2 * time.Second, LastAckReceived: 3 * time.Second,
-		RTT: 4 * time.Millisecond, RTTVar: 5 * time.Microsecond, BytesAcked: 6, BytesReceived: 7, BytesSent: 8,
-		BytesRetransmitted: 9, Unacked: 10, Lost: 11, TotalRetransmits: 12, NotSentBytes: 13, SendWindow: 14,
-		SegsIn: 15, SegsOut: 16, DataSegsIn: 17, DataSegsOut: 18, BusyTime: 19 * time.Microsecond, ReceiverLimited: 20 * time.Microsecond,
+		RTT: 4 * time.Millisecond, BytesAcked: 6, BytesReceived: 7, TotalRetransmits: 12, DataSegsIn: 17, DataSegsOut: 18,
 	},
 }
 
 func TestDecode(t *testing.T) {
 	listener := tcp.Socket{
-		Local: netip.MustParseAddrPort("[::]:80"), State: tcp.Listen, ReceiveQueue: 5, SendQueue: 511, Inode: 1, Drops: 42,
+		Local: netip.MustParseAddrPort("[::]:80"), State: tcp.Listen, ReceiveQueue: 5, SendQueue: 511, Inode: 1, Drops: 42, V6Only: true,
 		Has: tcp.HasCookie | tcp.HasQueueLimit | tcp.HasDrops,
 	}
 	mapped := encode(tcp.Socket{Local: netip.MustParseAddrPort("[::ffff:192.0.2.1]:80"), Remote: netip.MustParseAddrPort("[::ffff:198.51.100.7]:9"), State: tcp.CloseWait})
@@ -121,7 +111,7 @@ func TestDecode(t *testing.T) {
 	longInfo := append(encode(established), 0, 0, 0, 0, 0, 0, 0, 0)
 	native.PutUint16(longInfo[len(longInfo)-8-currentInfo-sizeAttr:], sizeAttr+currentInfo+8)
 	older := established
-	older.Info.SendWindow = 0
+	older.Info.DataSegsOut = 0
 	native.PutUint16(shortInfo[len(shortInfo)-currentInfo-sizeAttr:], sizeAttr+currentInfo-4)
 	shortInfo = shortInfo[:len(shortInfo)-4]
 	overrun := encode(established)
@@ -350,4 +340,14 @@ func FuzzWalk(f *testing.F) {
 			t.Fatalf("a cut datagram also ended the dump: %+v, %v", v, err)
 		}
 	})
+}
+
+// appendAddr16 appends the address in the 16 bytes of inet_diag_sockid.
+func appendAddr16(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		four := a.As4()
+		return append(append(b, four[:]...), make([]byte, 12)...)
+	}
+	sixteen := a.As16()
+	return append(b, sixteen[:]...)
 }

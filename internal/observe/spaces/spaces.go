@@ -53,13 +53,13 @@ type Roster struct {
 	entries map[tcp.Namespace]*entry
 	labels  map[string]bool
 	read    int
-	over    int
 }
 
 type entry struct {
 	space Space
 	first time.Time // when a scan first found it, at this path
 	read  bool
+	over  bool // beyond the most that are read, as of the last scan
 	// Of one that could not be opened.
 	reason string
 	retry  time.Time
@@ -91,7 +91,6 @@ func (r *Roster) Scan(now time.Time, found []netns.Found, name func(netns.Found)
 		delete(r.entries, id)
 	}
 	slices.Sort(gone)
-	r.over = 0
 	for _, f := range found {
 		if f.Own {
 			continue
@@ -106,12 +105,12 @@ func (r *Roster) Scan(now time.Time, found []netns.Found, name func(netns.Found)
 			r.entries[f.ID] = &entry{space: Space{Found: f}, first: now}
 			continue
 		}
-		e.space.Found = f
+		e.space.Found, e.over = f, false
 		if e.read || now.Sub(e.first) < settle || now.Before(e.retry) {
 			continue
 		}
 		if r.read >= r.most {
-			r.over++
+			e.over = true
 			continue
 		}
 		if e.space.Label == "" {
@@ -152,17 +151,18 @@ type Status struct {
 
 // Status returns how things stand since the last Scan.
 func (r *Roster) Status() Status {
-	s := Status{Read: r.read, Over: r.over}
+	s := Status{Read: r.read}
 	for _, e := range r.entries {
 		switch {
 		case e.read:
+		case e.over:
+			s.Over++
 		case e.reason != "":
 			s.Refused = append(s.Refused, Refusal{e.space, e.reason})
 		default:
 			s.Waiting++
 		}
 	}
-	s.Waiting -= s.Over
 	slices.SortFunc(s.Refused, func(a, b Refusal) int { return cmp.Compare(a.Label, b.Label) })
 	return s
 }

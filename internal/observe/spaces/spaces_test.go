@@ -182,3 +182,23 @@ func TestName(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedAndOver: one that was refused, and whose turn comes while the most
+// are read, is over, and nothing else.
+func TestRefusedAndOver(t *testing.T) {
+	r, now := New(1), time.Unix(1000, 0)
+	name := func(f netns.Found) string { return f.Name }
+	a, b := netns.Found{ID: 1, Path: "a", Name: "a"}, netns.Found{ID: 2, Path: "b", Name: "b"}
+	r.Scan(now, []netns.Found{a}, name)
+	now = now.Add(2 * settle)
+	r.Scan(now, []netns.Found{a}, name)
+	r.Refused(1, now, errors.New("not allowed"))
+	r.Scan(now, []netns.Found{a, b}, name)
+	now = now.Add(2 * settle)
+	r.Scan(now, []netns.Found{a, b}, name)
+	now = now.Add(2 * retryAfter)
+	r.Scan(now, []netns.Found{a, b}, name)
+	if got := r.Status(); got.Read != 1 || got.Over != 1 || got.Waiting != 0 || len(got.Refused) != 0 {
+		t.Errorf("%+v, want one read and one over", got)
+	}
+}
