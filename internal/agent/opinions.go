@@ -152,7 +152,12 @@ func (a *agent) askPool(ctx context.Context, b config.Backends, names *namesSeen
 	for _, m := range answer.Members {
 		remotes := []netip.AddrPort{m.Address}
 		if !m.Address.IsValid() {
-			if remotes, err = names.lookUp(ctx, out.seen, m.Host, m.Port); err != nil {
+			var left string
+			remotes, left, err = names.lookUp(ctx, out.seen, m.Host, m.Port)
+			if left != "" && out.problem == "" {
+				out.problem = left
+			}
+			if err != nil {
 				out.problem, out.partial = err.Error(), true
 			}
 		}
@@ -182,7 +187,10 @@ func (n *namesSeen) members(ctx context.Context, now time.Time, targets []string
 		if err != nil {
 			return out, err
 		}
-		remotes, err := n.lookUp(ctx, now, host, port)
+		remotes, left, err := n.lookUp(ctx, now, host, port)
+		if left != "" {
+			out.Problems = append(out.Problems, left)
+		}
 		if err != nil {
 			out.Partial = true
 			out.Problems = append(out.Problems, err.Error())
@@ -196,19 +204,22 @@ func (n *namesSeen) members(ctx context.Context, now time.Time, targets []string
 
 // lookUp resolves a host with the system's resolvers. It returns what the name
 // stands for now and stood for lately, also with an error: a resolver that is
-// down takes no backend away.
-func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port uint16) ([]netip.AddrPort, error) {
+// down takes no backend away. left says that the name has more addresses than
+// are taken, empty when it has not.
+func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port uint16) (out []netip.AddrPort, left string, err error) {
 	answer, err := resolve.Resolve(ctx, n.resolver.LookupNetIP, host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.names.Step(now, host, answer, err)
 	history, _ := n.names.History(host)
-	var out []netip.AddrPort
+	if history.LeftOut > 0 {
+		left = fmt.Sprintf("%s has %d addresses more than the %d that are taken", host, history.LeftOut, resolve.MaxAddresses)
+	}
 	for _, addr := range history.Addresses(now.Add(-rotates)) {
 		out = append(out, netip.AddrPortFrom(addr, port))
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)
-	return out, err
+	return out, left, err
 }
 
 // takeTold takes over what asking a pool came to.

@@ -243,7 +243,7 @@ func (ix *Index) Service(s *tcp.Socket) int {
 	local := s.Local.Addr()
 	for at != 0 {
 		c := &ix.claims[at-1]
-		if c.addr == local || c.addr.IsUnspecified() && (c.addr.Is6() || local.Is4()) && !(c.only6 && local.Is4()) {
+		if c.addr == local || c.addr.IsUnspecified() && (c.addr.Is6() || local.Is4()) && (!c.only6 || local.Is6()) {
 			return int(c.service)
 		}
 		at = c.next

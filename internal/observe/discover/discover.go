@@ -288,7 +288,7 @@ func problems(services []scope.Service, n int, taken [][]tcp.Socket, rows []tcp.
 			if slices.ContainsFunc(taken[i], func(r tcp.Socket) bool { return covers(l, r.Local) }) {
 				continue
 			}
-			at := slices.IndexFunc(rows, func(r tcp.Socket) bool { return r.Local != l && covers(r.Local, l) && !(r.V6Only && l.Addr().Is4()) })
+			at := slices.IndexFunc(rows, func(r tcp.Socket) bool { return r.Local != l && covers(r.Local, l) && (!r.V6Only || l.Addr().Is6()) })
 			if at < 0 {
 				out = append(out, Problem{Kind: NothingListens, Service: s.Name, Listen: l})
 				continue

@@ -92,7 +92,7 @@ func TestJoinInMadeUpProc(t *testing.T) {
 		10: {comm: "nginx", started: 6, fds: []string{"socket:[72]", "socket:[70]"}},
 		11: {comm: "other", started: 7, fds: []string{"socket:[73]"}},
 	})
-	at := func(pid int, started uint64) Chosen { return run(pid, started, "") }
+	at := func(pid int, started uint64) Chosen { return run(pid, started) }
 	tests := []struct {
 		name   string
 		chosen []Chosen
@@ -122,7 +122,7 @@ func TestJoinInMadeUpProc(t *testing.T) {
 // TestJoinStartsAnewWithAnotherProcess: a place is of a process, not of a pid.
 func TestJoinStartsAnewWithAnotherProcess(t *testing.T) {
 	proc := fakeProc(t, map[int]fake{9: {comm: "nginx", started: 5, fds: []string{"socket:[70]"}}})
-	held, next, _ := Join(proc, []Chosen{run(9, 5, "")}, []uint64{70}, Place{9: {started: 4, next: 7000}})
+	held, next, _ := Join(proc, []Chosen{run(9, 5)}, []uint64{70}, Place{9: {started: 4, next: 7000}})
 	if held[70] != 9 || next != nil {
 		t.Errorf("held %v, next %v", held, next)
 	}
@@ -143,9 +143,9 @@ func TestJoinIsBounded(t *testing.T) {
 	var chosen []Chosen
 	for pid := 1; pid <= 40; pid++ {
 		processes[pid] = fake{comm: "a", started: 1}
-		chosen = append(chosen, run(pid, 1, ""))
+		chosen = append(chosen, run(pid, 1))
 	}
-	chosen = append(chosen, run(100, 1, ""))
+	chosen = append(chosen, run(100, 1))
 	proc := fakeProc(t, processes)
 	for pid := 1; pid <= 40; pid++ { // each has this process' own descriptors
 		fd := filepath.Join(proc, strconv.Itoa(pid), "fd")
@@ -187,7 +187,7 @@ func TestJoinUnprivileged(t *testing.T) {
 
 func TestAttribute(t *testing.T) {
 	in := func(pid int, group uint64, ns uint64) Chosen {
-		p := run(pid, 1, "")
+		p := run(pid, 1)
 		p.CgroupID, p.Namespace = group, tcp.Namespace(ns)
 		return p
 	}

@@ -19,7 +19,7 @@ func TestUnchanged(t *testing.T) {
 	if !Unchanged("/proc", chosen[0]) {
 		t.Error("both are there, and it says otherwise")
 	}
-	if p := chosen[0][0]; Unchanged("/proc", []Chosen{run(p.PID, p.Started-1, "")}) {
+	if p := chosen[0][0]; Unchanged("/proc", []Chosen{run(p.PID, p.Started-1)}) {
 		t.Error("a pid that was given to another process counts as the same")
 	}
 	other.stop()
@@ -31,9 +31,9 @@ func TestUnchanged(t *testing.T) {
 	}
 }
 
-// run is a process by its pid, start and program.
-func run(pid int, started uint64, exe string) Chosen {
-	return Chosen{Process: Process{PID: pid, Name: "proxy", Exe: exe}, Started: started}
+// run is a process by its pid and start.
+func run(pid int, started uint64) Chosen {
+	return Chosen{Process: Process{PID: pid, Name: "proxy"}, Started: started}
 }
 
 func pids(processes []Chosen) []int {

@@ -55,7 +55,8 @@ type Change struct {
 }
 
 // Step takes the end of one lookup of name, at now: its answer, or its error.
-// An answer without an address counts as ErrNoAddress.
+// An answer without an address counts as ErrNoAddress. Names that were not
+// asked for as long as Forget are forgotten.
 func (n *Names) Step(now time.Time, name string, answer []netip.Addr, err error) Change {
 	h := n.byName[name]
 	if h == nil {
@@ -65,7 +66,9 @@ func (n *Names) Step(now time.Time, name string, answer []netip.Addr, err error)
 		}
 		n.byName[name] = h
 	}
-	return h.step(now, answer, err)
+	change := h.step(now, answer, err)
+	maps.DeleteFunc(n.byName, func(_ string, h *History) bool { return now.Sub(h.Asked) > Forget })
+	return change
 }
 
 // History returns a copy of what is known of name; ok is false when it was
@@ -78,11 +81,6 @@ func (n *Names) History(name string) (h History, ok bool) {
 	h = *p
 	h.Now, h.Before = slices.Clone(p.Now), slices.Clone(p.Before)
 	return h, true
-}
-
-// Keep forgets all names but these, as after a change of the configuration.
-func (n *Names) Keep(names []string) {
-	maps.DeleteFunc(n.byName, func(name string, _ *History) bool { return !slices.Contains(names, name) })
 }
 
 // Addresses are those of the last good answer, and those that an answer had
