@@ -24,7 +24,7 @@ func TestOwnersStayWhenSearchFails(t *testing.T) {
 	t.Cleanup(func() { _ = ln.Close() })
 	at := ln.Addr().(*net.TCPAddr).AddrPort()
 	p := pipeline(t, config.Default(), observe.Auto)
-	if _, _, err := p.Tick(start, tcp.Pulse); err != nil {
+	if _, err := tickWhole(p, start, tcp.Pulse); err != nil {
 		t.Fatal(err)
 	}
 	name := func() string {
@@ -49,7 +49,7 @@ func TestOwnersStayWhenSearchFails(t *testing.T) {
 	if !failed() {
 		t.Errorf("no limit says that the search failed: %v", p.limits(nil))
 	}
-	if _, _, err := p.Tick(start.Add(time.Minute), tcp.Pulse); err != nil {
+	if _, err := tickWhole(p, start.Add(time.Hour), tcp.Pulse); err != nil { // searches keep a pause of their cost
 		t.Fatal(err)
 	}
 	if got := name(); got != before || failed() {

@@ -15,7 +15,7 @@ import (
 // look, is asked once, is said to be slow, and is taken over when it answers.
 func TestLoopDoesNotWaitForFiles(t *testing.T) {
 	p := pipeline(t, config.Default(), observe.Auto)
-	if _, _, err := p.Tick(start, tcp.Pulse); err != nil {
+	if _, err := tickWhole(p, start, tcp.Pulse); err != nil {
 		t.Fatal(err)
 	}
 	p.services = []scope.Service{{Name: "web", Process: "nginx", Exe: "/usr/sbin/nginx", PIDs: []int{1 << 30}}}
@@ -88,7 +88,7 @@ func TestReadersAreBounded(t *testing.T) {
 // taken over by the next pulse, and calls for no reading itself.
 func TestAnswersAreNotAskedForAgain(t *testing.T) {
 	p := pipeline(t, config.Default(), observe.Auto)
-	if _, _, err := p.Tick(start, tcp.Pulse); err != nil {
+	if _, err := tickWhole(p, start, tcp.Pulse); err != nil {
 		t.Fatal(err)
 	}
 	p.services = []scope.Service{{Name: "web", Process: "nginx", Exe: "/usr/sbin/nginx", PIDs: []int{1 << 30}}}
