@@ -5,6 +5,9 @@ package lab_test
 import (
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,5 +142,36 @@ func TestStartFailures(t *testing.T) {
 	}
 	if _, err := server.Serve(t.Context(), lab.ApachePrefork{Workers: -1}); err == nil {
 		t.Error("a server with -1 workers starts")
+	}
+}
+
+// TestReload: the files are those of another configuration, where the server
+// answers is not, and who asks it meanwhile is in nobody's way, which the race
+// detector watches.
+func TestReload(t *testing.T) {
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "balancer"}}})
+	app := netip.MustParseAddrPort("192.0.2.1:8080")
+	with := func(backends int) lab.HAProxy {
+		return lab.HAProxy{Reloads: true, Backends: slices.Repeat([]netip.AddrPort{app}, backends)}
+	}
+	balancer := labtest.Serve(t, w.Host("balancer"), with(1))
+	addr := balancer.Addr()
+	asked := make(chan string)
+	go func() { asked <- balancer.Addr().String() + balancer.StatsSocket() }()
+	if err := balancer.Reload(t.Context(), with(3)); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	file, err := os.ReadFile(filepath.Join(balancer.Dir(), "haproxy.cfg"))
+	if err != nil || !strings.Contains(string(file), "server s3 ") || balancer.Addr() != addr {
+		t.Errorf("reloaded it answers at %s, was at %s: %v\n%s", balancer.Addr(), addr, err, file)
+	}
+	for name, other := range map[string]lab.Software{
+		"another program": lab.Nginx{Upstreams: []netip.AddrPort{app}}, "another port": lab.HAProxy{Reloads: true, Port: 81, Backends: []netip.AddrPort{app}},
+		"one that does not reload": lab.HAProxy{Backends: []netip.AddrPort{app}},
+	} {
+		if err := balancer.Reload(t.Context(), other); err == nil {
+			t.Errorf("it is reloaded as %s", name)
+		}
 	}
 }
