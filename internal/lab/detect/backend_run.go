@@ -61,13 +61,12 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 }
 
 // agentConfig is the agent's configuration: the cell's, whom to ask for the
-// balancer's opinion where it has one to ask, and for a contained balancer that
-// every namespace of the machine is read, as by default: those of other cells,
-// too.
+// balancer's opinion where it has one to ask. For a contained balancer every
+// namespace of the machine is read, as by default: those of other cells, too.
 func (p *pool) agentConfig() (string, error) {
 	config := p.cell.Config
-	if p.cell.Contained {
-		config = "observe: {namespaces: all}\n" + config
+	if !p.cell.Contained {
+		config = ownNamespace + config
 	}
 	ask := ""
 	switch socket := p.balancer.StatsSocket(); {

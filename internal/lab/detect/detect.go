@@ -19,7 +19,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
@@ -92,7 +91,7 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 	if err := st.serve(ctx); err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, st.server, binary, filepath.Join(world.Dir(), "agent.log"), cell.Config)
+	agent, err := startAgent(ctx, st.server, binary, filepath.Join(world.Dir(), "agent.log"), ownNamespace+cell.Config)
 	if err != nil {
 		return out, err
 	}
@@ -144,20 +143,17 @@ type agent struct {
 // agentAddress is where the agent listens inside the world.
 const agentAddress = "127.0.0.1:9748"
 
-// ownNamespace keeps the agent to its own host: other cells run beside it.
+// ownNamespace keeps an agent to its own host, where others run beside it. It
+// leads a configuration that says nothing else about observing.
 const ownNamespace = "observe: {namespaces: host}\n"
 
-// startAgent starts the program as a user would, with ownNamespace unless the
-// configuration says something about observing itself.
+// startAgent starts the program as a user would.
 func startAgent(ctx context.Context, host *lab.Host, binary, logFile, config string) (*agent, error) {
 	log, err := os.Create(logFile)
 	if err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	file := logFile + ".yaml"
-	if !strings.Contains(config, "observe:") {
-		config = ownNamespace + config
-	}
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
 	}
