@@ -265,24 +265,6 @@ func TestRestartedContainer(t *testing.T) {
 	}
 }
 
-// onThread runs f on a thread that is thrown away afterwards, with whatever
-// privileges f left it. The main thread cannot be thrown away: while f's turn
-// falls on it, another takes its place.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f() // and never unlocked
-	}()
-	<-done
-}
-
 // TestUnprivileged: without any privilege the other namespaces are read
 // through the files of their processes, and the limits say what is lost.
 func TestUnprivileged(t *testing.T) {
@@ -299,7 +281,7 @@ func TestUnprivileged(t *testing.T) {
 		err    error
 	}
 	var out outcome
-	onThread(func() {
+	labtest.OnThread(func() {
 		_ = unix.Setfsuid(65534)
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var none [2]unix.CapUserData

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 )
 
 const ownNet, otherNet = "net:[4026531840]", "net:[4026532999]"
@@ -236,7 +238,7 @@ func TestChooseUnprivileged(t *testing.T) {
 	sel := []Selector{{Exe: self(t).Exe}, {Name: name}, {Name: name, Listens: at}, {Exe: "/usr/sbin/haproxy", Name: "haproxy"}}
 	var got [][]Chosen
 	var limits Limits
-	onThread(func() {
+	labtest.OnThread(func() {
 		becomeNobody(t)
 		got, limits = Choose("/proc", sel, []Listener{{Inode: inode, Local: at}})
 	})
