@@ -224,7 +224,6 @@ func TestLoadRefused(t *testing.T) {
 		"no duration":       func(l *Load) { l.Duration = 0 },
 		"an endless load":   func(l *Load) { l.Duration = MaxLoad + 1 },
 		"negative patience": func(l *Load) { l.Timeout = -1 },
-		"negative requests": func(l *Load) { l.MaxRequests = -1 },
 	} {
 		l := good
 		change(&l)
