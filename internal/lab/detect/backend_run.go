@@ -108,7 +108,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	defer stop()
 	var all sync.WaitGroup
 	var happened, judged, named error
-	all.Go(func() { happened = p.happen(watching, run.fault, progress) })
+	all.Go(func() { happened = happen(watching, p, p.cell.Name, run.fault, p.cell.Events, progress) })
 	all.Go(func() { run.verdict, judged = p.awaitVerdict(watching, run.fault) })
 	all.Go(func() { named = p.watchBackends(watching, agent, &run) })
 	if asked != nil {

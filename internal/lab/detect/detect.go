@@ -40,7 +40,7 @@ type Cell struct {
 	// Users keep a connection each and ask now and then, beside the load.
 	Users Users
 	// Events happen at their times after the load begins.
-	Events []Event
+	Events []Event[*stage]
 	// Front puts HAProxy on a host of its own between the clients and the
 	// server.
 	Front bool
@@ -59,11 +59,11 @@ type Cell struct {
 	Twice time.Duration
 }
 
-// Event is something that happens to a world.
-type Event struct {
-	At   time.Duration
+// Event is something that happens to a stage S.
+type Event[S any] struct {
+	At   time.Duration // after the load began, or after the fault
 	What string
-	Do   func(context.Context, *stage) error
+	Do   func(context.Context, S) error
 }
 
 // stage is a world at work.
