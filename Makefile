@@ -20,15 +20,13 @@ build: ## Build into bin/.
 test: ## Vet, tests, labs. Installs missing Debian packages when root, and says what it skipped and why.
 	@tools/test.sh
 
-lint: ## golangci-lint, and generated code against its source.
+lint: ## golangci-lint.
 	$(TOOL) golangci-lint run ./...
-	$(MAKE) generate
-	git diff --exit-code -- docs
 
 check: lint test ## Lint and test.
 
-generate: ## Make the generated files anew.
-	$(GO) generate ./...
+generate: ## Write the configuration's reference and schema in docs anew; `make test` holds them to the program.
+	$(GO) test ./cmd/foreshock -run TestPrintedDocs -update
 
 bench: ## Cost of looking, beside its peers, on populations of known size; see docs/BENCHMARKS.md.
 	@tools/bench.sh cost

@@ -36,7 +36,7 @@ func TestUnit(t *testing.T) {
 			t.Errorf("systemd-analyze verify: %s", strings.TrimSpace(line))
 		}
 	}
-	if err != nil && t.Failed() {
-		t.Fatal(err)
+	if err != nil && !t.Failed() {
+		t.Fatalf("systemd-analyze verify: %v, and not a word on our unit:\n%s", err, out)
 	}
 }

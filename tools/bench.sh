@@ -15,7 +15,13 @@ fi
 make -s build
 go build -o bin/foreshock-bench ./internal/lab/bench
 commit=$(git rev-parse --short HEAD)
-[[ -z $(git status --porcelain) ]] || commit+=-dirty
+if [[ -n $(git status --porcelain) ]]; then
+	commit+=-dirty
+	if [[ " $* " == *" -resume "* ]]; then
+		echo "-resume would mix results of different code: commit first" >&2
+		exit 2
+	fi
+fi
 
 echo "host: $(nproc) cores, $(awk -F': ' '/model name/ {print $2; exit}' /proc/cpuinfo), Linux $(uname -r | cut -d. -f1,2), $(go version | cut -d' ' -f3), commit $commit"
 case $what in

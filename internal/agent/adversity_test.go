@@ -52,7 +52,7 @@ func passing(t *testing.T) (id tcp.Namespace, end func()) {
 // one is read; it goes on being read, and nothing of the others stays.
 func TestPassingNamespaces(t *testing.T) {
 	_, label, address, _ := shop(t)
-	h := newHost(t, lavish())
+	h := newHost(t, lavish(), label)
 	now := start
 	step := func(span time.Duration) {
 		t.Helper()

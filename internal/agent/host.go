@@ -56,6 +56,7 @@ type Host struct {
 	gone   []departed
 
 	roster   *spaces.Roster
+	only     func(netns.Found) bool // the namespaces a test chooses; nil reads all
 	scanAt   time.Time
 	scanErr  error
 	unseen   netns.Limits
@@ -202,6 +203,9 @@ func (h *Host) scan(now time.Time) error {
 		return nil
 	}
 	h.unseen = limits
+	if h.only != nil {
+		found = slices.DeleteFunc(found, func(f netns.Found) bool { return !h.only(f) })
+	}
 	open, gone := h.roster.Scan(now, found, nameOf)
 	for _, id := range gone {
 		h.leave(id)

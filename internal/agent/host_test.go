@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -58,8 +62,26 @@ func lavish() config.Config {
 	return cfg
 }
 
-// newHost opens a Host on the test's thread, which then is its own.
-func newHost(t *testing.T, cfg config.Config) *Host {
+// ours are our own namespace, those of this name, and those that processes
+// started by this test made: what else the machine runs is none of its business.
+func ours(label string) func(netns.Found) bool {
+	return func(f netns.Found) bool {
+		if f.Own || f.Name == label {
+			return true
+		}
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", f.PID))
+		if err != nil {
+			return false // it has ended
+		}
+		// After the name, which may hold anything: state and parent. proc(5).
+		fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+		return len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid())
+	}
+}
+
+// newHost opens a Host on the test's thread, which then is its own, for the
+// namespaces that are ours.
+func newHost(t *testing.T, cfg config.Config, label string) *Host {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
@@ -70,6 +92,7 @@ func newHost(t *testing.T, cfg config.Config) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.only = ours(label)
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			t.Error(err)
@@ -121,7 +144,7 @@ func TestAnotherNamespace(t *testing.T) {
 	w, label, address, closeListener := shop(t)
 	cfg := lavish()
 	cfg.Services = []config.Service{{Name: "till", Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:8080")}}}
-	h := newHost(t, cfg)
+	h := newHost(t, cfg, label)
 	must := func(incidents []judge.Incident, err error) []judge.Incident {
 		t.Helper()
 		if err != nil {
@@ -201,7 +224,7 @@ func TestAnotherNamespace(t *testing.T) {
 func TestHostNamespaceOnly(t *testing.T) {
 	_, label, _, _ := shop(t)
 	cfg := lavish()
-	h := newHost(t, cfg)
+	h := newHost(t, cfg, label)
 	if _, err := play(h, start, 6*time.Second); err != nil || h.resident(label) == nil {
 		t.Fatalf("namespace %s is not read: %v", label, err)
 	}
@@ -224,7 +247,7 @@ func TestHostNamespaceOnly(t *testing.T) {
 // its incidents.
 func TestRestartedContainer(t *testing.T) {
 	_, label, _, _ := shop(t)
-	h := newHost(t, lavish())
+	h := newHost(t, lavish(), label)
 	if _, err := play(h, start, 6*time.Second); err != nil || h.resident(label) == nil {
 		t.Fatalf("namespace %s is not read: %v", label, err)
 	}
@@ -240,24 +263,6 @@ func TestRestartedContainer(t *testing.T) {
 	if after := h.resident(label); after == nil || after.judge != before.judge || len(h.gone) != 0 {
 		t.Errorf("the namespace that is back begins anew: %+v", after)
 	}
-}
-
-// onThread runs f on a thread that is thrown away afterwards, with whatever
-// privileges f left it. The main thread cannot be thrown away: while f's turn
-// falls on it, another takes its place.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f() // and never unlocked
-	}()
-	<-done
 }
 
 // TestUnprivileged: without any privilege the other namespaces are read
@@ -276,7 +281,7 @@ func TestUnprivileged(t *testing.T) {
 		err    error
 	}
 	var out outcome
-	onThread(func() {
+	labtest.OnThread(func() {
 		_ = unix.Setfsuid(65534)
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var none [2]unix.CapUserData
@@ -288,6 +293,7 @@ func TestUnprivileged(t *testing.T) {
 			return
 		}
 		defer h.Close()
+		h.only = ours("")
 		if _, out.err = play(h, start, 12*time.Second); out.err != nil {
 			return
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -216,9 +217,7 @@ func TestReadersAgree(t *testing.T) {
 // their packages. The judge is left out: findings on this machine's own
 // services may need words at any time.
 func TestLookAllocatesLittle(t *testing.T) {
-	if raceEnabled {
-		t.Skip("allocation counts do not hold under the race detector")
-	}
+	labtest.SkipUnderRace(t)
 	p := pipeline(t, config.Default(), observe.Auto)
 	at := start
 	for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Focus, tcp.Odd, tcp.Full} {

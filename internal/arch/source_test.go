@@ -7,8 +7,10 @@ import (
 	"testing"
 )
 
-// goStatements returns the places of the go statements in a file.
-func goStatements(t *testing.T, file string) []string {
+// goroutines returns the places in a file that start one: go statements, and
+// calls of what is named Go or AfterFunc, as errgroup's, sync's, context's and
+// time's are.
+func goroutines(t *testing.T, file string) []string {
 	t.Helper()
 	set := token.NewFileSet()
 	tree, err := parser.ParseFile(set, file, nil, 0)
@@ -17,8 +19,16 @@ func goStatements(t *testing.T, file string) []string {
 	}
 	var places []string
 	ast.Inspect(tree, func(n ast.Node) bool {
-		if g, ok := n.(*ast.GoStmt); ok {
-			places = append(places, set.Position(g.Pos()).String())
+		started := false
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			started = true
+		case *ast.CallExpr:
+			called, ok := n.Fun.(*ast.SelectorExpr)
+			started = ok && (called.Sel.Name == "Go" || called.Sel.Name == "AfterFunc")
+		}
+		if started {
+			places = append(places, set.Position(n.Pos()).String())
 		}
 		return true
 	})

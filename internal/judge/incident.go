@@ -233,6 +233,15 @@ const (
 
 var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true", "rule_removed", "superseded"}
 
+// Ends returns every end in order.
+func Ends() []End {
+	var out []End
+	for i := range endNames[1:] {
+		out = append(out, End(i+1))
+	}
+	return out
+}
+
 // Words is how it ended, for a person: "scope gone".
 func (e End) Words() string { return strings.ReplaceAll(e.String(), "_", " ") }
 

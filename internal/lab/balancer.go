@@ -19,8 +19,6 @@ type Nginx struct {
 	Workers int
 	// Connections is worker_connections. Zero is nginx's own 512.
 	Connections int
-	// Backlog is that of the listener. Zero is nginx's own 511.
-	Backlog int
 	// Port is where it listens, IPv4 only. Zero is 80.
 	Port uint16
 	// KeepAlive keeps clients' connections for five seconds after an answer.
@@ -43,10 +41,6 @@ func (n Nginx) plan(at place) (plan, error) {
 		return plan{}, err
 	}
 	connections, err := countOr(n.Connections, 512, 20_000, "connections")
-	if err != nil {
-		return plan{}, err
-	}
-	backlog, err := countOr(n.Backlog, 511, 65_535, "backlog")
 	if err != nil {
 		return plan{}, err
 	}
@@ -91,11 +85,11 @@ http {
 	}
 	fmt.Fprintf(&b, `  }
   server {
-    listen 0.0.0.0:%d backlog=%d;
+    listen 0.0.0.0:%d;
     location / { proxy_pass http://app;%s }
   }
 }
-`, port, backlog, version)
+`, port, version)
 	return plan{
 		program: "nginx", pkg: "nginx-light",
 		args:         []string{"-c", at.dir + "/nginx.conf", "-e", at.dir + "/error.log"},
@@ -111,8 +105,6 @@ http {
 type HAProxy struct {
 	// Port is the frontend's, IPv4 only. Zero is 80.
 	Port uint16
-	// MaxConn is the frontend's limit. Zero is 2000.
-	MaxConn int
 	// Check is the interval of the health checks; three failures mark a
 	// server down, as by default. Zero makes none.
 	Check time.Duration
@@ -127,10 +119,6 @@ type HAProxy struct {
 }
 
 func (p HAProxy) plan(at place) (plan, error) {
-	maxConn, err := countOr(p.MaxConn, 2000, 9000, "connections")
-	if err != nil {
-		return plan{}, err
-	}
 	if p.Check < 0 {
 		return plan{}, fmt.Errorf("check interval %v is negative", p.Check)
 	}
@@ -146,20 +134,20 @@ func (p HAProxy) plan(at place) (plan, error) {
 	socket := at.dir + "/admin.sock"
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
-  maxconn %[1]d
-  stats socket %[2]s mode 600 level admin
+  maxconn 2000
+  stats socket %[1]s mode 600 level admin
 defaults
   mode http
   timeout connect 5s
   timeout client 60s
   timeout server 60s
 frontend web
-  bind 0.0.0.0:%[3]d
-  maxconn %[1]d
+  bind 0.0.0.0:%[2]d
+  maxconn 2000
   default_backend app
 backend app
   balance roundrobin
-`, maxConn, socket, port)
+`, socket, port)
 	if p.Health != "" {
 		fmt.Fprintf(&b, "  option httpchk GET %s\n", p.Health)
 	}

@@ -68,7 +68,7 @@ func runLoad(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessa
 	if load.Poisson {
 		rng = rand.New(rand.NewPCG(load.Seed, 0))
 	}
-	due := rate.arrivals(load.Duration, load.MaxRequests, rng)
+	due := rate.arrivals(load.Duration, maxRequests, rng)
 	if err := ready(loadStarted{Due: len(due)}); err != nil {
 		return err
 	}

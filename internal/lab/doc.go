@@ -1,12 +1,15 @@
 // Package lab builds small worlds of network namespaces with real servers in
 // them, loads them, breaks them and removes them, whatever happens to the
-// process that made them. Tests, benchmarks and `foreshock lab` use it.
+// process that made them. Tests and benchmarks use it.
 //
 // A [World] is a parent namespace with a small TCP hash table of its own and
 // [Host]s beside it, joined by a bridge. A host runs real servers
-// ([ApachePrefork], [ApacheEvent], [Nginx], [HAProxy]) and the lab's own
-// [App] through [Host.Serve], sends load through [Host.StartLoad] and holds
-// populations of sockets through [Host.Populate]. Everything stays inside the
+// ([ApachePrefork], [ApacheEvent], [Nginx], [ApacheBalancer], [HAProxy],
+// [Traefik]) and the lab's own [App] through [Host.Serve], in a container where
+// [HostConfig] says so. It sends load through [Host.StartLoad], holds a
+// program's connections through [Host.StartPool], asks an API again and again
+// through [Host.StartPoller], and holds populations of sockets through
+// [Host.Populate] and [Host.FanOut]. Everything stays inside the
 // namespaces: the machine's own interfaces are never touched.
 //
 //	func TestMain(m *testing.M) {

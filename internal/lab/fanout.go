@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,10 +30,8 @@ type FanOut struct {
 // RunningFanOut is a fan-out that stands. It ends with Stop, or with its
 // world; its connections are reset.
 type RunningFanOut struct {
-	host    *Host
-	clients int
-	// The clients' processes first, then the servers'.
-	children []*child
+	host             *Host
+	clients, servers []*child // filled as they start, so that halt finds them
 }
 
 // fanOutConfig is one client's part: connections First to First+Count-1 of
@@ -79,8 +78,7 @@ func (r *RunningFanOut) make(ctx context.Context, f FanOut) error {
 	if parts == nil {
 		return fmt.Errorf("a limit of %d descriptors leaves no room for connections", limit.Max)
 	}
-	taking, err := r.launchServers(ctx, f, parts)
-	if err != nil {
+	if err := r.launchServers(ctx, f, parts); err != nil {
 		return err
 	}
 	first := 0
@@ -89,13 +87,10 @@ func (r *RunningFanOut) make(ctx context.Context, f FanOut) error {
 		if err != nil {
 			return fmt.Errorf("start lab child fanout: %w", err)
 		}
-		r.children = append(r.children, c)
+		r.clients = append(r.clients, c)
 		first += n
 	}
-	r.clients = len(parts)
-	// Clients first: when one fails, the servers wait for good.
-	r.children = append(r.children, taking...)
-	for _, c := range r.children {
+	for _, c := range r.children() {
 		if err := c.read(ctx, nil); err != nil {
 			return err
 		}
@@ -104,10 +99,9 @@ func (r *RunningFanOut) make(ctx context.Context, f FanOut) error {
 }
 
 // launchServers starts the processes that share one listener on the far host.
-// They are among r's children when there is an error.
-func (r *RunningFanOut) launchServers(ctx context.Context, f FanOut, parts []int) (taking []*child, err error) {
+func (r *RunningFanOut) launchServers(ctx context.Context, f FanOut, parts []int) error {
 	var listener *os.File
-	err = f.To.Do(func() error {
+	err := f.To.Do(func() error {
 		fd, err := listenOn(netip.AddrPortFrom(netip.IPv4Unspecified(), f.Port), 4096, resetOnClose)
 		if err == nil {
 			listener = os.NewFile(uintptr(fd), "listener")
@@ -115,19 +109,22 @@ func (r *RunningFanOut) launchServers(ctx context.Context, f FanOut, parts []int
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer listener.Close()
 	for _, n := range parts {
 		c, err := f.To.launchChild(ctx, "take", takeConfig{Count: n}, listener)
 		if err != nil {
-			r.children = taking
-			return nil, fmt.Errorf("start lab child take: %w", err)
+			return fmt.Errorf("start lab child take: %w", err)
 		}
-		taking = append(taking, c)
+		r.servers = append(r.servers, c)
 	}
-	return taking, nil
+	return nil
 }
+
+// children are all processes, the clients' first: when one of them fails, the
+// servers wait for good.
+func (r *RunningFanOut) children() []*child { return slices.Concat(r.clients, r.servers) }
 
 // shares cuts n into the fewest parts of at most room, as even as can be; nil
 // when there is no room.
@@ -146,7 +143,7 @@ func shares(n, room int) []int {
 }
 
 // Processes returns how many processes hold the clients' ends.
-func (r *RunningFanOut) Processes() int { return r.clients }
+func (r *RunningFanOut) Processes() int { return len(r.clients) }
 
 // Stop ends the fan-out. Stopping twice is no error.
 func (r *RunningFanOut) Stop() error {
@@ -156,11 +153,11 @@ func (r *RunningFanOut) Stop() error {
 
 func (r *RunningFanOut) halt() error {
 	// All at once: each takes a while to let go of its sockets.
-	for _, c := range r.children {
+	for _, c := range r.children() {
 		_ = c.stdin.Close()
 	}
 	var errs []error
-	for _, c := range r.children {
+	for _, c := range r.children() {
 		errs = append(errs, c.halt())
 	}
 	return errors.Join(errs...)

@@ -50,6 +50,22 @@ func TestFanOut(t *testing.T) {
 	}
 }
 
+// TestFanOutFails: clients that cannot start leave no server behind.
+func TestFanOutFails(t *testing.T) {
+	gone := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "clients"}}})
+	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "servers"}}})
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	far := w.Host("servers")
+	if _, err := gone.Host("clients").FanOut(t.Context(), lab.FanOut{To: far, Port: 8080, Each: 10}); err == nil {
+		t.Fatal("a fan-out from a host that is gone")
+	}
+	if diff := cmp.Diff(counts{}, countProc(t, far)); diff != "" {
+		t.Errorf("the servers' sockets afterwards (-want +got):\n%s", diff)
+	}
+}
+
 // TestPoller: it asks until it is stopped, or until an answer makes no sense.
 func TestPoller(t *testing.T) {
 	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}})

@@ -33,12 +33,13 @@ type Load struct {
 	Body int
 	// KeepAlive reuses connections; else each request has a fresh one.
 	KeepAlive bool
-	// MaxRequests bounds the number of requests. Zero is 1,000,000.
-	MaxRequests int
 	// Log is the file for the client's log. None is a file in the world's
 	// run directory, which goes with the world.
 	Log string
 }
+
+// maxRequests bounds the requests of a load.
+const maxRequests = 1_000_000
 
 // maxBody bounds the body of a request.
 const maxBody = 64 << 20
@@ -69,12 +70,6 @@ func (l Load) withDefaults() (Load, error) {
 	}
 	if l.Body < 0 || l.Body > maxBody {
 		return l, fmt.Errorf("body of %d bytes is not within 0 to %d", l.Body, maxBody)
-	}
-	if l.MaxRequests < 0 {
-		return l, fmt.Errorf("at most %d requests is negative", l.MaxRequests)
-	}
-	if l.MaxRequests == 0 {
-		l.MaxRequests = 1_000_000
 	}
 	return l, nil
 }

@@ -119,41 +119,6 @@ func TestPopulationRefused(t *testing.T) {
 	}
 }
 
-func TestChurn(t *testing.T) {
-	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "only"}}})
-	h := w.Host("only")
-	app := labtest.Serve(t, h, lab.App{})
-	var made int
-	err := h.Do(func() (err error) {
-		made, err = lab.Churn{Target: app.Addr(), Connections: 50, PerSecond: 1000}.Run(t.Context())
-		return err
-	})
-	if err != nil || made != 50 {
-		t.Errorf("made %d connections, %v; want 50", made, err)
-	}
-	err = h.Do(func() (err error) {
-		made, err = lab.Churn{Target: app.Addr(), Connections: 1 << 30, PerSecond: 100, Duration: 100 * time.Millisecond, Reset: true}.Run(t.Context())
-		return err
-	})
-	if err != nil || made == 0 || made > 10 {
-		t.Errorf("made %d connections in 0.1 s at 100 per second, %v", made, err)
-	}
-	for {
-		// Until the server has closed too, a socket is in FIN_WAIT2.
-		got := countProc(t, h)
-		if got["06"] == 50 {
-			return
-		}
-		if got["06"] > 50 || got["04"]+got["05"] == 0 {
-			t.Fatalf("%v by state, want in TIME_WAIT (06) those of the 50 that were closed, not reset", got)
-		}
-		if err := t.Context().Err(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // BenchmarkPopulate makes populations of growing size: `go test -run '^$'
 // -bench Populate -benchtime 1x`.
 func BenchmarkPopulate(b *testing.B) {

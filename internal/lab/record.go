@@ -99,15 +99,6 @@ type Moment struct {
 	Mono time.Duration // CLOCK_MONOTONIC
 }
 
-// Second counts the requests that began, and those that ended, within one
-// second of the load.
-type Second struct {
-	Began  int
-	OK     int // answered well within the slow threshold
-	Slow   int // answered well, but later
-	Failed int // anything else
-}
-
 // Summary is what a client's log says.
 type Summary struct {
 	Requests int
@@ -119,11 +110,6 @@ type Summary struct {
 	FirstSlow *Moment
 	// FirstFailed is when a client first saw a request fail. Nil: none.
 	FirstFailed *Moment
-	// Slowest is the longest answered request.
-	Slowest time.Duration
-	// Seconds counts by whole seconds since Begin, up to three times
-	// MaxLoad.
-	Seconds []Second
 }
 
 // Summarize sums up a client's log; requests longer than slow are slow.
@@ -134,35 +120,14 @@ func Summarize(records []Record, slow time.Duration) Summary {
 	}
 	first := slices.MinFunc(records, func(a, b Record) int { return cmp.Compare(a.Mono, b.Mono) })
 	s.Begin = Moment{Wall: first.Start, Mono: time.Duration(first.Mono)}
-	second := func(mono time.Duration) *Second {
-		i := int((mono - s.Begin.Mono) / time.Second)
-		if i < 0 || i > int(3*MaxLoad/time.Second) {
-			return &Second{} // two loads in one log, or nonsense
-		}
-		for len(s.Seconds) <= i {
-			s.Seconds = append(s.Seconds, Second{})
-		}
-		return &s.Seconds[i]
-	}
 	for _, r := range records {
 		s.Outcomes[r.Outcome]++
-		second(time.Duration(r.Mono)).Began++
-		end := second(r.EndMono())
-		late := r.Total() > slow
-		if late {
+		if r.Total() > slow {
 			s.FirstSlow = earlier(s.FirstSlow, Moment{Wall: r.Start.Add(slow), Mono: time.Duration(r.Mono) + slow})
 		}
-		switch {
-		case r.Outcome != OK:
-			end.Failed++
+		if r.Outcome != OK {
 			s.FirstFailed = earlier(s.FirstFailed, Moment{Wall: r.End(), Mono: r.EndMono()})
-			continue
-		case late:
-			end.Slow++
-		default:
-			end.OK++
 		}
-		s.Slowest = max(s.Slowest, r.Total())
 	}
 	return s
 }

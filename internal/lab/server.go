@@ -92,7 +92,7 @@ func (s *Server) start(ctx context.Context, software Software) error {
 	if err != nil {
 		return err
 	}
-	if err := s.writeFiles(); err != nil {
+	if err := s.writeFiles(s.plan.files); err != nil {
 		return err
 	}
 	if s.plan.role != "" {
@@ -140,10 +140,10 @@ func (s *Server) place(ctx context.Context) place {
 	}}
 }
 
-// writeFiles puts each file of the plan in its place at once, so that nobody
+// writeFiles puts each of a plan's files in its place at once, so that nobody
 // reads half of one.
-func (s *Server) writeFiles() error {
-	for name, text := range s.plan.files {
+func (s *Server) writeFiles(files map[string]string) error {
+	for name, text := range files {
 		file := filepath.Join(s.dir, name)
 		if err := os.WriteFile(file+".new", []byte(text), 0o644); err != nil {
 			return fmt.Errorf("write configuration: %w", err)
@@ -167,8 +167,7 @@ func (s *Server) Reload(ctx context.Context, software Software) error {
 	case next.reloadSignal == 0 && !next.watches:
 		err = errors.New("it does not reload")
 	default:
-		s.plan = next
-		err = s.writeFiles()
+		err = s.writeFiles(next.files)
 	}
 	if err == nil && next.reloadSignal != 0 {
 		err = s.Signal(next.reloadSignal)

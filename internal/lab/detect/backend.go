@@ -3,7 +3,6 @@
 package detect
 
 import (
-	"context"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
@@ -71,11 +70,7 @@ type PoolCell struct {
 }
 
 // BackendEvent is something that happens to a pool of backends.
-type BackendEvent struct {
-	At   time.Duration // after the fault
-	What string
-	Do   func(context.Context, *pool) error
-}
+type BackendEvent = Event[*pool]
 
 // Phases are the offsets into the balancer's timer at which a cell's fault is
 // worth repeating: thirds of the timer where there is one.

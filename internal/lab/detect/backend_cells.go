@@ -298,7 +298,11 @@ func healthyBackends() []BackendCell {
 		cells = append(cells, c)
 	}
 	for _, b := range balancers() {
-		calm(b, "idle-night", 5*time.Minute, func(c *BackendCell) { c.Load = clients(5*time.Minute, 0, 0.1) })
+		// An evening first: of ten connections in a hundred seconds, each closed at
+		// once, the agent sees none, and an agent without a backend proves nothing.
+		calm(b, "idle-night", 5*time.Minute, func(c *BackendCell) {
+			c.Load = clients(5*time.Minute, 0, perSecond, 30, perSecond, 40, 0.1)
+		})
 		calm(b, "burst", 90*time.Second, func(c *BackendCell) {
 			c.Load = clients(90*time.Second, 0, perSecond, 30, perSecond, 30.01, 5*perSecond, 50, 5*perSecond, 50.01, perSecond)
 		})

@@ -51,6 +51,7 @@ func TestFaultsShow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real balancers under load for half a minute: left out with -short")
 	}
+	t.Parallel()
 	established := func(r trace.Remote) bool { return r.States["established"] > 0 }
 	for _, test := range []struct {
 		cell string
@@ -104,6 +105,7 @@ func TestBackendIsKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a real balancer under load for most of a minute: left out with -short")
 	}
+	t.Parallel()
 	i := slices.IndexFunc(BackendCells(), func(c BackendCell) bool { return c.Name == "haproxy-killed" })
 	cell := BackendCells()[i]
 	cell.At, cell.Load = 25*time.Second, clients(45*time.Second, 0, perSecond)
@@ -118,6 +120,9 @@ func TestBackendIsKilled(t *testing.T) {
 	}
 	if out.Found == nil || out.Verdict == nil || *out.Found >= *out.Verdict {
 		t.Errorf("found after %v, the balancer's own check after %v", out.Found, out.Verdict)
+	}
+	if out.Polls.Knew == 0 || len(out.Unseen) > 0 {
+		t.Errorf("the agent knew of the backends in %+v, and never of %v", out.Polls, out.Unseen)
 	}
 	if len(out.Siblings)+len(out.Outside) > 0 {
 		t.Errorf("findings on siblings %v and outside of the chain %v", out.Siblings, out.Outside)

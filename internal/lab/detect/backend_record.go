@@ -51,7 +51,7 @@ func (p *pool) record(ctx context.Context, remotes []netip.AddrPort, out io.Writ
 	ctx, stop := context.WithCancel(ctx)
 	happened := make(chan error, 1)
 	fault := began.Add(p.cell.At)
-	go func() { happened <- p.happen(ctx, fault, progress) }()
+	go func() { happened <- happen(ctx, p, p.cell.Name, fault, p.cell.Events, progress) }()
 	lines := json.NewEncoder(out)
 	ticker := time.NewTicker(traceEvery)
 	defer ticker.Stop()

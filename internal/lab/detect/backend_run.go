@@ -61,13 +61,12 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 }
 
 // agentConfig is the agent's configuration: the cell's, whom to ask for the
-// balancer's opinion where it has one to ask, and for a contained balancer that
-// every namespace of the machine is read, as by default: those of other cells,
-// too.
+// balancer's opinion where it has one to ask. For a contained balancer every
+// namespace of the machine is read, as by default: those of other cells, too.
 func (p *pool) agentConfig() (string, error) {
 	config := p.cell.Config
-	if p.cell.Contained {
-		config = "observe: {namespaces: all}\n" + config
+	if !p.cell.Contained {
+		config = ownNamespace + config
 	}
 	ask := ""
 	switch socket := p.balancer.StatsSocket(); {
@@ -109,7 +108,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	defer stop()
 	var all sync.WaitGroup
 	var happened, judged, named error
-	all.Go(func() { happened = p.happen(watching, run.fault, progress) })
+	all.Go(func() { happened = happen(watching, p, p.cell.Name, run.fault, p.cell.Events, progress) })
 	all.Go(func() { run.verdict, judged = p.awaitVerdict(watching, run.fault) })
 	all.Go(func() { named = p.watchBackends(watching, agent, &run) })
 	if asked != nil {

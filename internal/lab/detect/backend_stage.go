@@ -147,20 +147,6 @@ func (p *pool) startLoad(ctx context.Context) (*lab.Run, time.Time, error) {
 	return run, time.Now(), err
 }
 
-// happen makes the events happen, in their order.
-func (p *pool) happen(ctx context.Context, fault time.Time, progress func(string)) error {
-	for _, e := range p.cell.Events {
-		if wait(ctx, time.Until(fault.Add(e.At))) != nil {
-			return nil
-		}
-		progress(p.cell.Name + ": " + e.What)
-		if err := e.Do(ctx, p); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%s: %w", e.What, err)
-		}
-	}
-	return nil
-}
-
 // restartMember starts a backend again.
 func (p *pool) restartMember(ctx context.Context, m *member) error {
 	if err := m.start(ctx); err != nil {

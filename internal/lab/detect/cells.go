@@ -136,13 +136,13 @@ func failing() []Cell {
 		// half of its workers are busy, and so it may run short: on a quiet host
 		// it did not, on a busy one clients waited.
 		ramp("graceful-reload-busy", Cell{
-			Load: load(150, true, 7, 0, 10), Events: []Event{reload(90*time.Second, apacheGraceful)}, Goal: Goal{Found: []string{}},
+			Load: load(150, true, 7, 0, 10), Events: []Event[*stage]{reload(90*time.Second, apacheGraceful)}, Goal: Goal{Found: []string{}},
 		}),
 		with(ramp("article-preset", Cell{Load: load(420, false, 0, 0, 2, 240, 26, 300, 26, 301, 5), Config: articlePreset}), "user_rule"),
 		with(ramp("article-preset-at-60", Cell{Load: load(900, true, 11, 0, 12), Config: articlePreset, Goal: Goal{Found: []string{}}}), "user_rule"),
 		with(ramp("nginx-connections", Cell{Software: nginx(64, false), Load: load(180, false, 0, 0, 2, 120, 60), Goal: Goal{Found: []string{"workers_filling", "conn_limit"}}}), "conn_limit"),
 		with(ramp("slowloris", Cell{
-			Load: load(180, false, 0, 0, 4), Events: []Event{slowloris(60*time.Second, 60, 2, 100*time.Second)},
+			Load: load(180, false, 0, 0, 4), Events: []Event[*stage]{slowloris(60*time.Second, 60, 2, 100*time.Second)},
 			Goal: Goal{Found: []string{"slow_clients", "workers_full"}},
 		}), "slow_clients"),
 		{
@@ -156,7 +156,7 @@ func failing() []Cell {
 		},
 		{
 			Name: "syn-flood", Port: 80, Slow: 2 * time.Second, Chain: []string{"syn_flood"}, Goal: Goal{Found: []string{"syn_flood"}}, Software: prefork(articleWorkers, nil), Path: quick,
-			Load: load(90, false, 0, 0, 20), Events: []Event{floodSYN(30*time.Second, 2000, 30*time.Second)},
+			Load: load(90, false, 0, 0, 20), Events: []Event[*stage]{floodSYN(30*time.Second, 2000, 30*time.Second)},
 		},
 		{
 			Name: "traffic-missing", Port: 80, Slow: 2 * time.Second, Chain: []string{"traffic_missing"}, Goal: Goal{Found: []string{"traffic_missing"}}, Software: prefork(articleWorkers, nil), Path: quick,
@@ -167,7 +167,7 @@ func failing() []Cell {
 			// left to answer.
 			Name: "stuck-closing", Port: 80, Slow: 2 * time.Second, Chain: []string{"stuck_closing"}, Goal: Goal{Found: []string{"stuck_closing"}}, Software: event(true), Path: quick,
 			Load: load(120, false, 0, 0, 5), Users: Users{Count: 40, Every: 4 * time.Second},
-			Events: []Event{deafen(30 * time.Second), heal(80 * time.Second)},
+			Events: []Event[*stage]{deafen(30 * time.Second), heal(80 * time.Second)},
 		},
 	}
 }
@@ -186,12 +186,12 @@ func healthy() []Cell {
 	return []Cell{
 		calm("event-keepalive", Cell{Software: event(true), Path: quick, Load: load(300, true, 5, 0, 10), Users: Users{Count: 40, Every: 4 * time.Second}}),
 		calm("nginx-keepalive", Cell{Software: nginx(512, true), Path: quick, Load: load(300, true, 6, 0, 10), Users: Users{Count: 100, Every: 4 * time.Second}}),
-		calm("graceful-reload", Cell{Path: quick, Load: load(180, true, 7, 0, 20), Events: []Event{reload(60*time.Second, apacheGraceful), reload(120*time.Second, apacheGraceful)}}),
+		calm("graceful-reload", Cell{Path: quick, Load: load(180, true, 7, 0, 20), Events: []Event[*stage]{reload(60*time.Second, apacheGraceful), reload(120*time.Second, apacheGraceful)}}),
 		calm("nginx-reload", Cell{
 			Software: nginx(512, true), Path: quick, Load: load(180, true, 12, 0, 10), Users: Users{Count: 40, Every: 4 * time.Second},
-			Events: []Event{reload(60*time.Second, nginxReload), reload(120*time.Second, nginxReload)},
+			Events: []Event[*stage]{reload(60*time.Second, nginxReload), reload(120*time.Second, nginxReload)},
 		}),
-		calm("drained-deploy", Cell{Path: quick, Load: load(900, true, 8, 0, 20, 700, 20, 701, 0, 730, 0, 731, 20), Events: []Event{restart(712 * time.Second)}}),
+		calm("drained-deploy", Cell{Path: quick, Load: load(900, true, 8, 0, 20, 700, 20, 701, 0, 730, 0, 731, 20), Events: []Event[*stage]{restart(712 * time.Second)}}),
 		calm("burst-within", Cell{Load: load(240, true, 9, 0, 4, 60, 4, 60.01, 14, 61, 14, 61.01, 4, 150, 4, 150.01, 14, 151, 14, 151.01, 4)}),
 		// As when a balancer sends half of the traffic of another host over: a
 		// step is no slope.

@@ -40,7 +40,7 @@ func TestAgentBesideACrowd(t *testing.T) {
 	})
 	labtest.Need(t, err)
 	defer crowd.Close()
-	agent, err := startAgent(t.Context(), host, binary, filepath.Join(t.TempDir(), "agent.log"), "")
+	agent, err := startAgent(t.Context(), host, binary, filepath.Join(t.TempDir(), "agent.log"), ownNamespace)
 	if err != nil {
 		t.Fatal(err)
 	}

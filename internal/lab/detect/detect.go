@@ -19,7 +19,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
@@ -41,7 +40,7 @@ type Cell struct {
 	// Users keep a connection each and ask now and then, beside the load.
 	Users Users
 	// Events happen at their times after the load begins.
-	Events []Event
+	Events []Event[*stage]
 	// Front puts HAProxy on a host of its own between the clients and the
 	// server.
 	Front bool
@@ -60,11 +59,11 @@ type Cell struct {
 	Twice time.Duration
 }
 
-// Event is something that happens to a world.
-type Event struct {
-	At   time.Duration
+// Event is something that happens to a stage S.
+type Event[S any] struct {
+	At   time.Duration // after the load began, or after the fault
 	What string
-	Do   func(context.Context, *stage) error
+	Do   func(context.Context, S) error
 }
 
 // stage is a world at work.
@@ -92,7 +91,7 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 	if err := st.serve(ctx); err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, st.server, binary, filepath.Join(world.Dir(), "agent.log"), cell.Config)
+	agent, err := startAgent(ctx, st.server, binary, filepath.Join(world.Dir(), "agent.log"), ownNamespace+cell.Config)
 	if err != nil {
 		return out, err
 	}
@@ -144,20 +143,17 @@ type agent struct {
 // agentAddress is where the agent listens inside the world.
 const agentAddress = "127.0.0.1:9748"
 
-// ownNamespace keeps the agent to its own host: other cells run beside it.
+// ownNamespace keeps an agent to its own host, where others run beside it. It
+// leads a configuration that says nothing else about observing.
 const ownNamespace = "observe: {namespaces: host}\n"
 
-// startAgent starts the program as a user would, with ownNamespace unless the
-// configuration says something about observing itself.
+// startAgent starts the program as a user would.
 func startAgent(ctx context.Context, host *lab.Host, binary, logFile, config string) (*agent, error) {
 	log, err := os.Create(logFile)
 	if err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	file := logFile + ".yaml"
-	if !strings.Contains(config, "observe:") {
-		config = ownNamespace + config
-	}
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
 	}

@@ -93,7 +93,7 @@ func RunNamespaces(ctx context.Context, binary string, count, each int, shared b
 	}
 	out.Buckets = max(out.Buckets, -out.Buckets)
 	progress(fmt.Sprintf("%d sockets stand in each; the agent", each))
-	a, err := startAgent(ctx, bench, binary, filepath.Join(world.Dir(), "agent.log"), "observe: {namespaces: all}\n")
+	a, err := startAgent(ctx, bench, binary, filepath.Join(world.Dir(), "agent.log"), "")
 	if err != nil {
 		return out, err
 	}

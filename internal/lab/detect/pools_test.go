@@ -89,6 +89,7 @@ func TestPoolsGenerated(t *testing.T) {
 	if err := lab.Available(); err != nil {
 		t.Skip(err)
 	}
+	t.Parallel()
 	const backends, each = 4, 25
 	p, err := RunPoolsGenerated(t.Context(), program(t), backends, each, 3*time.Second, func(line string) { t.Log(line) })
 	labtest.Need(t, err)

@@ -64,7 +64,7 @@ func (st *stage) play(ctx context.Context, agent *agent, scope string, progress 
 	asked := make(chan []lab.Record, 1)
 	go func() { asked <- users.ask(ctx, st.client, load.Duration) }()
 	happened := make(chan error, 1)
-	go func() { happened <- st.happen(ctx, seen.began, progress) }()
+	go func() { happened <- happen(ctx, st, st.cell.Name, seen.began, st.cell.Events, progress) }()
 	seen.queue, seen.polls, err = agent.watchQueue(ctx, scope, run.Ended(), progress)
 	if err != nil {
 		return seen, err
@@ -75,14 +75,14 @@ func (st *stage) play(ctx context.Context, agent *agent, scope string, progress 
 	return seen, err
 }
 
-// happen makes the events happen, in their order.
-func (st *stage) happen(ctx context.Context, began time.Time, progress func(string)) error {
-	for _, e := range st.cell.Events {
-		if wait(ctx, time.Until(began.Add(e.At))) != nil {
+// happen makes events happen to a stage, in their order, counted from from.
+func happen[S any](ctx context.Context, stage S, cell string, from time.Time, events []Event[S], progress func(string)) error {
+	for _, e := range events {
+		if wait(ctx, time.Until(from.Add(e.At))) != nil {
 			return nil
 		}
-		progress(st.cell.Name + ": " + e.What)
-		if err := e.Do(ctx, st); err != nil && ctx.Err() == nil {
+		progress(cell + ": " + e.What)
+		if err := e.Do(ctx, stage); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("%s: %w", e.What, err)
 		}
 	}
@@ -98,15 +98,15 @@ const (
 )
 
 // reload sends the server's parent such a signal.
-func reload(at time.Duration, signal syscall.Signal) Event {
-	return Event{at, "graceful reload", func(_ context.Context, st *stage) error {
+func reload(at time.Duration, signal syscall.Signal) Event[*stage] {
+	return Event[*stage]{at, "graceful reload", func(_ context.Context, st *stage) error {
 		return syscall.Kill(st.software.PID(), signal)
 	}}
 }
 
 // restart stops the server and starts it anew.
-func restart(at time.Duration) Event {
-	return Event{at, "restart", func(ctx context.Context, st *stage) error {
+func restart(at time.Duration) Event[*stage] {
+	return Event[*stage]{at, "restart", func(ctx context.Context, st *stage) error {
 		if err := st.software.Stop(); err != nil {
 			return err
 		}
@@ -121,8 +121,8 @@ func restart(at time.Duration) Event {
 
 // slowloris is slowhttptest's slow headers: connections at a rate, each with a
 // header line now and then.
-func slowloris(at time.Duration, connections, perSecond int, span time.Duration) Event {
-	return Event{at, "slowloris", func(ctx context.Context, st *stage) error {
+func slowloris(at time.Duration, connections, perSecond int, span time.Duration) Event[*stage] {
+	return Event[*stage]{at, "slowloris", func(ctx context.Context, st *stage) error {
 		cmd := st.client.Command(ctx, "slowhttptest", "-H", "-v", "0", "-c", fmt.Sprint(connections), "-r", fmt.Sprint(perSecond), "-i", "10",
 			"-l", fmt.Sprint(int(span.Seconds())), "-p", "3", "-u", st.url)
 		if err := cmd.Start(); err != nil {
@@ -133,19 +133,19 @@ func slowloris(at time.Duration, connections, perSecond int, span time.Duration)
 	}}
 }
 
-func floodSYN(at time.Duration, perSecond int, span time.Duration) Event {
-	return Event{at, "SYN flood", func(ctx context.Context, st *stage) error {
+func floodSYN(at time.Duration, perSecond int, span time.Duration) Event[*stage] {
+	return Event[*stage]{at, "SYN flood", func(ctx context.Context, st *stage) error {
 		return st.server.FloodSYN(ctx, st.target, perSecond, span)
 	}}
 }
 
 // deafen loses what the server sends to its clients and they to it.
-func deafen(at time.Duration) Event {
-	return Event{at, "the path to the clients goes dead", func(ctx context.Context, st *stage) error {
+func deafen(at time.Duration) Event[*stage] {
+	return Event[*stage]{at, "the path to the clients goes dead", func(ctx context.Context, st *stage) error {
 		return st.server.Blackhole(ctx, st.client)
 	}}
 }
 
-func heal(at time.Duration) Event {
-	return Event{at, "the path is back", func(ctx context.Context, st *stage) error { return st.server.Heal(ctx) }}
+func heal(at time.Duration) Event[*stage] {
+	return Event[*stage]{at, "the path is back", func(ctx context.Context, st *stage) error { return st.server.Heal(ctx) }}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -267,9 +268,7 @@ func TestRatesSurviveResetsAndWraps(t *testing.T) {
 }
 
 func TestReadAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("allocation counts do not hold under the race detector")
-	}
+	labtest.SkipUnderRace(t)
 	r := open(t, "/proc/thread-self/net")
 	var c tcp.Counters
 	read := func() {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -104,24 +105,6 @@ func self(t *testing.T) tcp.Namespace {
 	return id
 }
 
-// onThread runs f on a thread that is thrown away afterwards, with whatever
-// identity and namespace f left it. The main thread cannot be thrown away:
-// while f's turn falls on it, another takes its place.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f() // and never unlocked
-	}()
-	<-done
-}
-
 // dropCapabilities takes every privilege from the calling thread.
 func dropCapabilities(t *testing.T) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -190,7 +173,7 @@ func TestDo(t *testing.T) {
 func TestDoGoesBackWhateverHappens(t *testing.T) {
 	path, _ := named(t, "back")
 	home := self(t)
-	onThread(func() {
+	labtest.OnThread(func() {
 		func() {
 			defer func() { _ = recover() }()
 			_ = Do(path, func() error { panic("in f") })
@@ -199,7 +182,7 @@ func TestDoGoesBackWhateverHappens(t *testing.T) {
 			t.Errorf("after a panic in %d, want %d", got, home)
 		}
 	})
-	onThread(func() {
+	labtest.OnThread(func() {
 		defer func() {
 			if got := self(t); got != home {
 				t.Errorf("after Goexit in %d, want %d", got, home)
@@ -275,7 +258,7 @@ func TestDoGone(t *testing.T) {
 
 func TestDoUnprivileged(t *testing.T) {
 	path, _ := named(t, "unprivileged")
-	onThread(func() {
+	labtest.OnThread(func() {
 		dropCapabilities(t)
 		err := Do(path, func() error {
 			t.Error("f ran")
@@ -295,7 +278,7 @@ func TestDoStuck(t *testing.T) {
 	path, _ := named(t, "stuck")
 	home := self(t)
 	errOfF := errors.New("of f")
-	onThread(func() {
+	labtest.OnThread(func() {
 		err := Do(path, func() error {
 			dropCapabilities(t)
 			return errOfF
@@ -355,7 +338,7 @@ func TestList(t *testing.T) {
 
 func TestListUnprivileged(t *testing.T) {
 	needRoot(t)
-	onThread(func() {
+	labtest.OnThread(func() {
 		_ = unix.Setfsuid(65534)
 		dropCapabilities(t)
 		found, limits, err := List("/proc")
@@ -393,7 +376,7 @@ func TestMembers(t *testing.T) {
 // told by its files.
 func TestListHidden(t *testing.T) {
 	pid, _ := child(t)
-	onThread(func() {
+	labtest.OnThread(func() {
 		_ = unix.Setfsuid(65534)
 		dropCapabilities(t)
 		found, _, err := List("/proc")

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 )
 
 const ownNet, otherNet = "net:[4026531840]", "net:[4026532999]"
@@ -237,7 +239,7 @@ func TestChooseUnprivileged(t *testing.T) {
 	var got [][]Chosen
 	var limits Limits
 	var err error
-	onThread(func() {
+	labtest.OnThread(func() {
 		becomeNobody(t)
 		got, limits, err = Choose("/proc", sel, []Listener{{Inode: inode, Local: at}})
 	})

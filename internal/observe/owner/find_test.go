@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,8 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 )
 
 // asChild makes the test binary a process that says it runs, opens a listener
@@ -339,24 +340,6 @@ func TestFindWithoutProc(t *testing.T) {
 	}
 }
 
-// onThread runs f on a thread that is thrown away afterwards, with whatever
-// identity f left it. The main thread cannot be thrown away: while f's turn
-// falls on it, another takes its place.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f() // and never unlocked
-	}()
-	<-done
-}
-
 // TestFindUnprivileged searches as nobody: what may not be read is counted,
 // not taken for absent. A process may always read its own descriptors.
 // Kernel: fs/proc/fd.c, proc_fd_permission.
@@ -371,7 +354,7 @@ func TestFindUnprivileged(t *testing.T) {
 		err    error
 	}
 	var a answer
-	onThread(func() {
+	labtest.OnThread(func() {
 		_ = unix.Setfsuid(65534)
 		a.held, a.limits, a.err = Find("/proc", []uint64{inode})
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -176,7 +177,7 @@ func TestJoinUnprivileged(t *testing.T) {
 	var held map[uint64]int
 	var next Place
 	var limits Limits
-	onThread(func() {
+	labtest.OnThread(func() {
 		becomeNobody(t)
 		held, next, limits = Join("/proc", chosen[0], []uint64{inode}, nil)
 	})

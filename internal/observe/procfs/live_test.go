@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/observe/sockdiag"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -88,27 +88,9 @@ func TestReadOutlivesProcess(t *testing.T) {
 	}
 }
 
-// onThread runs f on a thread that is thrown away afterwards, with whatever
-// namespace f left it. The main thread cannot be thrown away, and /proc/self
-// is that thread: while f's turn falls on it, another takes its place.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f() // and never unlocked
-	}()
-	<-done
-}
-
 func TestReadRefusesAnotherNamespace(t *testing.T) {
 	needRoot(t)
-	onThread(func() {
+	labtest.OnThread(func() {
 		r := New("/proc/thread-self/net")
 		defer r.Close()
 		nothing := func([]tcp.Socket) {}
@@ -137,7 +119,7 @@ func TestAgreesWithSockDiag(t *testing.T) {
 	if err != nil {
 		t.Skip("ip is not installed: package iproute2")
 	}
-	onThread(func() {
+	labtest.OnThread(func() {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			t.Error(err)
 			return

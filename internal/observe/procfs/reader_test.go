@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -353,9 +354,7 @@ func TestLive(t *testing.T) {
 }
 
 func TestReadAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("allocation counts do not hold under the race detector")
-	}
+	labtest.SkipUnderRace(t)
 	var big strings.Builder
 	big.WriteString(header4)
 	for i := range 1000 {

@@ -5,14 +5,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
 // TestReadAllocatesNothing: a look reuses everything.
 func TestReadAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("allocation counts do not hold under the race detector")
-	}
+	labtest.SkipUnderRace(t)
 	r := open(t)
 	p := connect(t, "tcp4", "127.0.0.1:0")
 	sockets := 0

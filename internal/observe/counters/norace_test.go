@@ -1,5 +1,0 @@
-//go:build !race
-
-package counters
-
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package procfs
-
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package sockdiag
-
-const raceEnabled = false
