@@ -46,6 +46,9 @@ func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
 		if look, err = p.reader.Read(p.look.Request, p.addPulse); err != nil {
 			return look, err
 		}
+		if look.Judgeable() {
+			p.listeners.whole()
+		}
 	}
 	look.Counters = *counts
 	if p.place.probes != nil && p.place.name == "" {
