@@ -25,7 +25,8 @@ seen is UNKNOWN, never OK; so is a mistake in how it is called.
 It asks the running agent. Without one it looks four times in two seconds by
 itself, and says what that cannot judge. SERVICE narrows it to one service by
 name, --backend to one backend. A backend of which nothing is asked does not
-show how it does; only where it is named is that UNKNOWN.`,
+show how it does; only where it is named is that UNKNOWN. A pool of the
+configuration of which no member is known, or not all, is UNKNOWN.`,
 		Example: `  foreshock check
   foreshock check apache2:80 --agent http://127.0.0.1:9748
   foreshock check --backend shop/s1`,
@@ -106,5 +107,6 @@ func lookFourTimes(ctx context.Context, file string) (checked, error) {
 		"not judged: what must hold for longer than 2 s; rates and slopes; start `foreshock agent` for these",
 	}}
 	c.scopes, c.incidents = api.Views(s)
+	c.pools = s.Pools
 	return c, nil
 }

@@ -28,11 +28,12 @@ func askAgent(ctx context.Context, address string) (checked, error) {
 	var looks api.Looks
 	var scopes api.Scopes
 	var incidents api.Incidents
+	var backends api.Backends
 	var asked time.Time // by the agent's own clock, which need not be ours
 	for _, get := range []struct {
 		path string
 		into any
-	}{{"/api/v1/status", &status}, {"/api/v1/looks", &looks}, {"/api/v1/scopes", &scopes}, {"/api/v1/incidents", &incidents}} {
+	}{{"/api/v1/status", &status}, {"/api/v1/looks", &looks}, {"/api/v1/scopes", &scopes}, {"/api/v1/incidents", &incidents}, {"/api/v1/backends", &backends}} {
 		header, err := fetch(ctx, address, get.path, get.into)
 		if err != nil {
 			return checked{}, err
@@ -54,7 +55,7 @@ func askAgent(ctx context.Context, address string) (checked, error) {
 			return checked{}, fmt.Errorf("the agent at %s cannot see accept queues: %s", address, cmp.Or(l.LastError, "its looks are not whole; see its log"))
 		}
 	}
-	return checked{scopes: scopes.Scopes, incidents: incidents.Incidents}, nil
+	return checked{scopes: scopes.Scopes, incidents: incidents.Incidents, pools: backends.Pools}, nil
 }
 
 // fetch gets one JSON answer of the agent.

@@ -80,4 +80,4 @@ func verdictOf(s *api.Scope) api.Verdict {
 	return s.Backend.Verdict
 }
 
-func reasonOf(s *api.Scope) string { return verdictOf(s).Reason }
+func reasonOf(s *api.Scope) string { return spaced(verdictOf(s).Reason) }

@@ -145,7 +145,7 @@ func TestAskAgent(t *testing.T) {
 		}
 		return map[string]any{
 			"/api/v1/status": status, "/api/v1/looks": looks, "/api/v1/scopes": api.Scopes{Scopes: []api.Scope{host}},
-			"/api/v1/incidents": api.Incidents{Incidents: []api.Incident{}},
+			"/api/v1/incidents": api.Incidents{Incidents: []api.Incident{}}, "/api/v1/backends": api.Backends{},
 		}
 	}
 	tests := []struct {

@@ -29,6 +29,7 @@ var nagiosWords = [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}
 type checked struct {
 	scopes    []api.Scope
 	incidents []api.Incident
+	pools     []api.Pool
 	// glanced is true for looks of our own.
 	glanced bool
 	// notes are said behind the first line: what cannot be judged this way.
@@ -104,6 +105,11 @@ func verdict(c checked, only narrowed) (code int, text string) {
 	var j judged
 	j.incidents(&c, only, ids)
 	j.services(services, only)
+	for i := range c.pools {
+		if x := &c.pools[i]; only.all() && x.Configured && x.Problem != "" {
+			j.cannotTell(x.Name, "its backends answer", x.Problem)
+		}
+	}
 	var fine []string
 	if len(services) > 0 {
 		fine = append(fine, count(len(services), "service", "services")+", none short of workers")
@@ -160,13 +166,13 @@ func (j *judged) services(services []*api.Scope, only narrowed) {
 		}
 		j.data = append(j.data, perfData(s, servicePerf)...)
 		if v.Value == nil {
-			j.cannotTell(s.Name, "anybody waits", v.Unknown)
+			j.cannotTell(s.Name, "anybody waits", spaced(v.Unknown))
 		}
 	}
 }
 
 func (j *judged) cannotTell(name, what, why string) {
-	j.says = append(j.says, fmt.Sprintf("%s: cannot tell whether %s: %s", name, what, cmp.Or(spaced(why), "the agent does not say")))
+	j.says = append(j.says, fmt.Sprintf("%s: cannot tell whether %s: %s", name, what, cmp.Or(why, "the agent does not say")))
 	if j.code == nagiosOK {
 		j.code = nagiosUnknown
 	}

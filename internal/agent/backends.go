@@ -49,6 +49,7 @@ type pool struct {
 	// so; source is who gives them. Only then fixed.
 	fixed   bool
 	members []discover.Member
+	named   map[discover.Member]time.Time // when each was named last
 	source  string
 
 	server    discover.Server
@@ -95,28 +96,17 @@ func (f *backendFinder) configure(cfg config.Config) {
 			if o.name == p.name && o.selector == p.selector && o.fixed == p.fixed && o.source == p.source {
 				p.server, p.ranAt, p.observed = o.server, o.ranAt, o.observed
 				if len(p.members) == 0 {
-					p.members = o.members
+					p.members, p.named = o.members, o.named
 				}
 			}
 		}
 		f.pools = append(f.pools, p)
 	}
 	for _, b := range cfg.Backends {
-		p := &pool{name: b.Name, configured: true, selector: Selector(b.Process), observed: map[netip.AddrPort]time.Time{}}
-		switch d := b.Discover; {
-		case len(d.Static) > 0:
-			p.fixed, p.source = true, "configured"
-			for _, m := range d.Static {
-				p.members = append(p.members, discover.Member{Name: m.Name, Remote: m.Remote})
-			}
-		case d.HAProxySocket != "":
-			p.fixed, p.source = true, "haproxy "+d.HAProxySocket
-		case d.TraefikAPI != "":
-			p.fixed, p.source = true, "traefik "+d.TraefikAPI
-		case d.TraefikFile != "":
-			p.fixed, p.source = true, "traefik "+d.TraefikFile
-		case len(d.DNS) > 0:
-			p.fixed, p.source = true, "dns"
+		p := &pool{name: b.Name, configured: true, selector: Selector(b.Process), source: b.Discover.Source(), observed: map[netip.AddrPort]time.Time{}}
+		p.fixed = p.source != ""
+		for _, m := range b.Discover.Static {
+			p.members = append(p.members, discover.Member{Name: m.Name, Remote: m.Remote})
 		}
 		if p.selector.IsZero() && !p.fixed {
 			continue // nothing to go by; the configuration refuses it

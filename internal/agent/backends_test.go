@@ -185,9 +185,10 @@ func TestGlanceFindsBackends(t *testing.T) {
 	}
 }
 
-// TestTold: members and opinions come from whoever is asked; an answer that may
-// lack members takes none away, and what was wrong is among the limits.
-func TestTold(t *testing.T) {
+// TestAnswers: members and opinions come from whoever is asked; no answer takes
+// a member away, one that may lack members none that was named a while ago, and
+// what was wrong is among the limits.
+func TestAnswers(t *testing.T) {
 	s1, s2 := netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80")
 	cfg := config.Default()
 	cfg.Backends = []config.Backends{{Name: "shop", Discover: config.Discover{HAProxySocket: "/run/haproxy/admin.sock"}, Status: time.Second}}
@@ -204,27 +205,32 @@ func TestTold(t *testing.T) {
 	at := start
 	for _, step := range []struct {
 		name  string
-		told  told
+		said  answer
 		want  []netip.AddrPort
 		limit bool
+		after time.Duration
 	}{
-		{"two members", told{members: []discover.Member{member("s1", s1), member("s2", s2)}}, []netip.AddrPort{s1, s2}, false},
-		{"no answer", told{partial: true, problem: "HAProxy at /run/haproxy/admin.sock does not answer"}, []netip.AddrPort{s1, s2}, true},
-		{"half an answer", told{members: []discover.Member{member("s2", s2)}, partial: true, problem: "the answer is cut"}, []netip.AddrPort{s1, s2}, true},
-		{"one has gone", told{members: []discover.Member{member("s2", s2)}}, []netip.AddrPort{s2}, false},
-		{"a pool that is no longer there", told{pool: "gone", members: []discover.Member{member("s3", s1)}}, []netip.AddrPort{s2}, false},
+		{"two members", answer{members: []discover.Member{member("s1", s1), member("s2", s2)}}, []netip.AddrPort{s1, s2}, false, 0},
+		{"no answer", answer{failed: true, problem: "HAProxy at /run/haproxy/admin.sock does not answer"}, []netip.AddrPort{s1, s2}, true, time.Second},
+		{"no answer for an hour", answer{failed: true, problem: "HAProxy at /run/haproxy/admin.sock does not answer"}, []netip.AddrPort{s1, s2}, true, time.Hour},
+		{"half an answer", answer{members: []discover.Member{member("s2", s2)}, partial: true, problem: "the answer is cut"}, []netip.AddrPort{s1, s2}, true, time.Second},
+		{"half an answer for long", answer{members: []discover.Member{member("s2", s2)}, partial: true, problem: "the answer is cut"}, []netip.AddrPort{s2}, true, rotates},
+		{"both again", answer{members: []discover.Member{member("s1", s1), member("s2", s2)}}, []netip.AddrPort{s1, s2}, false, time.Second},
+		{"one has gone", answer{members: []discover.Member{member("s2", s2)}}, []netip.AddrPort{s2}, false, time.Second},
+		{"a pool that is no longer there", answer{pool: "gone", members: []discover.Member{member("s3", s1)}}, []netip.AddrPort{s2}, false, time.Second},
 	} {
-		if step.told.pool == "" {
-			step.told.pool = "shop"
+		if step.said.pool == "" {
+			step.said.pool = "shop"
 		}
-		step.told.seen, step.told.every = at, time.Second
-		p.takeTold(step.told)
+		at = at.Add(step.after)
+		step.said.seen, step.said.every = at, time.Second
+		p.take(step.said)
 		got := remotes()
 		slices.SortFunc(got, netip.AddrPort.Compare)
 		if !slices.Equal(got, step.want) {
 			t.Errorf("%s: backends %v, want %v", step.name, got, step.want)
 		}
-		if limited := slices.ContainsFunc(p.limits(nil), func(l api.Limit) bool { return l.Subject == "backends of shop" }); limited != step.limit {
+		if limited := slices.ContainsFunc(poolLimits([]*Pipeline{p}), func(l api.Limit) bool { return l.Subject == "backends of shop" }); limited != step.limit {
 			t.Errorf("%s: a limit says so: %v, want %v", step.name, limited, step.limit)
 		}
 	}
@@ -232,7 +238,7 @@ func TestTold(t *testing.T) {
 	if _, _, err := p.Tick(at, tcp.Full); err != nil {
 		t.Fatal(err)
 	}
-	p.takeTold(told{pool: "shop", members: []discover.Member{member("s2", s2)}, opinions: []opinion{{"app", "s2", s2, balancer.Down, "DOWN"}}, seen: at, every: time.Second})
+	p.take(answer{pool: "shop", members: []discover.Member{member("s2", s2)}, opinions: []opinion{{"app", "s2", s2, balancer.Down}}, seen: at, every: time.Second})
 	_, view, err := p.Tick(at, tcp.Full)
 	if err != nil {
 		t.Fatal(err)
@@ -253,8 +259,8 @@ func TestNamesKeepTheirPast(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	answer, err := n.members(ended, start.Add(time.Minute), []string{"shop.invalid:8080"})
-	if err != nil || !answer.Partial || len(answer.Problems) != 1 {
-		t.Errorf("answer %+v, %v; want a partial one and what was wrong", answer, err)
+	if err != nil || len(answer.Problems) != 1 {
+		t.Errorf("answer %+v, %v; want what was wrong", answer, err)
 	}
 	if len(answer.Members) != 1 || answer.Members[0].Address != netip.MustParseAddrPort("192.0.2.1:8080") {
 		t.Errorf("members %+v, want the address of before", answer.Members)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
@@ -15,8 +17,9 @@ import (
 )
 
 // Glance judges this host without a running agent, by so many looks spread
-// over span. What must hold for longer shows as suspected at most, and rates
-// that need a longer window stay unknown.
+// over span; balancers and name servers are asked once. What must hold for
+// longer shows as suspected at most, and rates that need a longer window stay
+// unknown.
 func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duration) (*api.Snapshot, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -26,11 +29,14 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 	}
 	defer p.Close()
 	clock := NewClock()
-	started := clock.Now()
 	host, err := hostName(cfg)
 	if err != nil {
 		return nil, err
 	}
+	for _, said := range askOnce(ctx, clock, cfg) {
+		p.take(said)
+	}
+	started := clock.Now()
 	var incidents []judge.Incident
 	var view *measure.View
 	// The first pulse finds the services; it is no look of theirs.
@@ -56,8 +62,16 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 	}
 	return &api.Snapshot{
 		Host: host, StartedAt: started, At: clock.Now(), ClockOffset: clock.Offset(), Ready: true,
-		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, View: *view, Incidents: incidents,
+		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, Pools: pools([]*Pipeline{p}), View: *view, Incidents: incidents,
 		Looks:  p.lookStatus(),
-		Limits: append(p.limits(nil), api.Limit{Subject: "other network namespaces", Reason: "a glance without the agent sees its own; ask a running agent"}),
+		Limits: append(append(p.limits(nil), poolLimits([]*Pipeline{p})...), api.Limit{Subject: "other network namespaces", Reason: "a glance without the agent sees its own; ask a running agent"}),
 	}, nil
+}
+
+// askOnce asks for the members of all pools that somebody has to be asked for.
+func askOnce(ctx context.Context, clock *Clock, cfg config.Config) []answer {
+	pools := slices.DeleteFunc(slices.Clone(cfg.Backends), func(b config.Backends) bool { return !asks(b) })
+	out := make([]answer, len(pools))
+	newAsker(clock, dial.New()).each(ctx, pools, func(i int, of answer) { out[i] = of })
+	return out
 }

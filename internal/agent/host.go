@@ -379,6 +379,15 @@ func (h *Host) wantOwners(now time.Time) []*Pipeline {
 	return out
 }
 
+// pipelines are those of all namespaces, our own first.
+func (h *Host) pipelines() []*Pipeline {
+	out := []*Pipeline{h.own}
+	for _, r := range h.others {
+		out = append(out, r.Pipeline)
+	}
+	return out
+}
+
 // services are those of all namespaces, our own first.
 func (h *Host) services() []scope.Service {
 	out := slices.Clip(h.own.services)
@@ -395,14 +404,6 @@ func (h *Host) backends() []scope.Backend {
 		out = append(out, r.finder.backends...)
 	}
 	return out
-}
-
-// takeTold takes over what asking a pool came to, in every namespace that has
-// processes of the pool.
-func (h *Host) takeTold(t told) {
-	for _, r := range h.of {
-		r.takeTold(t)
-	}
 }
 
 // view is every scope of the host, our own namespace's first; those of idle

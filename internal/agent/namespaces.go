@@ -26,6 +26,7 @@ func (h *Host) limits() []api.Limit {
 		}
 	}
 	out := h.own.limits(func(p discover.Problem) bool { return p.Kind == discover.NothingListens && elsewhere[p.Service] })
+	out = append(out, poolLimits(h.pipelines())...)
 	if h.cfg.Observe.Namespaces == config.HostNamespace {
 		return append(out, api.Limit{Subject: "other network namespaces", Reason: "not read: the configuration says observe.namespaces: host"})
 	}

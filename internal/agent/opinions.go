@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe/balancer"
 	"github.com/foreshock/foreshock/internal/observe/discover"
@@ -27,8 +28,9 @@ const (
 	// askAtOnce is how many are asked side by side: one that hangs must not
 	// keep the others waiting.
 	askAtOnce = 8
-	// rotates is how long an address that a name no longer stands for stays a
-	// backend: resolvers rotate their answers, and pools keep connections.
+	// rotates is how long an address that a name no longer stands for, or a
+	// member that answers in part leave out, stays a backend: resolvers rotate
+	// their answers, and pools keep connections.
 	rotates = 10 * time.Minute
 )
 
@@ -37,15 +39,14 @@ type opinion struct {
 	group, name string
 	remote      netip.AddrPort
 	status      balancer.Status
-	says        string
 }
 
-// told is what asking one pool came to.
-type told struct {
+// answer is what asking one pool came to.
+type answer struct {
 	pool     string
 	members  []discover.Member
-	source   string
 	partial  bool // members may be missing
+	failed   bool // nothing was answered
 	opinions []opinion
 	problem  string // for the limits; empty when all is well
 	seen     time.Time
@@ -54,8 +55,7 @@ type told struct {
 
 // asks reports whether somebody has to be asked for the pool's members.
 func asks(b config.Backends) bool {
-	d := b.Discover
-	return d.HAProxySocket != "" || d.TraefikAPI != "" || d.TraefikFile != "" || len(d.DNS) > 0
+	return b.Discover.Source() != "" && len(b.Discover.Static) == 0
 }
 
 // every is how often the pool is asked for.
@@ -70,34 +70,30 @@ func every(b config.Backends) time.Duration {
 // think of them, until ctx ends. The loop takes the answers between two looks.
 func (a *agent) askBalancers(ctx context.Context) error {
 	due := map[string]time.Time{}
-	// What is too long for UDP comes by TCP.
-	names := namesSeen{resolver: &net.Resolver{Dial: a.dialer.DialContext}}
+	asker := newAsker(a.clock, a.dialer)
 	for {
 		now := a.clock.Now()
 		next := now.Add(membersEvery)
-		group, limited := errgroup.WithContext(ctx)
-		group.SetLimit(askAtOnce)
+		var pools []config.Backends
 		for _, b := range *a.pools.Load() {
 			if !asks(b) {
 				continue
 			}
-			if at := due[b.Name]; at.After(now) {
-				next = earlier(next, at)
-				continue
+			if !due[b.Name].After(now) {
+				due[b.Name] = now.Add(every(b))
+				pools = append(pools, b)
 			}
-			due[b.Name] = now.Add(every(b))
 			next = earlier(next, due[b.Name])
-			group.Go(func() error {
-				answer := a.askPool(limited, b, &names)
-				// The agent is stopping when this fails.
-				_ = a.ask(limited, func(h *Host) error {
-					h.takeTold(answer)
-					return nil
-				})
+		}
+		asker.each(ctx, pools, func(_ int, x answer) {
+			// The agent is stopping when this fails.
+			_ = a.ask(ctx, func(h *Host) error {
+				for _, r := range h.of {
+					r.take(x)
+				}
 				return nil
 			})
-		}
-		_ = group.Wait()
+		})
 		timer := time.NewTimer(max(0, next.Sub(a.clock.Now())))
 		select {
 		case <-ctx.Done():
@@ -118,53 +114,75 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// askPool asks whoever knows the pool's members.
-func (a *agent) askPool(ctx context.Context, b config.Backends, names *namesSeen) told {
+// asker asks whoever knows the members of pools.
+type asker struct {
+	clock  *Clock
+	dialer *dial.Dialer
+	names  namesSeen
+}
+
+func newAsker(clock *Clock, dialer *dial.Dialer) *asker {
+	// What is too long for UDP comes by TCP.
+	return &asker{clock: clock, dialer: dialer, names: namesSeen{resolver: &net.Resolver{Dial: dialer.DialContext}}}
+}
+
+// each asks for all of the pools, a few at a time, and hands over each answer
+// with its pool's place as it comes, from several goroutines.
+func (x *asker) each(ctx context.Context, pools []config.Backends, take func(i int, of answer)) {
+	group, limited := errgroup.WithContext(ctx)
+	group.SetLimit(askAtOnce)
+	for i, b := range pools {
+		group.Go(func() error {
+			take(i, x.ask(limited, b))
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+// ask asks for one pool.
+func (x *asker) ask(ctx context.Context, b config.Backends) answer {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	out := told{pool: b.Name, every: every(b)}
-	var answer balancer.Answer
+	out := answer{pool: b.Name, every: every(b)}
+	var said balancer.Answer
 	var err error
 	switch d := b.Discover; {
 	case d.HAProxySocket != "":
-		out.source = "haproxy " + d.HAProxySocket
-		answer, err = balancer.HAProxy(ctx, d.HAProxySocket)
+		said, err = balancer.HAProxy(ctx, d.HAProxySocket)
 	case d.TraefikAPI != "":
-		out.source = "traefik " + d.TraefikAPI
-		answer, err = balancer.Traefik(ctx, d.TraefikAPI, a.dialer.DialContext)
+		said, err = balancer.Traefik(ctx, d.TraefikAPI, x.dialer.DialContext)
 	case d.TraefikFile != "":
-		out.source = "traefik " + d.TraefikFile
-		answer, err = balancer.TraefikFile(d.TraefikFile)
+		said, err = balancer.TraefikFile(d.TraefikFile)
 	default:
-		answer, err = names.members(ctx, a.clock.Now(), d.DNS)
-		out.source = "dns"
+		said, err = x.names.members(ctx, x.clock.Now(), d.DNS)
 	}
-	out.seen, out.partial = a.clock.Now(), answer.Partial
+	out.seen, out.partial = x.clock.Now(), said.Partial
 	switch {
 	case err != nil:
-		out.problem, out.partial = err.Error(), true
-	case len(answer.Problems) > 0:
-		out.problem = answer.Problems[0]
-		if more := len(answer.Problems) - 1; more > 0 {
+		out.problem, out.failed = err.Error(), true
+	case len(said.Problems) > 0:
+		out.problem = said.Problems[0]
+		if more := len(said.Problems) - 1; more > 0 {
 			out.problem += fmt.Sprintf(", and %d more", more)
 		}
 	}
-	for _, m := range answer.Members {
+	for _, m := range said.Members {
 		remotes := []netip.AddrPort{m.Address}
 		if !m.Address.IsValid() {
 			var left string
-			remotes, left, err = names.lookUp(ctx, out.seen, m.Host, m.Port)
+			remotes, left, err = x.names.lookUp(ctx, out.seen, m.Host, m.Port)
 			if left != "" && out.problem == "" {
 				out.problem = left
 			}
 			if err != nil {
-				out.problem, out.partial = err.Error(), true
+				out.problem = err.Error()
 			}
 		}
 		for _, remote := range remotes {
 			out.members = append(out.members, discover.Member{Group: m.Group, Name: m.Name, Remote: remote})
 			if b.Status > 0 && m.Status != balancer.Unknown {
-				out.opinions = append(out.opinions, opinion{m.Group, m.Name, remote, m.Status, m.Says})
+				out.opinions = append(out.opinions, opinion{m.Group, m.Name, remote, m.Status})
 			}
 		}
 	}
@@ -192,8 +210,7 @@ func (n *namesSeen) members(ctx context.Context, now time.Time, targets []string
 			out.Problems = append(out.Problems, left)
 		}
 		if err != nil {
-			out.Partial = true
-			out.Problems = append(out.Problems, err.Error())
+			out.Problems = append(out.Problems, err.Error()) // nobody is missing: its past is remembered
 		}
 		for _, remote := range remotes {
 			out.Members = append(out.Members, balancer.Member{Name: fmt.Sprintf("%s (%s)", host, remote), Address: remote})
@@ -222,39 +239,45 @@ func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port
 	return out, left, err
 }
 
-// takeTold takes over what asking a pool came to.
-func (p *Pipeline) takeTold(t told) {
-	if p.finder.take(t, p.place.name) {
+// take takes over what asking a pool came to.
+func (p *Pipeline) take(x answer) {
+	if p.finder.take(x, p.place.name) {
 		p.setScopes()
 	}
-	for _, o := range t.opinions {
-		if id, ok := p.finder.backend(t.pool, o); ok {
+	for _, o := range x.opinions {
+		if id, ok := p.finder.backend(x.pool, o); ok {
 			up := o.status == balancer.Up || o.status == balancer.NoCheck
-			p.measure.Balancer(id, up, t.seen, time.Duration(measure.StaleAfter*float64(t.every)))
-			p.opinions[id] = o
+			p.measure.Balancer(id, up, x.seen, time.Duration(measure.StaleAfter*float64(x.every)))
 		}
 	}
 }
 
-// take gives a pool its members, and reports whether the backends changed. An
-// answer that may lack members takes none away.
-func (f *backendFinder) take(t told, namespace string) bool {
-	i := slices.IndexFunc(f.pools, func(p *pool) bool { return p.name == t.pool && p.fixed })
+// take gives a pool its members, and reports whether the backends changed. No
+// answer takes none away; one that may lack members, none that was named a
+// while ago: where some are always missing, those replaced would be kept for
+// ever.
+func (f *backendFinder) take(x answer, namespace string) bool {
+	i := slices.IndexFunc(f.pools, func(p *pool) bool { return p.name == x.pool && p.fixed })
 	if i < 0 {
 		return false // reconfigured meanwhile
 	}
 	p := f.pools[i]
-	p.problem = t.problem
-	members := t.members
-	if t.partial {
-		for _, m := range p.members {
-			if !slices.Contains(members, m) {
-				members = append(members, m)
-			}
+	p.problem = x.problem
+	members, named := x.members, make(map[discover.Member]time.Time, len(x.members))
+	for _, m := range members {
+		named[m] = x.seen
+	}
+	for _, m := range p.members {
+		last := p.named[m]
+		if x.failed {
+			last = x.seen
+		}
+		if _, again := named[m]; !again && (x.failed || x.partial && x.seen.Sub(last) < rotates) {
+			members, named[m] = append(members, m), last
 		}
 	}
-	p.members = members
-	return f.rebuild(t.seen, namespace)
+	p.members, p.named = members, named
+	return f.rebuild(x.seen, namespace)
 }
 
 // backend is the scope that a balancer's opinion is about.

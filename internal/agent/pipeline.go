@@ -47,7 +47,6 @@ type Pipeline struct {
 	answers      *limitAnswers        // to what is read beside the loop
 	ports        measure.Ports        // as last read
 	finder       backendFinder
-	opinions     map[scope.ID]opinion
 	index        *scope.Index // of services
 	problems     []discover.Problem
 	listeners    listenerSet
@@ -159,7 +158,6 @@ func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, err
 		inUse:   make(map[scope.ID]bool),
 
 		limitsRead: make(map[string]readLimit), answers: &limitAnswers{},
-		opinions: make(map[scope.ID]opinion),
 	}
 	p.addAny = func(batch []tcp.Socket) {
 		batch = p.place.leaveOut(batch)

@@ -83,6 +83,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Ready:     a.ready(p),
 		Services:  h.services(), // each replaced whole, never changed
 		Backends:  h.backends(), // the same
+		Pools:     pools(h.pipelines()),
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
 		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: h.budget.Used()},
@@ -154,11 +155,6 @@ func (p *Pipeline) servicesLimits(leaveOut func(discover.Problem) bool) []api.Li
 	}
 	if err := p.place.processes.err; err != nil && p.place.name == "" {
 		out = append(out, api.Limit{Subject: "backends", Reason: "the processes could not be searched for balancers, those known before stay: " + err.Error()})
-	}
-	for _, pool := range p.finder.pools {
-		if pool.problem != "" {
-			out = append(out, api.Limit{Subject: "backends of " + pool.name, Reason: pool.problem})
-		}
 	}
 	if n := p.finder.left; n > 0 {
 		out = append(out, api.Limit{Subject: "backends", Reason: plural(n, "connection", "connections") + " to more peers than are gathered at once: whether these are backends was not looked at"})

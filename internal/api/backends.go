@@ -113,10 +113,27 @@ type BackendGroup struct {
 	Backends []BackendView `json:"backends"`
 }
 
-// Backends is the answer of /api/v1/backends.
+// Pool is how a pool of the configuration, or a balancer that was found, is
+// seen: whether its backends are known at all.
+type Pool struct {
+	Name       string `json:"name"`
+	Configured bool   `json:"configured"`
+	// Source is who names its members: "observed", "haproxy /run/…".
+	Source string `json:"source"`
+	// Processes counts those found, Members the backends named or observed.
+	Processes int `json:"processes"`
+	Members   int `json:"members"`
+	// Problem is why its members are not all known; of a configured pool
+	// without a member there always is one.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Backends is the answer of /api/v1/backends. Pools are all of them, whatever
+// the question left out.
 type Backends struct {
 	At     time.Time      `json:"at"`
 	Groups []BackendGroup `json:"groups"`
+	Pools  []Pool         `json:"pools"`
 }
 
 // verdicts holds the worst open incident of each scope that has one.
@@ -258,5 +275,5 @@ func (s *server) backends(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no group %.200q", group), "GET /api/v1/backends lists the groups")
 		return
 	}
-	s.json(w, http.StatusOK, Backends{At: v.time(v.s.At), Groups: v.backends(group, failing == "true")})
+	s.json(w, http.StatusOK, Backends{At: v.time(v.s.At), Groups: v.backends(group, failing == "true"), Pools: append([]Pool{}, v.s.Pools...)})
 }

@@ -186,6 +186,25 @@ type Discover struct {
 	Static        []Member
 }
 
+// Source is who gives a pool its members, as the API shows it: "configured",
+// "haproxy /run/haproxy.sock", "traefik http://…", "dns"; empty where they are
+// observed.
+func (d Discover) Source() string {
+	switch {
+	case len(d.Static) > 0:
+		return "configured"
+	case d.HAProxySocket != "":
+		return "haproxy " + d.HAProxySocket
+	case d.TraefikAPI != "":
+		return "traefik " + d.TraefikAPI
+	case d.TraefikFile != "":
+		return "traefik " + d.TraefikFile
+	case len(d.DNS) > 0:
+		return "dns"
+	}
+	return ""
+}
+
 // Member is a backend as the user lists it.
 type Member struct {
 	Name   string // the address when none is given
