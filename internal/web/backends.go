@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/foreshock/foreshock/internal/api"
 )
 
 // maxBackends is how many backends are drawn; those with something to say go
@@ -38,15 +40,15 @@ type backend struct {
 }
 
 // backendsOf are the backends by group, and how many are left out, in words.
-func backendsOf(p picture, open []incident) (groups []group, more string) {
+func backendsOf(p api.Picture, open []api.Incident) (groups []group, more string) {
 	groups = []group{}
-	var all []scope
+	var all []api.Scope
 	for _, s := range p.Scopes {
 		if s.Kind == "backend" {
 			all = append(all, s)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b scope) int {
+	slices.SortStableFunc(all, func(a, b api.Scope) int {
 		return cmp.Or(strings.Compare(groupOf(a), groupOf(b)), strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
 	rows := make([]backend, len(all))
@@ -92,18 +94,18 @@ func backendsOf(p picture, open []incident) (groups []group, more string) {
 	return groups, more
 }
 
-func groupOf(s scope) string {
+func groupOf(s api.Scope) string {
 	if s.Backend == nil {
 		return ""
 	}
 	return s.Backend.Group
 }
 
-func backendOf(p picture, s scope, open []incident) backend {
+func backendOf(p api.Picture, s api.Scope, open []api.Incident) backend {
 	out := backend{
 		ID: s.ID, Name: s.Name, What: or(s.Process, "unknown process"), Level: "unknown", Verdict: "unknown", Since: "–",
-		Balancer: opinion(s), Pending: share(s.signal("pending"), s.signal("established")), Longest: seconds(s.signal("pending_longest_seconds")),
-		Answers: within(s.signal("answer_now_seconds")), Usually: within(s.signal("answer_usual_seconds")),
+		Balancer: opinion(s), Pending: share(signal(s, "pending"), signal(s, "established")), Longest: seconds(signal(s, "pending_longest_seconds")),
+		Answers: within(signal(s, "answer_now_seconds")), Usually: within(signal(s, "answer_usual_seconds")),
 		Reason: "the agent does not say",
 	}
 	if b := s.Backend; b != nil {
@@ -116,10 +118,10 @@ func backendOf(p picture, s scope, open []incident) backend {
 		case "ok":
 			out.Level, out.Verdict, out.Reason = "normal", "answers", b.Note
 		case "unknown":
-			out.Reason = reason(value{Unknown: b.Verdict.Reason})
+			out.Reason = reason(api.Value{Unknown: b.Verdict.Reason})
 		}
 	}
-	if i := slices.IndexFunc(open, func(i incident) bool { return i.Scope == s.ID }); i >= 0 {
+	if i := slices.IndexFunc(open, func(i api.Incident) bool { return i.Scope == s.ID }); i >= 0 {
 		out.Level, out.Verdict, out.Since, out.Reason = level(open[i]), causeOf(open[i]), since(p, open[i]), ""
 		switch {
 		case open[i].BlindSince != nil:
@@ -135,13 +137,13 @@ func backendOf(p picture, s scope, open []incident) backend {
 
 // disputed: the incident says that the backend fails, and its balancer calls it
 // up.
-func disputed(s scope, i incident) bool {
+func disputed(s api.Scope, i api.Incident) bool {
 	return s.Backend != nil && s.Backend.Verdict.Disputed && (i.Severity == "critical" || i.Severity == "warning")
 }
 
 // opinion is what the balancer says of its backend.
-func opinion(s scope) string {
-	v := s.signal("balancer_up")
+func opinion(s api.Scope) string {
+	v := signal(s, "balancer_up")
 	switch {
 	case v.Value != nil && *v.Value >= 1:
 		return "up"
@@ -155,15 +157,15 @@ func opinion(s scope) string {
 
 // balancerOf is the balancer's opinion beside an incident of its backend; empty
 // when it is not asked.
-func balancerOf(p picture, inc incident) (words string, disagrees bool) {
-	if inc.BalancerDownAt != nil && inc.BalancerLag != nil {
-		when := fmt.Sprintf("%s after we suspected it", span(*inc.BalancerLag))
-		if *inc.BalancerLag < 0 {
-			when = fmt.Sprintf("%s before we suspected it", span(-*inc.BalancerLag))
+func balancerOf(p api.Picture, inc api.Incident) (words string, disagrees bool) {
+	if inc.BalancerDownAt != nil && inc.BalancerLagSeconds != nil {
+		when := fmt.Sprintf("%s after we suspected it", span(*inc.BalancerLagSeconds))
+		if *inc.BalancerLagSeconds < 0 {
+			when = fmt.Sprintf("%s before we suspected it", span(-*inc.BalancerLagSeconds))
 		}
 		return fmt.Sprintf("balancer: down since %s, %s", clock(inc.BalancerDownAt), when), false
 	}
-	i := slices.IndexFunc(p.Scopes, func(s scope) bool { return s.Kind == "backend" && s.ID == inc.Scope })
+	i := slices.IndexFunc(p.Scopes, func(s api.Scope) bool { return s.Kind == "backend" && s.ID == inc.Scope })
 	if i < 0 {
 		return "", false
 	}
@@ -179,7 +181,7 @@ func balancerOf(p picture, inc incident) (words string, disagrees bool) {
 
 // within words how long answers take: the end of a bucket, so no more than
 // that.
-func within(v value) string {
+func within(v api.Value) string {
 	switch {
 	case v.Value == nil && v.Unknown == "no_traffic":
 		return "no traffic"

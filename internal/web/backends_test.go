@@ -6,20 +6,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-func pictureOf(t *testing.T, name string) picture {
-	t.Helper()
-	raw, ok := fixtures(t)[name]
-	if !ok {
-		t.Fatalf("no picture %s in testdata", name)
-	}
-	p, err := read(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
+	"github.com/foreshock/foreshock/internal/api"
+)
 
 // TestBackends: the kernel's word, the balancer's beside it, and what is
 // unknown in words.
@@ -92,15 +81,15 @@ func TestNeedsOfBackends(t *testing.T) {
 }
 
 // manyBackends is a picture of so many backends, of which the last one fails.
-func manyBackends(n int) picture {
-	p := picture{Status: status{At: time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC), Ready: true}}
+func manyBackends(n int) api.Picture {
+	p := api.Picture{Status: api.Status{At: time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC), Ready: true}}
 	for i := range n {
-		b := &backendOfScope{Group: fmt.Sprintf("g%d", i%2)}
+		b := &api.Backend{Group: fmt.Sprintf("g%d", i%2)}
 		b.Verdict.State = "ok"
-		p.Scopes = append(p.Scopes, scope{ID: fmt.Sprintf("backend/b%04d", i), Kind: "backend", Name: fmt.Sprintf("b%04d", i), Backend: b})
+		p.Scopes = append(p.Scopes, api.Scope{ID: fmt.Sprintf("backend/b%04d", i), Kind: "backend", Name: fmt.Sprintf("b%04d", i), Backend: b})
 	}
 	at := p.Status.At.Add(-time.Second)
-	p.Incidents = []incident{{ID: 1, State: "open", Scope: p.Scopes[n-1].ID, Cause: "path_lost", Severity: "critical", OpenedAt: &at}}
+	p.Incidents = []api.Incident{{ID: 1, State: "open", Scope: p.Scopes[n-1].ID, Cause: "path_lost", Severity: "critical", OpenedAt: &at}}
 	return p
 }
 

@@ -62,7 +62,7 @@ func newHost(t *testing.T, raw []byte, age time.Duration) *host {
 		switch r.URL.Path {
 		case "/":
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			if err := draw(w, raw, h.age); err != nil {
+			if err := draw(w, read(t, raw), h.age); err != nil {
 				t.Error(err)
 			}
 		case "/favicon.ico":

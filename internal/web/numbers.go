@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/foreshock/foreshock/internal/api"
 )
 
 // reasons words why a value is not known; measure.Validity has the same.
@@ -16,9 +18,9 @@ var reasons = map[string]string{
 	"no_traffic": "no traffic", "not_answered": "no answer for a minute, and no cause found", "no_evidence": "no evidence",
 }
 
-func reason(v value) string { return or(reasons[v.Unknown], spaced(v.Unknown)) }
+func reason(v api.Value) string { return or(reasons[v.Unknown], spaced(v.Unknown)) }
 
-func count(v value) string {
+func count(v api.Value) string {
 	if v.Value == nil {
 		return "unknown"
 	}
@@ -27,21 +29,21 @@ func count(v value) string {
 
 // share is a part of a whole in words, "7 of 20"; "unknown" alone when neither
 // is known.
-func share(part, of value) string {
+func share(part, of api.Value) string {
 	if part.Value == nil && of.Value == nil {
 		return "unknown"
 	}
 	return count(part) + " of " + count(of)
 }
 
-func seconds(v value) string {
+func seconds(v api.Value) string {
 	if v.Value == nil {
 		return "unknown"
 	}
 	return tenth(*v.Value) + " s"
 }
 
-func number(v value) float64 {
+func number(v api.Value) float64 {
 	if v.Value == nil {
 		return 0
 	}

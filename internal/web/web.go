@@ -1,7 +1,7 @@
 // Package web serves the agent's first page: what fails, how full each service
 // is, and what cannot be seen.
 //
-// The page is drawn twice from the same JSON, the picture of the event stream.
+// The page is drawn twice from the same picture, that of the event stream.
 // The server draws it once, for the first sight and for browsers without a
 // script (words.go, page.html); words.js and page.js draw it from then on. Both
 // hold no logic of their own beyond words.
@@ -12,7 +12,6 @@ package web
 import (
 	"bytes"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
@@ -59,10 +58,7 @@ func at(source Source, now func() time.Time) http.Handler {
 			age = s.Age(now())
 		}
 		var b bytes.Buffer
-		raw, err := json.Marshal(api.PictureOf(s))
-		if err == nil {
-			err = draw(&b, raw, age)
-		}
+		err := draw(&b, api.PictureOf(s), age)
 		if err != nil {
 			http.Error(w, fmt.Sprintf("the page could not be drawn: %v; /api/v1/scopes has the same in JSON", err), http.StatusInternalServerError)
 			return
@@ -73,12 +69,8 @@ func at(source Source, now func() time.Time) http.Handler {
 	return mux
 }
 
-// draw writes the page of a picture, given as JSON, that is age old.
-func draw(w io.Writer, raw []byte, age time.Duration) error {
-	p, err := read(raw)
-	if err != nil {
-		return err
-	}
+// draw writes the page of a picture that is age old.
+func draw(w io.Writer, p api.Picture, age time.Duration) error {
 	// The script goes on from the picture's time and age: the age of what it is
 	// sent first is nothing it could know.
 	return page.Execute(w, struct {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/api"
 )
 
 // silentAfter is how old a picture may be before the page stops trusting it:
@@ -21,40 +23,40 @@ const maxNeeds = 5
 // view is the page in words. words.js makes the same from the same picture; a
 // test holds the two against each other, so a change here is a change there.
 type view struct {
-	Title    string    `json:"title"`
-	Sub      string    `json:"sub"`
-	Lost     bool      `json:"lost"` // the picture is old
-	Needs    []need    `json:"needs"`
-	More     string    `json:"more"` // "and 3 more"; empty
-	Services []service `json:"services"`
-	Groups   []group   `json:"groups"`
-	Rest     string    `json:"rest"` // backends that are not drawn: "and 3 more"; empty
-	Looks    []lookRow `json:"looks"`
-	Limits   []limit   `json:"limits"`
-	Version  string    `json:"version"`
+	Title    string          `json:"title"`
+	Sub      string          `json:"sub"`
+	Lost     bool            `json:"lost"` // the picture is old
+	Needs    []need          `json:"needs"`
+	More     string          `json:"more"` // "and 3 more"; empty
+	Services []service       `json:"services"`
+	Groups   []group         `json:"groups"`
+	Rest     string          `json:"rest"` // backends that are not drawn: "and 3 more"; empty
+	Looks    []lookRow       `json:"looks"`
+	Limits   []api.LimitView `json:"limits"`
+	Version  string          `json:"version"`
 }
 
 type need struct {
-	ID         uint64       `json:"id"`
-	Level      string       `json:"level"` // critical, warning, watch, unknown
-	Glyph      string       `json:"glyph"`
-	Cause      string       `json:"cause"`
-	Scope      string       `json:"scope"`
-	Severity   string       `json:"severity"`
-	Sentence   string       `json:"sentence"`
-	Pattern    string       `json:"pattern"`
-	Response   string       `json:"response"`
-	Balancer   string       `json:"balancer"` // its opinion; empty when it is not asked
-	Disputed   bool         `json:"disputed"` // it calls up what fails
-	Siblings   string       `json:"siblings"`
-	Because    string       `json:"because"`
-	Since      string       `json:"since"`
-	At         string       `json:"at"`
-	Sure       string       `json:"sure"`
-	Basis      string       `json:"basis"`
-	Advice     []string     `json:"advice"`
-	Prefixes   []prefixRow  `json:"prefixes"`
-	Considered []considered `json:"considered"`
+	ID         uint64           `json:"id"`
+	Level      string           `json:"level"` // critical, warning, watch, unknown
+	Glyph      string           `json:"glyph"`
+	Cause      string           `json:"cause"`
+	Scope      string           `json:"scope"`
+	Severity   string           `json:"severity"`
+	Sentence   string           `json:"sentence"`
+	Pattern    string           `json:"pattern"`
+	Response   string           `json:"response"`
+	Balancer   string           `json:"balancer"` // its opinion; empty when it is not asked
+	Disputed   bool             `json:"disputed"` // it calls up what fails
+	Siblings   string           `json:"siblings"`
+	Because    string           `json:"because"`
+	Since      string           `json:"since"`
+	At         string           `json:"at"`
+	Sure       string           `json:"sure"`
+	Basis      string           `json:"basis"`
+	Advice     []string         `json:"advice"`
+	Prefixes   []prefixRow      `json:"prefixes"`
+	Considered []api.Considered `json:"considered"`
 }
 
 type prefixRow struct {
@@ -99,13 +101,13 @@ type lookRow struct {
 }
 
 // viewOf words a picture that is age old.
-func viewOf(p picture, age time.Duration) view {
+func viewOf(p api.Picture, age time.Duration) view {
 	open := openOf(p)
 	v := view{
 		Title: title(p, open, age), Lost: age > silentAfter, Version: p.Status.Version,
 		Sub: fmt.Sprintf("%s · %s · %s · %s of one core, budget %s", p.Status.Host, p.Status.At.UTC().Format("2006-01-02 15:04:05 UTC"),
 			or(p.Status.Reader, "no reader yet"), percent(p.Status.Budget.Used), percent(p.Status.Budget.Allowed)),
-		Needs: []need{}, Services: []service{}, Looks: []lookRow{}, Limits: slices.Concat([]limit{}, p.Limits),
+		Needs: []need{}, Services: []service{}, Looks: []lookRow{}, Limits: slices.Concat([]api.LimitView{}, p.Limits),
 	}
 	for i, inc := range open {
 		if i == maxNeeds {
@@ -129,15 +131,15 @@ func viewOf(p picture, age time.Duration) view {
 // openOf are the open incidents in the order they are shown: what another one
 // explains last; then severity, what its balancer calls up, age, scope and
 // number, so that equals never change places.
-func openOf(p picture) []incident {
-	var open []incident
+func openOf(p api.Picture) []api.Incident {
+	var open []api.Incident
 	for _, inc := range p.Incidents {
 		if inc.State == "open" {
 			open = append(open, inc)
 		}
 	}
-	rank := func(i incident) int { return slices.Index([]string{"critical", "warning", "watch"}, i.Severity) }
-	slices.SortStableFunc(open, func(a, b incident) int {
+	rank := func(i api.Incident) int { return slices.Index([]string{"critical", "warning", "watch"}, i.Severity) }
+	slices.SortStableFunc(open, func(a, b api.Incident) int {
 		return cmp.Or(explained(a)-explained(b), cmp.Compare(rank(a), rank(b)), calledUp(p, a)-calledUp(p, b), cmp.Compare(openedAt(a), openedAt(b)), strings.Compare(a.Scope, b.Scope), cmp.Compare(a.ID, b.ID))
 	})
 	return open
@@ -145,7 +147,7 @@ func openOf(p picture) []incident {
 
 // calledUp is 0 for an incident of a backend whose balancer calls it up: it goes
 // first, as requests are still sent there.
-func calledUp(p picture, i incident) int {
+func calledUp(p api.Picture, i api.Incident) int {
 	if _, yes := balancerOf(p, i); yes {
 		return 0
 	}
@@ -153,14 +155,14 @@ func calledUp(p picture, i incident) int {
 }
 
 // explained is 1 for an incident that another one explains: it goes last.
-func explained(i incident) int {
+func explained(i api.Incident) int {
 	if i.Because != "" {
 		return 1
 	}
 	return 0
 }
 
-func openedAt(i incident) int64 {
+func openedAt(i api.Incident) int64 {
 	if i.OpenedAt == nil {
 		return math.MaxInt64
 	}
@@ -170,8 +172,8 @@ func openedAt(i incident) int64 {
 // title is the verdict. A picture that has grown old never says that all is
 // well, nor does one in which something cannot be seen. What another incident
 // explains is one with it.
-func title(p picture, open []incident, age time.Duration) string {
-	if own := slices.IndexFunc(open, func(i incident) bool { return explained(i) == 1 }); own > 0 {
+func title(p api.Picture, open []api.Incident, age time.Duration) string {
+	if own := slices.IndexFunc(open, func(i api.Incident) bool { return explained(i) == 1 }); own > 0 {
 		open = open[:own]
 	}
 	services, backends := 0, 0
@@ -194,7 +196,7 @@ func title(p picture, open []incident, age time.Duration) string {
 		return fmt.Sprintf("No word from the agent for %s: this is how it was", span(age.Seconds()))
 	case len(open) == 1 && open[0].BlindSince != nil:
 		return fmt.Sprintf("%s: unknown, %s when last seen", nameOf(open[0].Scope), causeOf(open[0]))
-	case len(up) == 1 && !slices.ContainsFunc(open, func(i incident) bool { return i.Scope != open[0].Scope }):
+	case len(up) == 1 && !slices.ContainsFunc(open, func(i api.Incident) bool { return i.Scope != open[0].Scope }):
 		return fmt.Sprintf("%s: %s, and its balancer says up", nameOf(open[0].Scope), causeOf(open[0]))
 	case len(up) > 0:
 		return fmt.Sprintf("%d things are going wrong on %s, and balancers call %d of the backends up", len(open), p.Status.Host, len(up))
@@ -216,11 +218,11 @@ func title(p picture, open []incident, age time.Duration) string {
 	return "Nothing found wrong in what can be seen"
 }
 
-func needOf(p picture, inc incident) need {
+func needOf(p api.Picture, inc api.Incident) need {
 	n := need{
 		ID: inc.ID, Level: level(inc), Glyph: glyph(level(inc)), Cause: causeOf(inc), Scope: nameOf(inc.Scope), Severity: inc.Severity,
 		Sentence: inc.Sentence, Sure: inc.Certainty, Basis: inc.Basis, Since: since(p, inc), At: clock(inc.OpenedAt),
-		Response: inc.Response, Advice: slices.Concat([]string{}, inc.Advice), Prefixes: []prefixRow{}, Considered: []considered{},
+		Response: inc.Response, Advice: slices.Concat([]string{}, inc.Advice), Prefixes: []prefixRow{}, Considered: []api.Considered{},
 	}
 	n.Balancer, n.Disputed = balancerOf(p, inc)
 	n.Siblings = inc.Siblings
@@ -240,23 +242,23 @@ func needOf(p picture, inc incident) need {
 		}
 	}
 	for _, x := range inc.Prefixes {
-		n.Prefixes = append(n.Prefixes, prefixRow{x.Prefix, strconv.Itoa(x.Held), strconv.Itoa(x.Slow)})
+		n.Prefixes = append(n.Prefixes, prefixRow{x.Prefix, strconv.Itoa(int(x.Held)), strconv.Itoa(int(x.Slow))})
 	}
 	for _, c := range inc.Considered {
-		n.Considered = append(n.Considered, considered{spaced(c.Cause), c.Why})
+		n.Considered = append(n.Considered, api.Considered{Cause: spaced(c.Cause), Why: c.Why})
 	}
 	return n
 }
 
-func serviceOf(p picture, s scope, open []incident) service {
-	held, lim, waiting := occupied(s), limitOf(s), s.signal("queue_depth")
+func serviceOf(p api.Picture, s api.Scope, open []api.Incident) service {
+	held, lim, waiting := occupied(s), limitOf(s), signal(s, "queue_depth")
 	out := service{
 		ID: s.ID, Name: s.Name, What: whatOf(s), Level: "normal", Verdict: "normal", Since: "–",
 		Busy: share(held, lim), Limit: limitWords(s), Bar: barOf(held, lim, waiting),
-		Queue: share(waiting, s.signal("queue_limit")), Wait: seconds(s.signal("queue_wait_seconds")),
+		Queue: share(waiting, signal(s, "queue_limit")), Wait: seconds(signal(s, "queue_wait_seconds")),
 		Reason: forecast(s),
 	}
-	if i := slices.IndexFunc(open, func(i incident) bool { return i.Scope == s.ID }); i >= 0 {
+	if i := slices.IndexFunc(open, func(i api.Incident) bool { return i.Scope == s.ID }); i >= 0 {
 		out.Level, out.Verdict, out.Since = level(open[i]), causeOf(open[i]), since(p, open[i])
 		if open[i].BlindSince != nil {
 			out.Reason = "no evidence since " + clock(open[i].BlindSince)
@@ -271,29 +273,29 @@ func serviceOf(p picture, s scope, open []incident) service {
 // occupied is how many workers are taken. An agent older than the signal gives
 // what it is made of: what is accepted where a connection holds a worker, and
 // what is busy elsewhere.
-func occupied(s scope) value {
+func occupied(s api.Scope) api.Value {
 	if v, ok := s.Signals["workers_occupied"]; ok {
 		return v
 	}
 	if s.Workers != nil && s.Workers.Held == "connection" {
-		return s.signal("accepted")
+		return signal(s, "accepted")
 	}
-	return s.signal("busy")
+	return signal(s, "busy")
 }
 
 // limitOf is the limit in force, read from the server's configuration or
 // learned.
-func limitOf(s scope) value {
-	if v := s.signal("workers_limit"); v.Value != nil {
+func limitOf(s api.Scope) api.Value {
+	if v := signal(s, "workers_limit"); v.Value != nil {
 		return v
 	}
 	if s.Workers != nil && s.Workers.Limit != nil {
-		return value{Value: new(float64(*s.Workers.Limit))}
+		return api.Value{Value: new(float64(*s.Workers.Limit))}
 	}
-	return value{Unknown: "never_seen"}
+	return api.Value{Unknown: "never_seen"}
 }
 
-func limitWords(s scope) string {
+func limitWords(s api.Scope) string {
 	var origin, problem string
 	if s.Workers != nil {
 		origin, problem = s.Workers.Origin, s.Workers.Problem
@@ -311,12 +313,12 @@ func limitWords(s scope) string {
 
 // forecast says when the workers are all busy; empty when nothing is filling
 // or no limit says what full is.
-func forecast(s scope) string {
+func forecast(s api.Scope) string {
 	held, lim := occupied(s), limitOf(s)
 	if held.Value == nil || lim.Value == nil {
 		return ""
 	}
-	full, err, fast := s.signal("workers_full_in_seconds"), s.signal("workers_full_in_error_seconds"), s.signal("workers_full_in_fast_seconds")
+	full, err, fast := signal(s, "workers_full_in_seconds"), signal(s, "workers_full_in_error_seconds"), signal(s, "workers_full_in_fast_seconds")
 	all := fmt.Sprintf("All %s workers", whole(*lim.Value))
 	switch {
 	case *lim.Value > 0 && *held.Value >= *lim.Value:
@@ -333,7 +335,7 @@ func forecast(s scope) string {
 	return ""
 }
 
-func barOf(held, lim, waiting value) bar {
+func barOf(held, lim, waiting api.Value) bar {
 	h, w := number(held), number(waiting)
 	b := bar{Label: fmt.Sprintf("%s busy, %s waiting", count(held), count(waiting))}
 	scale := max(h+w, 1)
@@ -347,7 +349,7 @@ func barOf(held, lim, waiting value) bar {
 	return b
 }
 
-func lookOf(l look) lookRow {
+func lookOf(l api.Look) lookRow {
 	out := lookRow{Tier: l.Tier, Age: "–", Every: hundredth(l.IntervalSeconds) + " s", Cost: tenth(l.CostSeconds*1e3) + " ms", Sockets: "–"}
 	switch {
 	case l.LastError != "":
@@ -366,7 +368,7 @@ func lookOf(l look) lookRow {
 }
 
 // whatOf says what a service is: "apache prefork · :80 :443".
-func whatOf(s scope) string {
+func whatOf(s api.Scope) string {
 	what := or(s.Process, "listener")
 	if s.Workers != nil && s.Workers.Software != "" {
 		what = s.Workers.Software
@@ -383,16 +385,16 @@ func whatOf(s scope) string {
 
 // signal returns one of the scope's signals; one that is not there was never
 // seen.
-func (s scope) signal(name string) value {
+func signal(s api.Scope, name string) api.Value {
 	if v, ok := s.Signals[name]; ok {
 		return v
 	}
-	return value{Unknown: "never_seen"}
+	return api.Value{Unknown: "never_seen"}
 }
 
 // level is how an incident is shown: its severity, and unknown when nobody can
 // see it any more.
-func level(i incident) string {
+func level(i api.Incident) string {
 	if i.BlindSince != nil {
 		return "unknown"
 	}
@@ -403,7 +405,7 @@ func glyph(level string) string {
 	return map[string]string{"critical": "◆", "warning": "▲", "watch": "○", "unknown": "◌"}[level]
 }
 
-func causeOf(i incident) string {
+func causeOf(i api.Incident) string {
 	if i.Rule != "" {
 		return "rule " + i.Rule
 	}
@@ -418,7 +420,7 @@ func nameOf(id string) string {
 	return id
 }
 
-func since(p picture, i incident) string {
+func since(p api.Picture, i api.Incident) string {
 	if i.OpenedAt == nil {
 		return "–"
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/measure"
 )
 
@@ -31,6 +33,25 @@ func fixtures(t *testing.T) map[string][]byte {
 		out[strings.TrimSuffix(filepath.Base(path), ".json")] = raw
 	}
 	return out
+}
+
+// read reads a picture's JSON.
+func read(t testing.TB, raw []byte) api.Picture {
+	t.Helper()
+	var p api.Picture
+	if err := json.Unmarshal(raw, &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func pictureOf(t *testing.T, name string) api.Picture {
+	t.Helper()
+	raw, ok := fixtures(t)[name]
+	if !ok {
+		t.Fatalf("no picture %s in testdata", name)
+	}
+	return read(t, raw)
 }
 
 func TestWords(t *testing.T) {
@@ -59,11 +80,7 @@ func TestWords(t *testing.T) {
 	}
 	got := map[string]said{}
 	for name, raw := range fixtures(t) {
-		p, err := read(raw)
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		v := viewOf(p, 0)
+		v := viewOf(read(t, raw), 0)
 		x := said{Title: v.Title}
 		if len(v.Services) > 0 {
 			s := v.Services[0]
@@ -79,11 +96,7 @@ func TestWords(t *testing.T) {
 // TestNeedsAreFew: five at most, the worst and then the oldest first, and the
 // rest is counted.
 func TestNeedsAreFew(t *testing.T) {
-	p, err := read(fixtures(t)["many"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := viewOf(p, 0)
+	v := viewOf(pictureOf(t, "many"), 0)
 	var ids []uint64
 	for _, n := range v.Needs {
 		ids = append(ids, n.ID)
@@ -96,11 +109,7 @@ func TestNeedsAreFew(t *testing.T) {
 // TestOldPictureIsNotTrusted: whatever it shows, its title says that it is old.
 func TestOldPictureIsNotTrusted(t *testing.T) {
 	for name, raw := range fixtures(t) {
-		p, err := read(raw)
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		if v := viewOf(p, silentAfter+time.Second); v.Title != "No word from the agent for 16 s: this is how it was" || !v.Lost {
+		if v := viewOf(read(t, raw), silentAfter+time.Second); v.Title != "No word from the agent for 16 s: this is how it was" || !v.Lost {
 			t.Errorf("%s: %q, lost %v", name, v.Title, v.Lost)
 		}
 	}
@@ -125,7 +134,7 @@ func TestReasons(t *testing.T) {
 		}
 	}
 	for name, words := range got {
-		if said := reason(value{Unknown: name}); said != words {
+		if said := reason(api.Value{Unknown: name}); said != words {
 			t.Errorf("%s is %q on the page and %q elsewhere", name, said, words)
 		}
 	}
@@ -133,17 +142,17 @@ func TestReasons(t *testing.T) {
 
 // TestBar: the bar never leaves its box, however much waits.
 func TestBar(t *testing.T) {
-	n := func(v float64) value { return value{Value: &v} }
+	n := func(v float64) api.Value { return api.Value{Value: &v} }
 	tests := []struct {
 		name                 string
-		held, limit, waiting value
+		held, limit, waiting api.Value
 		want                 bar
 	}{
 		{"some", n(7), n(20), n(0), bar{"7 busy, 0 waiting, limit 20", 31.5, 0, 90}},
 		{"full", n(20), n(20), n(48), bar{"20 busy, 48 waiting, limit 20", 29.4, 70.6, 29.4}},
-		{"no limit", n(9), value{}, n(1), bar{"9 busy, 1 waiting", 90, 10, 0}},
-		{"nothing", n(0), value{}, n(0), bar{"0 busy, 0 waiting", 0, 0, 0}},
-		{"unknown", value{}, n(20), value{}, bar{"unknown busy, unknown waiting, limit 20", 0, 0, 90}},
+		{"no limit", n(9), api.Value{}, n(1), bar{"9 busy, 1 waiting", 90, 10, 0}},
+		{"nothing", n(0), api.Value{}, n(0), bar{"0 busy, 0 waiting", 0, 0, 0}},
+		{"unknown", api.Value{}, n(20), api.Value{}, bar{"unknown busy, unknown waiting, limit 20", 0, 0, 90}},
 		{"limit zero", n(3), n(0), n(0), bar{"3 busy, 0 waiting", 100, 0, 0}},
 	}
 	for _, tt := range tests {
@@ -168,7 +177,7 @@ func TestPageIsLight(t *testing.T) {
 	}
 	for name, raw := range fixtures(t) {
 		var b bytes.Buffer
-		if err := draw(&b, raw, 0); err != nil {
+		if err := draw(&b, read(t, raw), 0); err != nil {
 			t.Fatal(name, err)
 		}
 		if total+b.Len() > most {
@@ -177,7 +186,7 @@ func TestPageIsLight(t *testing.T) {
 	}
 }
 
-// FuzzDraw: any JSON gives a page or an error, and no name in it becomes markup.
+// FuzzDraw: any picture gives a page, and no name in it becomes markup.
 func FuzzDraw(f *testing.F) {
 	paths, _ := filepath.Glob("testdata/*.json")
 	for _, path := range paths {
@@ -190,9 +199,13 @@ func FuzzDraw(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var b bytes.Buffer
-		if err := draw(&b, raw, 0); err != nil {
+		var p api.Picture
+		if json.Unmarshal(raw, &p) != nil {
 			return
+		}
+		var b bytes.Buffer
+		if err := draw(&b, p, 0); err != nil {
+			t.Fatal(err)
 		}
 		if got := bytes.Count(b.Bytes(), []byte("<script")); got != 1 {
 			t.Errorf("the page holds %d scripts", got)
