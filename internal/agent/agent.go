@@ -103,7 +103,9 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error { return a.watchSignals(ctx) })
 	group.Go(func() error { return a.tellServiceManager(ctx) })
 	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
-	return group.Wait()
+	err = group.Wait()
+	a.notices.end()
+	return err
 }
 
 // listen opens the API's port. Its errors say who may be there already.
@@ -133,9 +135,11 @@ func newAgent(o Options) (*agent, error) {
 		poolsChanged: make(chan struct{}, 1),
 	}
 	a.setPools(o.Config.Backends)
-	if a.notices, err = newNotices(o.Config, host, o.Log, a.dialer); err != nil {
+	channels, err := notifyConfig(o.Config, host, o.Log, a.dialer)
+	if err != nil {
 		return nil, err
 	}
+	a.notices = newNotices(channels, o.Log)
 	_, warnings, err := Rules(o.Config, o.ConfigPath)
 	if err != nil {
 		return nil, err
@@ -292,16 +296,12 @@ func (a *agent) Reload(ctx context.Context) error {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
 	a.warn(warnings)
-	told, err := notifyConfig(cfg, a.host, a.log, a.dialer)
+	channels, err := notifyConfig(cfg, a.host, a.log, a.dialer)
 	if err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
 	return a.ask(ctx, func(h *Host) error {
-		lanes, err := a.notices.configure(told)
-		if err != nil {
-			return fmt.Errorf("the running configuration stays: %w", err)
-		}
-		a.run(lanes)
+		a.run(a.notices.configure(channels))
 		if cfg.Listen != a.options.Config.Listen || !sameToken(cfg, a.options.Config) {
 			a.log.Warn("listen and token change only with a restart")
 		}

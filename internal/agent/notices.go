@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
@@ -18,35 +19,63 @@ type notices struct {
 	planner *notify.Planner
 	outbox  *notify.Outbox
 	lanes   []*notify.Lane // to be run by whoever owns the goroutines
+	log     *slog.Logger
+	said    map[string]notify.Status // what the log was told of each channel, by its name
 }
 
-func newNotices(cfg config.Config, host string, log *slog.Logger, dialer *dial.Dialer) (*notices, error) {
-	told, err := notifyConfig(cfg, host, log, dialer)
-	if err != nil {
-		return nil, err
-	}
-	n := &notices{}
-	if n.planner, err = notify.NewPlanner(told); err != nil {
-		return nil, fmt.Errorf("notify: %w", err)
-	}
-	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-	if n.outbox, n.lanes, err = notify.NewOutbox(random, told.Channels); err != nil {
-		return nil, fmt.Errorf("notify: %w", err)
-	}
-	return n, nil
+func newNotices(channels notify.Config, log *slog.Logger) *notices {
+	n := &notices{planner: notify.NewPlanner(channels), log: log, said: map[string]notify.Status{}}
+	n.outbox, n.lanes = notify.NewOutbox(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), channels.Channels)
+	return n
 }
 
 // configure takes over new channels and returns the lanes that are to be run
-// on top of those there are. With an error nothing changes.
-func (n *notices) configure(told notify.Config) ([]*notify.Lane, error) {
-	lanes, err := n.outbox.Configure(told.Channels)
-	if err != nil {
-		return nil, fmt.Errorf("notify: %w", err)
+// on top of those there are. What waits for a channel that goes is lost.
+func (n *notices) configure(channels notify.Config) []*notify.Lane {
+	before := n.status()
+	n.planner.Configure(channels)
+	lanes := n.outbox.Configure(channels.Channels)
+	after := n.status()
+	for _, s := range before {
+		if s.Queued > 0 && !slices.ContainsFunc(after, func(x notify.Status) bool { return x.Name == s.Name && x.Kind == s.Kind }) {
+			n.log.Warn("a channel was taken out before all its notices were delivered", "channel", s.Name, "lost", s.Queued, "error", s.LastError)
+		}
 	}
-	if err := n.planner.Configure(told); err != nil {
-		return nil, fmt.Errorf("notify: %w", err)
+	return lanes
+}
+
+// status is how the channels do. What changed since it was asked last is
+// logged: an alert that reaches nobody must not look like calm.
+func (n *notices) status() []notify.Status {
+	all := n.outbox.Status()
+	now := make(map[string]notify.Status, len(all))
+	for _, s := range all {
+		was := n.said[s.Name]
+		if was.Kind != s.Kind {
+			was = notify.Status{}
+		}
+		now[s.Name] = s
+		if s.Undelivered > was.Undelivered {
+			n.log.Error("notices were given up: this channel was not told", "channel", s.Name, "notices", s.Undelivered-was.Undelivered, "error", s.LastError)
+		}
+		switch {
+		case s.Failing && !was.Failing:
+			n.log.Warn("notices are not delivered: trying again", "channel", s.Name, "queued", s.Queued, "error", s.LastError)
+		case was.Failing && !s.Failing:
+			n.log.Info("notices are delivered again", "channel", s.Name)
+		}
 	}
-	return lanes, nil
+	n.said = now
+	return all
+}
+
+// end says what is lost as the agent stops.
+func (n *notices) end() {
+	for _, s := range n.status() {
+		if s.Queued > 0 {
+			n.log.Warn("stopped before all notices were delivered", "channel", s.Name, "lost", s.Queued, "error", s.LastError)
+		}
+	}
 }
 
 // tell hands what is due to the outbox.
@@ -84,6 +113,9 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial
 			channel.Log = log
 		}
 		out.Channels = append(out.Channels, channel)
+	}
+	if err := out.Check(); err != nil {
+		return notify.Config{}, fmt.Errorf("notify: %w", err)
 	}
 	return out, nil
 }

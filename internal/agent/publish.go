@@ -90,7 +90,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Limits:    h.limits(),
 
 		Namespaces: h.namespaces(),
-		Channels:   a.notices.outbox.Status(),
+		Channels:   a.notices.status(),
 		Reader:     p.status[tcp.Pulse].last.Reader,
 	}
 	if whole {

@@ -200,6 +200,7 @@ type Channel struct {
 	Delivered       uint64     `json:"delivered"`
 	Undelivered     uint64     `json:"undelivered"`
 	Superseded      uint64     `json:"superseded"`
+	Failing         bool       `json:"failing"` // the last attempt at every receiver failed
 	LastError       string     `json:"last_error"`
 	LastErrorAt     *time.Time `json:"last_error_at"`
 	LastDeliveredAt *time.Time `json:"last_delivered_at"`
@@ -395,7 +396,7 @@ func (v viewer) channels() []Channel {
 	for i := range v.s.Channels {
 		c := &v.s.Channels[i]
 		out = append(out, Channel{
-			Name: c.Name, Kind: c.Kind, Queued: c.Queued, Delivered: c.Delivered, Undelivered: c.Undelivered, Superseded: c.Superseded,
+			Name: c.Name, Kind: c.Kind, Queued: c.Queued, Delivered: c.Delivered, Undelivered: c.Undelivered, Superseded: c.Superseded, Failing: c.Failing,
 			LastError: c.LastError, LastErrorAt: onWall(c.LastErrorAt), LastDeliveredAt: onWall(c.LastDeliveredAt),
 		})
 	}

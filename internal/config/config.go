@@ -41,7 +41,8 @@ type Config struct {
 	// Name is what notices, metrics and reports call this host. Empty means
 	// the host's own name, which the roof fills in.
 	Name string
-	// Labels are added to every notice and metric; nil when there are none.
+	// Labels are added to every notice, and to the metric foreshock_host_info;
+	// nil when there are none.
 	Labels map[string]string
 	// Listen is where the API, the page and /metrics are served. Port 0 lets
 	// the kernel choose.

@@ -13,7 +13,7 @@ import (
 
 type rawFile struct {
 	Name      rawText       `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
-	Labels    rawLabels     `yaml:"labels" jsonschema_description:"Labels added to every notice and metric. Default: none."`
+	Labels    rawLabels     `yaml:"labels" jsonschema_description:"Labels added to every notice, and to the metric foreshock_host_info. Default: none."`
 	Listen    rawAddress    `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
 	Token     rawSecret     `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
 	Observe   rawObserve    `yaml:"observe" jsonschema_description:"How hard to look."`

@@ -10,6 +10,7 @@
 package metrics
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,7 +70,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
+	counter := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
+	}
 	gauge(desc("foreshock_build_info", "always 1; the version is a label", "version"), 1, c.version)
+	names, values := hostLabels(s)
+	gauge(desc("foreshock_host_info", "always 1; the host's name and the labels of the configuration", names...), 1, values...)
 	gauge(desc("foreshock_ready", "1 when every tier has looked", "reader"), boolean(s.Ready), s.Reader)
 	gauge(desc("foreshock_snapshot_timestamp_seconds", "when the agent's loop last said something; it does each second"), float64(s.Wall(s.At).UnixMilli())/1e3)
 	gauge(desc("foreshock_cpu_budget_ratio", "processor time the agent may use, as a share of one core"), s.Budget.Allowed)
@@ -80,9 +86,38 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	host(s, gauge)
 	c.namespaces(s, gauge)
 	incidents(s, gauge)
-	looks(c.now(), s, gauge, func(d *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
-	})
+	looks(c.now(), s, gauge, counter)
+	notices(s, gauge, counter)
+}
+
+// hostLabels are the labels of the host: its name, and those that the
+// configuration gives it. One of theirs called host gives way as Prometheus's
+// own would.
+func hostLabels(s *api.Snapshot) (names, values []string) {
+	names, values = []string{"host"}, []string{text(s.Host)}
+	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
+		values = append(values, text(s.Labels[name]))
+		if name == "host" {
+			name = "exported_host"
+		}
+		names = append(names, name)
+	}
+	return names, values
+}
+
+// notices is what became of the notices of each channel.
+func notices(s *api.Snapshot, gauge, counter emit) {
+	queued := desc("foreshock_notices_queued", "notices that nobody has taken yet", "channel", "kind")
+	failing := desc("foreshock_notices_failing", "1 when the last attempt at every receiver of the channel failed", "channel", "kind")
+	total := desc("foreshock_notices_total", "notices by how they ended; undelivered ones were given up", "channel", "kind", "result")
+	for i := range s.Channels {
+		c := &s.Channels[i]
+		gauge(queued, float64(c.Queued), text(c.Name), c.Kind)
+		gauge(failing, boolean(c.Failing), text(c.Name), c.Kind)
+		counter(total, float64(c.Delivered), text(c.Name), c.Kind, "delivered")
+		counter(total, float64(c.Undelivered), text(c.Name), c.Kind, "undelivered")
+		counter(total, float64(c.Superseded), text(c.Name), c.Kind, "superseded")
+	}
 }
 
 type emit func(d *prometheus.Desc, value float64, labels ...string)

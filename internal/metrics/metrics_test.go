@@ -13,6 +13,7 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -34,7 +35,10 @@ func snapshot(services int) *api.Snapshot {
 			{Tier: tcp.Pulse, Interval: 250 * time.Millisecond, Cost: 150 * time.Microsecond, Seen: at.Add(-time.Second), Looks: 8, Partial: 1, Last: tcp.Look{Begin: at.Add(-time.Second), Sockets: 3}},
 			{Tier: tcp.Full, Interval: time.Minute},
 		},
-		Limits: []api.Limit{{Subject: "QUIC"}},
+		Limits:   []api.Limit{{Subject: "QUIC"}},
+		Host:     "web03",
+		Labels:   map[string]string{"site": "cork", "host": "h"},
+		Channels: []notify.Status{{Name: "ops", Kind: "webhook", Queued: 2, Delivered: 3, Undelivered: 1, Failing: true}},
 	}
 	for i := range services {
 		id := scope.ID{Kind: scope.KindService, Name: fmt.Sprintf("svc%03d", i)}
@@ -93,6 +97,11 @@ func TestMetrics(t *testing.T) {
 		"foreshock_look_age_seconds{tier=pulse}":                                             1,
 		"foreshock_looks_total{result=partial,tier=pulse}":                                   1,
 		"foreshock_services{}":                                                               2,
+		"foreshock_host_info{exported_host=h,host=web03,site=cork}":                          1,
+		"foreshock_notices_queued{channel=ops,kind=webhook}":                                 2,
+		"foreshock_notices_failing{channel=ops,kind=webhook}":                                1,
+		"foreshock_notices_total{channel=ops,kind=webhook,result=delivered}":                 3,
+		"foreshock_notices_total{channel=ops,kind=webhook,result=undelivered}":               1,
 		"foreshock_services_folded{}":                                                        0,
 	} {
 		if v, ok := got[name]; !ok || v != want {

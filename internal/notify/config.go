@@ -43,9 +43,7 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Webhook is one URL that takes the JSON of notices by POST.
 type Webhook struct {
-	// URL is http or https. User and password in it are sent as basic
-	// authentication.
-	URL string
+	URL string // http or https
 	// Key signs the requests; empty sends them unsigned.
 	Key []byte
 	// RootCAs verify the receiver's certificate. Nil: the system's.
@@ -94,11 +92,17 @@ func (c *Channel) repeat() time.Duration {
 	return 0
 }
 
-// validate checks the channels together. No error has a URL in it.
-func validate(channels []Channel) error {
-	seen := make(map[string]bool, len(channels))
-	for i := range channels {
-		c := &channels[i]
+// identity tells a channel from every other: with another kind it is another
+// one, whom nobody has told anything.
+type identity struct{ kind, name string }
+
+func (c *Channel) id() identity { return identity{c.Kind(), c.Name} }
+
+// Check says what is wrong with the channels. No error has a URL in it.
+func (cfg *Config) Check() error {
+	seen := make(map[string]bool, len(cfg.Channels))
+	for i := range cfg.Channels {
+		c := &cfg.Channels[i]
 		if c.Name == "" {
 			return fmt.Errorf("channel %d has no name; give it one", i+1)
 		}
@@ -106,14 +110,14 @@ func validate(channels []Channel) error {
 			return fmt.Errorf("channel %s is there twice; give each its own name", c.Name)
 		}
 		seen[c.Name] = true
-		if err := c.validate(); err != nil {
+		if err := c.check(); err != nil {
 			return fmt.Errorf("channel %s: %w", c.Name, err)
 		}
 	}
 	return nil
 }
 
-func (c *Channel) validate() error {
+func (c *Channel) check() error {
 	kinds := 0
 	for _, set := range []bool{c.Log != nil, c.Webhook != nil, c.Alertmanager != nil} {
 		if set {

@@ -8,8 +8,8 @@
 // is a [Lane], whose Run the roof starts; a receiver that hangs holds up
 // nobody else.
 //
-//	planner, err := notify.NewPlanner(cfg)
-//	outbox, lanes, err := notify.NewOutbox(random, cfg.Channels)
+//	planner := notify.NewPlanner(cfg)
+//	outbox, lanes := notify.NewOutbox(random, cfg.Channels)
 //	for _, lane := range lanes {
 //		group.Go(func() error { return lane.Run(ctx) })
 //	}

@@ -47,13 +47,10 @@ func full() []judge.Incident {
 // toldAll plans that life for one channel: opened, worse, resolved.
 func toldAll(t *testing.T, c Channel) []Notice {
 	t.Helper()
-	p, err := NewPlanner(Config{
+	p := NewPlanner(Config{
 		Host: "web03", PublicURL: "https://web03.example:9748", Channels: []Channel{c},
 		Labels: map[string]string{"team": "shop", "rack-row": "4", "severity": "ours", "7th": "é", "none": ""},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []Notice
 	for i, inc := range full() {
 		out = append(out, p.Plan(at(30*i), time.Hour, []judge.Incident{inc})...)
@@ -116,10 +113,7 @@ func TestAlertsJSON(t *testing.T) {
 
 // TestAlertsEndAfterTheyStart, also when the wall clock was set back.
 func TestAlertsEndAfterTheyStart(t *testing.T) {
-	p, err := NewPlanner(Config{Host: "web03", Channels: []Channel{{Name: "a", Alertmanager: &Alertmanager{URLs: []string{"http://a.example"}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := NewPlanner(Config{Host: "web03", Channels: []Channel{{Name: "a", Alertmanager: &Alertmanager{URLs: []string{"http://a.example"}}}}})
 	for i, inc := range full() {
 		for _, n := range p.Plan(at(30*i), -time.Duration(i)*time.Hour, []judge.Incident{inc}) {
 			for _, a := range alerts(&n, at(30*i)) {

@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +31,7 @@ type channel struct {
 	config Channel
 	lanes  []*Lane
 	// open holds what is not yet settled in every lane, by key.
-	open map[string]*passage
-	// ended holds the last endings, the newest last.
-	ended                             []Entry
+	open                              map[string]*passage
 	delivered, undelivered, displaced uint64
 	lastDelivered                     time.Time
 	lastError                         error
@@ -45,12 +42,8 @@ type channel struct {
 type passage struct {
 	lanes     int // that still have it
 	delivered bool
-	err       error // why a lane gave up
-	attempts  int
+	givenUp   bool // by a lane
 }
-
-// maxEnded is how many endings of each channel are remembered.
-const maxEnded = 100
 
 // Lane is the way to one receiver: a webhook's, one Alertmanager member's, or
 // our log's. The roof runs each in a goroutine of its own, so that one that
@@ -59,12 +52,10 @@ type Lane struct {
 	outbox  *Outbox
 	channel *channel
 	name    string // the receiver's identity within its channel
-	host    string // for people
 	// The fields below are the outbox's to guard.
-	sender        sender
-	queue         queue
-	lastDelivered time.Time
-	lastError     error
+	sender  sender
+	queue   queue
+	failing bool // the last attempt failed
 	// wake has room for one: something has changed. gone is closed by
 	// Configure when the lane is no longer wanted.
 	wake chan struct{}
@@ -75,24 +66,19 @@ type Lane struct {
 var errRemoved = errors.New("the receiver was taken out of the configuration")
 
 // NewOutbox returns an empty outbox and the lanes to run. random spreads the
-// retries; the outbox has it for itself from here.
-func NewOutbox(random *rand.Rand, channels []Channel) (*Outbox, []*Lane, error) {
+// retries; the outbox has it for itself from here. The channels have passed
+// [Config.Check].
+func NewOutbox(random *rand.Rand, channels []Channel) (*Outbox, []*Lane) {
 	o := &Outbox{random: random}
-	lanes, err := o.Configure(channels)
-	if err != nil {
-		return nil, nil, err
-	}
-	return o, lanes, nil
+	return o, o.Configure(channels)
 }
 
 // Configure sets the channels anew and returns the lanes that are new, for
 // the roof to run; Run of those that are no longer wanted returns. A channel
 // that keeps name and kind keeps its queue and counts, also with another
-// address or key, and tries again at once. With an error nothing changes.
-func (o *Outbox) Configure(channels []Channel) ([]*Lane, error) {
-	if err := validate(channels); err != nil {
-		return nil, err
-	}
+// address or key, and tries again at once. The channels have passed
+// [Config.Check].
+func (o *Outbox) Configure(channels []Channel) []*Lane {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -101,9 +87,7 @@ func (o *Outbox) Configure(channels []Channel) ([]*Lane, error) {
 	o.channels = nil
 	for _, config := range channels {
 		c := &channel{open: make(map[string]*passage)}
-		if i := slices.IndexFunc(before, func(b *channel) bool {
-			return b.config.Name == config.Name && b.config.Kind() == config.Kind()
-		}); i >= 0 {
+		if i := slices.IndexFunc(before, func(b *channel) bool { return b.config.id() == config.id() }); i >= 0 {
 			c = before[i]
 			before = slices.Delete(before, i, i+1)
 		}
@@ -115,7 +99,7 @@ func (o *Outbox) Configure(channels []Channel) ([]*Lane, error) {
 			l.leave(now)
 		}
 	}
-	return fresh, nil
+	return fresh
 }
 
 // fit gives a channel the lanes of its configuration and returns the new ones.
@@ -126,7 +110,7 @@ func (o *Outbox) fit(now time.Time, c *channel, config Channel) []*Lane {
 		i := slices.IndexFunc(c.lanes, func(l *Lane) bool { return l.name == r.name })
 		if i < 0 {
 			l := &Lane{
-				outbox: o, channel: c, name: r.name, host: r.host, sender: r.sender,
+				outbox: o, channel: c, name: r.name, sender: r.sender,
 				queue: queue{latestOnly: config.Alertmanager != nil, limit: MaxQueued},
 				wake:  make(chan struct{}, 1), gone: make(chan struct{}),
 			}
@@ -136,7 +120,7 @@ func (o *Outbox) fit(now time.Time, c *channel, config Channel) []*Lane {
 		l := c.lanes[i]
 		c.lanes = slices.Delete(c.lanes, i, i+1)
 		l.sender.close()
-		l.sender, l.host = r.sender, r.host
+		l.sender = r.sender
 		l.queue.hurry(now)
 		l.nudge()
 		keep = append(keep, l)
@@ -149,8 +133,8 @@ func (o *Outbox) fit(now time.Time, c *channel, config Channel) []*Lane {
 }
 
 type receiver struct {
-	name, host string
-	sender     sender
+	name   string
+	sender sender
 }
 
 // receivers are where a checked channel's notices go. A webhook's lane has no
@@ -158,17 +142,17 @@ type receiver struct {
 func receivers(c *Channel) []receiver {
 	switch {
 	case c.Webhook != nil:
-		u, _ := url.Parse(c.Webhook.URL) // validate has seen it
-		return []receiver{{"", u.Host, &webhook{newClient(u, c.Webhook.RootCAs, c.Webhook.Dial), slices.Clone(c.Webhook.Key)}}}
+		u, _ := url.Parse(c.Webhook.URL) // Check has seen it
+		return []receiver{{"", &webhook{newClient(u, c.Webhook.RootCAs, c.Webhook.Dial), slices.Clone(c.Webhook.Key)}}}
 	case c.Alertmanager != nil:
 		var out []receiver
 		for _, text := range c.Alertmanager.URLs {
 			u, _ := url.Parse(text)
-			out = append(out, receiver{text, u.Host, &member{newClient(u.JoinPath("api/v2/alerts"), c.Alertmanager.RootCAs, c.Alertmanager.Dial)}})
+			out = append(out, receiver{text, &member{newClient(u.JoinPath("api/v2/alerts"), c.Alertmanager.RootCAs, c.Alertmanager.Dial)}})
 		}
 		return out
 	}
-	return []receiver{{"", "", &journal{c.Log}}}
+	return []receiver{{"", &journal{c.Log}}}
 }
 
 // Put takes notices for delivery. Those for a channel that is not there any
@@ -237,11 +221,9 @@ func (l *Lane) settle(ctx context.Context, err error) {
 		return
 	}
 	now := time.Now()
-	if err != nil {
+	if l.failing = err != nil; err != nil {
 		err = fmt.Errorf("channel %s: %w", l.channel.config.Name, err)
-		l.lastError, l.channel.lastError, l.channel.lastErrorAt = err, err, now
-	} else {
-		l.lastError, l.lastDelivered = nil, now
+		l.channel.lastError, l.channel.lastErrorAt = err, now
 	}
 	if end, ended := l.queue.settle(now, err, l.outbox.random); ended {
 		l.channel.end(now, end)
@@ -274,48 +256,31 @@ func (c *channel) end(now time.Time, e outcome) {
 		return
 	}
 	p.lanes--
-	p.attempts += e.attempts
 	switch e.state {
 	case Delivered:
 		c.lastDelivered = now
 		if !p.delivered {
 			p.delivered = true
 			c.delivered++
-			c.remember(entry(&e.letter, Delivered, now, nil))
 		}
 	case Undelivered:
-		p.err = e.err
+		p.givenUp = true
 		if errors.Is(e.err, errOverflow) || errors.Is(e.err, errRemoved) { // no attempt has noted these
 			c.lastError, c.lastErrorAt = fmt.Errorf("channel %s: %w", c.config.Name, e.err), now
 		}
-	case Queued, Superseded:
+	case Superseded:
 	}
 	if p.lanes > 0 {
 		return
 	}
 	delete(c.open, e.notice.Key)
-	e.attempts = p.attempts
 	switch {
 	case p.delivered:
-	case p.err != nil:
+	case p.givenUp:
 		c.undelivered++
-		c.remember(entry(&e.letter, Undelivered, now, p.err))
 	default:
 		c.displaced++
-		c.remember(entry(&e.letter, Superseded, now, nil))
 	}
-}
-
-// remember keeps an ending. What only repeats is counted and not kept: it
-// would push out what people look for.
-func (c *channel) remember(e Entry) {
-	if e.Step == Lasting && e.State != Undelivered {
-		return
-	}
-	if len(c.ended) >= maxEnded {
-		c.ended = slices.Delete(c.ended, 0, 1)
-	}
-	c.ended = append(c.ended, e)
 }
 
 // Status says how each channel does, in the order of the configuration.
@@ -334,38 +299,8 @@ func (o *Outbox) Status() []Status {
 				s.Queued++
 			}
 		}
-		for _, l := range c.lanes {
-			s.Receivers = append(s.Receivers, Receiver{
-				Host: l.host, Queued: len(l.queue.letters), LastError: words(l.lastError), LastDeliveredAt: l.lastDelivered,
-			})
-		}
+		s.Failing = !slices.ContainsFunc(c.lanes, func(l *Lane) bool { return !l.failing })
 		out = append(out, s)
 	}
-	return out
-}
-
-// Entries returns what is queued for each receiver, then each channel's last
-// endings, the newest first.
-func (o *Outbox) Entries() []Entry {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var out []Entry
-	for _, c := range o.channels {
-		for _, l := range c.lanes {
-			for i := range l.queue.letters {
-				e := entry(&l.queue.letters[i], Queued, l.queue.letters[i].queuedAt, l.queue.letters[i].problem)
-				e.Host, e.NextTry = l.host, l.queue.letters[i].next
-				if l.queue.pausedUntil.After(e.NextTry) {
-					e.NextTry = l.queue.pausedUntil
-				}
-				out = append(out, e)
-			}
-		}
-	}
-	ended := len(out)
-	for _, c := range o.channels {
-		out = append(out, c.ended...)
-	}
-	slices.SortStableFunc(out[ended:], func(a, b Entry) int { return cmp.Compare(b.At.UnixNano(), a.At.UnixNano()) })
 	return out
 }

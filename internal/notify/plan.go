@@ -24,7 +24,7 @@ type Planner struct {
 
 type toldKey struct {
 	incident uint64
-	channel  string
+	channel  identity
 }
 
 // told is what one channel knows of one incident.
@@ -40,31 +40,24 @@ type told struct {
 	seen     uint64 // the plan that saw the incident last
 }
 
-// NewPlanner returns a Planner that has told nobody anything.
-func NewPlanner(cfg Config) (*Planner, error) {
+// NewPlanner returns a Planner that has told nobody anything. cfg has passed
+// [Config.Check].
+func NewPlanner(cfg Config) *Planner {
 	p := &Planner{told: make(map[toldKey]*told)}
-	if err := p.Configure(cfg); err != nil {
-		return nil, err
-	}
-	return p, nil
+	p.Configure(cfg)
+	return p
 }
 
 // Configure sets the host's words and the channels anew. A channel that stays,
-// by name, keeps what it was told; a new one is told of what is open now. With
-// an error nothing changes.
-func (p *Planner) Configure(cfg Config) error {
-	if err := validate(cfg.Channels); err != nil {
-		return err
-	}
+// by name and kind, keeps what it was told; a new one is told of what is open
+// now. cfg has passed [Config.Check].
+func (p *Planner) Configure(cfg Config) {
 	cfg.Labels, cfg.Channels = maps.Clone(cfg.Labels), slices.Clone(cfg.Channels)
 	if cfg.Labels == nil {
 		cfg.Labels = map[string]string{}
 	}
 	p.cfg = cfg
-	maps.DeleteFunc(p.told, func(k toldKey, _ *told) bool {
-		return !slices.ContainsFunc(cfg.Channels, func(c Channel) bool { return c.Name == k.channel })
-	})
-	return nil
+	maps.DeleteFunc(p.told, func(k toldKey, _ *told) bool { return p.position(k.channel) < 0 })
 }
 
 // Plan returns the notices that are due at now, in the order of incidents and
@@ -87,7 +80,7 @@ func (p *Planner) Plan(now time.Time, offset time.Duration, incidents []judge.In
 
 // consider decides about one incident and one channel.
 func (p *Planner) consider(now time.Time, offset time.Duration, inc *judge.Incident, c *Channel) (Notice, bool) {
-	key := toldKey{inc.ID, c.Name}
+	key := toldKey{inc.ID, c.id()}
 	known := p.told[key]
 	if known != nil {
 		known.seen = p.step
@@ -140,8 +133,8 @@ func (p *Planner) lost(now time.Time, offset time.Duration) []Notice {
 	return out
 }
 
-func (p *Planner) position(channel string) int {
-	return slices.IndexFunc(p.cfg.Channels, func(c Channel) bool { return c.Name == channel })
+func (p *Planner) position(channel identity) int {
+	return slices.IndexFunc(p.cfg.Channels, func(c Channel) bool { return c.id() == channel })
 }
 
 // notice writes the notice and remembers that it was told.

@@ -19,12 +19,11 @@ const (
 	maxRetry = time.Minute
 )
 
-// State is where a notice is on its way.
+// State is how a notice's way ended.
 type State string
 
-// The states.
+// The ends.
 const (
-	Queued      State = "queued"
 	Delivered   State = "delivered"
 	Undelivered State = "undelivered" // given up
 	Superseded  State = "superseded"  // a newer state of the same incident went in its place

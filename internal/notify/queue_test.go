@@ -79,7 +79,7 @@ func TestQueueKeepsOrder(t *testing.T) {
 			}
 		}
 		for _, l := range q.letters {
-			ended(outcome{l, Queued, nil})
+			ended(outcome{l, "", nil})
 		}
 		if len(ends) != len(pushed) {
 			t.Fatalf("%d went in, %d are accounted for", len(pushed), len(ends))

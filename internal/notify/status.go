@@ -15,38 +15,8 @@ type Status struct {
 	Delivered, Undelivered, Superseded uint64
 	LastError                          string
 	LastErrorAt, LastDeliveredAt       time.Time
-	// Receivers has one element, or each member of an Alertmanager cluster.
-	Receivers []Receiver
-}
-
-// Receiver is how one receiver does. LastError is empty when the last attempt
-// went well.
-type Receiver struct {
-	Host            string // with its port, if it has one; empty for the log
-	Queued          int
-	LastError       string
-	LastDeliveredAt time.Time
-}
-
-// Entry is one notice on its way, or lately at its end.
-type Entry struct {
-	Channel, Key string
-	Host         string // the receiver a queued notice waits for
-	Incident     uint64
-	Step         Step
-	State        State
-	Attempts     int
-	LastError    string
-	// At is when it came to its State, NextTry when it is tried again; zero
-	// for what has ended.
-	At, NextTry time.Time
-}
-
-func entry(l *letter, state State, at time.Time, err error) Entry {
-	return Entry{
-		Channel: l.notice.Channel, Key: l.notice.Key, Incident: l.notice.Incident, Step: l.notice.Step,
-		State: state, Attempts: l.attempts, LastError: words(err), At: at,
-	}
+	// Failing: the last attempt at every receiver failed.
+	Failing bool
 }
 
 func words(err error) string {

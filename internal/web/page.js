@@ -162,7 +162,7 @@ function drawMain(v, p) {
         h("thead", {}, h("tr", {}, h("th", {}, "Tier"), ...["Age", "Every", "Costs", "Sockets"].map((x) => h("th", {class: "n"}, x)), h("th", {}, "State"))),
         h("tbody", {}, ...v.looks.map((l) => h("tr", {"data-key": l.tier}, h("th", {scope: "row"}, l.tier),
           ...[l.age, l.every, l.cost, l.sockets].map((x) => h("td", {class: "n"}, x)), h("td", {}, l.state))))))),
-    h("section", {id: "limits"}, h("h2", {}, "What we cannot see"), drawList(v.limits.length ? v.limits.map((l) => [l.subject, l.reason]) :
+    h("section", {id: "limits"}, h("h2", {}, "What we cannot see or deliver"), drawList(v.limits.length ? v.limits.map((l) => [l.subject, l.reason]) :
       [["nothing named", "the agent has not said what it cannot see"]])),
   ];
 }

@@ -107,7 +107,7 @@ func viewOf(p api.Picture, age time.Duration) view {
 		Title: title(p, open, age), Lost: age > silentAfter, Version: p.Status.Version,
 		Sub: fmt.Sprintf("%s · %s · %s · %s of one core, budget %s", p.Status.Host, p.Status.At.UTC().Format("2006-01-02 15:04:05 UTC"),
 			or(p.Status.Reader, "no reader yet"), percent(p.Status.Budget.Used), percent(p.Status.Budget.Allowed)),
-		Needs: []need{}, Services: []service{}, Looks: []lookRow{}, Limits: slices.Concat([]api.LimitView{}, p.Limits),
+		Needs: []need{}, Services: []service{}, Looks: []lookRow{}, Limits: slices.Concat(undelivered(p), p.Limits),
 	}
 	for i, inc := range open {
 		if i == maxNeeds {
@@ -126,6 +126,23 @@ func viewOf(p api.Picture, age time.Duration) view {
 		v.Looks = append(v.Looks, lookOf(l))
 	}
 	return v
+}
+
+// undelivered are the channels that somebody was not told by, or is not told by
+// now.
+func undelivered(p api.Picture) []api.LimitView {
+	out := []api.LimitView{}
+	for _, c := range p.Channels {
+		if !c.Failing && c.Undelivered == 0 {
+			continue
+		}
+		words := fmt.Sprintf("%d wait, %d were given up", c.Queued, c.Undelivered)
+		if c.LastError != "" {
+			words += ": " + c.LastError
+		}
+		out = append(out, api.LimitView{Subject: "notices to " + c.Name, Reason: words})
+	}
+	return out
 }
 
 // openOf are the open incidents in the order they are shown: what another one

@@ -19,9 +19,11 @@
  * @typedef {{tier: string, interval_seconds: number, cost_seconds: number, age_seconds: number|null, sockets: number,
  *   completeness: string, last_error?: string, covered_by_full: boolean}} Look
  * @typedef {{subject: string, reason: string}} Limit
+ * @typedef {{name: string, queued: number, undelivered: number, failing?: boolean, last_error: string}} Channel
  * @typedef {{at: string, host: string, version: string, ready: boolean, reader: string,
  *   budget: {allowed_ratio: number, used_ratio: number}}} Status
- * @typedef {{status: Status, scopes: Scope[], incidents: Incident[], looks: Look[], limits: Limit[]}} Picture
+ * @typedef {{status: Status, scopes: Scope[], incidents: Incident[], looks: Look[], limits: Limit[],
+ *   channels?: Channel[]}} Picture
  * @typedef {{label: string, occupied: number, waiting: number, tick: number}} Bar hundredths of its length; tick 0 is none
  * @typedef {{id: number, level: string, glyph: string, cause: string, scope: string, severity: string, sentence: string,
  *   pattern: string, response: string, balancer: string, disputed: boolean, siblings: string, because: string,
@@ -64,10 +66,20 @@ export function viewOf(p, age) {
     groups,
     rest,
     looks: (p.looks ?? []).map(lookOf),
-    limits: p.limits ?? [],
+    limits: [...undelivered(p), ...(p.limits ?? [])],
     version: p.status.version,
   };
 }
+
+/**
+ * The channels that somebody was not told by, or is not told by now.
+ * @param {Picture} p
+ * @returns {Limit[]}
+ */
+const undelivered = (p) => (p.channels ?? []).filter((c) => c.failing || c.undelivered > 0).map((c) => ({
+  subject: `notices to ${c.name}`,
+  reason: `${c.queued} wait, ${c.undelivered} were given up${c.last_error && ": "}${c.last_error}`,
+}));
 
 /** @param {Picture} p */
 export const services = (p) => (p.scopes ?? []).filter((s) => s.kind === "service");

@@ -93,6 +93,16 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestUndelivered: notices that did not arrive are named before all that cannot
+// be seen; a channel that works is not.
+func TestUndelivered(t *testing.T) {
+	p := pictureOf(t, "full")
+	want := append([]api.LimitView{{Subject: "notices to ops", Reason: "2 wait, 1 were given up: channel ops: <b>ops.example</b>: connection refused"}}, p.Limits...)
+	if diff := cmp.Diff(want, viewOf(p, 0).Limits); diff != "" {
+		t.Errorf("limits (-want +got):\n%s", diff)
+	}
+}
+
 // TestNeedsAreFew: five at most, the worst and then the oldest first, and the
 // rest is counted.
 func TestNeedsAreFew(t *testing.T) {
