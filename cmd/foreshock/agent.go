@@ -44,6 +44,7 @@ when the new one is wrong.`,
 		if err != nil {
 			return err
 		}
+		orderly(cmd)
 		cfg, path, err := loadConfig(*file)
 		if err != nil {
 			return err

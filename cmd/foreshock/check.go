@@ -56,6 +56,7 @@ configuration of which no member is known, or not all, is UNKNOWN.`,
 		if *timeout <= 0 {
 			return usage{fmt.Errorf("--timeout %s: use a time above zero, as 5s", *timeout)}
 		}
+		orderly(cmd) // a verdict in any case
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
 		c, err := askAgent(ctx, *address)

@@ -51,6 +51,7 @@ Without a scenario it plays gradual and, in a terminal, then asks for another.`,
 				return usage{err}
 			}
 		}
+		orderly(cmd)
 		for ask := len(args) == 0 && !asJSON && isTerminal(os.Stdin); ; {
 			if err := playDemo(cmd.Context(), s, *duration, asJSON, cmd.OutOrStdout()); err != nil || !ask {
 				return err

@@ -106,6 +106,9 @@ them has waited.`,
 		if flags.Changed("watch") && *watch < 100*time.Millisecond {
 			return usage{fmt.Errorf("--watch %s: look at most ten times a second", *watch)}
 		}
+		if *watch > 0 {
+			orderly(cmd)
+		}
 		return repeat(cmd.Context(), cmd.OutOrStdout(), o, *watch, inJSON)
 	}
 	return cmd

@@ -34,12 +34,17 @@ type usage struct{ error }
 
 func (u usage) Unwrap() error { return u.error }
 
-// run runs one command. The first interrupt ends it in good order, a second
-// one at once.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
+// orderly is for a command that has something to put in order at its end: the
+// first interrupt ends its context, a second one the command at once, as the
+// first does any other.
+func orderly(cmd *cobra.Command) {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the next signal does what it does by default
+	cmd.SetContext(ctx)
+}
+
+// run runs one command.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)

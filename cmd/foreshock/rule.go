@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/rule/presets"
@@ -96,7 +96,7 @@ and not for long enough) or open.`,
 // loadSuite reads a test file. The files of rules that it names are found
 // beside it.
 func loadSuite(path string) (*rulefile.Suite, error) {
-	data, err := readBounded(path)
+	data, err := config.ReadPlain(path, rulefile.MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("read the tests: %w; name a file of tests", err)
 	}
@@ -104,19 +104,8 @@ func loadSuite(path string) (*rulefile.Suite, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(path), name)
 		}
-		return readBounded(name)
+		return config.ReadPlain(name, rulefile.MaxSize)
 	})
-}
-
-// readBounded reads no more of a file than its parser takes, and one byte by
-// which that sees it is too large.
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, rulefile.MaxSize+1))
 }
 
 // writeResults prints one line for each test, and what was not as expected.

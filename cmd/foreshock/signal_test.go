@@ -66,9 +66,10 @@ func TestWatchEndsWell(t *testing.T) {
 	}
 }
 
-// TestSecondSignalKills: a program that cannot end by the first interrupt, as
-// nobody reads what it has to say, ends by the second.
-func TestSecondSignalKills(t *testing.T) {
+// stuck runs the program with a standard output that nobody reads, until it
+// waits for that.
+func stuck(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
 	_, w := pipe(t)
 	size, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
 	if err != nil {
@@ -77,35 +78,48 @@ func TestSecondSignalKills(t *testing.T) {
 	if _, err := w.Write(bytes.Repeat([]byte{' '}, size)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := program(t, w, "look", "--by", "state")
+	cmd := program(t, w, args...)
 	for deadline := time.Now().Add(5 * time.Second); !blocked(cmd.Process.Pid); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Skip("/proc/PID/wchan does not show who waits for a pipe")
 		}
 	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	return cmd
+}
+
+// killed waits for a program to end by the signal.
+func killed(t *testing.T, cmd *exec.Cmd, by syscall.Signal) {
+	t.Helper()
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != by {
+		t.Errorf("it ended by %v, want by %s", err, by)
+	}
+}
+
+// TestFirstSignalKills what has nothing to put in order: timeout(1), Nagios and
+// CI send one.
+func TestFirstSignalKills(t *testing.T) {
+	cmd := stuck(t, "look", "--by", "state")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		t.Fatalf("it ended by the first signal: %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	for range 500 {
-		_ = cmd.Process.Signal(os.Interrupt) // the first of these may come too early
-		select {
-		case err := <-ended:
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
-				t.Errorf("it ended by %v, want by the signal", err)
-			}
-			return
-		case <-time.After(10 * time.Millisecond):
+	killed(t, cmd, syscall.SIGTERM)
+}
+
+// TestSecondSignalKills: a program that cannot end in good order by the first
+// interrupt, as nobody reads what it has to say, ends by the second.
+func TestSecondSignalKills(t *testing.T) {
+	cmd := stuck(t, "look", "--by", "state", "--watch")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for cmd.Process.Signal(os.Interrupt) == nil { // one that comes too early is the first again
+			time.Sleep(10 * time.Millisecond)
 		}
-	}
-	t.Error("it did not end by the second signal")
+	}()
+	killed(t, cmd, syscall.SIGINT)
+	<-done
 }
 
 // blocked reports whether a thread of the process waits to write to a pipe.

@@ -16,10 +16,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"net/netip"
-	"os"
 	"time"
 	"unicode/utf8"
 )
@@ -266,14 +266,12 @@ func Parse(name string, data []byte) (Config, error) {
 // Load reads and parses the file at path. Where it cannot be read, the error
 // wraps the operating system's: errors.Is(err, fs.ErrNotExist) works.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("read the configuration: %w; name a file that is there, or none to run with the defaults", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1)) // one more, so that Parse sees it is too large
-	if err != nil {
-		return Config{}, fmt.Errorf("read the configuration: %w; name a plain file", err)
+	data, err := ReadPlain(path, MaxSize)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return Config{}, fmt.Errorf("read the configuration: %w; make it readable for the user that Foreshock runs as", err)
+	case err != nil:
+		return Config{}, fmt.Errorf("read the configuration: %w; name a plain file that is there, or none to run with the defaults", err)
 	}
 	return Parse(path, data)
 }

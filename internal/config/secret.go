@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
-	"syscall"
 )
 
 // Secret says where a secret is, and only that: the secret itself is read
@@ -84,25 +82,12 @@ func (s Secret) Read() (string, error) {
 }
 
 func readSecret(path string) (string, error) {
-	// Without O_NONBLOCK a pipe would hold us until somebody writes to it.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	data, fi, err := readPlain(path, maxSecret)
 	if err != nil {
-		return "", fmt.Errorf("%w; make the file, readable for the user that Foreshock runs as", err)
-	}
-	defer f.Close()
-	fi, err := f.Stat() // of what is open, so that nobody can swap it in between
-	if err != nil {
-		return "", err
-	}
-	if !fi.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a plain file; put the secret in one", path)
+		return "", fmt.Errorf("%w; put it into a plain file, readable for the user that Foreshock runs as", err)
 	}
 	if mode := fi.Mode().Perm(); mode&0o004 != 0 {
 		return "", fmt.Errorf("%s has mode %04o, so everybody on this host may read it; run chmod o-r %s, and change the secret if it was used", path, mode, path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return "", err
 	}
 	if len(data) > maxSecret {
 		return "", fmt.Errorf("%s is larger than %d bytes; is it the right file?", path, maxSecret)

@@ -46,7 +46,7 @@ func TestSecretRead(t *testing.T) {
 		{"a newline alone", file("blank", " \n", 0o600), "", "is empty; put the secret there"},
 		{"everybody may read", file("open", "hunter2", 0o644), "", "has mode 0644, so everybody on this host may read it; run chmod o-r"},
 		{"too large", file("large", strings.Repeat("x", maxSecret+1), 0o600), "", "is larger than 65536 bytes"},
-		{"missing file", Secret{File: filepath.Join(dir, "nothing")}, "", "no such file or directory; make the file"},
+		{"missing file", Secret{File: filepath.Join(dir, "nothing")}, "", "no such file or directory; put it into a plain file"},
 		{"folder", Secret{File: dir}, "", "is not a plain file"},
 		{"pipe", Secret{File: fifo}, "", "is not a plain file"},
 		{"empty variable", Secret{Env: "FORESHOCK_TEST_EMPTY"}, "", "the environment variable FORESHOCK_TEST_EMPTY is empty"},
