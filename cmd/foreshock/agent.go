@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/agent"
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -45,15 +49,25 @@ when the new one is wrong.`,
 			return err
 		}
 		orderly(cmd)
-		cfg, path, err := loadConfig(*file)
-		if err != nil {
-			return err
+		signal.Ignore(syscall.SIGPIPE) // nobody reads the greeting any more: no reason to end
+		o := agent.Options{
+			Load: func() (config.Config, string, error) { return loadConfig(*file) },
+			Log:  log, Version: currentVersion(),
+			Announce: func(s *api.Snapshot, address string) {
+				if err := announce(cmd.OutOrStdout(), s, address); err != nil {
+					log.Warn("the greeting could not be written", "error", err.Error())
+				}
+			},
 		}
-		stdout := cmd.OutOrStdout()
-		return agent.Run(cmd.Context(), agent.Options{
-			Config: cfg, ConfigPath: path, Listen: *listen, Log: log, Version: currentVersion(),
-			Announce: func(s *api.Snapshot, address string) { announce(stdout, s, address) },
-		})
+		if cmd.Flags().Changed("listen") {
+			if o.Listen, err = config.ParseListen(*listen); err != nil {
+				return usage{fmt.Errorf("--%w", err)}
+			}
+		}
+		if stderr := cmd.ErrOrStderr(); isTerminal(stderr) {
+			o.Abandoned = func() bool { return !isTerminal(stderr) } // a closed one answers nothing more
+		}
+		return agent.Run(cmd.Context(), o)
 	}
 	return cmd
 }
@@ -109,7 +123,8 @@ func newLogger(w io.Writer, format, level string, journal bool) (*slog.Logger, e
 
 // announce says, once, what is watched, what cannot be seen, and where to
 // look.
-func announce(out io.Writer, s *api.Snapshot, address string) {
+func announce(to io.Writer, s *api.Snapshot, address string) error {
+	out := &bytes.Buffer{}
 	fmt.Fprintf(out, "foreshock %s watches %s by %s, with at most %.3g %% of one core\n\n", s.Version, s.Host, s.Reader, 100*s.Budget.Allowed)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for i := range s.Services {
@@ -131,4 +146,6 @@ func announce(out io.Writer, s *api.Snapshot, address string) {
 		fmt.Fprintf(out, "  %s: %s\n", l.Subject, l.Reason)
 	}
 	fmt.Fprintf(out, "\npage     http://%[1]s/\nmetrics  http://%[1]s/metrics\nAPI      http://%[1]s/api/v1/openapi.yaml\n\nincidents are logged below; Ctrl-C ends it\n", address)
+	_, err := to.Write(out.Bytes())
+	return err
 }

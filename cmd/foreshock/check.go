@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/foreshock/foreshock/internal/agent"
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -38,9 +40,9 @@ configuration of which no member is known, or not all, is UNKNOWN.`,
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	address := cmd.Flags().String("agent", defaultAgent, "the agent to ask")
-	timeout := cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for it")
-	file := cmd.Flags().StringP("config", "c", "", "configuration to look with when no agent runs")
+	address := cmd.Flags().String("agent", "", "the agent to ask (default "+defaultAgent+", or where the configuration says it listens)")
+	timeout := cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for the agent")
+	file := cmd.Flags().StringP("config", "c", "", "configuration that says where the agent listens, and what to look with when none runs (default "+defaultConfig+" when it is there)")
 	backend := cmd.Flags().String("backend", "", "only this backend, by name")
 	_ = cmd.RegisterFlagCompletionFunc("backend", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("agent", cobra.NoFileCompletions)
@@ -59,22 +61,49 @@ configuration of which no member is known, or not all, is UNKNOWN.`,
 		orderly(cmd) // a verdict in any case
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
-		c, err := askAgent(ctx, *address)
-		if nobodyThere(err) && !cmd.Flags().Changed("agent") {
-			c, err = lookFourTimes(cmd.Context(), *file)
+		code, text := nagiosUnknown, ""
+		c, err := askOrLook(ctx, cmd.Context(), *address, *file)
+		if err == nil {
+			code, text = verdict(c, only)
+		} else {
+			text = unknown(err)
 		}
-		if err != nil {
-			fmt.Fprint(cmd.OutOrStdout(), unknown(err))
+		if _, err := fmt.Fprint(cmd.OutOrStdout(), text); err != nil {
+			complain(cmd.ErrOrStderr(), fmt.Errorf("write the verdict: %w", err))
 			return exit{nagiosUnknown}
-		}
-		code, text := verdict(c, only)
-		fmt.Fprint(cmd.OutOrStdout(), text)
-		if code == nagiosOK {
-			return nil
 		}
 		return exit{code}
 	}
 	return cmd
+}
+
+// askOrLook asks the agent at an address. Without an address it asks where the
+// configuration says that it listens, and where nobody does, looks by itself.
+func askOrLook(asking, looking context.Context, address, file string) (checked, error) {
+	if address != "" {
+		return askAgent(asking, address)
+	}
+	cfg, _, err := loadConfig(file)
+	if err != nil {
+		return checked{}, err
+	}
+	c, err := askAgent(asking, agentAt(cfg.Listen))
+	if nobodyThere(err) {
+		return lookFourTimes(looking, cfg)
+	}
+	return c, err
+}
+
+// agentAt is the address of an agent of this host by where it listens.
+func agentAt(listen netip.AddrPort) string {
+	at := listen.Addr()
+	switch {
+	case at == netip.IPv4Unspecified():
+		at = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case at.IsUnspecified():
+		at = netip.IPv6Loopback()
+	}
+	return "http://" + netip.AddrPortFrom(at, listen.Port()).String()
 }
 
 // nobodyThere reports whether there was nothing to talk to: no agent runs.
@@ -89,11 +118,7 @@ const (
 )
 
 // lookFourTimes judges without an agent.
-func lookFourTimes(ctx context.Context, file string) (checked, error) {
-	cfg, _, err := loadConfig(file)
-	if err != nil {
-		return checked{}, err
-	}
+func lookFourTimes(ctx context.Context, cfg config.Config) (checked, error) {
 	s, err := agent.Glance(ctx, cfg, glances, glancesSpan)
 	if err != nil {
 		return checked{}, err

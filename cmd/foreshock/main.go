@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &code):
+	case errors.As(err, &code): // 0 too
 		return code.code
 	case errors.As(err, &wrong) && cmd.CommandPath() == "foreshock check":
 		fmt.Fprint(stdout, unknown(err)) // a plugin that ends with 2 says CRITICAL

@@ -122,6 +122,40 @@ func TestSecondSignalKills(t *testing.T) {
 	<-done
 }
 
+// TestAgentOutlivesItsReader: nobody reads the greeting, which is no reason to
+// end.
+func TestAgentOutlivesItsReader(t *testing.T) {
+	r, w := pipe(t)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	said, stderr := pipe(t)
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := &exec.Cmd{Path: path, Args: []string{"foreshock", "agent", "--listen", "127.0.0.1:0"}, Stdout: w, Stderr: stderr}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	if err := stderr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	told := false
+	for in := bufio.NewScanner(said); in.Scan(); {
+		if strings.Contains(in.Text(), "the greeting could not be written") {
+			told = true
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil || !told {
+		t.Errorf("it ended with %v; said that nobody reads: %v", err, told)
+	}
+}
+
 // blocked reports whether a thread of the process waits to write to a pipe.
 func blocked(pid int) bool {
 	paths, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/wchan")

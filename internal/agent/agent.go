@@ -7,15 +7,18 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,19 +37,21 @@ import (
 
 // Options is what Run needs.
 type Options struct {
-	// Config is the checked configuration; ConfigPath the file it came from,
-	// read again on SIGHUP. Empty: there was none, and a reload changes
-	// nothing.
-	Config     config.Config
-	ConfigPath string
+	// Load reads the configuration, at the start and again at each reload, with
+	// the path of its file for messages: empty where there is none, and the
+	// defaults hold. It must not wait for anybody.
+	Load func() (cfg config.Config, path string, err error)
 	// Listen, when valid, goes before the configuration's address, also after
 	// a reload.
-	Listen  string
+	Listen  netip.AddrPort
 	Log     *slog.Logger
 	Version string
 	// Announce, when set, is called once, when the agent has looked with every
 	// tier and its page can be opened.
 	Announce func(*api.Snapshot, string)
+	// Abandoned, when set, reports whether who started the agent by hand has
+	// gone with his terminal: then SIGHUP says so, and ends it.
+	Abandoned func() bool
 }
 
 // shutdownTimeout is how long open requests may take to end.
@@ -63,6 +68,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer listener.Close()
+	if at, err := netip.ParseAddrPort(listener.Addr().String()); err == nil && !at.Addr().IsLoopback() {
+		a.log.Warn("everybody who can connect may read page, API and metrics: put a proxy before it, or listen on loopback", "listen", at.String())
+	}
 	handler, err := a.handler(listener.Addr().String())
 	if err != nil {
 		return err
@@ -100,11 +108,15 @@ func Run(ctx context.Context, o Options) error {
 		return nil
 	})
 	group.Go(func() error { return a.askBalancers(ctx) })
-	group.Go(func() error { return a.watchSignals(ctx) })
+	group.Go(func() error { return a.watchReloads(ctx) })
 	group.Go(func() error { return a.tellServiceManager(ctx) })
 	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
 	err = group.Wait()
 	a.notices.end()
+	if errors.Is(err, errAbandoned) {
+		a.log.Info("ended: its terminal was closed")
+		return nil
+	}
 	return err
 }
 
@@ -123,30 +135,35 @@ func listen(address string) (net.Listener, error) {
 }
 
 func newAgent(o Options) (*agent, error) {
-	host, err := hostName(o.Config)
+	cfg, path, err := o.Load()
+	if err != nil {
+		return nil, err
+	}
+	host, err := hostName(cfg)
 	if err != nil {
 		return nil, err
 	}
 	a := &agent{
-		options: o, log: o.Log, host: host, clock: NewClock(),
+		options: o, config: cfg, log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
+		reloads:  make(chan chan error),
 		dialer:   dial.New(),
 
 		poolsChanged: make(chan struct{}, 1),
 	}
-	a.setPools(o.Config.Backends)
-	channels, err := notifyConfig(o.Config, host, o.Log, a.dialer)
+	a.setPools(cfg.Backends)
+	channels, err := notifyConfig(cfg, host, o.Log, a.dialer)
 	if err != nil {
 		return nil, err
 	}
 	a.notices = newNotices(channels, o.Log)
-	_, warnings, err := Rules(o.Config, o.ConfigPath)
-	if err != nil {
+	var warnings []string
+	if a.rules, warnings, err = Rules(cfg, path); err != nil {
 		return nil, err
 	}
 	a.warn(warnings)
 	a.started = a.clock.Now()
-	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: o.Config.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
+	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
 	return a, nil
 }
 
@@ -178,17 +195,17 @@ func hostName(cfg config.Config) (string, error) {
 }
 
 func (a *agent) address() string {
-	if a.options.Listen != "" {
-		return a.options.Listen
+	if a.options.Listen.IsValid() {
+		return a.options.Listen.String()
 	}
-	return a.options.Config.Listen.String()
+	return a.config.Listen.String()
 }
 
 func (a *agent) handler(address string) (http.Handler, error) {
 	token := ""
-	if !a.options.Config.Token.IsZero() {
+	if !a.config.Token.IsZero() {
 		var err error
-		if token, err = a.options.Config.Token.Read(); err != nil {
+		if token, err = a.config.Token.Read(); err != nil {
 			return nil, fmt.Errorf("read the token: %w", err)
 		}
 	}
@@ -208,7 +225,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 func (a *agent) loop(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	h, err := NewHost(a.options.Config, observe.Auto, a.dialer)
+	h, err := NewHost(a.config, a.rules, observe.Auto, a.dialer)
 	if err != nil {
 		return err
 	}
@@ -226,8 +243,10 @@ func (a *agent) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case r := <-a.requests:
-			r.answer <- r.do(h)
+			err := r.do(h)
+			a.incidents = h.all(a.clock.Now())
 			a.publish(h, true)
+			r.answer <- err // who asked sees it done
 			continue
 		case <-a.wake:
 			_, whole := a.due()
@@ -284,53 +303,97 @@ func (a *agent) Acknowledge(ctx context.Context, id uint64, by string) error {
 
 // Reload implements api.Actor.
 func (a *agent) Reload(ctx context.Context) error {
-	if a.options.ConfigPath == "" {
-		return errors.New("there is no configuration file to reload: start the agent with --config FILE")
+	answer := make(chan error, 1)
+	select {
+	case a.reloads <- answer:
+	case <-ctx.Done():
+		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
 	}
-	cfg, err := config.Load(a.options.ConfigPath)
-	if err != nil {
-		return fmt.Errorf("the running configuration stays: %w", err)
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
 	}
-	rules, warnings, err := Rules(cfg, a.options.ConfigPath)
+}
+
+// errAbandoned ends an agent whose terminal was closed.
+var errAbandoned = errors.New("the terminal was closed")
+
+// watchReloads reloads on SIGHUP and when the API asks, one after the other:
+// what was read last is what holds.
+func (a *agent) watchReloads(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		answer := make(chan error, 1)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			if a.options.Abandoned != nil && a.options.Abandoned() {
+				return errAbandoned
+			}
+		case answer = <-a.reloads:
+		}
+		a.tellSystemd(daemon.SdNotifyReloading)
+		path, err := a.reload(ctx)
+		if err != nil {
+			for line := range strings.Lines(err.Error()) {
+				a.log.Error("not reloaded: the running configuration stays", "problem", strings.TrimSuffix(line, "\n"))
+			}
+		} else {
+			a.log.Info("reloaded", "config", cmp.Or(path, "none: the defaults"))
+		}
+		a.tellSystemd(daemon.SdNotifyReady)
+		answer <- err
+	}
+}
+
+// reload takes over the configuration as it is now, all of it or nothing.
+func (a *agent) reload(ctx context.Context) (path string, err error) {
+	cfg, path, err := a.options.Load()
 	if err != nil {
-		return fmt.Errorf("the running configuration stays: %w", err)
+		return path, err
+	}
+	rules, warnings, err := Rules(cfg, path)
+	if err != nil {
+		return path, err
 	}
 	a.warn(warnings)
 	channels, err := notifyConfig(cfg, a.host, a.log, a.dialer)
 	if err != nil {
-		return fmt.Errorf("the running configuration stays: %w", err)
+		return path, err
 	}
-	return a.ask(ctx, func(h *Host) error {
+	return path, a.ask(ctx, func(h *Host) error {
 		a.run(a.notices.configure(channels))
-		if cfg.Listen != a.options.Config.Listen || !sameToken(cfg, a.options.Config) {
-			a.log.Warn("listen and token change only with a restart")
+		if keys := a.needRestart(cfg); len(keys) > 0 {
+			a.log.Warn("what changes only with a restart was changed", "keys", strings.Join(keys, ", "))
 		}
-		a.options.Config = cfg
+		a.config = cfg
 		a.setPools(cfg.Backends)
 		h.Configure(a.clock.Now(), cfg, rules)
 		return nil
 	})
 }
 
-// watchSignals reloads on SIGHUP.
-func (a *agent) watchSignals(ctx context.Context) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-hangups:
+// needRestart names what the next configuration changes in vain.
+func (a *agent) needRestart(next config.Config) []string {
+	var keys []string
+	for _, x := range []struct {
+		key     string
+		changed bool
+	}{
+		{"name", next.Name != a.config.Name},
+		{"listen", next.Listen != a.config.Listen && !a.options.Listen.IsValid()},
+		{"token", next.Token != a.config.Token},
+	} {
+		if x.changed {
+			keys = append(keys, x.key)
 		}
-		a.notify(daemon.SdNotifyReloading)
-		if err := a.Reload(ctx); err != nil {
-			a.log.Error("reload", "error", err.Error())
-		} else {
-			a.log.Info("reloaded", "config", a.options.ConfigPath)
-		}
-		a.notify(daemon.SdNotifyReady)
 	}
+	return keys
 }
 
 // tellServiceManager reports readiness, and life for as long as the loop has
@@ -352,21 +415,21 @@ func (a *agent) tellServiceManager(ctx context.Context) error {
 		case <-a.Changed():
 		}
 	}
-	a.notify(daemon.SdNotifyReady)
+	a.tellSystemd(daemon.SdNotifyReady)
 	for {
 		select {
 		case <-ctx.Done():
-			a.notify(daemon.SdNotifyStopping)
+			a.tellSystemd(daemon.SdNotifyStopping)
 			return nil
 		case <-ticker.C:
 			if a.clock.Now().Sub(a.Status().At) < every {
-				a.notify(daemon.SdNotifyWatchdog)
+				a.tellSystemd(daemon.SdNotifyWatchdog)
 			}
 		}
 	}
 }
 
-func (a *agent) notify(state string) {
+func (a *agent) tellSystemd(state string) {
 	if state == daemon.SdNotifyReloading {
 		// sd_notify(3) wants the time with it, for units of Type=notify-reload.
 		state += fmt.Sprintf("\nMONOTONIC_USEC=%d", monotonicMicroseconds())

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +60,18 @@ func (j *journal) wait(t *testing.T, text string) {
 	}
 }
 
+var anyPort = netip.MustParseAddrPort("127.0.0.1:0")
+
+func defaults() (config.Config, string, error) { return config.Default(), "", nil }
+
+// from loads a file, as the command does.
+func from(file string) func() (config.Config, string, error) {
+	return func() (config.Config, string, error) {
+		cfg, err := config.Load(file)
+		return cfg, file, err
+	}
+}
+
 // running starts an agent on a free port and returns its address and log.
 func running(t *testing.T, o Options) (address string, log *journal) {
 	t.Helper()
@@ -65,7 +79,7 @@ func running(t *testing.T, o Options) (address string, log *journal) {
 	log = &journal{more: make(chan struct{})}
 	ready := make(chan string, 1)
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
-	o.Listen = "127.0.0.1:0"
+	o.Listen = anyPort
 	o.Announce = func(_ *api.Snapshot, address string) { ready <- address }
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, o) }()
@@ -117,11 +131,13 @@ func TestReload(t *testing.T) {
 		}
 	}
 	write("name: before")
-	cfg, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, log := running(t, Options{Config: cfg, ConfigPath: file, Version: "test"})
+	there := filepath.Join(filepath.Dir(file), "there.yaml")
+	address, log := running(t, Options{Version: "test", Load: func() (config.Config, string, error) {
+		if _, err := os.Stat(there); err == nil { // as a default file that is made after the start
+			return from(there)()
+		}
+		return from(file)()
+	}})
 	named := func() bool {
 		for _, s := range get[api.Scopes](t, address, "/api/v1/scopes").Scopes {
 			if s.Kind == scope.KindService.String() && s.Name == "shop" && s.Configured {
@@ -149,18 +165,87 @@ func TestReload(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond) // the next snapshot
 	}
-	write("servces: []\n")
+	write("servces: []\nnme: x\n")
 	hangup()
 	log.wait(t, "foreshock.yaml:1:1")
+	log.wait(t, "foreshock.yaml:2:1") // each problem has its own line
 	if !named() {
 		t.Error("a wrong configuration took the place of the good one")
+	}
+	if err := os.WriteFile(there, []byte("name: after\nlisten: 127.0.0.1:1\ntoken: {env: T}\n"+good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hangup()
+	log.wait(t, `keys="name, token"`) // listen is decided by the option
+	log.wait(t, "there.yaml")
+}
+
+// TestAcknowledgeIsSeen: whoever is told that it is done sees it done.
+func TestAcknowledgeIsSeen(t *testing.T) {
+	t.Setenv("FORESHOCK_TEST_TOKEN", "let me in")
+	file := filepath.Join(t.TempDir(), "foreshock.yaml")
+	text := "token: {env: FORESHOCK_TEST_TOKEN}\nrules: [{name: always, when: host.passive_opens_per_second >= 0, hold: 1s}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address, log := running(t, Options{Load: from(file), Version: "test"})
+	log.wait(t, "incident open")
+	for _, inc := range get[api.Incidents](t, address, "/api/v1/incidents?state=open").Incidents {
+		path := fmt.Sprintf("/api/v1/incidents/%d", inc.ID)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+path+"/acknowledge", strings.NewReader(`{"by": "ann"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer let me in")
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := get[api.Incident](t, address, path); resp.StatusCode != http.StatusNoContent || got.AcknowledgedBy != "ann" {
+			t.Errorf("%s: %s, and then taken by %q", path, resp.Status, got.AcknowledgedBy)
+		}
+	}
+}
+
+// TestAbandoned: SIGHUP ends an agent that was started by hand and whose
+// terminal is closed; else it reloads.
+func TestAbandoned(t *testing.T) {
+	log := &journal{more: make(chan struct{})}
+	gone, ready, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- Run(t.Context(), Options{
+			Load: defaults, Listen: anyPort, Log: slog.New(slog.NewTextHandler(log, nil)), Announce: func(*api.Snapshot, string) { close(ready) },
+			Abandoned: func() bool {
+				select {
+				case <-gone:
+					return true
+				default:
+					return false
+				}
+			},
+		})
+	}()
+	<-ready
+	for _, want := range []string{"reloaded", "its terminal was closed"} {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		log.wait(t, want)
+		if want == "reloaded" {
+			close(gone)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
 	}
 }
 
 // TestEventsEndWithTheAgent: an open event stream does not hold up the end;
 // running's clean-up asserts that Run returns nil.
 func TestEventsEndWithTheAgent(t *testing.T) {
-	address, _ := running(t, Options{Config: config.Default(), Version: "test"})
+	address, _ := running(t, Options{Load: defaults, Version: "test"})
 	resp, err := http.Get("http://" + address + "/api/v1/events")
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +262,7 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	err = Run(t.Context(), Options{Config: config.Default(), Listen: l.Addr().String(), Log: slog.New(slog.DiscardHandler)})
+	err = Run(t.Context(), Options{Load: defaults, Listen: netip.MustParseAddrPort(l.Addr().String()), Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("Run on a port in use: %v", err)
 	}
@@ -186,7 +271,7 @@ func TestPortInUse(t *testing.T) {
 func TestUnreadableToken(t *testing.T) {
 	cfg := config.Default()
 	cfg.Token = config.Secret{File: filepath.Join(t.TempDir(), "absent")}
-	err := Run(t.Context(), Options{Config: cfg, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	err := Run(t.Context(), Options{Load: func() (config.Config, string, error) { return cfg, "", nil }, Listen: anyPort, Log: slog.New(slog.DiscardHandler)})
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Run with a token that is not there: %v", err)
 	}

@@ -96,12 +96,9 @@ type Turn struct {
 // NewHost opens the calling thread's namespace; the others are found by the
 // ticks that follow.
 //
-// probes made the connections that no count is to have; nil for none.
-func NewHost(cfg config.Config, source observe.Source, probes *dial.Dialer) (*Host, error) {
-	rules, _, err := Rules(cfg, "the configuration")
-	if err != nil {
-		return nil, err
-	}
+// rules are the configuration's; probes made the connections that no count is
+// to have, nil for none.
+func NewHost(cfg config.Config, rules []rule.Rule, source observe.Source, probes *dial.Dialer) (*Host, error) {
 	h := &Host{
 		cfg: cfg, rules: rules, source: source, scratch: tcp.NewScratch(), budget: observe.NewBudget(cfg.Observe.CPUBudget),
 		of: map[*observe.Schedule]*resident{}, roster: spaces.New(spaces.Most),
@@ -131,6 +128,7 @@ func (h *Host) Close() error {
 // for those of rules, or of namespaces, that are no longer wanted.
 func (h *Host) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
 	h.cfg, h.rules = cfg, rules
+	h.budget.SetShare(cfg.Observe.CPUBudget)
 	h.own.Configure(now, cfg, rules)
 	if cfg.Observe.Namespaces == config.HostNamespace {
 		for _, id := range h.roster.Clear() {
@@ -151,10 +149,17 @@ func (h *Host) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
 func (h *Host) Acknowledge(now time.Time, id uint64, by string) bool {
 	for _, r := range h.of {
 		if r.judge.Acknowledge(now, id, by) {
+			r.incidents = r.judge.Incidents()
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.gone, func(d departed) bool { return d.judge.Acknowledge(now, id, by) })
+	for i := range h.gone {
+		if d := &h.gone[i]; d.judge.Acknowledge(now, id, by) {
+			d.incidents = d.judge.Incidents()
+			return true
+		}
+	}
+	return false
 }
 
 // Next returns the look to make next, and when.

@@ -88,7 +88,7 @@ func newHost(t *testing.T, cfg config.Config, label string) *Host {
 	// How often it scans depends on what a scan costs, and so on how busy this
 	// machine is: with a large budget hardly.
 	cfg.Observe.CPUBudget = config.MaxCPUBudget
-	h, err := NewHost(cfg, observe.Auto, nil)
+	h, err := NewHost(cfg, nil, observe.Auto, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestUnprivileged(t *testing.T) {
 			return
 		}
 		var h *Host
-		if h, out.err = NewHost(lavish(), observe.Auto, nil); out.err != nil {
+		if h, out.err = NewHost(lavish(), nil, observe.Auto, nil); out.err != nil {
 			return
 		}
 		defer h.Close()

@@ -92,5 +92,9 @@ func (h *Host) eachIncidents(do func([]judge.Incident)) {
 // lifeOf is a number that changes when an incident does, but not with the
 // numbers in its words.
 func lifeOf(i *judge.Incident) uint64 {
-	return i.ID<<8 + uint64(i.State)<<4 + uint64(i.Finding.Severity)
+	life := i.ID<<8 + uint64(i.State)<<4 + uint64(i.Finding.Severity)
+	if !i.AcknowledgedAt.IsZero() {
+		life += 1 << 3 // severities are fewer
+	}
+	return life
 }

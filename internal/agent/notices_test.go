@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
-	"github.com/foreshock/foreshock/internal/config"
 )
 
 // TestUndeliverableNotice: that nobody takes what there is to tell is in the
@@ -26,14 +25,10 @@ notify: [{name: ops, webhook: {url: "` + gone.URL + `"}}]
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var log *journal
 	if !t.Run("while it runs", func(t *testing.T) {
 		var address string
-		address, log = running(t, Options{Config: cfg, ConfigPath: file, Version: "test"})
+		address, log = running(t, Options{Load: from(file), Version: "test"})
 		log.wait(t, "notices are not delivered")
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 			if c := get[api.Channels](t, address, "/api/v1/channels").Channels; len(c) == 1 && c[0].Failing && c[0].Queued == 1 {

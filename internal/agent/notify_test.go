@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/foreshock/foreshock/internal/config"
 )
 
 // TestServiceManagerIsTold plays the service manager: READY once the agent has
@@ -40,7 +38,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 		}
 	}
 	t.Run("an agent", func(t *testing.T) {
-		running(t, Options{Config: config.Default(), Version: "test"})
+		running(t, Options{Load: defaults, Version: "test"})
 		expect(t, "READY=1", "WATCHDOG=1", "WATCHDOG=1")
 	})
 	expect(t, "STOPPING=1") // running's clean-up has ended it

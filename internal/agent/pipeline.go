@@ -193,7 +193,6 @@ func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.finder.configure(cfg)
 	p.finder.rebuild(now, p.place.name)
-	p.budget.SetShare(cfg.Observe.CPUBudget)
 	p.discover(nil)
 }
 

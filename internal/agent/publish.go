@@ -18,6 +18,7 @@ import (
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/discover"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -25,14 +26,17 @@ import (
 // agent is the state that Run's goroutines share. The pipeline itself belongs
 // to the loop alone; others ask the loop, or read snapshots.
 type agent struct {
-	options  Options // Config is the loop's, once it runs
+	options  Options
+	config   config.Config // the loop's, once it runs
+	rules    []rule.Rule   // of the configuration at the start
 	log      *slog.Logger
 	host     string
 	clock    *Clock
 	started  time.Time
 	requests chan request
-	notices  *notices     // its planner is the loop's
-	dialer   *dial.Dialer // of every connection that we make
+	reloads  chan chan error // each has room for its answer
+	notices  *notices        // its planner is the loop's
+	dialer   *dial.Dialer    // of every connection that we make
 	// pools are those of the configuration in use; poolsChanged, with room for
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]
@@ -78,7 +82,7 @@ func (a *agent) ready(p *Pipeline) bool {
 func (a *agent) publish(h *Host, whole bool) {
 	p := h.own
 	s := &api.Snapshot{
-		Host: a.host, Labels: maps.Clone(a.options.Config.Labels), Version: a.options.Version,
+		Host: a.host, Labels: maps.Clone(a.config.Labels), Version: a.options.Version,
 		StartedAt: a.started, At: a.clock.Now(), ClockOffset: a.clock.Offset(),
 		Ready:     a.ready(p),
 		Services:  h.services(), // each replaced whole, never changed
@@ -86,7 +90,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Pools:     pools(h.pipelines()),
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
-		Budget:    api.BudgetStatus{Allowed: a.options.Config.Observe.CPUBudget, Used: h.budget.Used()},
+		Budget:    api.BudgetStatus{Allowed: a.config.Observe.CPUBudget, Used: h.budget.Used()},
 		Limits:    h.limits(),
 
 		Namespaces: h.namespaces(),
@@ -226,8 +230,6 @@ func (a *agent) report(incidents []judge.Incident, turn Turn, err error) {
 			"severity", inc.Finding.Severity.String(), "says", inc.Finding.Sentence, "end", inc.End.String())
 	}
 }
-
-func sameToken(a, b config.Config) bool { return a.Token == b.Token }
 
 // monotonicMicroseconds is CLOCK_MONOTONIC, as the service manager wants it.
 func monotonicMicroseconds() int64 { return cpuTime(unix.CLOCK_MONOTONIC).Microseconds() }

@@ -87,26 +87,43 @@ func checkLabels(p *problems, raw rawLabels) map[string]string {
 
 // checkListen checks the address that we serve on.
 func checkListen(p *problems, s scalar) netip.AddrPort {
-	host, port, ok := cutPort(s.Text)
+	at, problem, hint := parseListen(s.Text)
+	if problem != "" {
+		p.add(s.At, "listen", s.Text, problem, hint)
+	}
+	return at
+}
+
+// ParseListen reads the value of listen: an IP address or localhost, and a
+// port, where 0 lets the kernel choose.
+func ParseListen(text string) (netip.AddrPort, error) {
+	at, problem, hint := parseListen(text)
+	if problem != "" {
+		return netip.AddrPort{}, fmt.Errorf("%s: %s", problem, hint)
+	}
+	return at, nil
+}
+
+func parseListen(text string) (at netip.AddrPort, problem, hint string) {
+	host, port, ok := cutPort(text)
 	if strings.EqualFold(host, "localhost") {
 		host = "127.0.0.1"
 	}
 	if ap, err := netip.ParseAddrPort(host + ":" + port); ok && err == nil && ap.Addr().Zone() == "" {
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), "", ""
 	}
-	problem := "listen " + quote(s.Text) + " is not an address and a port"
-	hint := "write it as 127.0.0.1:9748 or [::1]:9748"
+	problem = "listen " + quote(text) + " is not an address and a port"
+	hint = "write it as 127.0.0.1:9748 or [::1]:9748"
 	switch {
 	case ok && host == "":
-		problem = "listen " + quote(s.Text) + " has no address"
+		problem = "listen " + quote(text) + " has no address"
 		hint = fmt.Sprintf("write 127.0.0.1:%s for this host only, or [::]:%s for everybody", port, port)
 	case ok && host != "":
 		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil {
-			problem = "the host of listen " + quote(s.Text) + " is neither an IP address nor localhost"
+			problem = "the host of listen " + quote(text) + " is neither an IP address nor localhost"
 		}
 	}
-	p.add(s.At, "listen", s.Text, problem, hint)
-	return netip.AddrPort{}
+	return netip.AddrPort{}, problem, hint
 }
 
 // cutPort parts host and port at the last colon. IPv6 keeps its brackets.

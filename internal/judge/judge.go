@@ -162,7 +162,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.silence(now)
 	j.closeGone(now)
 	j.stepRules(now, view, host)
-	return j.list()
+	return j.Incidents()
 }
 
 // criticalSince is when the scope's oldest open critical incident opened; zero
@@ -382,7 +382,9 @@ func (j *Judge) closeGone(now time.Time) {
 	})
 }
 
-func (j *Judge) list() []Incident {
+// Incidents are those of the last Step, as they are now: one may have been
+// acknowledged since. The slice is good until the next call or Step.
+func (j *Judge) Incidents() []Incident {
 	j.incidents = j.incidents[:0]
 	for _, id := range j.order {
 		for _, d := range j.files[id].dossiers {

@@ -114,7 +114,7 @@ func TestUserRuleChanges(t *testing.T) {
 	r.j.SetRules(r.at, []rule.Rule{busy, userRule(t, "other", "service.accepted > 8", time.Second)})
 	r.seconds(1, 9)
 	states := func() (out []string) {
-		for _, inc := range r.j.list() {
+		for _, inc := range r.j.Incidents() {
 			out = append(out, inc.Finding.Rule+" "+inc.State.String()+" "+inc.End.String())
 		}
 		return out
