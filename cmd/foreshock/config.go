@@ -28,6 +28,26 @@ func loadConfig(named string) (cfg config.Config, path string, err error) {
 	return cfg, defaultConfig, err
 }
 
+// unreadable says which secrets this user cannot read. The agent may be another
+// one, so that a configuration is good even so.
+func unreadable(cfg config.Config) (errs []error) {
+	try := func(key string, s config.Secret) {
+		if s.IsZero() {
+			return
+		}
+		if _, err := s.Read(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w; run as this user the agent would refuse this configuration", key, err))
+		}
+	}
+	try("token", cfg.Token)
+	for _, c := range cfg.Notify {
+		if c.Webhook != nil {
+			try("notify "+c.Name, c.Webhook.Secret)
+		}
+	}
+	return errs
+}
+
 func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
@@ -50,7 +70,8 @@ what this host serves by itself.`,
 			Short: "Say whether a configuration is good, and what then holds",
 			Long: `Reads a configuration without running anything, and prints every value that
 would hold, defaults included. Says all that is wrong with it, by file, line
-and column, and ends with code 1 then. Without FILE it reads
+and column, and ends with code 1 then; a secret that it cannot read is said and
+no mistake. Without FILE it reads
 ` + defaultConfig + `.`,
 			Example: `  foreshock config check
   foreshock config check new.yaml && systemctl reload foreshock`,
@@ -78,6 +99,9 @@ and column, and ends with code 1 then. Without FILE it reads
 				}
 				for _, w := range warnings {
 					fmt.Fprintln(cmd.ErrOrStderr(), "foreshock: "+w)
+				}
+				for _, err := range unreadable(cfg) {
+					complain(cmd.ErrOrStderr(), err)
 				}
 				_, err = fmt.Fprint(cmd.OutOrStdout(), config.Effective(cfg))
 				return err

@@ -27,7 +27,7 @@ configuration and no files, and takes at most 90 s.
 Without a scenario it plays gradual and, in a terminal, then asks for another.`,
 		Example: `  foreshock demo
   foreshock demo slow-clients --output json`,
-		ValidArgs: []string{"gradual", "spike", "leak", "slow-clients"},
+		ValidArgs: scenarios(),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage{fmt.Errorf("demo takes one scenario, got %q", args)}
@@ -35,7 +35,7 @@ Without a scenario it plays gradual and, in a terminal, then asks for another.`,
 			return nil
 		},
 	}
-	duration := cmd.Flags().Duration("duration", 0, "how long it takes, 5s to 90s; 0 for the scenario's own")
+	duration := cmd.Flags().Duration("duration", 0, "how long it takes, 15s to 90s; 0 for the scenario's own")
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asJSON, err := output()
@@ -62,6 +62,14 @@ Without a scenario it plays gradual and, in a terminal, then asks for another.`,
 		}
 	}
 	return cmd
+}
+
+func scenarios() []string {
+	var out []string
+	for _, s := range demo.Scenarios() {
+		out = append(out, s.String())
+	}
+	return out
 }
 
 // playDemo plays one scenario: in a terminal the last line is redrawn, and
@@ -102,14 +110,20 @@ func playDemo(ctx context.Context, s demo.Scenario, d time.Duration, asJSON bool
 		enc.SetIndent("", "  ")
 		return enc.Encode(sum.JSON())
 	}
-	fmt.Fprintf(text, "\n\n%s", sum.Table())
+	cut := ""
+	if ctx.Err() != nil {
+		cut = fmt.Sprintf("Ended after %.1f s of %s: what did not come had no time to.\n", sum.Lasted.Seconds(), d)
+	}
+	if _, err := fmt.Fprintf(text, "\n\n%s%s", sum.Table(), cut); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
 	return nil
 }
 
 // nextDemo asks which to play next; false ends.
 func nextDemo(ctx context.Context, out io.Writer) (demo.Scenario, bool) {
 	for ctx.Err() == nil {
-		fmt.Fprint(out, "\nNext: gradual, spike, leak, slow-clients; Enter ends. ")
+		fmt.Fprintf(out, "\nNext: %s; Enter ends. ", strings.Join(scenarios(), ", "))
 		name, ok := readLine(ctx)
 		if !ok || name == "" {
 			break

@@ -206,7 +206,7 @@ func repeat(ctx context.Context, out io.Writer, o lookOptions, every time.Durati
 		text := b.String()
 		switch {
 		case repaint:
-			text = painted(text, n == 0)
+			text = painted(text, n == 0, height(out))
 		case n > 0 && !inJSON:
 			text = "\n" + text
 		}
@@ -226,9 +226,24 @@ func repeat(ctx context.Context, out io.Writer, o lookOptions, every time.Durati
 	}
 }
 
-// painted puts text over what a terminal shows, line by line, so that nothing
-// flickers. The sequences are ECMA-48's: CUP, EL, ED.
-func painted(text string, first bool) string {
+// height is how many lines a terminal has; 0 when that is not known.
+func height(out io.Writer) int {
+	if f, ok := out.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+			return int(size.Row)
+		}
+	}
+	return 0
+}
+
+// painted puts text over what a terminal of so many lines shows, line by line,
+// so that nothing flickers; what does not fit is counted, as the head would
+// scroll away. The sequences are ECMA-48's: CUP, EL, ED.
+func painted(text string, first bool, height int) string {
+	if lines := strings.Count(text, "\n"); height > 2 && lines >= height {
+		kept := strings.SplitAfterN(text, "\n", height-1)[:height-2]
+		text = strings.Join(kept, "") + fmt.Sprintf("and %d more lines: a higher terminal shows them\n", lines-len(kept))
+	}
 	start := "\x1b[H"
 	if first {
 		start += "\x1b[2J"

@@ -228,11 +228,8 @@ func (c *counted) owners(inodes []uint64) map[uint64][]owner.Process {
 	if err != nil {
 		c.limits = append(c.limits, "owners of sockets: "+err.Error())
 	}
-	if n := limits.Unreadable; n > 0 {
-		c.limits = append(c.limits, fmt.Sprintf("owners of sockets: %s may not be inspected; run as root to name them", count(n, "process", "processes")))
-	}
-	if n := limits.Cut; n > 0 {
-		c.limits = append(c.limits, fmt.Sprintf("owners of sockets: not all descriptors of %s were searched, there are too many", count(n, "process", "processes")))
+	for _, reason := range limits.Reasons() {
+		c.limits = append(c.limits, "owners of sockets: "+reason)
 	}
 	return found
 }

@@ -294,11 +294,15 @@ func TestLookFlags(t *testing.T) {
 
 func TestPainted(t *testing.T) {
 	const first, later = "\x1b[H\x1b[2Ja\x1b[K\nb\x1b[K\n\x1b[J", "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J"
-	if got := painted("a\nb\n", true); got != first {
+	if got := painted("a\nb\n", true, 0); got != first {
 		t.Errorf("first: %q, want %q", got, first)
 	}
-	if got := painted("a\nb\n", false); got != later {
+	if got := painted("a\nb\n", false, 3); got != later {
 		t.Errorf("later: %q, want %q", got, later)
+	}
+	const low = "\x1b[Ha\x1b[K\nand 2 more lines: a higher terminal shows them\x1b[K\n\x1b[J"
+	if got := painted("a\nb\nc\n", false, 3); got != low {
+		t.Errorf("on a low terminal: %q, want %q", got, low)
 	}
 }
 

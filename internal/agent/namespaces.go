@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
@@ -34,7 +35,10 @@ func (h *Host) limits() []api.Limit {
 		out = append(out, api.Limit{Subject: "other network namespaces", Reason: "not found: " + h.scanErr.Error()})
 	}
 	for _, reason := range h.unseen.Reasons {
-		out = append(out, api.Limit{Subject: "other network namespaces", Reason: reason + ": run as root or with CAP_SYS_PTRACE and CAP_SYS_ADMIN to read theirs"})
+		if os.Geteuid() != 0 { // root has what there is to be had
+			reason += " (it takes CAP_SYS_PTRACE and CAP_SYS_ADMIN)"
+		}
+		out = append(out, api.Limit{Subject: "other network namespaces", Reason: reason})
 	}
 	status := h.roster.Status()
 	for i, x := range status.Refused {

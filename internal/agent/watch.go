@@ -14,7 +14,8 @@ import (
 // Watch judges this host in the calling goroutine until ctx ends, at the
 // agent's own pace, and hands every look's result to each: it serves nothing
 // and keeps nothing. What each is given is good until it returns. A cancelled
-// ctx is a nil return; a look that fails is judged as one without evidence.
+// ctx is a nil return; a look that fails is judged as one without evidence, and
+// the third on end is the error.
 func Watch(ctx context.Context, cfg config.Config, each func(time.Time, []judge.Incident, *measure.View)) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -23,7 +24,7 @@ func Watch(ctx context.Context, cfg config.Config, each func(time.Time, []judge.
 		return err
 	}
 	defer p.Close()
-	clock := NewClock()
+	clock, failed := NewClock(), 0
 	for {
 		_, tier, at := p.budget.Next(clock.Now())
 		timer := time.NewTimer(at.Sub(clock.Now()))
@@ -34,7 +35,13 @@ func Watch(ctx context.Context, cfg config.Config, each func(time.Time, []judge.
 		case <-timer.C:
 		}
 		now := clock.Now()
-		incidents, view, _ := p.Tick(now, tier)
+		incidents, view, err := p.Tick(now, tier)
+		if failed++; err == nil {
+			failed = 0
+		}
+		if failed == maxFailures {
+			return err
+		}
 		each(now, incidents, view)
 	}
 }

@@ -21,9 +21,10 @@ const (
 	slowAfter     = time.Second // twice the service time
 )
 
-// MinDuration and MaxDuration bound a run.
+// MinDuration and MaxDuration bound a run. In a shorter one nothing that lasts
+// long enough for a warning happens before its end.
 const (
-	MinDuration = 5 * time.Second
+	MinDuration = 15 * time.Second
 	MaxDuration = 90 * time.Second
 )
 
