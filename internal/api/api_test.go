@@ -7,9 +7,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -391,4 +393,25 @@ func FuzzAcknowledgement(f *testing.F) {
 			t.Fatalf("%q does not survive: %v", a.By, err)
 		}
 	})
+}
+
+// TestThresholdThatIsNoNumber: JSON cannot say it, and one must not cost the
+// whole answer.
+func TestThresholdThatIsNoNumber(t *testing.T) {
+	evidence := []judge.Evidence{{HasThreshold: true, Threshold: math.NaN()}, {HasThreshold: true, Threshold: math.Inf(1)}, {HasThreshold: true, Threshold: 2}}
+	raw, err := json.Marshal(PictureOf(&Snapshot{Incidents: []judge.Incident{{ID: 1, State: judge.Open, Finding: judge.Finding{Evidence: evidence}}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Picture
+	if err := json.Unmarshal(raw, &p); err != nil {
+		t.Fatal(err)
+	}
+	var got []bool
+	for _, e := range p.Incidents[0].Evidence {
+		got = append(got, e.Threshold != nil)
+	}
+	if want := []bool{false, false, true}; !slices.Equal(got, want) {
+		t.Errorf("thresholds that are numbers: %v, want %v", got, want)
+	}
 }

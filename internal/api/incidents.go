@@ -1,6 +1,7 @@
 package api
 
 import (
+	"math"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
@@ -103,7 +104,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 	}
 	for _, e := range f.Evidence {
 		x := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Reading: v.value(e.Reading), Origin: e.Origin}
-		if e.HasThreshold {
+		if e.HasThreshold && !math.IsNaN(e.Threshold) && !math.IsInf(e.Threshold, 0) {
 			x.Threshold = new(e.Threshold)
 		}
 		out.Evidence = append(out.Evidence, x)
