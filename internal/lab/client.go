@@ -204,17 +204,33 @@ func outcomeOf(err error) Outcome {
 	return Other
 }
 
+// exchange asks on a kept connection, or a fresh one. A kept one that the server
+// closes as it is asked, before any answer, is no failure: clients try again on
+// another (RFC 9112, section 9.3.1).
 func (c *client) exchange(r *Record) error {
 	deadline := r.Start.Add(c.timeout)
-	conn := c.kept()
-	if r.Reused = conn != nil; !r.Reused {
-		dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
-		var err error
-		if conn, err = dialer.Dial("tcp4", c.addr); err != nil {
+	if conn := c.kept(); conn != nil {
+		r.Reused = true
+		answered, err := c.ask(conn, deadline, r)
+		if answered || err == nil || outcomeOf(err) != Reset {
 			return err
 		}
-		r.ConnectMS = milliseconds(time.Since(r.Start))
+		r.Reused = false
 	}
+	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
+	began := time.Now()
+	conn, err := dialer.Dial("tcp4", c.addr)
+	if err != nil {
+		return err
+	}
+	r.ConnectMS = milliseconds(time.Since(began))
+	_, err = c.ask(conn, deadline, r)
+	return err
+}
+
+// ask sends the request on conn, takes the answer, and keeps or closes conn.
+// answered says whether any of the answer came.
+func (c *client) ask(conn net.Conn, deadline time.Time, r *Record) (answered bool, err error) {
 	keep := false
 	defer func() {
 		if !keep || !c.keep(conn) {
@@ -222,22 +238,25 @@ func (c *client) exchange(r *Record) error {
 		}
 	}()
 	if err := conn.SetDeadline(deadline); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := conn.Write(c.request); err != nil {
-		return err
+		return false, err
 	}
 	in := bufio.NewReader(conn)
+	if _, err := in.Peek(1); err != nil {
+		return false, err
+	}
 	answer, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return err
+		return true, err
 	}
 	r.Status = answer.StatusCode
 	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		return err
+		return true, err
 	}
 	keep = c.keepAlive && !answer.Close && in.Buffered() == 0
-	return nil
+	return true, nil
 }
 
 // kept takes the connection that was used last, or nil.
