@@ -24,7 +24,8 @@ type Followed struct {
 	// to a backend. Nil is never.
 	Connected *time.Duration `json:"connected_ns"`
 	// Shown is how long after that connection the look began that first showed
-	// one under the name that the backend had before. Nil is never.
+	// one under the name that the backend had before, open or ended since: of
+	// those that end with their answer a look meets few. Nil is never.
 	Shown *time.Duration `json:"shown_ns"`
 	// Blind counts the looks that began in between and showed none, as far as
 	// they were published.
@@ -165,7 +166,9 @@ func (f *follower) await(ctx context.Context, connected time.Time) error {
 		}
 		if e := answer.Signals["established"]; f.out.Shown == nil && e.Value != nil && e.SeenAt != nil && e.SeenAt.After(connected) && e.SeenAt.After(last) {
 			last = *e.SeenAt
-			if d := last.Sub(connected); *e.Value > 0 {
+			heard := answer.Signals["heard_ago_seconds"]
+			ended := heard.Value != nil && last.Add(-time.Duration(*heard.Value*float64(time.Second))).After(connected)
+			if d := last.Sub(connected); *e.Value > 0 || ended {
 				f.out.Shown = &d
 			} else {
 				f.out.Blind++
