@@ -347,8 +347,10 @@ func resettingAll(s subject) truth {
 	}
 	established, connecting, ago := v[0], v[1], v[2]
 	// A balancer that leaves it alone after the first failure and a retry keeps
-	// what lay idle; nothing is asked on any.
-	idle := s.is(measure.Pending, atMost, 0).And(isTrue(s.vanished(1)))
+	// what lay idle: nothing is asked on any, and none is opened. One that tries
+	// again opens connections to its siblings, which end with their answer.
+	fresh := s.scope.Get(measure.NewFlowsRate)
+	idle := s.is(measure.Pending, atMost, 0).And(isTrue(s.vanished(1) && fresh.Validity == measure.Known && fresh.Samples == 0))
 	silent := connecting == 0 && (established <= 1 || idle == yes) && ago >= s.quietAfter() && ago <= refusedFor+servedLast
 	// Where no sibling answers either, perhaps nobody asks: our own services'
 	// clients reset connections too.
@@ -366,9 +368,10 @@ func (s subject) vanished(atLeast int) bool {
 
 // resettingSome: more resets than usual, and connections of this backend
 // vanish: some, and far more often than any sibling's, and than they used to:
-// where the balancer keeps no connections all of them end so.
+// where the balancer keeps no connections all of them end so. Where a sibling
+// fails, what is tried again opens and ends connections to all others.
 func resettingSome(s subject) truth {
-	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual).And(vanishing(s))
+	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual).And(vanishing(s)).And(isTrue(!s.siblingFails()))
 }
 
 // stillResetting: resets that last become usual for the namespace; that its
