@@ -20,10 +20,12 @@ const (
 	lateTimes = 5
 	// slowTimes the usual is slow.
 	slowTimes = 2.0
-	// answersLeast is how many answers a minute must have to teach. The first
-	// lesson is shorter, so that a backend is known soon.
+	// answersLeast is how many answers a lesson must have to teach; it takes a
+	// minute. The first ones are shorter, so that a backend is known soon, and
+	// several, so that one slow start is not what it usually takes.
 	answersLeast = 20
 	firstLesson  = 15 * time.Second
+	firstLessons = 4
 	// flowsLeast is how much of new connections must have been seen for their
 	// median to be usual: it judges churn, a watch.
 	flowsLeast = 25 * time.Second
@@ -246,7 +248,7 @@ func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
 	b.ended += p.Finished
 	b.longest = max(b.longest, p.LongestPending)
 	usual, known := b.lesson()
-	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.past.Len() == 0 {
+	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.past.Len() < firstLessons {
 		if known {
 			b.usual.learn(now, usual.Seconds())
 		}

@@ -209,6 +209,26 @@ func TestSilence(t *testing.T) {
 
 // TestAnswerUsual: each minute teaches its slowest answers, and one bad minute
 // of many teaches nothing.
+// TestSlowStart: the first seconds of a backend, or of the host, do not say for
+// the minutes after them what is late.
+func TestSlowStart(t *testing.T) {
+	m, tallier := New(), NewTallier()
+	tallier.SetScopes(nil, shop())
+	var s *ScopeSignals
+	for i := 1; i <= 50; i++ {
+		took := 20 * time.Millisecond
+		if i <= 12 {
+			took = 2 * second
+		}
+		at := begin.Add(time.Duration(i) * second)
+		kept := []tcp.Socket{toShop(1, tcp.Established, replied(100*time.Millisecond, took)), toShop(2, tcp.Established, replied(100*time.Millisecond, took))}
+		s = m.Step(at, count(tallier, look(whole, at), kept)).Scope(shop()[0].ID())
+	}
+	if late := s.Get(LateAfter).Value; late != 1 {
+		t.Errorf("late after %v s, want 1: of three lessons two took up to 0.025 s", late)
+	}
+}
+
 func TestAnswerUsual(t *testing.T) {
 	m, tallier := New(), NewTallier()
 	tallier.SetScopes(nil, shop())
