@@ -394,7 +394,7 @@ func (b *Budget) stretchPulses() {
 			others += s.takes(tcp.Pulse, PulseInterval)
 		}
 	}
-	room := pulseShare * (b.share - b.overhead - b.pulses)
+	room := max(0, pulseShare*(b.share-b.overhead-b.pulses))
 	sooner := stretched(first, room)
 	later := stretched(others, room-first*PulseInterval.Seconds()/sooner.Seconds())
 	for _, s := range b.schedules {
@@ -416,9 +416,10 @@ func (b *Budget) stretchPulses() {
 }
 
 // stretched is the pulse's interval of namespaces whose pulses take that share
-// of one core at the wanted interval, and have room for so much.
+// of one core at the wanted interval, and have room for so much; there may be
+// none of either.
 func stretched(take, room float64) time.Duration {
-	if take <= room {
+	if take <= max(0, room) {
 		return PulseInterval
 	}
 	interval := take / max(room, 1e-9) * PulseInterval.Seconds()

@@ -167,6 +167,22 @@ func TestManyFoundAtOnce(t *testing.T) {
 	t.Logf("used %.2f %% in the first minute", 100*used)
 }
 
+// TestOverheadAboveTheBudget: where the rest of the process leaves nothing,
+// pulses stretch as far as they may; they do not come without end.
+func TestOverheadAboveTheBudget(t *testing.T) {
+	for _, others := range []int{0, 1, 60} {
+		b := NewBudget(0.01)
+		c := &crowd{overhead: 20 * time.Millisecond} // a second: twice the budget
+		c.join(b, others+1, walking(0.07, 0.3))
+		c.play(b, 0, 30*time.Second, nil)
+		for i, s := range c.spaces {
+			if got, most := s.looks[tcp.Pulse], 4*30+1; got > most {
+				t.Fatalf("%d namespaces: %d pulses of the %dth in 30 s, at most %d are wanted", others+1, got, i+1, most)
+			}
+		}
+	}
+}
+
 // TestSuspicionAmongMany: a namespace under suspicion gets its focus, and the
 // others keep their pulse.
 func TestSuspicionAmongMany(t *testing.T) {
