@@ -125,7 +125,7 @@ func newLogger(w io.Writer, format, level string, journal bool) (*slog.Logger, e
 // look.
 func announce(to io.Writer, s *api.Snapshot, address string) error {
 	out := &bytes.Buffer{}
-	fmt.Fprintf(out, "foreshock %s watches %s by %s, with at most %.3g %% of one core\n\n", s.Version, s.Host, s.Reader, 100*s.Budget.Allowed)
+	fmt.Fprintf(out, "foreshock %s watches %s by %s, with a budget of %.3g %% of one core\n\n", s.Version, s.Host, s.Reader, 100*s.Budget.Allowed)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for i := range s.Services {
 		fmt.Fprintf(w, "  %s\t%s\n", s.Services[i].Name, s.Services[i].Describe())
