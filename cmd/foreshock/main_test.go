@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/observe"
 )
 
@@ -27,7 +29,7 @@ var update = flag.Bool("update", false, "write the expected output in testdata a
 
 func TestMain(m *testing.M) {
 	lab.Child()
-	testscript.Main(m, map[string]func(){"foreshock": main, "server": server, "balancer": balancer})
+	testscript.Main(labtest.Alone{M: m}, map[string]func(){"foreshock": main, "server": server, "balancer": balancer})
 }
 
 // TestScripts runs the program as a user does: testdata/*.txtar, with stdout,
@@ -120,19 +122,24 @@ func waitBackend(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the agent at %s has seen no backend %s after 20 s", args[0], args[1])
 }
 
+// servers counts the servers started. Their ports are 20000 and so many, below
+// those that the kernel gives out.
+var servers atomic.Int32
+
 // serve starts a server, makes CONNECTIONS to it over loopback and lets it
-// accept some of them: serve ADDRESS CONNECTIONS ACCEPTED. $PORT is its port,
-// $PID its process, "foreshock.test:$PORT" the name of the service. It accepts
-// whatever comes where ACCEPTED is all.
+// accept some of them: serve HOST CONNECTIONS ACCEPTED. $PORT is its port, which
+// nobody has used before, $PID its process, "foreshock.test:$PORT" the name of the
+// service. It accepts whatever comes where ACCEPTED is all.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: serve ADDRESS CONNECTIONS ACCEPTED")
+		ts.Fatalf("usage: serve HOST CONNECTIONS ACCEPTED")
 	}
 	connections, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	path, err := os.Executable()
 	ts.Check(err)
-	cmd := &exec.Cmd{Path: path, Args: []string{"server", args[0], args[2]}, Stderr: os.Stderr}
+	port := strconv.Itoa(20000 + int(servers.Add(1)))
+	cmd := &exec.Cmd{Path: path, Args: []string{"server", net.JoinHostPort(args[0], port), args[2]}, Stderr: os.Stderr}
 	stdin, err := cmd.StdinPipe()
 	ts.Check(err)
 	stdout, err := cmd.StdoutPipe()
@@ -140,9 +147,9 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	ts.Defer(func() { _ = stdin.Close(); _ = cmd.Wait() })
 	said := bufio.NewReader(stdout)
-	port, err := said.ReadString('\n')
-	ts.Check(err)
-	port = strings.TrimSpace(port)
+	if _, err := said.ReadString('\n'); err != nil {
+		ts.Fatalf("the server does not listen on port %s: %v", port, err)
+	}
 	for range connections {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		ts.Check(err)
@@ -155,16 +162,16 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("PID", strconv.Itoa(cmd.Process.Pid))
 }
 
-// server is a program of its own: server ADDRESS ACCEPTED. It prints its port,
-// accepts so many connections, says so, and ends with its standard input; with
-// "all" it says so first, and accepts for as long as it lives.
+// server is a program of its own: server ADDRESS ACCEPTED. It says that it
+// listens, accepts so many connections, says so, and ends with its standard
+// input; with "all" it says so first, and accepts for as long as it lives.
 func server() {
 	listener, err := net.Listen("tcp", os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	fmt.Println("listening")
 	var held []net.Conn
 	if os.Args[2] == "all" {
 		go func() {
@@ -208,10 +215,8 @@ func balance(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	exe, err := os.Executable()
 	ts.Check(err)
-	program, err := os.ReadFile(exe)
-	ts.Check(err)
 	path := ts.MkAbs(args[0])
-	ts.Check(os.WriteFile(path, program, 0o755))
+	ts.Check(os.Link(exe, path)) // a copy just written may still be open in a child of another script: ETXTBSY
 	cmd := &exec.Cmd{Path: path, Args: []string{"balancer", ts.Getenv("PORT"), args[1]}, Stderr: os.Stderr}
 	stdin, err := cmd.StdinPipe()
 	ts.Check(err)
