@@ -224,7 +224,7 @@ func (c *counted) keyOf(reader observe.Reader, listeners []tcp.Socket) (func(*tc
 }
 
 func (c *counted) owners(inodes []uint64) map[uint64][]owner.Process {
-	found, limits, err := owner.Find("/proc", inodes)
+	found, limits, err := owner.Find("/proc", nil, inodes, owner.Thorough)
 	if err != nil {
 		c.limits = append(c.limits, "owners of sockets: "+err.Error())
 	}

@@ -236,9 +236,17 @@ func (a *agent) loop(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	// Where the next look is due already the loop does not sleep: to wake a
+	// goroutine that is locked to its thread costs as much as a pulse.
+	overdue := make(chan time.Time)
+	close(overdue)
 	for {
 		turn, at := h.Next(a.clock.Now())
-		timer.Reset(at.Sub(a.clock.Now()))
+		due := (<-chan time.Time)(overdue)
+		if wait := at.Sub(a.clock.Now()); wait > 0 {
+			timer.Reset(wait)
+			due = timer.C
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -252,7 +260,7 @@ func (a *agent) loop(ctx context.Context) error {
 			_, whole := a.due()
 			a.publish(h, whole)
 			continue
-		case <-timer.C:
+		case <-due:
 		}
 		now := a.clock.Now()
 		if step := a.clock.Check(); step != 0 {

@@ -414,7 +414,7 @@ func (p *Pipeline) discover(rows []tcp.Socket) {
 		for i := range rows {
 			inodes = append(inodes, rows[i].Inode)
 		}
-		p.own(owner.Find(procRoot, inodes))
+		p.own(owner.Find(procRoot, nil, inodes, owner.Thorough))
 	} else {
 		rows = p.listeners.rows
 	}

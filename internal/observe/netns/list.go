@@ -141,22 +141,25 @@ func processes(proc string) ([]int, error) {
 }
 
 // Members returns the processes below proc whose main threads are in one of
-// these namespaces, in ascending order. Those that may not be read, and so
-// those of hidden namespaces, are left out.
-func Members(proc string, of map[tcp.Namespace]bool) ([]int, error) {
+// these namespaces, by namespace, in ascending order. Those that may not be
+// read, and so those of hidden namespaces, are left out.
+func Members(proc string, of map[tcp.Namespace]bool) (map[tcp.Namespace][]int, error) {
 	pids, err := processes(proc)
 	if err != nil {
 		return nil, fmt.Errorf("list processes of network namespaces: %w", err)
 	}
+	members := make(map[tcp.Namespace][]int, len(of))
 	var link [64]byte
-	return slices.DeleteFunc(pids, func(pid int) bool {
+	for _, pid := range pids {
 		n, err := unix.Readlink(proc+"/"+strconv.Itoa(pid)+"/ns/net", link[:])
 		if err != nil {
-			return true
+			continue
 		}
-		id, ok := ParseLink(link[:n])
-		return !ok || !of[id]
-	}), nil
+		if id, ok := ParseLink(link[:n]); ok && of[id] {
+			members[id] = append(members[id], pid)
+		}
+	}
+	return members, nil
 }
 
 type lister struct {

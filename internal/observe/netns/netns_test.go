@@ -363,11 +363,11 @@ func TestMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := Members("/proc", map[tcp.Namespace]bool{id: true})
-	if diff := cmp.Diff([]int{pid}, got); err != nil || diff != "" {
+	if diff := cmp.Diff(map[tcp.Namespace][]int{id: {pid}}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
 	got, err = Members("/proc", map[tcp.Namespace]bool{self(t): true})
-	if err != nil || !slices.Contains(got, os.Getpid()) || slices.Contains(got, pid) {
+	if ours := got[self(t)]; err != nil || !slices.Contains(ours, os.Getpid()) || len(got) != 1 {
 		t.Errorf("of our own: %v, %v", got, err)
 	}
 }

@@ -98,9 +98,12 @@ const maxMembers = 256
 // Neighbours returns who else is in the cgroups of the chosen processes, from
 // the groups' own lists: no walk of all processes. crowded is for [Attribute].
 func Neighbours(proc string, chosen []Chosen) (neighbours []Neighbour, crowded map[uint64]string) {
-	h := openHierarchy(proc)
 	crowded = map[uint64]string{}
 	asked := map[uint64]bool{0: true}
+	if !slices.ContainsFunc(chosen, func(p Chosen) bool { return !asked[p.CgroupID] }) {
+		return nil, crowded // hundreds of namespaces have none, and the list of mounts is long
+	}
+	h := openHierarchy(proc)
 	for _, p := range chosen {
 		if asked[p.CgroupID] {
 			continue

@@ -32,7 +32,7 @@ func Choose(proc string, selectors []Selector, listeners []Listener) ([][]Chosen
 		wants:     map[uint64][]int{},
 		rest:      make([][]int, len(selectors)),
 		out:       out,
-		search:    search{proc: proc, wanted: map[uint64]bool{}, left: perSearch},
+		search:    search{proc: proc, wanted: map[uint64]bool{}, left: Thorough},
 		found:     map[uint64]bool{},
 		listening: map[uint64]bool{},
 	}

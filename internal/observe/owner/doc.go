@@ -3,7 +3,7 @@
 //
 // From a socket to its holders, whoever they are:
 //
-//	held, limits, err := owner.Find("/proc", []uint64{socket.Inode})
+//	held, limits, err := owner.Find("/proc", nil, []uint64{socket.Inode}, owner.Thorough)
 //	for _, p := range held[socket.Inode] { // lowest pid first: usually the parent
 //		fmt.Println(p.PID, p.Name, p.Unit)
 //	}

@@ -77,57 +77,48 @@ const (
 	perSecond = 1024
 	// perProcess are read of one process.
 	perProcess = 1 << 17
-	// perSearch are read in all, about 1.5 s.
-	perSearch = 1 << 19
 	// perChunk descriptors are listed at once.
 	perChunk = 512
 )
 
-// Find searches the processes below proc ("/proc") for those that hold the
-// sockets with these inodes, and returns them sorted by pid. Several may hold
-// one socket: a server's children share its listener, and the lowest pid is
-// usually the parent. Inodes that nobody seen holds are not in the map.
+// How many descriptors a search reads in all.
+const (
+	Thorough = 1 << 19 // about 1.5 s
+	// Brief is a tenth of a second: enough for the first descriptors of hundreds
+	// of processes, where a search to the end would find little more.
+	Brief = 1 << 15
+)
+
+// Find searches the processes below proc ("/proc") with these pids, in ascending
+// order, or all where pids is nil, for those that hold the sockets with these
+// inodes, and returns them sorted by pid. Several may hold one socket: a
+// server's children share its listener, and the lowest pid is usually the
+// parent. Inodes that nobody seen holds are not in the map.
 //
 // Of each process the first 128 descriptors are searched; the later ones only
-// for sockets that nobody was found to hold among those.
+// for sockets that nobody was found to hold among those, and no more than depth
+// in all: [Thorough] or [Brief].
 //
 // An error says that it could not be told who holds them: the map is not whole
 // then, and who was known to hold them before is to stay.
-func Find(proc string, inodes []uint64) (map[uint64][]Process, Limits, error) {
-	s := newSearch(proc, inodes)
-	s.run(perFirst, perSecond, perProcess)
-	return s.held, s.limits, s.err
-}
-
-// FindAmong is Find among the processes with these pids alone, in ascending
-// order.
-func FindAmong(proc string, pids []int, inodes []uint64) (map[uint64][]Process, Limits, error) {
-	s := newSearch(proc, inodes)
-	s.among(pids, perFirst, perSecond, perProcess)
-	return s.held, s.limits, s.err
-}
-
-func newSearch(proc string, inodes []uint64) *search {
-	s := &search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: perSearch}
+func Find(proc string, pids []int, inodes []uint64, depth int) (map[uint64][]Process, Limits, error) {
+	s := &search{proc: proc, wanted: map[uint64]bool{}, held: map[uint64][]Process{}, left: depth}
 	for _, inode := range inodes {
 		if inode != 0 { // zero is nobody's
 			s.wanted[inode] = true
 		}
 	}
-	return s
-}
-
-// run searches every process.
-func (s *search) run(bounds ...int) {
 	if len(s.wanted) == 0 {
-		return
+		return s.held, s.limits, nil
 	}
-	pids, err := processes(s.proc)
-	if err != nil {
-		s.err = fmt.Errorf("list the processes: %w", err)
-		return
+	if pids == nil {
+		var err error
+		if pids, err = processes(proc); err != nil {
+			return s.held, s.limits, fmt.Errorf("list the processes: %w", err)
+		}
 	}
-	s.among(pids, bounds...)
+	s.among(pids, perFirst, perSecond, perProcess)
+	return s.held, s.limits, s.err
 }
 
 // among searches the descriptors of these processes before the first bound,

@@ -27,8 +27,8 @@ import (
 // for each line of its input, whose inode it prints, and ends with its input.
 const asChild = "FORESHOCK_TEST_OWNER_CHILD"
 
-// TestFindAmong: only the processes that are asked are searched.
-func TestFindAmong(t *testing.T) {
+// TestFindAmongSome: only the processes that are asked are searched.
+func TestFindAmongSome(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -47,11 +47,11 @@ func TestFindAmong(t *testing.T) {
 	}); err != nil || inode == 0 {
 		t.Fatalf("inode %d: %v", inode, err)
 	}
-	held, _, _ := FindAmong("/proc", []int{os.Getpid()}, []uint64{inode})
+	held, _, _ := Find("/proc", []int{os.Getpid()}, []uint64{inode}, Thorough)
 	if len(held[inode]) != 1 || held[inode][0].PID != os.Getpid() {
 		t.Errorf("held by %+v, want this process", held[inode])
 	}
-	if held, _, _ := FindAmong("/proc", []int{1}, []uint64{inode}); len(held) != 0 {
+	if held, _, _ := Find("/proc", []int{1}, []uint64{inode}, Thorough); len(held) != 0 {
 		t.Errorf("held by %+v among others", held)
 	}
 }
@@ -116,7 +116,7 @@ var withoutCgroup = cmpopts.IgnoreFields(Process{}, "Unit", "Container", "Cgroup
 
 func TestFindSelf(t *testing.T) {
 	_, inode := listen(t)
-	got, limits, _ := Find("/proc", []uint64{0, inode})
+	got, limits, _ := Find("/proc", nil, []uint64{0, inode}, Thorough)
 	t.Logf("limits: %+v", limits) // others' processes come and go
 	want := map[uint64][]Process{inode: {self(t)}}
 	if diff := gocmp.Diff(want, got, withoutCgroup); diff != "" {
@@ -189,7 +189,7 @@ func TestFindSharing(t *testing.T) {
 		p.PID = child(t, file, file).pid // twice: still one holder
 		want = append(want, p)
 	}
-	got, _, _ := Find("/proc", []uint64{inode})
+	got, _, _ := Find("/proc", nil, []uint64{inode}, Thorough)
 	sorted := cmpopts.SortSlices(func(a, b Process) bool { return a.PID < b.PID })
 	if diff := gocmp.Diff(want, got[inode], withoutCgroup, sorted); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -254,7 +254,7 @@ func TestFindInMadeUpProc(t *testing.T) {
 		11:  {comm: "other", fds: []string{"socket:[7]", "pipe:[70]"}},
 		12:  {}, // vanishes
 	})
-	got, limits, _ := Find(proc, []uint64{70, 72, 99})
+	got, limits, _ := Find(proc, nil, []uint64{70, 72, 99}, Thorough)
 	nginx := Process{PID: 9, Name: "nginx", Exe: "/usr/sbin/nginx", Unit: "nginx.service", CgroupPath: "/system.slice/nginx.service"}
 	worker := nginx
 	worker.PID = 10
@@ -313,7 +313,11 @@ func TestFindIsBounded(t *testing.T) {
 			for _, inode := range tt.inodes {
 				s.wanted[inode] = true
 			}
-			s.run(4, tt.last)
+			pids, err := processes(proc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.among(pids, 4, tt.last)
 			got := map[uint64][]int{}
 			for inode, holders := range s.held {
 				for _, p := range holders {
@@ -331,11 +335,11 @@ func TestFindIsBounded(t *testing.T) {
 }
 
 func TestFindWithoutProc(t *testing.T) {
-	held, limits, err := Find(filepath.Join(t.TempDir(), "gone"), []uint64{1})
+	held, limits, err := Find(filepath.Join(t.TempDir(), "gone"), nil, []uint64{1}, Thorough)
 	if len(held) != 0 || err == nil || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("held %v, limits %+v", held, limits)
 	}
-	if held, limits, err := Find("/nowhere", nil); err != nil || len(held) != 0 || limits != (Limits{}) {
+	if held, limits, err := Find("/nowhere", nil, nil, Thorough); err != nil || len(held) != 0 || limits != (Limits{}) {
 		t.Errorf("nothing was asked for, yet: %v, %+v", held, limits)
 	}
 }
@@ -356,7 +360,7 @@ func TestFindUnprivileged(t *testing.T) {
 	var a answer
 	labtest.OnThread(func() {
 		_ = unix.Setfsuid(65534)
-		a.held, a.limits, a.err = Find("/proc", []uint64{inode})
+		a.held, a.limits, a.err = Find("/proc", nil, []uint64{inode}, Thorough)
 	})
 	if len(a.held[inode]) != 1 || a.limits.Unreadable == 0 || a.err != nil {
 		t.Errorf("held %v, limits %+v; want only this process, and unreadable ones counted", a.held, a.limits)
@@ -386,13 +390,13 @@ func TestOutOfDescriptors(t *testing.T) {
 	_, inode := listen(t)
 	var errs [3]error
 	withoutDescriptors(t, func() {
-		_, _, errs[0] = Find("/proc", []uint64{inode})
-		_, _, errs[1] = FindAmong("/proc", []int{os.Getpid()}, []uint64{inode})
+		_, _, errs[0] = Find("/proc", nil, []uint64{inode}, Thorough)
+		_, _, errs[1] = Find("/proc", []int{os.Getpid()}, []uint64{inode}, Thorough)
 		_, _, errs[2] = Choose("/proc", []Selector{{Name: "x"}}, nil)
 	})
 	for i, err := range errs {
 		if !errors.Is(err, unix.EMFILE) {
-			t.Errorf("%s: %v, want %v", []string{"Find", "FindAmong", "Choose"}[i], err, unix.EMFILE)
+			t.Errorf("%s: %v, want %v", []string{"Find", "Find among some", "Choose"}[i], err, unix.EMFILE)
 		}
 	}
 }
