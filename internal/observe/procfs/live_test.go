@@ -3,6 +3,7 @@ package procfs
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -112,8 +113,10 @@ func TestReadRefusesAnotherNamespace(t *testing.T) {
 	})
 }
 
-// TestAgreesWithSockDiag reads one live namespace both ways.
-func TestAgreesWithSockDiag(t *testing.T) {
+// inOwnNamespace runs f on a thread in a network namespace whose loopback is
+// up. f must not end the test.
+func inOwnNamespace(t *testing.T, f func()) {
+	t.Helper()
 	needRoot(t)
 	ip, err := exec.LookPath("ip")
 	if err != nil {
@@ -128,6 +131,13 @@ func TestAgreesWithSockDiag(t *testing.T) {
 			t.Errorf("ip link set lo up: %v\n%s", err, out)
 			return
 		}
+		f()
+	})
+}
+
+// TestAgreesWithSockDiag reads one live namespace both ways.
+func TestAgreesWithSockDiag(t *testing.T) {
+	inOwnNamespace(t, func() {
 		defer populate(t)()
 		text := New("/proc/thread-self/net")
 		defer text.Close()
@@ -162,6 +172,81 @@ func TestAgreesWithSockDiag(t *testing.T) {
 			}
 		}
 		t.Errorf("(-sock_diag +procfs)\n%s", diff)
+	})
+}
+
+// TestReadWhileConnectionsCome: before the first reads of a look a connection
+// comes each time, most end at once, and the table grows from look to look, so that it ends at
+// every place of a page. What stays is there, and nothing is there twice.
+func TestReadWhileConnectionsCome(t *testing.T) {
+	inOwnNamespace(t, func() {
+		ln, err := net.Listen("tcp", "[::]:80")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer ln.Close()
+		var open []io.Closer
+		defer func() {
+			for _, c := range open {
+				_ = c.Close()
+			}
+		}()
+		var failed error
+		connect := func(at string) (near, far net.Conn) {
+			near, err := net.Dial("tcp", at)
+			if err == nil {
+				open = append(open, near)
+				if far, err = ln.Accept(); err == nil {
+					open = append(open, far)
+				}
+			}
+			failed = errors.Join(failed, err)
+			return near, far
+		}
+		r := New("/proc/thread-self/net")
+		defer r.Close()
+		reads, at := 0, [...]string{"127.0.0.1:80", "[::1]:80"}
+		r.pread = func(fd int, buffer []byte, offset int64) (int, error) {
+			if reads++; reads > 10 {
+				return pread(fd, buffer, offset)
+			}
+			if near, far := connect(at[reads%2]); failed == nil && reads%4 > 0 {
+				_, _ = near.Close(), far.Close() // leaves TIME_WAIT
+			}
+			return pread(fd, buffer, offset)
+		}
+		const looks = 80
+		repeating := 0
+		var stay []ends
+		for range looks {
+			near, _ := connect(at[0])
+			if failed != nil {
+				break
+			}
+			stay = append(stay, ends{ap(near.LocalAddr().String()), ap(near.RemoteAddr().String())})
+			reads = 0
+			var rows []tcp.Socket
+			_, err := r.Read(tcp.Request{States: tcp.AllStates}, func(batch []tcp.Socket) { rows = append(rows, batch...) })
+			if failed = errors.Join(failed, err); failed != nil {
+				break
+			}
+			if len(repeats(rows)) > 0 {
+				repeating++
+			}
+			there := map[ends]bool{}
+			for _, s := range rows {
+				there[ends{s.Local, s.Remote}] = true
+			}
+			for _, e := range stay {
+				if !there[e] {
+					t.Errorf("%v to %v is missing", e.local, e.remote)
+				}
+			}
+		}
+		if failed != nil || repeating > 0 {
+			t.Errorf("%d of %d looks had a connection twice: %v", repeating, looks, failed)
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -22,6 +23,18 @@ const (
 	// again: IPv6 may be loaded later, and a failed open costs memory.
 	absentLooks = 60
 	none        = -1
+	// maxRow is the longest row that the kernel's formats can print, newline
+	// included, every number at its widest: 240 bytes of tcp, 288 of tcp6.
+	// Kernel: get_tcp4_sock in net/ipv4/tcp_ipv4.c, get_tcp6_sock in
+	// net/ipv6/tcp_ipv6.c. Before Linux 3.14 tcp4_seq_show padded a row beyond
+	// its 149 bytes by as much again as it was too long, to 330.
+	maxRow = 330
+	// keptBack is how many sockets of a table are not passed on while rows may
+	// follow: those the kernel may repeat.
+	keptBack = 64
+	// leadingRows is how many rows that are not repeated tell of a page in the
+	// middle of a table that none of it is.
+	leadingRows = 4
 )
 
 // Reader reads the socket table of one namespace. It is not safe for
@@ -32,6 +45,8 @@ type Reader struct {
 	buffer []byte
 	batch  []tcp.Socket
 	closed bool
+	page   int // bytes of the kernel's buffer for one of its files
+	pread  func(fd int, buffer []byte, offset int64) (int, error)
 	// inode is that of the first tcp file, by which its namespace is known
 	// again: each has files of its own. Kernel: fs/proc/generic.c,
 	// proc_register.
@@ -40,6 +55,8 @@ type Reader struct {
 	// Of the Read under way.
 	add  func([]tcp.Socket)
 	look tcp.Look
+	// suspects is how many of the next rows may be of sockets in the batch.
+	suspects int
 }
 
 // table is one of the two files.
@@ -72,6 +89,8 @@ func NewWith(dir string, scratch *tcp.Scratch) *Reader {
 		order:  NativeOrder(),
 		buffer: scratch.Buffer,
 		batch:  scratch.Batch[:0],
+		page:   os.Getpagesize(),
+		pread:  pread,
 	}
 }
 
@@ -93,10 +112,12 @@ func (r *Reader) Close() error {
 //
 // Complete means that both tables were read to their end. The kernel prints
 // listeners first and then bucket after bucket, letting go between pages:
-// connections that come and go meanwhile may be missing or there twice. A row
-// that is not understood is counted and left out; a table that ends in the
-// middle of a row makes the look Truncated. An error means that nothing can
-// be said, whatever was passed to add.
+// connections that come and go meanwhile may be missing. One that the kernel
+// prints twice is passed once, as it was first seen, as long as fewer than 16
+// came during the look; where dozens did, a few may be passed twice. A row that
+// is not understood is counted and left out; a table that ends in the middle of
+// a row makes the look Truncated. An error means that nothing can be said,
+// whatever was passed to add.
 func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, error) {
 	if r.closed {
 		return tcp.Look{}, ErrClosed
@@ -112,14 +133,19 @@ func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, 
 			r.add = nil
 			return tcp.Look{}, fmt.Errorf("read sockets from %s: %w", r.tables[i].path, err)
 		}
+		r.flush(0)
 	}
-	r.flush()
 	r.add = nil
 	r.look.Duration = time.Since(begin)
 	return r.look, nil
 }
 
-// readTable passes one file through the buffer.
+// readTable passes one file through the buffer. It does not read on after a
+// chunk that must be the last. At the read after the last row the kernel goes
+// through all buckets once more, past as many rows as it has printed: where
+// more sockets came than went since it began, the last rows come again.
+// Kernel: net/ipv4/tcp_ipv4.c, tcp_seq_start where tcp_seek_last_pos finds
+// nothing.
 func (r *Reader) readTable(t *table) error {
 	n, err := r.first(t)
 	if err != nil || t.fd == none {
@@ -130,8 +156,13 @@ func (r *Reader) readTable(t *table) error {
 		held     int  // bytes of an unfinished line at the buffer's start
 		headed   bool // the header was seen
 		skipping bool // the line is longer than the buffer: drop it to its end
+		longest  = maxRow
 	)
 	for n > 0 {
+		// The kernel goes on until the next row would fill its buffer or it has
+		// as much as was asked for. Kernel: fs/seq_file.c, seq_read_iter.
+		room := min(r.page-1, len(r.buffer)-held) - n
+		r.suspects = suspects(offset, room >= longest)
 		offset += int64(n)
 		r.look.Bytes += int64(n)
 		rest := r.buffer[:held+n]
@@ -142,6 +173,7 @@ func (r *Reader) readTable(t *table) error {
 			}
 			line := rest[:end]
 			rest = rest[end+1:]
+			longest = max(longest, end+1)
 			switch {
 			case skipping:
 				skipping = false
@@ -154,6 +186,9 @@ func (r *Reader) readTable(t *table) error {
 				return nil
 			}
 		}
+		if len(rest) == 0 && room >= longest {
+			return nil
+		}
 		held = copy(r.buffer, rest)
 		if held == len(r.buffer) {
 			if !headed {
@@ -164,7 +199,7 @@ func (r *Reader) readTable(t *table) error {
 			}
 			skipping, held = true, 0
 		}
-		if n, err = pread(t.fd, r.buffer[held:], offset); err != nil {
+		if n, err = r.pread(t.fd, r.buffer[held:], offset); err != nil {
 			return err
 		}
 	}
@@ -186,7 +221,7 @@ func (r *Reader) readTable(t *table) error {
 // there is no such file and need not be.
 func (r *Reader) first(t *table) (int, error) {
 	if t.fd != none {
-		if n, err := pread(t.fd, r.buffer, 0); err == nil {
+		if n, err := r.pread(t.fd, r.buffer, 0); err == nil {
 			return n, nil
 		}
 		_ = t.close()
@@ -210,7 +245,7 @@ func (r *Reader) first(t *table) (int, error) {
 		return 0, err
 	}
 	t.missing = false
-	return pread(t.fd, r.buffer, 0)
+	return r.pread(t.fd, r.buffer, 0)
 }
 
 // errOther: the process has ended and its pid was given to another, or the
@@ -264,6 +299,19 @@ func pread(fd int, buffer []byte, offset int64) (int, error) {
 	}
 }
 
+// suspects is how many rows of a chunk at offset are looked at for repeated
+// ones: of the last chunk all. Another that repeats rows does so from its start.
+func suspects(offset int64, last bool) int {
+	switch {
+	case offset == 0:
+		return 0
+	case last:
+		return math.MaxInt
+	default:
+		return leadingRows
+	}
+}
+
 // row adds one line to the batch if the request wants it. False means that
 // nothing the request wants can follow.
 func (r *Reader) row(line []byte) bool {
@@ -271,15 +319,39 @@ func (r *Reader) row(line []byte) bool {
 	s := &r.batch[len(r.batch)-1]
 	wrong := parse(s, line, r.order)
 	state := s.State
-	if wrong != "" {
+	switch {
+	case wrong != "":
 		r.look.Malformed++
-	}
-	if wrong != "" || !r.look.Request.States.Has(state) || !r.look.Request.Filter.Match(s) {
-		r.batch = r.batch[:len(r.batch)-1]
-	} else if r.look.Sockets++; len(r.batch) == tcp.BatchSize {
-		r.flush()
+		r.drop()
+	case !r.look.Request.States.Has(state) || !r.look.Request.Filter.Match(s), r.suspects > 0 && r.repeated(s):
+		r.drop()
+	default:
+		r.suspects--
+		r.look.Sockets++
+		if len(r.batch) == tcp.BatchSize {
+			r.flush(keptBack)
+		}
 	}
 	return wrong != "" || r.look.Request.States != tcp.ListenOnly || amongListeners(state)
+}
+
+func (r *Reader) drop() { r.batch = r.batch[:len(r.batch)-1] }
+
+// repeated reports whether s, the last of the batch, is there before. Its state
+// may have changed since, and its inode when it was accepted or closed.
+// Listeners are not asked: many may have one address.
+func (r *Reader) repeated(s *tcp.Socket) bool {
+	if s.State == tcp.Listen {
+		return false
+	}
+	before := r.batch[:len(r.batch)-1]
+	for i := max(0, len(before)-keptBack); i < len(before); i++ {
+		b := &before[i]
+		if s.Remote == b.Remote && s.Local == b.Local && (s.Inode == b.Inode || s.Inode == 0 || b.Inode == 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // amongListeners reports whether a row in this state may still be followed by
@@ -290,9 +362,10 @@ func amongListeners(s tcp.State) bool {
 	return s == tcp.Listen || s == tcp.SynRecv || s == tcp.Close
 }
 
-func (r *Reader) flush() {
-	if len(r.batch) > 0 {
-		r.add(r.batch)
-		r.batch = r.batch[:0]
+// flush passes the batch on, but for its last kept sockets.
+func (r *Reader) flush(kept int) {
+	if n := len(r.batch) - kept; n > 0 {
+		r.add(r.batch[:n:n])
+		r.batch = r.batch[:copy(r.batch, r.batch[n:])]
 	}
 }
