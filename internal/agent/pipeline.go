@@ -137,7 +137,7 @@ func ownPlace(budget *observe.Budget, source observe.Source, scratch *tcp.Scratc
 		return place{}, fmt.Errorf("find our network namespace: %w", err)
 	}
 	return place{
-		namespace: namespace, budget: budget, numbers: judge.NewNumbers(1), processes: &processes{},
+		namespace: namespace, budget: budget, numbers: &judge.Numbers{}, processes: &processes{},
 		open:  func() (observe.Space, error) { return observe.OpenOwn(source, scratch) },
 		enter: func(f func() error) error { return f() },
 	}, nil
@@ -151,9 +151,9 @@ func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, err
 	}
 	p := &Pipeline{
 		reader: space.Reader, fallback: space.Fallback, counters: space.Counters, countersE: space.CountersErr, place: at,
-		tallier: measure.NewTallierIn(at.name),
-		measure: measure.NewIn(at.name),
-		judge:   judge.NewNumbered(at.numbers),
+		tallier: measure.NewTallier(at.name),
+		measure: measure.New(at.name),
+		judge:   judge.New(at.numbers),
 		budget:  at.budget,
 		inUse:   make(map[scope.ID]bool),
 

@@ -114,17 +114,13 @@ func pathLost() causeRule {
 			f.Sentence = fmt.Sprintf("%s is out of reach: %s, and nothing has come for %s.",
 				f.Scope.Name, outstanding(s), inWords(s.value(measure.SilentFor)))
 			f.Certainty = Certain // the kernel's own timers
-			f.Evidence = []Evidence{
-				{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting), Threshold: lostAtLeast, HasThreshold: true, Origin: "default: with the next one"},
-				{Signal: measure.ConnectRetrying, Reading: s.scope.Get(measure.ConnectRetrying)},
-				{Signal: measure.SynSentCount, Reading: s.scope.Get(measure.SynSentCount)},
-				{Signal: measure.SilentFor, Reading: s.scope.Get(measure.SilentFor), Threshold: lostSilent, HasThreshold: true, Origin: "default"},
-				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
-			}
-			f.Considered = append([]Considered{
-				{PeerFrozen.String(), rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, atMost, 0))},
-				{HeavyLoss.String(), rejected(s, measure.Answering, s.is(measure.Answering, above, 0))},
-			}, orUs(s)...)
+			f.against(s.scope, measure.Retransmitting, lostAtLeast, "default: with the next one")
+			f.shows(s.scope, measure.ConnectRetrying, measure.SynSentCount)
+			f.against(s.scope, measure.SilentFor, lostSilent, "default")
+			f.shows(s.scope, measure.EstablishedCount)
+			f.considers(PeerFrozen, rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, atMost, 0)))
+			f.considers(HeavyLoss, rejected(s, measure.Answering, s.is(measure.Answering, above, 0)))
+			f.orUs(s)
 			f.Advice = []string{
 				"Take it out of the pool: requests to it wait for their time-out.",
 				"See whether the host is up and the path to it open; a firewall that drops looks the same.",
@@ -177,29 +173,24 @@ func peerRefusing() causeRule {
 			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Watch},
 			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusingLive}, Warning},
 			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.EstablishedCount,
-				func(s subject) truth { return refusingLive(s).And(nobodyElse(s)) }}, Critical},
+				both(refusingLive, nobodyElse)}, Critical},
 			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount,
-				func(s subject) truth { return refusingLive(s).And(s.is(measure.HeardAgo, atLeast, refusedFor)) }}, Critical},
+				both(refusingLive, is(measure.HeardAgo, atLeast, refusedFor))}, Critical},
 			{condition{"nothing is left and attempts are refused, after its connections were reset", 250 * time.Millisecond, 2, measure.EstablishedCount,
 				func(s subject) truth { return refusing(s).And(isTrue(s.resetting)) }}, Critical},
 		},
 		clear: recovers(2 * time.Second),
 		explain: func(s subject, f *Finding) {
-			fails := s.host.Get(measure.AttemptFailsRate)
 			f.Sentence = fmt.Sprintf("%s refuses connections: none is left, nothing has come for %s, and %.1f attempts a second fail.",
-				f.Scope.Name, inWords(s.value(measure.HeardAgo)), fails.Value)
+				f.Scope.Name, inWords(s.value(measure.HeardAgo)), s.host.Get(measure.AttemptFailsRate).Value)
 			f.Certainty = Likely // attempts are the namespace's, not this backend's alone
-			f.Evidence = []Evidence{
-				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount), HasThreshold: true, Origin: "none left"},
-				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
-				beyondEvidence(s, measure.AttemptFailsRate, measure.AttemptFailsUsual),
-				{Signal: measure.AttemptFailsUsual, Reading: s.host.Get(measure.AttemptFailsUsual)},
-				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
-			}
-			f.Considered = []Considered{
-				{PathLost.String(), rejected(s, measure.SynSentCount, s.is(measure.SynSentCount, above, 0))},
-				{PeerResetting.String(), "no: attempts fail before a connection is made"},
-			}
+			f.against(s.scope, measure.EstablishedCount, 0, "none left")
+			f.shows(s.scope, measure.EstablishedRecent)
+			f.beyond(s, measure.AttemptFailsRate, measure.AttemptFailsUsual)
+			f.shows(s.host, measure.AttemptFailsUsual)
+			f.against(s.scope, measure.HeardAgo, s.quietAfter(), "its longest silence of the last 2 min")
+			f.considers(PathLost, rejected(s, measure.SynSentCount, s.is(measure.SynSentCount, above, 0)))
+			f.considers(PeerResetting, "no: attempts fail before a connection is made")
 			f.Advice = []string{
 				"See whether its process runs and listens; a deploy looks the same and ends by itself.",
 				"Take it out of the pool until it listens again.",
@@ -278,18 +269,20 @@ func beyondUsual(s subject, rate, usual measure.Signal) truth {
 	return isTrue(now >= usualTimes*normal+usualMargin || normal == 0 && now > 0)
 }
 
-// beyondEvidence is a rate of the namespace beside what is beyond its usual,
-// where that decided. Else it was that hardly any event was to be expected in
-// the time since the backend was heard last, which is no level of the rate.
-func beyondEvidence(s subject, rate, usual measure.Signal) Evidence {
-	e := Evidence{Signal: rate, Reading: s.host.Get(rate)}
-	if normal, _ := s.host.Get(usual).Get(); beyondUsual(s, rate, usual) == yes {
-		e.Threshold, e.HasThreshold, e.Origin = usualTimes*normal+usualMargin, true, "twice what is usual here, and 0.5"
-		if e.Reading.Value < e.Threshold {
-			e.Threshold, e.Origin = 0, "none is usual here"
-		}
+// beyond shows a rate of the namespace beside what is beyond its usual, where
+// that decided. Else it was that hardly any event was to be expected in the
+// time since the backend was heard last, which is no level of the rate.
+func (f *Finding) beyond(s subject, rate, usual measure.Signal) {
+	normal, _ := s.host.Get(usual).Get()
+	level := usualTimes*normal + usualMargin
+	switch {
+	case beyondUsual(s, rate, usual) != yes:
+		f.shows(s.host, rate)
+	case s.host.Get(rate).Value < level:
+		f.against(s.host, rate, 0, "none is usual here")
+	default:
+		f.against(s.host, rate, level, "twice what is usual here, and 0.5")
 	}
-	return e
 }
 
 // Unusual reports whether attempts to connect fail, or connections are reset,
@@ -315,20 +308,14 @@ func peerResetting() causeRule {
 		// A process killed with a request in hand resets that one first.
 		supersededBy: []Cause{PeerRefusing},
 		explain: func(s subject, f *Finding) {
-			resets := s.host.Get(measure.PeerResetsRate)
-			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.", f.Scope.Name, resets.Value, s.value(measure.VanishedRate))
+			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.",
+				f.Scope.Name, s.host.Get(measure.PeerResetsRate).Value, s.value(measure.VanishedRate))
 			f.Certainty = Likely // resets are the namespace's, not this backend's alone
-			f.Evidence = []Evidence{
-				beyondEvidence(s, measure.PeerResetsRate, measure.PeerResetsUsual),
-				{Signal: measure.PeerResetsUsual, Reading: s.host.Get(measure.PeerResetsUsual)},
-				{Signal: measure.VanishedRate, Reading: s.scope.Get(measure.VanishedRate)},
-				{Signal: measure.VanishedUsual, Reading: s.scope.Get(measure.VanishedUsual)},
-				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
-				{Signal: measure.HeardAgo, Reading: s.scope.Get(measure.HeardAgo), Threshold: s.quietAfter(), HasThreshold: true, Origin: "its longest silence of the last 2 min"},
-			}
-			f.Considered = []Considered{
-				{PeerRefusing.String(), fmt.Sprintf("no, %.1f attempts a second fail", s.host.Get(measure.AttemptFailsRate).Value)},
-			}
+			f.beyond(s, measure.PeerResetsRate, measure.PeerResetsUsual)
+			f.shows(s.host, measure.PeerResetsUsual)
+			f.shows(s.scope, measure.VanishedRate, measure.VanishedUsual, measure.NewFlowsRate)
+			f.against(s.scope, measure.HeardAgo, s.quietAfter(), "its longest silence of the last 2 min")
+			f.considers(PeerRefusing, fmt.Sprintf("no, %.1f attempts a second fail", s.host.Get(measure.AttemptFailsRate).Value))
 			f.Advice = []string{
 				"Look into the backend's own log: its process takes connections and drops them.",
 				"Take it out of the pool; a health check that passes does not use the same path.",
@@ -400,16 +387,10 @@ func vanishing(s subject) truth {
 
 // carried says what the siblings carry now, against the most they had.
 func (f *Finding) carried(s subject) {
-	const most = 5
 	var parts []string
-	more := 0
 	for o := range s.siblings() {
 		now, known := o.Get(measure.EstablishedCount).Get()
 		if !known {
-			continue
-		}
-		if len(parts) == most {
-			more++
 			continue
 		}
 		part := fmt.Sprintf("%s %.0f", o.Scope.Name, now)
@@ -418,23 +399,18 @@ func (f *Finding) carried(s subject) {
 		}
 		parts = append(parts, part)
 	}
-	if len(parts) == 0 {
-		return
+	if len(parts) > 0 {
+		f.Siblings = "Connections to its siblings now: " + strings.Join(firstFive(parts), ", ") + "."
 	}
-	if more > 0 {
-		parts = append(parts, fmt.Sprintf("%d more", more))
-	}
-	f.Siblings = "Connections to its siblings now: " + strings.Join(parts, ", ") + "."
 }
 
 // orUs says what can be told of whether the fault is ours.
-func orUs(s subject) []Considered {
-	if len(s.failing) >= faultDestinations {
-		return nil
+func (f *Finding) orUs(s subject) {
+	switch {
+	case len(s.failing) >= faultDestinations:
+	case nobodyElse(s) != no || s.alone():
+		f.considers(LocalFault, "cannot tell us from it: too few other destinations")
+	default:
+		f.considers(LocalFault, "no, other destinations answer")
 	}
-	why := "no, other destinations answer"
-	if nobodyElse(s) != no || s.alone() {
-		why = "cannot tell us from it: too few other destinations"
-	}
-	return []Considered{{LocalFault.String(), why}}
 }

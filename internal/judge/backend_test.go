@@ -77,7 +77,7 @@ func TestBackendScenarios(t *testing.T) {
 // playBackends runs the pulse at 4 Hz and the focus tier at 1 Hz, at 4 Hz while
 // something is suspected, unless the timeline says otherwise.
 func playBackends(segments []segment) string {
-	m, j := measure.New(), New(1)
+	m, j := measure.New(""), New(&Numbers{})
 	var fails, resets, aborts, opens, retrans float64
 	var out strings.Builder
 	told := map[uint64]int{}
@@ -200,22 +200,14 @@ func (s *segment) backend(name string, at, since float64) measure.Tally {
 		y.Behind = append(y.Behind, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80))
 	}
 	oldest := time.Duration(s.of(name, "oldest", at) * float64(time.Second))
-	bounds := measure.HistogramBounds()
-	put := func(h *measure.Histogram, d time.Duration, times uint32) {
-		i := 0
-		for i < len(bounds) && d >= bounds[i] {
-			i++
-		}
-		h[i] += times
-	}
 	late5, late2, late1 := n("late5"), n("late2"), n("late1")
-	put(&y.PendingFor, 6*time.Second, late5)
-	put(&y.PendingFor, 3*time.Second, late2)
-	put(&y.PendingFor, 1500*time.Millisecond, late1)
+	y.PendingFor.Add(6*time.Second, late5)
+	y.PendingFor.Add(3*time.Second, late2)
+	y.PendingFor.Add(1500*time.Millisecond, late1)
 	y.Peer = measure.Peer{
 		Answering: n("answers"), HeardAgo: 100 * time.Millisecond, LongestPending: oldest,
 		ConnectRetrying: n("retry"), Resent: events("resent"), Sent: 3 * n("answers"), Vanished: events("vanished"), Finished: events("finished"), Lingering: n("lingering"),
 	}
-	put(&y.Peer.Answers, time.Duration(s.of(name, "took", at)*float64(time.Second)), n("answers"))
+	y.Peer.Answers.Add(time.Duration(s.of(name, "took", at)*float64(time.Second)), n("answers"))
 	return y
 }

@@ -16,7 +16,7 @@ func BenchmarkBackends(b *testing.B) {
 	for _, crowd := range []struct{ backends, group int }{{3, 10}, {50, 10}, {500, 10}, {500, 500}} {
 		for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Focus} {
 			b.Run(fmt.Sprintf("%d_in_groups_of_%d/%s", crowd.backends, crowd.group, tier), func(b *testing.B) {
-				m, j := measure.New(), New(1)
+				m, j := measure.New(""), New(&Numbers{})
 				states := tcp.AllStates
 				if tier == tcp.Pulse {
 					states = tcp.ListenOnly

@@ -45,11 +45,11 @@ func slowHolders(s subject) truth { return slowBeyond(s, slowShare) }
 // slowBeyond: slow clients are more than share of what is occupied, with 95 %
 // confidence.
 func slowBeyond(s subject, share float64) truth {
-	slow, known := s.scope.Get(measure.SlowClients).Get()
-	occupied, knownOccupied := s.scope.Get(measure.WorkersOccupied).Get()
-	if !known || !knownOccupied {
+	v, ok := s.numbers(measure.SlowClients, measure.WorkersOccupied)
+	if !ok {
 		return cannotTell
 	}
+	slow, occupied := v[0], v[1]
 	return isTrue(slow >= slowAtLeast && wilsonLower(slow, max(slow, occupied)) >= share)
 }
 
@@ -60,20 +60,14 @@ func pressed(s subject, share float64) truth {
 }
 
 func explainSlowClients(s subject, f *Finding) {
-	slow := s.scope.Get(measure.SlowClients)
-	occupied := s.scope.Get(measure.WorkersOccupied)
-	f.Sentence = fmt.Sprintf("%.0f clients of %s have taken 10 s or more over a request; %.0f workers are occupied in all.", slow.Value, f.Scope.Name, occupied.Value)
+	slow, occupied := s.value(measure.SlowClients), s.value(measure.WorkersOccupied)
+	f.Sentence = fmt.Sprintf("%.0f clients of %s have taken 10 s or more over a request; %.0f workers are occupied in all.", slow, f.Scope.Name, occupied)
 	f.Certainty = Likely
-	f.Evidence = []Evidence{
-		{Signal: measure.SlowClients, Reading: slow, Threshold: max(slowAtLeast, slowShare*occupied.Value), HasThreshold: true, Origin: "default: half of what is occupied"},
-		occupiedEvidence(s, slowPressure),
-		{Signal: measure.ZeroWindow, Reading: s.scope.Get(measure.ZeroWindow)},
-		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth)},
-	}
-	f.Considered = []Considered{
-		{WorkersFilling.String(), "the workers are held, not busy: more of them would be held too"},
-		{Leak.String(), rejected(s, measure.CloseWaitLeaked, leaking(s))},
-	}
+	f.against(s.scope, measure.SlowClients, max(slowAtLeast, slowShare*occupied), "default: half of what is occupied")
+	f.occupied(s, slowPressure)
+	f.shows(s.scope, measure.ZeroWindow, measure.QueueDepth)
+	f.considers(WorkersFilling, "the workers are held, not busy: more of them would be held too")
+	f.considers(Leak, rejected(s, measure.CloseWaitLeaked, leaking(s)))
 	f.Advice = []string{
 		"Limit connections per client, and how long a request may take to arrive: mod_reqtimeout in Apache, client_header_timeout in nginx.",
 		"A proxy in front that reads requests whole takes such clients off the workers.",
@@ -101,13 +95,11 @@ func synFlood() causeRule {
 // dropped for that reason, whoever sends them (tcp_conn_request,
 // net/ipv4/tcp_input.c).
 func flooded(s subject) truth {
-	half, known := s.scope.Get(measure.SynRecvCount).Get()
-	limit, knownLimit := s.scope.Get(measure.QueueLimit).Get()
-	depth, knownDepth := s.scope.Get(measure.QueueDepth).Get()
-	listeners, knownListeners := s.scope.Get(measure.Listeners).Get()
-	if !known || !knownLimit || !knownDepth || !knownListeners {
+	v, ok := s.numbers(measure.SynRecvCount, measure.QueueLimit, measure.QueueDepth, measure.Listeners)
+	if !ok {
 		return cannotTell
 	}
+	half, limit, depth, listeners := v[0], v[1], v[2], v[3]
 	return isTrue(half >= floodLevel(limit, listeners) && depth < limit).
 		And(s.hostIs(measure.SyncookiesSentRate, atLeast, floodCookies))
 }
@@ -116,18 +108,13 @@ func flooded(s subject) truth {
 func floodLevel(limit, listeners float64) float64 { return floodShare * limit / max(1, listeners) }
 
 func explainSynFlood(s subject, f *Finding) {
-	half := s.scope.Get(measure.SynRecvCount)
-	cookies := s.host.Get(measure.SyncookiesSentRate)
 	f.Sentence = fmt.Sprintf("%.0f half-open connections fill the backlog of %s; the kernel answers %.0f SYNs a second with cookies, so real clients still get in.",
-		half.Value, f.Scope.Name, cookies.Value)
+		s.value(measure.SynRecvCount), f.Scope.Name, s.host.Get(measure.SyncookiesSentRate).Value)
 	f.Certainty = Certain
-	f.Evidence = []Evidence{
-		{Signal: measure.SynRecvCount, Reading: half, Threshold: floodLevel(s.value(measure.QueueLimit), s.value(measure.Listeners)), HasThreshold: true, Origin: "the backlog"},
-		{Signal: measure.SyncookiesSentRate, Reading: cookies, Threshold: floodCookies, HasThreshold: true, Origin: "default"},
-		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth)},
-		{Signal: measure.QueueLimit, Reading: s.scope.Get(measure.QueueLimit)},
-	}
-	f.Considered = []Considered{{WorkersFull.String(), rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly))}}
+	f.against(s.scope, measure.SynRecvCount, floodLevel(s.value(measure.QueueLimit), s.value(measure.Listeners)), "the backlog")
+	f.against(s.host, measure.SyncookiesSentRate, floodCookies, "default")
+	f.shows(s.scope, measure.QueueDepth, measure.QueueLimit)
+	f.considers(WorkersFull, rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly)))
 	f.Advice = []string{
 		"Leave net.ipv4.tcp_syncookies at 1: it is what keeps the service reachable.",
 		"Have the sources filtered upstream; source addresses of a flood are often forged, so do not block by them.",
@@ -145,7 +132,7 @@ func connLimit() causeRule {
 			{condition{"at the limit, nobody waits, and connections are reset, for 3 s", 3 * time.Second, 3, measure.WorkersOccupied, turningAway}, Warning},
 		},
 		clear: condition{"a tenth of the limit is free, or nothing is reset, for 10 s", 10 * time.Second, 4, measure.WorkersOccupied,
-			func(s subject) truth { return turningAway(s).Not() }},
+			not(turningAway)},
 		explain: explainConnLimit,
 	}
 }
@@ -156,14 +143,10 @@ func turningAway(s subject) truth {
 	if resets.Validity != measure.Known || !known {
 		return cannotTell
 	}
-	limit, knownLimit := s.scope.Get(measure.TurnAwayLimit).Get()
 	if s.scope.Get(measure.TurnAwayLimit).Validity == measure.NotSuch {
 		return no // it leaves them in the queue
 	}
-	if !knownLimit {
-		return cannotTell
-	}
-	return s.is(measure.WorkersOccupied, atLeast, turnedAway*limit).
+	return s.isShare(measure.WorkersOccupied, atLeast, turnedAway, measure.TurnAwayLimit).
 		And(s.is(measure.QueueDepth, atMost, 0)).
 		And(isTrue(resets.Samples >= resetsAtLeast && resets.Value >= resetsPerOpens*opens))
 }
@@ -174,16 +157,12 @@ func explainConnLimit(s subject, f *Finding) {
 	f.Sentence = fmt.Sprintf("%s is at its limit of %.0f and turns connections away: %.1f resets for %.1f new connections a second.",
 		f.Scope.Name, s.scope.Get(measure.WorkersLimit).Value, resets.Value, opens.Value)
 	f.Certainty = Likely // resets are the namespace's, not this service's alone
-	f.Evidence = []Evidence{
-		occupiedEvidence(s, turnedAway),
-		{Signal: measure.OutRstsRate, Reading: resets, Threshold: resetsPerOpens * opens.Value, HasThreshold: true, Origin: "default: a tenth of the new connections"},
-		{Signal: measure.PassiveOpensRate, Reading: opens},
-		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth), HasThreshold: true, Origin: "nobody waits"},
-	}
-	f.Considered = []Considered{
-		{WorkersFull.String(), rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly))},
-		{SlowClients.String(), rejected(s, measure.SlowClients, slowHolders(s))},
-	}
+	f.occupied(s, turnedAway)
+	f.against(s.host, measure.OutRstsRate, resetsPerOpens*opens.Value, "default: a tenth of the new connections")
+	f.shows(s.host, measure.PassiveOpensRate)
+	f.against(s.scope, measure.QueueDepth, 0, "nobody waits")
+	f.considers(WorkersFull, rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly)))
+	f.considers(SlowClients, rejected(s, measure.SlowClients, slowHolders(s)))
 	f.Advice = []string{
 		"Raise the limit (worker_connections, and the descriptors it needs), or take load away.",
 		"Find what holds the connections: a slow upstream keeps two for each request.",

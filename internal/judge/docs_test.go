@@ -19,7 +19,7 @@ func TestEveryCauseIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	triggers := map[Cause][]string{UserRule: nil}
-	for _, r := range New(1).rules {
+	for _, r := range New(&Numbers{}).rules {
 		for _, tr := range r.triggers {
 			triggers[r.cause] = append(triggers[r.cause], fmt.Sprint(tr.severity, " ", tr.hold, " ", tr.observations))
 		}

@@ -35,24 +35,18 @@ type Judge struct {
 	userOrder []userKey
 }
 
-// Numbers gives incidents their numbers, each once. It is not safe for
-// concurrent use.
-type Numbers struct{ next uint64 }
-
-// NewNumbers returns Numbers that begin with first.
-func NewNumbers(first uint64) *Numbers { return &Numbers{next: first} }
+// Numbers gives incidents their numbers, each once, from 1. The zero value is
+// ready. It is not safe for concurrent use.
+type Numbers struct{ last uint64 }
 
 func (n *Numbers) take() uint64 {
-	n.next++
-	return n.next - 1
+	n.last++
+	return n.last
 }
 
-// New returns a Judge with no incidents. firstID is the number of the first.
-func New(firstID uint64) *Judge { return NewNumbered(NewNumbers(firstID)) }
-
-// NewNumbered is New for one of several judges whose incidents are numbered
-// together.
-func NewNumbered(numbers *Numbers) *Judge {
+// New returns a Judge with no incidents. Several judges may share numbers, so
+// that their incidents are numbered together.
+func New(numbers *Numbers) *Judge {
 	return &Judge{rules: causeRules(), numbers: numbers, files: make(map[scope.ID]*caseFile), users: make(map[userKey]*userCase)}
 }
 
@@ -68,8 +62,24 @@ func causeRules() []causeRule {
 // caseFile is all that is known of one scope.
 type caseFile struct {
 	dossiers [UserRule]*dossier // by cause; nil until it is first followed
-	followed uint64             // the step whose view had the scope last
-	absent   time.Time
+	presence
+}
+
+// presence follows whether views still have a scope.
+type presence struct {
+	followed uint64    // the step whose view had it last
+	absent   time.Time // since when none has
+}
+
+// gone reports whether the scope has been away for too long.
+func (p *presence) gone(now time.Time, step uint64) bool {
+	switch {
+	case p.followed == step:
+		p.absent = time.Time{}
+	case p.absent.IsZero():
+		p.absent = now
+	}
+	return !p.absent.IsZero() && now.Sub(p.absent) >= goneAfter
 }
 
 // dossier follows one cause of one scope.
@@ -133,7 +143,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
 		file := j.file(s.Scope)
-		file.followed, file.absent = j.step, time.Time{}
+		file.followed = j.step
 		sub := subject{scope: s, host: host, now: now}
 		switch s.Scope.Kind {
 		case scope.KindBackend:
@@ -206,7 +216,7 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 	}
 	inc := &d.incident
 	s.suspected = inc.SuspectedAt
-	severity, suspected, trigger, basis := d.weigh(r, s)
+	v := d.weigh(r, s)
 	for _, instead := range []struct {
 		causes []Cause
 		how    End
@@ -220,84 +230,80 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 		d.reset()
 		return
 	}
-	blind := d.blind(r, s)
-	if inc.State == NoState && severity == NoSeverity && suspected == NoSeverity {
+	nothing := v.held == NoSeverity && v.seen == NoSeverity
+	switch {
+	case inc.State == NoState && nothing:
+		return
+	case inc.State == NoState:
+		j.suspect(now, inc, v.trigger)
+		inc.Finding = Finding{Scope: s.scope.Scope, Cause: r.cause, Severity: v.seen, Certainty: Suspect, Trigger: v.trigger}
+	case inc.State == Suspected && nothing && !v.blind:
+		*inc = Incident{} // it was nothing
 		return
 	}
-	switch inc.State {
-	case NoState:
-		j.suspect(now, inc, trigger)
-		inc.Finding = Finding{Scope: s.scope.Scope, Cause: r.cause, Severity: suspected, Certainty: Suspect, Trigger: trigger}
-	case Suspected:
-		if suspected == NoSeverity && severity == NoSeverity && !blind {
-			*inc = Incident{} // it was nothing
-			return
-		}
-	}
-	if inc.rise(now, severity, trigger) {
+	if inc.rise(now, v.held, v.trigger) {
 		d.clear = rule.Holding{}
 	}
-	d.explain(now, r, s, severity, suspected, trigger, basis, blind)
+	if inc.see(now, !v.blind); !v.blind && !nothing {
+		d.explain(now, r, s, v) // else it keeps the words of when it was last true
+	}
 	if inc.State == Open {
-		j.end(now, d, r, s, blind)
+		j.end(now, d, r, s, v)
 	}
 	if inc.State == Suspected && inc.forgotten(now) {
 		*inc = Incident{}
 	}
 }
 
-// weigh asks every trigger and returns the worst severity that holds, the
-// worst that is true now, and the words of the trigger that decides.
-func (d *dossier) weigh(r *causeRule, s subject) (severity, suspected Severity, says, basis string) {
+// verdict is what the conditions of a cause say at one instant.
+type verdict struct {
+	// held is the worst severity that holds, seen the worst that is true now.
+	held, seen Severity
+	// trigger is the words of the trigger that decides, basis how often and how
+	// long it was seen.
+	trigger, basis string
+	clear          truth
+	blind          bool // neither a trigger nor the clearing can be told
+}
+
+// weigh asks every trigger, and whether it clears while there is an incident.
+func (d *dossier) weigh(r *causeRule, s subject) verdict {
 	best := -1
+	var v verdict
+	if d.incident.State != NoState {
+		v.clear = r.clear.when(s)
+	}
+	v.blind = v.clear == cannotTell
 	for i := range r.triggers {
 		t := &r.triggers[i]
 		answer := t.when(s)
 		held := t.observe(&d.triggers[i], answer, s)
+		v.blind = v.blind && answer == cannotTell
 		if answer != yes {
 			// Unknown keeps the hold for when sight returns, but is no word
 			// for the finding now.
 			continue
 		}
-		if held && t.severity > severity {
-			severity, best = t.severity, i
+		if held && t.severity > v.held {
+			v.held, best = t.severity, i
 		}
-		if t.severity > suspected {
-			suspected = t.severity
-			if severity == NoSeverity {
+		if t.severity > v.seen {
+			v.seen = t.severity
+			if v.held == NoSeverity {
 				best = i
 			}
 		}
 	}
 	if best >= 0 {
-		h := &d.triggers[best]
-		says = r.triggers[best].says
-		basis = fmt.Sprintf("%d looks over %s", h.Observations, h.Held.Round(100*time.Millisecond))
+		v.trigger, v.basis = r.triggers[best].says, basis(d.triggers[best].Observations, d.triggers[best].Held)
 	}
-	return severity, suspected, says, basis
-}
-
-// blind reports whether nothing can be said: no trigger and no clearing can be
-// told either way.
-func (d *dossier) blind(r *causeRule, s subject) bool {
-	for i := range r.triggers {
-		if r.triggers[i].when(s) != cannotTell {
-			return false
-		}
-	}
-	return r.clear.when(s) == cannotTell
+	return v
 }
 
 // explain brings the finding up to date with what was seen.
-func (d *dossier) explain(now time.Time, r *causeRule, s subject, severity, suspected Severity, trigger, basis string, blind bool) {
+func (d *dossier) explain(now time.Time, r *causeRule, s subject, v verdict) {
 	inc := &d.incident
-	if inc.see(now, !blind); blind {
-		return
-	}
-	if severity == NoSeverity && suspected == NoSeverity {
-		return // it keeps the words of when it was last true
-	}
-	f := Finding{Scope: inc.Finding.Scope, Cause: r.cause, Severity: severity, Trigger: trigger, Basis: basis}
+	f := Finding{Scope: inc.Finding.Scope, Cause: r.cause, Severity: v.held, Trigger: v.trigger, Basis: v.basis}
 	r.explain(s, &f)
 	f.behindService(s)
 	if was := &inc.Finding; inc.State == Open && now.After(inc.OpenedAt) && was.Pattern != NoPattern && f.Pattern != ResourceLeak {
@@ -308,8 +314,8 @@ func (d *dossier) explain(now time.Time, r *causeRule, s subject, severity, susp
 		}
 	}
 	if inc.State == Suspected {
-		f.Severity, f.Certainty = suspected, Suspect
-	} else if severity == NoSeverity {
+		f.Severity, f.Certainty = v.seen, Suspect
+	} else if v.held == NoSeverity {
 		f.Severity, f.Trigger = inc.Finding.Severity, inc.Finding.Trigger // true, not held anew: as it was
 	}
 	// The view's sockets change with the next look; the incident keeps its own.
@@ -328,19 +334,15 @@ func (f *caseFile) replaces(c Cause, inc *Incident, how End) bool {
 // end closes an open incident by positive evidence, or for want of any: nothing
 // can be seen, or for as long nothing confirmed it and its recovery could not
 // be told, as of a backend that was taken out and is asked nothing.
-func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, blind bool) {
+func (j *Judge) end(now time.Time, d *dossier, r *causeRule, s subject, v verdict) {
 	inc := &d.incident
-	if blind {
-		if inc.forgotten(now) {
-			j.resolve(now, d, NoEvidence)
-		}
-		return
-	}
-	clear := r.clear.when(s)
 	switch {
-	case r.clear.observe(&d.clear, clear, s):
+	case v.blind && inc.forgotten(now):
+		j.resolve(now, d, NoEvidence)
+	case v.blind:
+	case r.clear.observe(&d.clear, v.clear, s):
 		j.resolve(now, d, Recovered)
-	case clear == cannotTell && now.Sub(inc.UpdatedAt) >= noEvidenceAfter:
+	case v.clear == cannotTell && now.Sub(inc.UpdatedAt) >= noEvidenceAfter:
 		j.resolve(now, d, NoEvidence)
 	}
 }
@@ -363,13 +365,7 @@ func (d *dossier) reset() {
 func (j *Judge) closeGone(now time.Time) {
 	j.order = slices.DeleteFunc(j.order, func(id scope.ID) bool {
 		f := j.files[id]
-		if f.followed == j.step {
-			return false
-		}
-		if f.absent.IsZero() {
-			f.absent = now
-		}
-		if now.Sub(f.absent) < goneAfter {
+		if !f.gone(now, j.step) {
 			return false
 		}
 		for _, d := range f.dossiers {

@@ -24,22 +24,18 @@ func leak() causeRule {
 		triggers: []trigger{
 			{condition{"closed connections stay held and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leaking}, Watch},
 			{condition{"the same, and descriptors run out within an hour, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked,
-				func(s subject) truth { return leaking(s).And(runningOut(s)) }}, Warning},
+				both(leaking, runningOut)}, Warning},
 		},
 		clear: condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked,
-			func(s subject) truth { return s.is(measure.CloseWaitLeaked, below, leakAtLeast) }},
+			is(measure.CloseWaitLeaked, below, leakAtLeast)},
 		explain: explainLeak,
 	}
 }
 
-func below(value, level float64) bool { return value < level }
-
 // leaking: sockets that their clients closed stay with the process, more and
 // more of them, and not because its workers are behind.
 func leaking(s subject) truth {
-	return s.is(measure.CloseWaitLeaked, atLeast, leakAtLeast).
-		And(s.is(measure.CloseWaitLeakedSlope, above, 0)).
-		And(s.is(measure.QueueDepth, atMost, 0))
+	return leakingToBackend(s).And(s.is(measure.QueueDepth, atMost, 0))
 }
 
 // outOfDescriptors is when the process has none left, in seconds, at the
@@ -66,25 +62,20 @@ func runningOut(s subject) truth {
 }
 
 func explainLeak(s subject, f *Finding) {
-	leaked := s.scope.Get(measure.CloseWaitLeaked)
-	slope := s.scope.Get(measure.CloseWaitLeakedSlope)
 	used, limit := s.scope.Get(measure.DescriptorsUsed), s.scope.Get(measure.DescriptorsLimit)
-	f.Sentence = fmt.Sprintf("%s holds %.0f connections that their clients have closed, %+.1f a minute", f.Scope.Name, leaked.Value, 60*slope.Value)
+	f.Sentence = fmt.Sprintf("%s holds %.0f connections that their clients have closed, %+.1f a minute",
+		f.Scope.Name, s.value(measure.CloseWaitLeaked), 60*s.value(measure.CloseWaitLeakedSlope))
 	if seconds, known := outOfDescriptors(s); known {
 		f.Sentence += fmt.Sprintf("; its descriptors run out in %s (%.0f of %.0f used).", inWords(seconds), used.Value, limit.Value)
 	} else {
 		f.Sentence += "; its descriptor limit is not known."
 	}
 	f.Certainty = Certain // the sockets themselves, each held for 10 s or more
-	f.Evidence = []Evidence{
-		{Signal: measure.CloseWaitLeaked, Reading: leaked, Threshold: leakAtLeast, HasThreshold: true, Origin: "default"},
-		{Signal: measure.CloseWaitLeakedSlope, Reading: slope, HasThreshold: true, Origin: "default"},
-		{Signal: measure.DescriptorsUsed, Reading: used, Threshold: limit.Value, HasThreshold: limit.Validity == measure.Known, Origin: "the process's limit"},
-		{Signal: measure.DescriptorsSlope, Reading: s.scope.Get(measure.DescriptorsSlope)},
-	}
-	f.Considered = []Considered{
-		{ClientsGaveUp.String(), rejected(s, measure.QueueDepth, s.is(measure.QueueDepth, above, 0))},
-	}
+	f.against(s.scope, measure.CloseWaitLeaked, leakAtLeast, "default")
+	f.against(s.scope, measure.CloseWaitLeakedSlope, 0, "default")
+	f.Evidence = append(f.Evidence, Evidence{Signal: measure.DescriptorsUsed, Reading: used, Threshold: limit.Value, HasThreshold: limit.Validity == measure.Known, Origin: "the process's limit"})
+	f.shows(s.scope, measure.DescriptorsSlope)
+	f.considers(ClientsGaveUp, rejected(s, measure.QueueDepth, s.is(measure.QueueDepth, above, 0)))
 	f.Advice = []string{
 		"Restart the service, one instance at a time, before the descriptors run out.",
 		"Look for the code path that returns without closing; `ss -tnp state close-wait` lists the connections and their process.",
@@ -94,7 +85,7 @@ func explainLeak(s subject, f *Finding) {
 
 // stuckClosing: our end has closed and the other never answers.
 func stuckClosing() causeRule {
-	stuck := func(s subject) truth { return s.is(measure.StuckClosing, atLeast, stuckLevel) }
+	stuck := is(measure.StuckClosing, atLeast, stuckLevel)
 	return causeRule{
 		cause: StuckClosing,
 		kind:  scope.KindService,
@@ -102,25 +93,17 @@ func stuckClosing() causeRule {
 			{condition{"closing connections are not answered, for 5 s", 5 * time.Second, 4, measure.StuckClosing, stuck}, Watch},
 		},
 		clear: condition{"at most two closing connections are stuck for 30 s", 30 * time.Second, 8, measure.StuckClosing,
-			func(s subject) truth { return stuck(s).Not() }},
+			not(stuck)},
 		explain: explainStuckClosing,
 	}
 }
 
 func explainStuckClosing(s subject, f *Finding) {
-	n := s.scope.Get(measure.StuckClosing)
-	f.Sentence = fmt.Sprintf("%.0f connections of %s have sent their FIN and are not answered: their clients, or the way to them, are gone.", n.Value, f.Scope.Name)
+	f.Sentence = fmt.Sprintf("%.0f connections of %s have sent their FIN and are not answered: their clients, or the way to them, are gone.", s.value(measure.StuckClosing), f.Scope.Name)
 	f.Certainty = Certain
-	f.Evidence = []Evidence{
-		{Signal: measure.StuckClosing, Reading: n, Threshold: stuckLevel, HasThreshold: true, Origin: "default"},
-		{Signal: measure.FinWait1Count, Reading: s.scope.Get(measure.FinWait1Count)},
-		{Signal: measure.LastAckCount, Reading: s.scope.Get(measure.LastAckCount)},
-		{Signal: measure.ClosingCount, Reading: s.scope.Get(measure.ClosingCount)},
-		{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting)},
-	}
-	f.Considered = []Considered{
-		{SlowClients.String(), rejected(s, measure.ZeroWindow, s.is(measure.ZeroWindow, above, 0))},
-	}
+	f.against(s.scope, measure.StuckClosing, stuckLevel, "default")
+	f.shows(s.scope, measure.FinWait1Count, measure.LastAckCount, measure.ClosingCount, measure.Retransmitting)
+	f.considers(SlowClients, rejected(s, measure.ZeroWindow, s.is(measure.ZeroWindow, above, 0)))
 	f.Advice = []string{
 		"Look for a path or a firewall that drops what goes out: the sockets keep no worker, but their clients have lost the answer.",
 	}

@@ -34,14 +34,11 @@ func localFault() causeRule {
 			for _, d := range s.failing {
 				names = append(names, d.scope.Name)
 			}
-			f.Sentence = fmt.Sprintf("%d destinations are out of reach at once, %s: it is this host or its uplink, not they.", len(names), shortList(names))
+			slices.Sort(names)
+			f.Sentence = fmt.Sprintf("%d destinations are out of reach at once, %s: it is this host or its uplink, not they.", len(names), strings.Join(firstFive(names), ", "))
 			f.Certainty = Likely
-			f.Evidence = []Evidence{
-				{Signal: measure.RetransSegsRate, Reading: s.host.Get(measure.RetransSegsRate)},
-				{Signal: measure.TimeoutsRate, Reading: s.host.Get(measure.TimeoutsRate)},
-				{Signal: measure.AttemptFailsRate, Reading: s.host.Get(measure.AttemptFailsRate)},
-			}
-			f.Considered = []Considered{{PathLost.String(), "each for itself: they began within 2 s of each other"}}
+			f.shows(s.host, measure.RetransSegsRate, measure.TimeoutsRate, measure.AttemptFailsRate)
+			f.considers(PathLost, "each for itself: they began within 2 s of each other")
 			f.Advice = []string{"Look at this host's own network: carrier, routes, firewall, conntrack table. Do not take backends out for it."}
 		},
 	}
@@ -110,13 +107,4 @@ func (j *Judge) silence(now time.Time) {
 			}
 		}
 	}
-}
-
-func shortList(names []string) string {
-	slices.Sort(names)
-	const most = 5
-	if len(names) > most {
-		names = append(names[:most:most], fmt.Sprintf("%d more", len(names)-most))
-	}
-	return strings.Join(names, ", ")
 }

@@ -36,11 +36,10 @@ func peerFrozen() causeRule {
 			f.Sentence = fmt.Sprintf("%s does not answer: %.0f requests wait, the oldest for %s; its kernel still acknowledges them.",
 				f.Scope.Name, s.value(measure.Pending), inWords(s.value(measure.PendingLongest)))
 			f.Certainty = Likely // a health check that is answered later makes it half broken
-			f.Evidence = pendingEvidence(s)
-			f.Considered = append([]Considered{
-				{PathLost.String(), rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, above, 0))},
-				{PeerHalfBroken.String(), fmt.Sprintf("no connection was answered for %s", inWords(s.value(measure.SilentFor)))},
-			}, orUs(s)...)
+			f.pending(s)
+			f.considers(PathLost, rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, above, 0)))
+			f.considers(PeerHalfBroken, fmt.Sprintf("no connection was answered for %s", inWords(s.value(measure.SilentFor))))
+			f.orUs(s)
 			f.Advice = []string{
 				"Take it out of the pool: what it holds now is lost to its clients.",
 				"See what its process waits for: stopped, swapping, or every worker on one lock or database.",
@@ -80,17 +79,15 @@ func peerHalfBroken() causeRule {
 			{condition{"requests wait far longer than usual while others are answered in time, for 1 s", time.Second, 3, measure.EstablishedCount, halfBroken}, Critical},
 		},
 		clear: condition{"no request waits far longer than usual, for 5 s", 5 * time.Second, 4, measure.EstablishedCount,
-			func(s subject) truth { return s.is(measure.PendingLate, atMost, 0).And(answersAgain(s)) }},
+			both(is(measure.PendingLate, atMost, 0), answersAgain)},
 		supersededBy: []Cause{PeerSlow, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s answers some requests and leaves others: %.0f have waited longer than %s, while answers take %s.",
 				f.Scope.Name, s.value(measure.PendingLate), inWords(s.value(measure.LateAfter)), within(s.scope.Get(measure.AnswerNow)))
 			f.Certainty = Likely
-			f.Evidence = pendingEvidence(s)
-			f.Considered = []Considered{
-				{PeerSlow.String(), rejected(s, measure.AnswerNow, slowNow(s))},
-				{PeerFrozen.String(), rejected(s, measure.HeardAgo, frozen(s))},
-			}
+			f.pending(s)
+			f.considers(PeerSlow, rejected(s, measure.AnswerNow, slowNow(s)))
+			f.considers(PeerFrozen, rejected(s, measure.HeardAgo, frozen(s)))
 			f.Advice = []string{
 				"Take it out of the pool: its health check is answered and says nothing about the requests that are not.",
 				"Look for what only those requests need: one worker, one shard, one dependency.",
@@ -119,12 +116,7 @@ func halfBroken(s subject) truth {
 
 // slowNow: what is answered takes longer than it usually does at its slowest.
 func slowNow(s subject) truth {
-	now, known := s.scope.Get(measure.AnswerNow).Get()
-	usual, knownUsual := s.scope.Get(measure.AnswerUsual).Get()
-	if !known || !knownUsual {
-		return cannotTell
-	}
-	return isTrue(now > slowTimes*usual)
+	return s.isShare(measure.AnswerNow, above, slowTimes, measure.AnswerUsual)
 }
 
 // peerSlow: it answers, later than usual.
@@ -135,22 +127,20 @@ func peerSlow() causeRule {
 		triggers: []trigger{
 			{condition{"answers come late and take more than twice the usual, for 1 s", time.Second, 3, measure.EstablishedCount, slow}, Watch},
 			{condition{"the same, and half of its connections wait", time.Second, 3, measure.EstablishedCount,
-				func(s subject) truth { return slow(s).And(halfLate(s)) }}, Warning},
+				both(slow, halfLate)}, Warning},
 			{condition{"the same, for 30 s", 30 * time.Second, 10, measure.EstablishedCount, slow}, Warning},
 		},
 		clear: condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
-			func(s subject) truth { return s.is(measure.PendingLate, atMost, 0) }},
+			is(measure.PendingLate, atMost, 0)},
 		supersededBy: []Cause{PeerFrozen, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s is slow: answers take %s, usually at most %s; %.0f of %.0f connections have waited longer than %s.",
 				f.Scope.Name, within(s.scope.Get(measure.AnswerNow)), inWords(s.value(measure.AnswerUsual)),
 				s.value(measure.PendingLate), s.value(measure.EstablishedCount), inWords(s.value(measure.LateAfter)))
 			f.Certainty = Likely
-			f.Evidence = pendingEvidence(s)
-			f.Considered = []Considered{
-				{PeerHalfBroken.String(), rejected(s, measure.AnswerNow, slowNow(s).Not())},
-				{HeavyLoss.String(), rejected(s, measure.RetransmitsRate, s.is(measure.RetransmitsRate, atLeast, lossDegraded))},
-			}
+			f.pending(s)
+			f.considers(PeerHalfBroken, rejected(s, measure.AnswerNow, slowNow(s).Not()))
+			f.considers(HeavyLoss, rejected(s, measure.RetransmitsRate, s.is(measure.RetransmitsRate, atLeast, lossDegraded)))
 			f.Advice = []string{
 				"Compare with its siblings: if all are slow, what they share is; if it alone, give it less.",
 			}
@@ -164,26 +154,15 @@ func slow(s subject) truth {
 }
 
 func halfLate(s subject) truth {
-	v, ok := s.numbers(measure.PendingLate, measure.EstablishedCount)
-	if !ok {
-		return cannotTell
-	}
-	return isTrue(v[0] >= lateShare*v[1])
+	return s.isShare(measure.PendingLate, atLeast, lateShare, measure.EstablishedCount)
 }
 
-func pendingEvidence(s subject) []Evidence {
-	return []Evidence{
-		{Signal: measure.PendingLate, Reading: s.scope.Get(measure.PendingLate), Threshold: lateAtLeast, HasThreshold: true, Origin: "default"},
-		{Signal: measure.LateAfter, Reading: s.scope.Get(measure.LateAfter)},
-		{Signal: measure.Pending, Reading: s.scope.Get(measure.Pending)},
-		{Signal: measure.PendingLongest, Reading: s.scope.Get(measure.PendingLongest)},
-		{Signal: measure.SilentFor, Reading: s.scope.Get(measure.SilentFor), Threshold: frozenSilent, HasThreshold: true, Origin: "default"},
-		{Signal: measure.AnswerNow, Reading: s.scope.Get(measure.AnswerNow)},
-		{Signal: measure.AnswerUsual, Reading: s.scope.Get(measure.AnswerUsual)},
-		{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
-		{Signal: measure.EstablishedMost, Reading: s.scope.Get(measure.EstablishedMost)},
-		{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting)},
-	}
+// pending shows what is asked of the backend and how it answers.
+func (f *Finding) pending(s subject) {
+	f.against(s.scope, measure.PendingLate, lateAtLeast, "default")
+	f.shows(s.scope, measure.LateAfter, measure.Pending, measure.PendingLongest)
+	f.against(s.scope, measure.SilentFor, frozenSilent, "default")
+	f.shows(s.scope, measure.AnswerNow, measure.AnswerUsual, measure.EstablishedCount, measure.EstablishedMost, measure.Retransmitting)
 }
 
 // within words a time that is known as the upper end of a histogram's bucket.

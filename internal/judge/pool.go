@@ -34,7 +34,7 @@ const (
 
 // heavyLoss: the way to the backend loses segments.
 func heavyLoss() causeRule {
-	lossy := func(level float64) func(subject) truth {
+	lossy := func(level float64) check {
 		return func(s subject) truth {
 			r := s.scope.Get(measure.RetransmitsRate)
 			if r.Validity != measure.Known {
@@ -53,22 +53,17 @@ func heavyLoss() causeRule {
 			{condition{"15 % of its connections send something again each second, for 2 s", 2 * time.Second, 3, measure.RetransmitsRate, lossy(lossBad)}, Warning},
 		},
 		clear: condition{"less than 8 % for 20 s", 20 * time.Second, 8, measure.RetransmitsRate,
-			func(s subject) truth { return s.is(measure.RetransmitsRate, below, lossDegraded) }},
+			is(measure.RetransmitsRate, below, lossDegraded)},
 		supersededBy: []Cause{PathLost, PeerNotReading},
 		explain: func(s subject, f *Finding) {
 			rate := s.scope.Get(measure.RetransmitsRate)
 			f.Sentence = fmt.Sprintf("The way to %s loses segments: %.0f were sent again in 5 s, %.2f a second for each connection.", f.Scope.Name, float64(rate.Samples), rate.Value)
 			f.Certainty = Certain
-			f.Evidence = []Evidence{
-				{Signal: measure.RetransmitsRate, Reading: rate, Threshold: lossBad, HasThreshold: true, Origin: "default"},
-				{Signal: measure.RetransmitShare, Reading: s.scope.Get(measure.RetransmitShare), Threshold: lossShare, HasThreshold: true, Origin: "default"},
-				{Signal: measure.Retransmitting, Reading: s.scope.Get(measure.Retransmitting)},
-				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
-				{Signal: measure.AnswerNow, Reading: s.scope.Get(measure.AnswerNow)},
-			}
-			f.Considered = append([]Considered{
-				{PathLost.String(), rejected(s, measure.Answering, lost(s))},
-			}, lossElsewhere(s)...)
+			f.against(s.scope, measure.RetransmitsRate, lossBad, "default")
+			f.against(s.scope, measure.RetransmitShare, lossShare, "default")
+			f.shows(s.scope, measure.Retransmitting, measure.EstablishedCount, measure.AnswerNow)
+			f.considers(PathLost, rejected(s, measure.Answering, lost(s)))
+			f.lossElsewhere(s)
 			f.Advice = []string{"Look at the links between: errors and drops on interfaces, a policer, a path that flaps."}
 			f.carried(s)
 		},
@@ -76,16 +71,18 @@ func heavyLoss() causeRule {
 }
 
 // lossElsewhere says whether siblings lose segments too.
-func lossElsewhere(s subject) []Considered {
+func (f *Finding) lossElsewhere(s subject) {
 	if s.alone() {
-		return []Considered{{LocalFault.String(), "cannot tell us from it: it has no siblings"}}
+		f.considers(LocalFault, "cannot tell us from it: it has no siblings")
+		return
 	}
 	for o := range s.siblings() {
 		if rate, known := o.Get(measure.RetransmitsRate).Get(); known && rate < lossDegraded {
-			return []Considered{{LocalFault.String(), fmt.Sprintf("no, %s loses %.2f a second", o.Scope.Name, rate)}}
+			f.considers(LocalFault, fmt.Sprintf("no, %s loses %.2f a second", o.Scope.Name, rate))
+			return
 		}
 	}
-	return []Considered{{LocalFault.String(), "also: its siblings lose segments too"}}
+	f.considers(LocalFault, "also: its siblings lose segments too")
 }
 
 // peerNotReading: its receive window is closed, so what we send stays here.
@@ -104,20 +101,15 @@ func peerNotReading() causeRule {
 			{condition{"it does not read what is sent: its window stays closed for 2 s", 2 * time.Second, 3, measure.ZeroWindow, stopped}, Warning},
 		},
 		clear: condition{"no window is closed for 10 s", 10 * time.Second, 4, measure.ZeroWindow,
-			func(s subject) truth { return s.is(measure.ZeroWindow, atMost, 0) }},
+			is(measure.ZeroWindow, atMost, 0)},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s does not read: %s with a closed window, and what we send stays here.",
 				f.Scope.Name, people(s.value(measure.ZeroWindow), "connection", "connections"))
 			f.Certainty = Certain
-			f.Evidence = []Evidence{
-				{Signal: measure.ZeroWindow, Reading: s.scope.Get(measure.ZeroWindow), Threshold: 1, HasThreshold: true, Origin: "default"},
-				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
-				{Signal: measure.Pending, Reading: s.scope.Get(measure.Pending)},
-			}
-			f.Considered = []Considered{
-				{PathLost.String(), rejected(s, measure.Retransmitting, lost(s))},
-				{PeerFrozen.String(), rejected(s, measure.SilentFor, frozen(s))},
-			}
+			f.against(s.scope, measure.ZeroWindow, 1, "default")
+			f.shows(s.scope, measure.EstablishedCount, measure.Pending)
+			f.considers(PathLost, rejected(s, measure.Retransmitting, lost(s)))
+			f.considers(PeerFrozen, rejected(s, measure.SilentFor, frozen(s)))
 			f.Advice = []string{"See what its process does instead of reading: a full disk or a stopped worker behind an upload is usual."}
 			f.carried(s)
 		},
@@ -145,11 +137,9 @@ func orderlyStop() causeRule {
 			f.Sentence = fmt.Sprintf("%s closes its connections: %.0f closed, %.0f still open. It stops, or its process has ended.",
 				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.EstablishedCount))
 			f.Certainty = Likely
-			f.Evidence = []Evidence{
-				{Signal: measure.CloseWaitAccepted, Reading: s.scope.Get(measure.CloseWaitAccepted), Threshold: 3, HasThreshold: true, Origin: "default"},
-				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
-			}
-			f.Considered = []Considered{{PeerRefusing.String(), rejected(s, measure.EstablishedCount, refusing(s))}}
+			f.against(s.scope, measure.CloseWaitAccepted, 3, "default")
+			f.shows(s.scope, measure.EstablishedCount)
+			f.considers(PeerRefusing, rejected(s, measure.EstablishedCount, refusing(s)))
 			f.Advice = []string{"Nothing yet: a deploy begins like this. New attempts that are refused are another finding."}
 		},
 	}
@@ -185,22 +175,20 @@ func closedAll(s subject) truth {
 
 // lazyPool: our own process keeps connections that the backend has closed.
 func lazyPool() causeRule {
-	lazy := func(s subject) truth { return s.is(measure.Lingering, atLeast, 3) }
+	lazy := is(measure.Lingering, atLeast, 3)
 	return causeRule{
 		cause: LazyPool,
 		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"connections that it has closed are kept here for more than 5 s, for 5 s", 5 * time.Second, 4, measure.Lingering, lazy}, Watch},
 		},
-		clear: condition{"hardly any is kept for 30 s", 30 * time.Second, 8, measure.Lingering, func(s subject) truth { return lazy(s).Not() }},
+		clear: condition{"hardly any is kept for 30 s", 30 * time.Second, 8, measure.Lingering, not(lazy)},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%.0f connections that %s has closed are still held here: the pool finds out when it next uses them.", s.value(measure.Lingering), f.Scope.Name)
 			f.Certainty = Certain
-			f.Evidence = []Evidence{
-				{Signal: measure.Lingering, Reading: s.scope.Get(measure.Lingering), Threshold: 3, HasThreshold: true, Origin: "default"},
-				{Signal: measure.CloseWaitAccepted, Reading: s.scope.Get(measure.CloseWaitAccepted)},
-			}
-			f.Considered = []Considered{{Leak.String(), rejected(s, measure.CloseWaitLeaked, leakingToBackend(s))}}
+			f.against(s.scope, measure.Lingering, 3, "default")
+			f.shows(s.scope, measure.CloseWaitAccepted)
+			f.considers(Leak, rejected(s, measure.CloseWaitLeaked, leakingToBackend(s)))
 			f.Advice = []string{"Let the pool check connections before it uses them, or close idle ones sooner than the backend does."}
 		},
 	}
@@ -234,20 +222,17 @@ func churn() causeRule {
 		triggers: []trigger{
 			{condition{"far more new connections than usual and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
 		},
-		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, func(s subject) truth { return churning(s).Not() }},
+		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, not(churning)},
 		supersededBy: []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerResetting, HeavyLoss, OrderlyStop},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("Connections to %s are no longer kept: this host opens %.1f a second, usually %.1f, and no more are open at once.",
 				f.Scope.Name, s.host.Get(measure.ActiveOpensRate).Value, s.host.Get(measure.ActiveOpensUsual).Value)
 			f.Certainty = Likely
-			f.Evidence = []Evidence{
-				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate), Threshold: churnTimes * s.value(measure.NewFlowsUsual), HasThreshold: true, Origin: "three times its median"},
-				{Signal: measure.NewFlowsUsual, Reading: s.scope.Get(measure.NewFlowsUsual)},
-				{Signal: measure.ActiveOpensRate, Reading: s.host.Get(measure.ActiveOpensRate), Threshold: usualTimes*s.host.Get(measure.ActiveOpensUsual).Value + usualMargin, HasThreshold: true, Origin: "twice what is usual here, and 0.5"},
-				{Signal: measure.EstablishedRecent, Reading: s.scope.Get(measure.EstablishedRecent)},
-				{Signal: measure.TimeWaitCount, Reading: s.scope.Get(measure.TimeWaitCount)},
-			}
-			f.Considered = []Considered{{PeerResetting.String(), rejected(s, measure.VanishedRate, resettingSome(s))}}
+			f.against(s.scope, measure.NewFlowsRate, churnTimes*s.value(measure.NewFlowsUsual), "three times its median")
+			f.shows(s.scope, measure.NewFlowsUsual)
+			f.against(s.host, measure.ActiveOpensRate, usualTimes*s.host.Get(measure.ActiveOpensUsual).Value+usualMargin, "twice what is usual here, and 0.5")
+			f.shows(s.scope, measure.EstablishedRecent, measure.TimeWaitCount)
+			f.considers(PeerResetting, rejected(s, measure.VanishedRate, resettingSome(s)))
 			f.Advice = []string{"See whether keep-alive was turned off on either side, or the backend now answers with Connection: close."}
 		},
 	}
@@ -255,14 +240,8 @@ func churn() causeRule {
 
 // portExhaustion: the local ports toward one destination run out.
 func portExhaustion() causeRule {
-	used := func(share float64) func(subject) truth {
-		return func(s subject) truth {
-			v, ok := s.numbers(measure.PortsUsed, measure.PortsLimit)
-			if !ok {
-				return cannotTell
-			}
-			return isTrue(v[0] >= share*v[1])
-		}
+	used := func(share float64) check {
+		return func(s subject) truth { return s.isShare(measure.PortsUsed, atLeast, share, measure.PortsLimit) }
 	}
 	return causeRule{
 		cause: PortExhaustion,
@@ -271,19 +250,16 @@ func portExhaustion() causeRule {
 			{condition{"three quarters of the local ports toward it are in use, for 5 s", 5 * time.Second, 4, measure.PortsUsed, used(portsFew)}, Watch},
 			{condition{"nine tenths of the local ports toward it are in use, for 1 s", time.Second, 2, measure.PortsUsed, used(portsOut)}, Warning},
 		},
-		clear: condition{"a quarter of the local ports is free for 10 s", 10 * time.Second, 4, measure.PortsUsed, func(s subject) truth { return used(portsFew)(s).Not() }},
+		clear: condition{"a quarter of the local ports is free for 10 s", 10 * time.Second, 4, measure.PortsUsed, not(used(portsFew))},
 		explain: func(s subject, f *Finding) {
 			used := s.value(measure.PortsUsed)
 			waiting := max(0, s.value(measure.TimeWaitCount)-(s.value(measure.Sockets)-used)) // but for those whose ports may be taken again
 			f.Sentence = fmt.Sprintf("Local ports toward %s run out: %.0f of %.0f in use, %.0f of them in TIME_WAIT.",
 				f.Scope.Name, used, s.value(measure.PortsLimit), waiting)
 			f.Certainty = Certain
-			f.Evidence = []Evidence{
-				{Signal: measure.PortsUsed, Reading: s.scope.Get(measure.PortsUsed), Threshold: portsOut * s.value(measure.PortsLimit), HasThreshold: true, Origin: "net.ipv4.ip_local_port_range"},
-				{Signal: measure.TimeWaitCount, Reading: s.scope.Get(measure.TimeWaitCount)},
-				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
-			}
-			f.Considered = []Considered{{Churn.String(), rejected(s, measure.NewFlowsRate, s.is(measure.NewFlowsRate, above, churnTimes*s.value(measure.NewFlowsUsual)))}}
+			f.against(s.scope, measure.PortsUsed, portsOut*s.value(measure.PortsLimit), "net.ipv4.ip_local_port_range")
+			f.shows(s.scope, measure.TimeWaitCount, measure.NewFlowsRate)
+			f.considers(Churn, rejected(s, measure.NewFlowsRate, s.is(measure.NewFlowsRate, above, churnTimes*s.value(measure.NewFlowsUsual))))
 			f.Advice = []string{
 				"Keep connections open between requests: each closed one holds its port for a minute.",
 				"Widen net.ipv4.ip_local_port_range, or give the balancer more source addresses.",
@@ -308,17 +284,14 @@ func poolAtCeiling() causeRule {
 		triggers: []trigger{
 			{condition{"as many connections as ever, all in use, and no new one, for 15 s", 15 * time.Second, 6, measure.EstablishedCount, full}, Watch},
 		},
-		clear:        condition{"a connection is free, or a new one opened, for 15 s", 15 * time.Second, 5, measure.EstablishedCount, func(s subject) truth { return full(s).Not() }},
+		clear:        condition{"a connection is free, or a new one opened, for 15 s", 15 * time.Second, 5, measure.EstablishedCount, not(full)},
 		supersededBy: []Cause{PeerFrozen, PeerHalfBroken, PathLost},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("The pool toward %s is at its ceiling: %.0f connections, all waiting for an answer, and no new one.", f.Scope.Name, s.value(measure.EstablishedCount))
 			f.Certainty = Likely
-			f.Evidence = []Evidence{
-				{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount), Threshold: s.value(measure.EstablishedMost), HasThreshold: true, Origin: "the most there were"},
-				{Signal: measure.Pending, Reading: s.scope.Get(measure.Pending)},
-				{Signal: measure.NewFlowsRate, Reading: s.scope.Get(measure.NewFlowsRate)},
-			}
-			f.Considered = []Considered{{PeerSlow.String(), rejected(s, measure.PendingLate, slow(s))}}
+			f.against(s.scope, measure.EstablishedCount, s.value(measure.EstablishedMost), "the most there were")
+			f.shows(s.scope, measure.Pending, measure.NewFlowsRate)
+			f.considers(PeerSlow, rejected(s, measure.PendingLate, slow(s)))
 			f.Advice = []string{"Requests queue inside our own process now: raise the pool's limit if the backend can take more, else the backend is the limit."}
 		},
 	}
@@ -334,16 +307,14 @@ func backendLeak() causeRule {
 			{condition{"connections that it has closed stay held here and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leakingToBackend}, Warning},
 		},
 		clear: condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked,
-			func(s subject) truth { return s.is(measure.CloseWaitLeaked, below, leakAtLeast) }},
+			is(measure.CloseWaitLeaked, below, leakAtLeast)},
 		explain: func(s subject, f *Finding) {
-			slope := s.scope.Get(measure.CloseWaitLeakedSlope)
-			f.Sentence = fmt.Sprintf("Our process holds %.0f connections that %s has closed, %+.1f a minute: it never closes them.", s.value(measure.CloseWaitLeaked), f.Scope.Name, 60*slope.Value)
+			f.Sentence = fmt.Sprintf("Our process holds %.0f connections that %s has closed, %+.1f a minute: it never closes them.",
+				s.value(measure.CloseWaitLeaked), f.Scope.Name, 60*s.value(measure.CloseWaitLeakedSlope))
 			f.Certainty = Certain
-			f.Evidence = []Evidence{
-				{Signal: measure.CloseWaitLeaked, Reading: s.scope.Get(measure.CloseWaitLeaked), Threshold: leakAtLeast, HasThreshold: true, Origin: "default"},
-				{Signal: measure.CloseWaitLeakedSlope, Reading: slope, HasThreshold: true, Origin: "default"},
-			}
-			f.Considered = []Considered{{LazyPool.String(), rejected(s, measure.CloseWaitLeakedSlope, s.is(measure.CloseWaitLeakedSlope, atMost, 0))}}
+			f.against(s.scope, measure.CloseWaitLeaked, leakAtLeast, "default")
+			f.against(s.scope, measure.CloseWaitLeakedSlope, 0, "default")
+			f.considers(LazyPool, rejected(s, measure.CloseWaitLeakedSlope, s.is(measure.CloseWaitLeakedSlope, atMost, 0)))
 			f.Advice = []string{"Restart the process that holds them before its descriptors run out, and look for the path that returns without closing."}
 		},
 	}
@@ -380,16 +351,12 @@ func greenButFailing() causeRule {
 		triggers: []trigger{
 			{condition{"it has failed for 30 s and its balancer still calls it up", 0, 1, measure.BalancerUp, green}, Warning},
 		},
-		clear: condition{"it does not fail, or its balancer says so", 0, 1, measure.BalancerUp, func(s subject) truth { return green(s).Not() }},
+		clear: condition{"it does not fail, or its balancer says so", 0, 1, measure.BalancerUp, not(green)},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s has failed for %s and its balancer still calls it up, so requests are sent there.", f.Scope.Name, inWords(s.now.Sub(s.critical).Seconds()))
 			f.Certainty = Certain
-			f.Evidence = []Evidence{
-				{Signal: measure.BalancerUp, Reading: s.scope.Get(measure.BalancerUp), Threshold: 1, HasThreshold: true, Origin: "the balancer's own status"},
-				{Signal: measure.SilentFor, Reading: s.scope.Get(measure.SilentFor)},
-				{Signal: measure.PendingLate, Reading: s.scope.Get(measure.PendingLate)},
-			}
-			f.Considered = []Considered{}
+			f.against(s.scope, measure.BalancerUp, 1, "the balancer's own status")
+			f.shows(s.scope, measure.SilentFor, measure.PendingLate)
 			f.Advice = []string{
 				"Take it out by hand: the health check asks for something that still works.",
 				"Let the check ask for what requests need, and the balancer count failed requests too.",

@@ -59,6 +59,15 @@ func (s subject) is(sig measure.Signal, compare func(value, level float64) bool,
 	return isTrue(compare(value, level))
 }
 
+// isShare compares a signal of the scope with a share of another.
+func (s subject) isShare(sig measure.Signal, compare func(value, level float64) bool, share float64, of measure.Signal) truth {
+	level, known := s.scope.Get(of).Get()
+	if !known {
+		return cannotTell
+	}
+	return s.is(sig, compare, share*level)
+}
+
 // hostIs compares a signal of the host with a level.
 func (s subject) hostIs(sig measure.Signal, compare func(value, level float64) bool, level float64) truth {
 	return subject{scope: s.host}.is(sig, compare, level)
@@ -67,6 +76,7 @@ func (s subject) hostIs(sig measure.Signal, compare func(value, level float64) b
 func above(value, level float64) bool   { return value > level }
 func atLeast(value, level float64) bool { return value >= level }
 func atMost(value, level float64) bool  { return value <= level }
+func below(value, level float64) bool   { return value < level }
 
 // value is a signal's number, or zero when it is not known: for words, never
 // for a decision.
@@ -88,6 +98,18 @@ func (s subject) numbers(sigs ...measure.Signal) (values [4]float64, ok bool) {
 	return values, true
 }
 
+// check is what a condition asks of its subject.
+type check func(subject) truth
+
+// is asks how a signal of the scope compares with a level.
+func is(sig measure.Signal, compare func(value, level float64) bool, level float64) check {
+	return func(s subject) truth { return s.is(sig, compare, level) }
+}
+
+func not(c check) check { return func(s subject) truth { return c(s).Not() } }
+
+func both(a, b check) check { return func(s subject) truth { return a(s).And(b(s)) } }
+
 // condition is something that must hold for a while.
 type condition struct {
 	// says is the condition in words, with its level and hold: "queue wait
@@ -98,7 +120,7 @@ type condition struct {
 	hold         time.Duration
 	observations int
 	fresh        measure.Signal
-	when         func(subject) truth
+	when         check
 }
 
 // observe takes one sighting and reports whether the condition has held.

@@ -140,7 +140,7 @@ var scenarioStart = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
 
 // play runs the pulse at 4 Hz and the focus tier at 1 Hz, as on a quiet host.
 func play(segments []segment) string {
-	m, j := measure.New(), New(1)
+	m, j := measure.New(""), New(&Numbers{})
 	var opens, lost, resets, cookies float64
 	var out strings.Builder
 	told := map[uint64]int{}

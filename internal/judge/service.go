@@ -27,15 +27,11 @@ func (f *Finding) behindService(s subject) {
 
 // inList words a few addresses.
 func inList(addrs []netip.AddrPort) string {
-	const most = 5
 	var parts []string
-	for i, a := range addrs {
-		if i == most {
-			parts = append(parts, fmt.Sprintf("%d more", len(addrs)-most))
-			break
-		}
+	for _, a := range addrs {
 		parts = append(parts, a.String())
 	}
+	parts = firstFive(parts)
 	if len(parts) == 1 {
 		return parts[0]
 	}

@@ -75,7 +75,7 @@ func (j judged) triggers() map[string]int {
 // second, a focus look each second.
 func (c crowd) run() judged {
 	rng := rand.New(rand.NewPCG(c.seed, 1))
-	m, j := measure.New(), New(1)
+	m, j := measure.New(""), New(&Numbers{})
 	out := judged{slow: -1, failed: -1}
 	id := scope.ID{Kind: scope.KindService, Name: "web"}
 	var busy departures

@@ -28,7 +28,7 @@ type table struct {
 }
 
 func (p table) play(until float64) string {
-	tallier, m, j := measure.NewTallier(), measure.New(), New(1)
+	tallier, m, j := measure.NewTallier(""), measure.New(""), New(&Numbers{})
 	tallier.SetScopes(nil, p.backends)
 	var out strings.Builder
 	told := map[uint64]int{}

@@ -34,24 +34,18 @@ func trafficMissing() causeRule {
 // missing: so few arrive that chance alone does not explain it: the upper 95 %
 // bound of a Poisson count lies below half of the usual.
 func missing(s subject) truth {
-	now, known := s.scope.Get(measure.NewFlowsRate).Get()
-	usual, knownUsual := s.scope.Get(measure.NewFlowsUsual).Get()
-	listeners, knownListeners := s.scope.Get(measure.Listeners).Get()
-	if !known || !knownUsual || !knownListeners {
+	v, ok := s.numbers(measure.NewFlowsRate, measure.NewFlowsUsual, measure.Listeners)
+	if !ok {
 		return cannotTell
 	}
+	now, usual, listeners := v[0], v[1], v[2]
 	count := now * arrivalsWithin
 	atMostLikely := count + 2*math.Sqrt(count+1) + 1
 	return isTrue(listeners > 0 && usual >= usualAtLeast && atMostLikely < missingShare*usual*arrivalsWithin)
 }
 
 func returned(s subject) truth {
-	now, known := s.scope.Get(measure.NewFlowsRate).Get()
-	usual, knownUsual := s.scope.Get(measure.NewFlowsUsual).Get()
-	if !known || !knownUsual {
-		return cannotTell
-	}
-	return isTrue(now >= returnedShare*usual)
+	return s.isShare(measure.NewFlowsRate, atLeast, returnedShare, measure.NewFlowsUsual)
 }
 
 func explainTrafficMissing(s subject, f *Finding) {
@@ -59,15 +53,9 @@ func explainTrafficMissing(s subject, f *Finding) {
 	share := 1 - now.Value/math.Max(usual.Value, usualAtLeast)
 	f.Sentence = fmt.Sprintf("%.0f %% of the usual new connections to %s do not arrive: %.1f a second, %.1f over the last hour.", 100*share, f.Scope.Name, now.Value, usual.Value)
 	f.Certainty = Likely
-	f.Evidence = []Evidence{
-		{Signal: measure.NewFlowsRate, Reading: now, Threshold: missingShare * usual.Value, HasThreshold: true, Origin: "half of the last hour's median"},
-		{Signal: measure.NewFlowsUsual, Reading: usual},
-		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth)},
-		{Signal: measure.EstablishedCount, Reading: s.scope.Get(measure.EstablishedCount)},
-	}
-	f.Considered = []Considered{
-		{WorkersFull.String(), rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly))},
-	}
+	f.against(s.scope, measure.NewFlowsRate, missingShare*usual.Value, "half of the last hour's median")
+	f.shows(s.scope, measure.NewFlowsUsual, measure.QueueDepth, measure.EstablishedCount)
+	f.considers(WorkersFull, rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly)))
 	f.Advice = []string{
 		"Look upstream: a load balancer that took this host out, DNS that points elsewhere, a route that is gone.",
 		"Nothing on this host shows why: the connections that are missing never reached it.",

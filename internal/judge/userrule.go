@@ -20,8 +20,7 @@ type userKey struct {
 type userCase struct {
 	follower *rule.Follower
 	incident Incident
-	followed uint64 // the step whose view had the scope last
-	absent   time.Time
+	presence
 }
 
 // SetRules changes the users' rules; names are unique. A rule that stays as it
@@ -62,17 +61,11 @@ func (j *Judge) stepRules(now time.Time, view *measure.View, host *measure.Scope
 		}
 	}
 	j.userOrder = slices.DeleteFunc(j.userOrder, func(key userKey) bool {
-		c := j.users[key]
-		switch {
-		case c.followed == j.step:
-			c.absent = time.Time{}
-		case c.absent.IsZero():
-			c.absent = now
-		case now.Sub(c.absent) >= goneAfter:
-			j.dropRule(now, key, ScopeGone)
-			return true
+		if !j.users[key].gone(now, j.step) {
+			return false
 		}
-		return false
+		j.dropRule(now, key, ScopeGone)
+		return true
 	})
 }
 
@@ -147,7 +140,7 @@ func ruleFinding(s *measure.ScopeSignals, r *rule.Rule, outcome *rule.Outcome) F
 		Scope: s.Scope, Cause: UserRule, Rule: r.Name, Severity: r.Severity, Certainty: Certain, // it is what the user asked for
 		Sentence: fmt.Sprintf("The rule %s holds for %s: %s.", r.Name, s.Scope.Name, r.When.Text()),
 		Trigger:  r.When.Text(),
-		Basis:    fmt.Sprintf("%d looks over %s", outcome.Observations, outcome.Held.Round(100*time.Millisecond)),
+		Basis:    basis(outcome.Observations, outcome.Held),
 	}
 	for _, v := range outcome.Values {
 		f.Evidence = append(f.Evidence, Evidence{Signal: v.Term.Signal, Reading: v.Reading, Text: v.Text, Unit: v.Unit, Origin: "the rule"})

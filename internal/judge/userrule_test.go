@@ -33,7 +33,7 @@ type ruled struct {
 }
 
 func newRuled(t *testing.T, rules ...rule.Rule) *ruled {
-	r := &ruled{t: t, j: New(1), at: scenarioStart, told: map[uint64]int{}}
+	r := &ruled{t: t, j: New(&Numbers{}), at: scenarioStart, told: map[uint64]int{}}
 	r.j.SetRules(r.at, rules)
 	return r
 }
@@ -133,7 +133,7 @@ func TestUserRuleChanges(t *testing.T) {
 }
 
 func TestUserRuleOfTheHost(t *testing.T) {
-	j := New(1)
+	j := New(&Numbers{})
 	j.SetRules(scenarioStart, []rule.Rule{userRule(t, "resets", "host.resets_sent_per_second > 10", 0)})
 	host := measure.ScopeSignals{Scope: scope.Host}
 	host.Readings[measure.OutRstsRate] = measure.Reading{Value: 50, Seen: scenarioStart, Validity: measure.Known}

@@ -19,6 +19,24 @@ func wilsonLower(part, whole float64) float64 {
 	return (share + z*z/(2*whole) - z*math.Sqrt(share*(1-share)/whole+z*z/(4*whole*whole))) / (1 + z*z/whole)
 }
 
+// shows adds signals of s to the evidence, for context.
+func (f *Finding) shows(s *measure.ScopeSignals, sigs ...measure.Signal) {
+	for _, sig := range sigs {
+		f.Evidence = append(f.Evidence, Evidence{Signal: sig, Reading: s.Get(sig)})
+	}
+}
+
+// against adds a signal of s beside the level that it is held against, which
+// came from origin.
+func (f *Finding) against(s *measure.ScopeSignals, sig measure.Signal, level float64, origin string) {
+	f.Evidence = append(f.Evidence, Evidence{Signal: sig, Reading: s.Get(sig), Threshold: level, HasThreshold: true, Origin: origin})
+}
+
+// considers adds another cause, and why it is not this one or cannot be told.
+func (f *Finding) considers(c Cause, why string) {
+	f.Considered = append(f.Considered, Considered{c.String(), why})
+}
+
 // rejected words what was considered: yes, no or cannot tell, with the number
 // that says so.
 func rejected(s subject, sig measure.Signal, answer truth) string {
@@ -36,18 +54,25 @@ func rejected(s subject, sig measure.Signal, answer truth) string {
 	return "cannot tell, " + number
 }
 
-func seconds(r measure.Reading) string {
-	if r.Validity != measure.Known {
-		return "an unknown time"
-	}
-	return fmt.Sprintf("at least %.1f s", r.Value)
-}
-
 func people(n float64, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%.0f %s", n, many)
+}
+
+// firstFive shortens a list that a person reads.
+func firstFive(parts []string) []string {
+	const most = 5
+	if len(parts) <= most {
+		return parts
+	}
+	return append(parts[:most:most], fmt.Sprintf("%d more", len(parts)-most))
+}
+
+// basis is how often a condition was seen true on end, and for how long.
+func basis(looks int, held time.Duration) string {
+	return fmt.Sprintf("%d looks over %s", looks, held.Round(100*time.Millisecond))
 }
 
 // trim prints a number with at most two decimals, and none it does not need.

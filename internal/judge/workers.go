@@ -23,23 +23,18 @@ const (
 // come. TRUTH: queue wait and overflow decide, never the queue's share of the
 // backlog (10 % of 511 at 20/s is 2.5 s).
 func workersFull() causeRule {
-	waits := func(level float64) func(subject) truth {
-		return func(s subject) truth { return s.is(measure.QueueWait, above, level) }
-	}
 	return causeRule{
 		cause: WorkersFull,
 		kind:  scope.KindService,
 		triggers: []trigger{
-			{condition{"queue wait above 1 s for 3 s", 3 * time.Second, 3, measure.QueueWait, waits(waitWarning)}, Warning},
+			{condition{"queue wait above 1 s for 3 s", 3 * time.Second, 3, measure.QueueWait, is(measure.QueueWait, above, waitWarning)}, Warning},
 			{condition{"queue wait above 0.25 s for 15 s while no worker comes free", 15 * time.Second, 15, measure.QueueWait,
-				func(s subject) truth { return waits(waitSlowly)(s).And(notShrinking(s)) }}, Warning},
-			{condition{"queue wait above 3 s", time.Second, 3, measure.QueueWait, waits(waitCritical)}, Critical},
+				both(is(measure.QueueWait, above, waitSlowly), notShrinking)}, Warning},
+			{condition{"queue wait above 3 s", time.Second, 3, measure.QueueWait, is(measure.QueueWait, above, waitCritical)}, Critical},
 			{condition{"connections lost to a full accept queue", time.Second, 3, measure.QueueDepth, overflowing}, Critical},
 		},
 		clear: condition{"queue wait at most 0.1 s for 10 s and nothing lost", 10 * time.Second, 10, measure.QueueWait,
-			func(s subject) truth {
-				return s.is(measure.QueueWait, atMost, waitClear).And(overflowing(s).Not())
-			}},
+			both(is(measure.QueueWait, atMost, waitClear), not(overflowing))},
 		explain: explainWorkersFull,
 	}
 }
@@ -84,9 +79,7 @@ func clientsGaveUp() causeRule {
 			{condition{"half of the workers serve clients that have gone, and others wait", 3 * time.Second, 3, measure.CloseWaitAccepted, servingTheDead}, Critical},
 		},
 		clear: condition{"nobody who gave up is left in the queue or with a worker for 10 s", 10 * time.Second, 5, measure.CloseWaitUnaccepted,
-			func(s subject) truth {
-				return s.is(measure.CloseWaitUnaccepted, atMost, 0).And(servingTheDead(s).Not())
-			}},
+			both(is(measure.CloseWaitUnaccepted, atMost, 0), not(servingTheDead))},
 		explain: explainClientsGaveUp,
 	}
 }
@@ -100,42 +93,34 @@ func leavingQueue(s subject) truth {
 // confidence, and others wait. During exhaustion what is accepted is all the
 // workers there are.
 func servingTheDead(s subject) truth {
-	dead, knownDead := s.scope.Get(measure.CloseWaitAccepted).Get()
-	accepted, knownAccepted := s.scope.Get(measure.Accepted).Get()
-	if !knownDead || !knownAccepted {
+	v, ok := s.numbers(measure.CloseWaitAccepted, measure.Accepted)
+	if !ok {
 		return cannotTell
 	}
+	dead, accepted := v[0], v[1]
 	return isTrue(dead >= gaveUpAtLeast && wilsonLower(dead, accepted) >= deadShare).
 		And(s.is(measure.QueueDepth, above, 0))
 }
 
 func explainWorkersFull(s subject, f *Finding) {
-	depth := s.scope.Get(measure.QueueDepth)
-	wait := s.scope.Get(measure.QueueWait)
-	f.Sentence = fmt.Sprintf("Connections to %s wait %s to be accepted; %s.", f.Scope.Name, seconds(wait), people(depth.Value, "waits", "wait"))
+	wait := people(s.value(measure.QueueDepth), "waits", "wait")
+	f.Sentence = fmt.Sprintf("Connections to %s wait at least %.1f s to be accepted; %s.", f.Scope.Name, s.value(measure.QueueWait), wait)
 	if overflowing(s) == yes {
-		f.Sentence = fmt.Sprintf("The accept queue of %s is full and connections are lost; %s.", f.Scope.Name, people(depth.Value, "waits", "wait"))
+		f.Sentence = fmt.Sprintf("The accept queue of %s is full and connections are lost; %s.", f.Scope.Name, wait)
 	}
 	f.Certainty = Likely
-	oldest := s.scope.Get(measure.OldestUnaccepted)
-	if overflowing(s) == yes || oldest.Validity == measure.Known && oldest.Value > waitWarning {
+	if overflowing(s) == yes || s.is(measure.OldestUnaccepted, above, waitWarning) == yes {
 		f.Certainty = Certain // seen on the sockets themselves, not worked out from rates
 	}
-	f.Evidence = []Evidence{
-		{Signal: measure.QueueWait, Reading: wait, Threshold: waitWarning, HasThreshold: true, Origin: "default"},
-		{Signal: measure.QueueDepth, Reading: depth},
-		{Signal: measure.QueueLimit, Reading: s.scope.Get(measure.QueueLimit)},
-		{Signal: measure.OldestUnaccepted, Reading: oldest},
-		{Signal: measure.ListenDropsRate, Reading: s.scope.Get(measure.ListenDropsRate), Threshold: overflowsAtLeast / 3.0, HasThreshold: true, Origin: "default"},
-		occupiedEvidence(s, 1),
-		{Signal: measure.AcceptedSlope, Reading: s.scope.Get(measure.AcceptedSlope)},
-	}
-	f.Considered = []Considered{
-		{ClientsGaveUp.String(), rejected(s, measure.CloseWaitUnaccepted, leavingQueue(s).Or(servingTheDead(s)))},
-		{SynFlood.String(), rejected(s, measure.SynRecvCount, flooded(s))},
-		{SlowClients.String(), rejected(s, measure.SlowClients, slowHolders(s))},
-		{Leak.String(), rejected(s, measure.CloseWaitLeaked, leaking(s))},
-	}
+	f.against(s.scope, measure.QueueWait, waitWarning, "default")
+	f.shows(s.scope, measure.QueueDepth, measure.QueueLimit, measure.OldestUnaccepted)
+	f.against(s.scope, measure.ListenDropsRate, overflowsAtLeast/3.0, "default")
+	f.occupied(s, 1)
+	f.shows(s.scope, measure.AcceptedSlope)
+	f.considers(ClientsGaveUp, rejected(s, measure.CloseWaitUnaccepted, leavingQueue(s).Or(servingTheDead(s))))
+	f.considers(SynFlood, rejected(s, measure.SynRecvCount, flooded(s)))
+	f.considers(SlowClients, rejected(s, measure.SlowClients, slowHolders(s)))
+	f.considers(Leak, rejected(s, measure.CloseWaitLeaked, leaking(s)))
 	f.Advice = []string{
 		"Add workers or instances, or take load away from this one.",
 		"Find what the workers wait for: a slow upstream or database keeps them as busy as load does.",
@@ -145,25 +130,18 @@ func explainWorkersFull(s subject, f *Finding) {
 }
 
 func explainClientsGaveUp(s subject, f *Finding) {
-	gone := s.scope.Get(measure.CloseWaitUnaccepted)
-	dead := s.scope.Get(measure.CloseWaitAccepted)
-	f.Sentence = fmt.Sprintf("Clients of %s hang up before a worker takes them: %.0f in the queue have gone.", f.Scope.Name, gone.Value)
+	f.Sentence = fmt.Sprintf("Clients of %s hang up before a worker takes them: %.0f in the queue have gone.", f.Scope.Name, s.value(measure.CloseWaitUnaccepted))
 	if servingTheDead(s) == yes {
-		f.Sentence = fmt.Sprintf("Workers of %s serve clients that have gone: %.0f of %.0f.", f.Scope.Name, dead.Value, s.scope.Get(measure.Accepted).Value)
+		f.Sentence = fmt.Sprintf("Workers of %s serve clients that have gone: %.0f of %.0f.", f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.Accepted))
 	}
 	f.Certainty = Certain
-	f.Evidence = []Evidence{
-		{Signal: measure.CloseWaitUnaccepted, Reading: gone, Threshold: gaveUpAtLeast, HasThreshold: true, Origin: "default"},
-		{Signal: measure.CloseWaitUnacceptedGrowth, Reading: s.scope.Get(measure.CloseWaitUnacceptedGrowth), HasThreshold: true, Origin: "default"},
-		{Signal: measure.CloseWaitAccepted, Reading: dead},
-		{Signal: measure.Accepted, Reading: s.scope.Get(measure.Accepted)},
-		{Signal: measure.QueueWait, Reading: s.scope.Get(measure.QueueWait), Threshold: waitWarning, HasThreshold: true, Origin: "default"},
-		{Signal: measure.QueueDepth, Reading: s.scope.Get(measure.QueueDepth)},
-	}
-	f.Considered = []Considered{
-		{Leak.String(), rejected(s, measure.CloseWaitLeaked, leaking(s))},
-		{SynFlood.String(), rejected(s, measure.SynRecvCount, flooded(s))},
-	}
+	f.against(s.scope, measure.CloseWaitUnaccepted, gaveUpAtLeast, "default")
+	f.against(s.scope, measure.CloseWaitUnacceptedGrowth, 0, "default")
+	f.shows(s.scope, measure.CloseWaitAccepted, measure.Accepted)
+	f.against(s.scope, measure.QueueWait, waitWarning, "default")
+	f.shows(s.scope, measure.QueueDepth)
+	f.considers(Leak, rejected(s, measure.CloseWaitLeaked, leaking(s)))
+	f.considers(SynFlood, rejected(s, measure.SynRecvCount, flooded(s)))
 	f.Advice = []string{
 		"Shed load at once: refuse or divert new requests, so that workers reach clients that still wait.",
 		"Restart only if shedding does not help: a restart empties the queue and loses who is in it.",

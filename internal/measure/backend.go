@@ -85,14 +85,14 @@ func newBackend() *backend {
 }
 
 // takePeer measures a backend from a look at all states.
-func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Duration) {
+func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	b, p := h.backend, &y.Peer
 	info := look.Abilities.Has(tcp.CanInfo) && look.Request.Info
 	established := float64(y.States[tcp.Established])
-	h.set(now, ConnectRetrying, float64(p.ConnectRetrying), int(y.States[tcp.SynSent]), ttl)
-	h.set(now, Lingering, float64(p.Lingering), int(p.Lingering), ttl)
-	h.set(now, StuckClosing, float64(y.StuckClosing), int(y.StuckClosing), ttl)
-	h.takeLeaked(now, float64(y.Leaked), ttl)
+	h.set(ConnectRetrying, float64(p.ConnectRetrying), int(y.States[tcp.SynSent]))
+	h.set(Lingering, float64(p.Lingering), int(p.Lingering))
+	h.set(StuckClosing, float64(y.StuckClosing), int(y.StuckClosing))
+	h.takeLeaked(float64(y.Leaked))
 	used := 0
 	for state, n := range y.States {
 		if tcp.State(state) != tcp.Listen {
@@ -100,41 +100,26 @@ func (h *history) takePeer(now time.Time, y *Tally, look *tcp.Look, ttl time.Dur
 		}
 	}
 	used -= int(p.TimeWaitFree)
-	h.set(now, PortsUsed, float64(used), used, ttl)
-	if y.Capacity.Ports > 0 {
-		h.set(now, PortsLimit, float64(y.Capacity.Ports), int(y.Capacity.Ports), ttl)
-	} else {
-		h.unknown(PortsLimit, NoAbility)
-	}
-	h.takeUsual(now, ttl)
-	h.takeMost(now, established, ttl)
-	h.takeEnds(now, y, ttl)
-	if info {
-		h.takeChecks(now, y, ttl)
-	} else {
-		h.unknown(ChecksEvery, NoAbility)
-	}
+	h.set(PortsUsed, float64(used), used)
+	h.setIf(y.Capacity.Ports > 0, PortsLimit, float64(y.Capacity.Ports), int(y.Capacity.Ports), NoAbility)
+	h.takeUsual()
+	h.takeMost(established)
+	h.takeEnds(y)
 	if !info {
-		for _, sig := range []Signal{Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare} {
-			h.unknown(sig, NoAbility)
-		}
+		h.unknown(NoAbility, ChecksEvery, Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare)
 		return
 	}
-	h.takeResent(now, p, ttl)
-	h.takeAnswers(now, y, ttl)
+	h.takeChecks(y)
+	h.takeResent(p)
+	h.takeAnswers(y)
 	late := b.lateAfter()
-	h.set(now, Pending, float64(y.Pending), int(y.Pending), ttl)
-	h.set(now, PendingLongest, p.LongestPending.Seconds(), int(y.Pending), ttl)
-	if b.usual.relearning(now) {
-		// Nothing is late by a habit that is not known yet.
-		h.unknown(LateAfter, NotEnough)
-		h.unknown(PendingLate, NotEnough)
-	} else {
-		h.set(now, LateAfter, late.Seconds(), 1, ttl)
-		h.set(now, PendingLate, float64(y.PendingFor.atLeast(late)), int(y.Pending), ttl)
-	}
-	h.set(now, Answering, float64(p.Answering), int(y.States[tcp.Established]), ttl)
-	h.takeSilence(now, y, ttl)
+	h.set(Pending, float64(y.Pending), int(y.Pending))
+	h.set(PendingLongest, p.LongestPending.Seconds(), int(y.Pending))
+	habit := !b.usual.relearning(h.now) // nothing is late by a habit that is not known yet
+	h.setIf(habit, LateAfter, late.Seconds(), 1, NotEnough)
+	h.setIf(habit, PendingLate, float64(y.PendingFor.atLeast(late)), int(y.Pending), NotEnough)
+	h.set(Answering, float64(p.Answering), int(y.States[tcp.Established]))
+	h.takeSilence(y)
 }
 
 // usualLook is the time between two looks at a backend where nothing presses.
@@ -142,7 +127,8 @@ const usualLook = time.Second
 
 // takeSilence follows what came from the backend, and for how long it has owed
 // something.
-func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
+func (h *history) takeSilence(y *Tally) {
+	now := h.now
 	b, p := h.backend, &y.Peer
 	if p.Answering > 0 || p.Finished > 0 || p.Closed > 0 {
 		if !b.heard.IsZero() {
@@ -164,30 +150,26 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 		b.silent, b.unseen = true, max(0, now.Sub(b.looked)-usualLook)
 	}
 	b.looked = now
-	h.takeSinceHeard(now, ttl)
+	h.takeSinceHeard()
 	owed := y.Pending + y.States[tcp.SynSent] + y.Retransmitting
 	switch {
 	case owed == 0:
 		b.owing = time.Time{}
-		h.unknown(SilentFor, NoTraffic)
+		h.unknown(NoTraffic, SilentFor)
 	case b.owing.IsZero():
 		b.owing = now
 	}
 	if b.heard.IsZero() {
-		h.unknown(HeardAgo, NoTraffic)
-		h.unknown(HeardGapUsual, NotEnough)
-		h.unknown(HeardByChance, NotEnough)
+		h.unknown(NoTraffic, HeardAgo)
+		h.unknown(NotEnough, HeardGapUsual, HeardByChance)
 	} else {
 		ago := now.Sub(b.heard).Seconds()
 		b.peak = max(b.peak, ago)
-		h.set(now, HeardAgo, ago, int(p.Answering+p.Finished+p.Closed), ttl)
-		if gap, ok := b.gaps.Most(); ok && b.gaps.Len() >= 10 {
-			h.set(now, HeardGapUsual, gap, b.gaps.Len(), ttl)
-			h.set(now, HeardByChance, b.chance.Mean(), b.chance.Len(), ttl)
-		} else {
-			h.unknown(HeardGapUsual, NotEnough)
-			h.unknown(HeardByChance, NotEnough)
-		}
+		h.set(HeardAgo, ago, int(p.Answering+p.Finished+p.Closed))
+		gap, _ := b.gaps.Most()
+		enough := b.gaps.Len() >= 10
+		h.setIf(enough, HeardGapUsual, gap, b.gaps.Len(), NotEnough)
+		h.setIf(enough, HeardByChance, b.chance.Mean(), b.chance.Len(), NotEnough)
 	}
 	if owed == 0 {
 		return
@@ -196,7 +178,7 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 	if !b.heard.IsZero() { // else what came before we looked is not known: long requests are no silence
 		silent = max(silent, min(p.LongestPending, now.Sub(b.heard)))
 	}
-	h.set(now, SilentFor, max(silent, 0).Seconds(), int(owed), ttl)
+	h.set(SilentFor, max(silent, 0).Seconds(), int(owed))
 }
 
 // takeSinceHeard says how long after the backend was heard last an attempt of
@@ -205,7 +187,7 @@ func (h *history) takeSilence(now time.Time, y *Tally, ttl time.Duration) {
 // On a busy host looks and pulses may be seconds apart: it may well have been
 // heard while nobody looked, and the attempt have failed as soon as the counters
 // had been read, so that time does not count.
-func (h *history) takeSinceHeard(now time.Time, ttl time.Duration) {
+func (h *history) takeSinceHeard() {
 	b := h.backend
 	for _, e := range []struct {
 		signal Signal
@@ -213,17 +195,17 @@ func (h *history) takeSinceHeard(now time.Time, ttl time.Duration) {
 		seen   *moments
 	}{{FailedAfter, &b.failed, &h.namespace.failed}, {ResetAfter, &b.reset, &h.namespace.reset}} {
 		if b.heard.IsZero() {
-			h.unknown(e.signal, NoTraffic)
+			h.unknown(NoTraffic, e.signal)
 			continue
 		}
 		if e.first.IsZero() {
 			*e.first = e.seen.since(b.heard.Add(-aroundHeard)).after
 		}
 		if e.first.IsZero() {
-			h.unknown(e.signal, NotSuch)
+			h.unknown(NotSuch, e.signal)
 			continue
 		}
-		h.set(now, e.signal, max(0, (e.first.Sub(b.heard)-b.unseen).Seconds()), 1, ttl)
+		h.set(e.signal, max(0, (e.first.Sub(b.heard)-b.unseen).Seconds()), 1)
 	}
 }
 
@@ -235,7 +217,8 @@ func later(a, b time.Time) time.Time {
 }
 
 // takeAnswers follows how long answers take.
-func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
+func (h *history) takeAnswers(y *Tally) {
+	now := h.now
 	b, p := h.backend, &y.Peer
 	if now.Sub(b.turned) >= answersSpan {
 		b.recent[1], b.recent[0], b.turned = b.recent[0], Histogram{}, now
@@ -256,12 +239,9 @@ func (h *history) takeAnswers(now time.Time, y *Tally, ttl time.Duration) {
 	}
 	both := b.recent[0]
 	both.addAll(&b.recent[1])
-	if n := both.Count(); n > 0 {
-		h.set(now, AnswerNow, both.quantile(0.5).Seconds(), n, ttl)
-	} else {
-		h.unknown(AnswerNow, NoTraffic)
-	}
-	b.usual.put(h, now, AnswerUsual, ttl)
+	n := both.Count()
+	h.setIf(n > 0, AnswerNow, both.quantile(0.5).Seconds(), n, NoTraffic)
+	h.setUsual(AnswerUsual, &b.usual)
 }
 
 // usualAnswers learns what the slowest answers usually take. A stretch in which
@@ -312,29 +292,24 @@ func (b *backend) lateAfter() time.Duration {
 }
 
 // takeResent follows retransmissions for each connection.
-func (h *history) takeResent(now time.Time, p *Peer, ttl time.Duration) {
+func (h *history) takeResent(p *Peer) {
 	b := h.backend
 	b.sumResent += float64(p.Resent)
 	b.sumSent += float64(p.Sent)
-	b.resent.Add(now, b.sumResent)
-	b.sent.Add(now, b.sumSent)
+	b.resent.Add(h.now, b.sumResent)
+	b.sent.Add(h.now, b.sumSent)
 	resent, over := b.resent.Change()
 	sent, _ := b.sent.Change()
 	if over < time.Second {
-		h.unknown(RetransmitsRate, NotEnough)
-		h.unknown(RetransmitShare, NotEnough)
+		h.unknown(NotEnough, RetransmitsRate, RetransmitShare)
 		return
 	}
-	h.set(now, RetransmitsRate, resent/over.Seconds()/max(1, b.connections.Mean()), int(resent), ttl)
-	if sent > 0 {
-		h.set(now, RetransmitShare, resent/sent, int(sent), ttl)
-	} else {
-		h.unknown(RetransmitShare, NoTraffic)
-	}
+	h.set(RetransmitsRate, resent/over.Seconds()/max(1, b.connections.Mean()), int(resent))
+	h.setIf(sent > 0, RetransmitShare, resent/sent, int(sent), NoTraffic)
 }
 
 // takeEnds follows how connections end.
-func (h *history) takeEnds(now time.Time, y *Tally, ttl time.Duration) {
+func (h *history) takeEnds(y *Tally) {
 	b := h.backend
 	if !y.Flows.Known {
 		b.vanished.Reset()
@@ -342,22 +317,22 @@ func (h *history) takeEnds(now time.Time, y *Tally, ttl time.Duration) {
 	}
 	b.sumVanished += float64(y.Peer.Vanished)
 	b.sumFinished += float64(y.Peer.Finished)
-	b.vanished.Add(now, b.sumVanished)
-	b.finished.Add(now, b.sumFinished)
+	b.vanished.Add(h.now, b.sumVanished)
+	b.finished.Add(h.now, b.sumFinished)
 	vanished, over := b.vanished.Change()
 	finished, _ := b.finished.Change()
 	if over <= 0 {
-		h.unknown(VanishedRate, NotEnough)
-		h.unknown(FinishedRate, NotEnough)
+		h.unknown(NotEnough, VanishedRate, FinishedRate)
 		return
 	}
-	h.set(now, VanishedRate, vanished/over.Seconds(), int(vanished), ttl)
-	h.takeUsualRate(now, VanishedRate, VanishedUsual, &b.usuallyVanish, ttl)
-	h.set(now, FinishedRate, finished/over.Seconds(), int(finished), ttl)
+	h.set(VanishedRate, vanished/over.Seconds(), int(vanished))
+	h.takeUsualRate(VanishedRate, VanishedUsual, &b.usuallyVanish)
+	h.set(FinishedRate, finished/over.Seconds(), int(finished))
 }
 
 // takeMost follows how many connections there are at most.
-func (h *history) takeMost(now time.Time, established float64, ttl time.Duration) {
+func (h *history) takeMost(established float64) {
+	now := h.now
 	b := h.backend
 	if b.mostAt.IsZero() {
 		b.mostAt = now
@@ -367,12 +342,9 @@ func (h *history) takeMost(now time.Time, established float64, ttl time.Duration
 		b.mostNow, b.mostAt = 0, now
 	}
 	b.mostNow = max(b.mostNow, established)
-	if most, ok := b.most.Most(); ok {
-		h.set(now, EstablishedMost, most, b.most.Len(), ttl)
-	} else {
-		h.unknown(EstablishedMost, NotEnough)
-	}
+	most, ok := b.most.Most()
+	h.setIf(ok, EstablishedMost, most, b.most.Len(), NotEnough)
 	b.connections.Add(now, established)
 	recent, _ := b.connections.Most()
-	h.set(now, EstablishedRecent, recent, int(recent), ttl)
+	h.set(EstablishedRecent, recent, int(recent))
 }

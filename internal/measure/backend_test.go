@@ -56,7 +56,7 @@ func TestPeer(t *testing.T) {
 		s.Timer, s.TimerExpires = tcp.TimerTimeWait, left
 		return s
 	}
-	took := func(d time.Duration, n uint32) (h Histogram) { h.add(d, n); return h }
+	took := func(d time.Duration, n uint32) (h Histogram) { h.Add(d, n); return h }
 	tests := []struct {
 		name   string
 		before []tcp.Socket // a second earlier
@@ -90,7 +90,7 @@ func TestPeer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tallier := NewTallier()
+			tallier := NewTallier("")
 			tallier.SetScopes(nil, shop())
 			count(tallier, look(whole, begin), tt.before)
 			got := count(tallier, look(whole, begin.Add(second)), tt.now).Scopes
@@ -105,7 +105,7 @@ func TestPeer(t *testing.T) {
 }
 
 func TestLingering(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(nil, shop())
 	held := toShop(1, tcp.CloseWait, tcp.Info{})
 	for i := range 8 {
@@ -120,7 +120,7 @@ func TestLingering(t *testing.T) {
 // TestBothScopes: a connection from our balancer to our own service is one
 // of each, and none of the rest.
 func TestBothScopes(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	services := []scope.Service{{Name: "app", Listen: []netip.AddrPort{shop()[0].Remote}}}
 	tallier.SetScopes(services, shop())
 	ours := toShop(1, tcp.Established, tcp.Info{})
@@ -135,7 +135,7 @@ func TestBothScopes(t *testing.T) {
 }
 
 func TestFocusCoversBackends(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), shop())
 	tests := []struct {
 		name   string
@@ -166,7 +166,7 @@ func TestFocusCoversBackends(t *testing.T) {
 // TestSilence follows a backend through traffic, a request that is never
 // answered, and no traffic at all.
 func TestSilence(t *testing.T) {
-	m, tallier := New(), NewTallier()
+	m, tallier := New(""), NewTallier("")
 	tallier.SetScopes(nil, shop())
 	at := begin
 	step := func(sockets ...tcp.Socket) *ScopeSignals {
@@ -212,7 +212,7 @@ func TestSilence(t *testing.T) {
 // TestSlowStart: the first seconds of a backend, or of the host, do not say for
 // the minutes after them what is late.
 func TestSlowStart(t *testing.T) {
-	m, tallier := New(), NewTallier()
+	m, tallier := New(""), NewTallier("")
 	tallier.SetScopes(nil, shop())
 	var s *ScopeSignals
 	for i := 1; i <= 50; i++ {
@@ -230,7 +230,7 @@ func TestSlowStart(t *testing.T) {
 }
 
 func TestAnswerUsual(t *testing.T) {
-	m, tallier := New(), NewTallier()
+	m, tallier := New(""), NewTallier("")
 	tallier.SetScopes(nil, shop())
 	at := begin
 	minute := func(took time.Duration) *ScopeSignals {
@@ -259,7 +259,7 @@ func TestAnswerUsual(t *testing.T) {
 // TestUsualOfShortConnections: where each connection ends with its answer no
 // look sees the answer, and yet it is known that none takes long.
 func TestUsualOfShortConnections(t *testing.T) {
-	m, tallier := New(), NewTallier()
+	m, tallier := New(""), NewTallier("")
 	tallier.SetScopes(nil, shop())
 	var s *ScopeSignals
 	var closed []tcp.Socket
@@ -282,7 +282,7 @@ func TestUsualOfShortConnections(t *testing.T) {
 // TestLongRequestsAreNoSilence: who begins to look while requests of a minute
 // wait knows nothing of what came before.
 func TestLongRequestsAreNoSilence(t *testing.T) {
-	m, tallier := New(), NewTallier()
+	m, tallier := New(""), NewTallier("")
 	tallier.SetScopes(nil, shop())
 	for i := range 3 {
 		at := begin.Add(time.Duration(i) * second)
@@ -311,13 +311,15 @@ func TestFailedAfterUnseenTime(t *testing.T) {
 			h := history{backend: newBackend(), namespace: &counterHistory{}}
 			at := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
 			failed := at.Add(tt.fails)
-			h.takeSilence(at, &Tally{Peer: Peer{Answering: 1}}, time.Minute)
+			h.now = at
+			h.takeSilence(&Tally{Peer: Peer{Answering: 1}})
 			for _, after := range tt.looks {
 				now := at.Add(after * time.Second)
 				if !now.Before(failed) {
 					h.namespace.failed.add(failed, failed)
 				}
-				h.takeSilence(now, &Tally{}, time.Minute)
+				h.now = now
+				h.takeSilence(&Tally{})
 			}
 			got, known := h.signals.Get(FailedAfter).Get()
 			if diff := cmp.Diff(tt.want, got); diff != "" || !known {

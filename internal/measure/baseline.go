@@ -52,11 +52,8 @@ func (b *baseline) usual(now time.Time) (median float64, known bool) {
 // relearning reports whether a new habit is being learned.
 func (b *baseline) relearning(now time.Time) bool { return now.Before(b.unknownUntil) }
 
-// put sets the signal that says so.
-func (b *baseline) put(h *history, now time.Time, sig Signal, ttl time.Duration) {
-	if median, known := b.usual(now); known {
-		h.set(now, sig, median, b.past.Len(), ttl)
-	} else {
-		h.unknown(sig, NotEnough)
-	}
+// setUsual sets the signal that says what is usual.
+func (h *history) setUsual(sig Signal, b *baseline) {
+	median, known := b.usual(h.now)
+	h.setIf(known, sig, median, b.past.Len(), NotEnough)
 }

@@ -79,16 +79,13 @@ func (c *checks) middle() time.Duration {
 }
 
 // takeChecks measures the period.
-func (h *history) takeChecks(now time.Time, y *Tally, ttl time.Duration) {
+func (h *history) takeChecks(y *Tally) {
 	if !y.Flows.Known {
-		h.unknown(ChecksEvery, NotEnough)
+		h.unknown(NotEnough, ChecksEvery)
 		return
 	}
 	c := &h.backend.checks
-	c.see(now, y.Flows.Since, y)
-	if period, known := c.every(); known {
-		h.set(now, ChecksEvery, period.Seconds(), len(c.gaps), ttl)
-	} else {
-		h.unknown(ChecksEvery, NotSuch)
-	}
+	c.see(h.now, y.Flows.Since, y)
+	period, known := c.every()
+	h.setIf(known, ChecksEvery, period.Seconds(), len(c.gaps), NotSuch)
 }

@@ -80,11 +80,12 @@ func TestChecksEvery(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHistory(shop()[0].ID())
+			h := newHistory(shop()[0].ID(), newCounterHistory())
 			for i := range tt.looks {
 				y := tt.sees(i)
 				y.Scope, y.Flows.Known, y.Flows.Since = shop()[0].ID(), true, second
-				h.takeChecks(begin.Add(time.Duration(i)*second), &y, time.Minute)
+				h.now = begin.Add(time.Duration(i) * second)
+				h.takeChecks(&y)
 				if got := h.signals.Get(ChecksEvery); tt.want == 0 && got.Validity == Known {
 					t.Fatalf("after %d s: every %v s", i, got.Value)
 				}

@@ -61,11 +61,11 @@ func newUsualRate() usualRate {
 }
 
 // takeUsualRate follows what a rate usually is.
-func (h *history) takeUsualRate(now time.Time, rate, usual Signal, u *usualRate, ttl time.Duration) {
+func (h *history) takeUsualRate(rate, usual Signal, u *usualRate) {
 	if value, known := h.signals.Readings[rate].Get(); known {
-		u.take(now, value)
+		u.take(h.now, value)
 	}
-	u.put(h, now, usual, ttl)
+	h.setUsual(usual, &u.baseline)
 }
 
 func (u *usualRate) take(now time.Time, rate float64) {
@@ -122,46 +122,43 @@ func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint6
 }
 
 // signals writes the host's rates.
-func (c *counterHistory) signals(now time.Time, host *history, ttl time.Duration) {
+func (c *counterHistory) signals(host *history) {
 	for i, r := range hostRates {
 		delta, over := c.rates[i].Change()
 		if over <= 0 {
-			host.unknown(r.signal, NotEnough)
+			host.unknown(NotEnough, r.signal)
 			continue
 		}
-		host.set(now, r.signal, delta/over.Seconds(), int(delta), ttl)
+		host.set(r.signal, delta/over.Seconds(), int(delta))
 	}
-	host.takePeerResets(now, ttl)
-	host.takeAgo(now, AttemptFailedAgo, c.failed.last(), ttl)
-	host.takeAgo(now, PeerResetAgo, c.reset.last(), ttl)
+	host.takePeerResets()
+	host.takeAgo(AttemptFailedAgo, c.failed.last())
+	host.takeAgo(PeerResetAgo, c.reset.last())
 	for i, u := range usualRates {
-		host.takeUsualRate(now, u.rate, u.usual, &c.usual[i], ttl)
+		host.takeUsualRate(u.rate, u.usual, &c.usual[i])
 	}
-	if drained, over, ok := c.drained(); ok {
-		host.set(now, AcceptRate, drained/over.Seconds(), int(drained), ttl)
-	} else {
-		host.unknown(AcceptRate, NotEnough)
-	}
+	drained, over, ok := c.drained()
+	host.setIf(ok, AcceptRate, drained/over.Seconds(), int(drained), NotEnough)
 }
 
 // takePeerResets works out how many connections the other end has reset. The
 // kernel counts one that we abort just so (tcp_set_state, net/ipv4/tcp.c), but
 // then sends the reset itself.
-func (h *history) takePeerResets(now time.Time, ttl time.Duration) {
+func (h *history) takePeerResets() {
 	ended, sent := h.signals.Readings[EstabResetsRate], h.signals.Readings[OutRstsRate]
 	if ended.Validity != Known || sent.Validity != Known {
-		h.unknown(PeerResetsRate, NotEnough)
+		h.unknown(NotEnough, PeerResetsRate)
 		return
 	}
-	h.set(now, PeerResetsRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples), ttl)
+	h.set(PeerResetsRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples))
 }
 
-func (h *history) takeAgo(now time.Time, sig Signal, at time.Time, ttl time.Duration) {
+func (h *history) takeAgo(sig Signal, at time.Time) {
 	if at.IsZero() {
-		h.unknown(sig, NotEnough)
+		h.unknown(NotEnough, sig)
 		return
 	}
-	h.set(now, sig, now.Sub(at).Seconds(), 1, ttl)
+	h.set(sig, h.now.Sub(at).Seconds(), 1)
 }
 
 // minDrain is the least time over which a drain rate means something.

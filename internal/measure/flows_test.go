@@ -132,7 +132,7 @@ func TestFlowsMetByAnOddLook(t *testing.T) {
 func TestHistogram(t *testing.T) {
 	var h Histogram
 	for _, d := range []time.Duration{0, 99 * time.Millisecond, 100 * time.Millisecond, time.Hour} {
-		h.add(d, 2)
+		h.Add(d, 2)
 	}
 	if h[0] != 4 || h[1] != 2 || h[len(h)-1] != 2 || h.Count() != 8 {
 		t.Errorf("histogram %v", h)

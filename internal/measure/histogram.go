@@ -4,7 +4,7 @@ import "time"
 
 // Histogram counts durations in fixed buckets, so that two of them can be
 // compared, added and recorded. Bucket i holds what is shorter than
-// HistogramBounds[i]; the last holds the rest.
+// histogramBounds[i]; the last holds the rest.
 type Histogram [len(histogramBounds) + 1]uint32
 
 var histogramBounds = [...]time.Duration{
@@ -12,11 +12,8 @@ var histogramBounds = [...]time.Duration{
 	5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute,
 }
 
-// HistogramBounds returns the upper bounds of a Histogram's buckets but the
-// last, which has none.
-func HistogramBounds() []time.Duration { return append([]time.Duration(nil), histogramBounds[:]...) }
-
-func (h *Histogram) add(d time.Duration, times uint32) {
+// Add counts d so many times.
+func (h *Histogram) Add(d time.Duration, times uint32) {
 	// Most sockets are either young or old; the bounds are few.
 	i := 0
 	for i < len(histogramBounds) && d >= histogramBounds[i] {

@@ -49,7 +49,7 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 			p.ByChance++
 		}
 		if s.Info.LastDataSent >= heard && s.Info.BytesAcked > 1 {
-			p.Answers.add(s.Info.LastDataSent-heard, 1)
+			p.Answers.Add(s.Info.LastDataSent-heard, 1)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func conns(first, last uint64, state tcp.State) []tcp.Socket {
 // TestOddLooksEatNothing: five connections a second end, and a look at the odd
 // states comes before each whole look. The whole look tells of all of them.
 func TestOddLooksEatNothing(t *testing.T) {
-	tallier, m := NewTallier(), New()
+	tallier, m := NewTallier(""), New("")
 	tallier.SetScopes(nil, shop())
 	odd := tcp.Request{Tier: tcp.Odd, States: tcp.OddStates}
 	finished := uint32(0)
@@ -45,7 +45,7 @@ func TestOddLooksEatNothing(t *testing.T) {
 // TestInterruptedLooksEatNothing: what an interrupted look saw is told by the
 // next that is not, once.
 func TestInterruptedLooksEatNothing(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(nil, shop())
 	count(tallier, look(whole, begin), conns(1, 5, tcp.Established))
 	later := append(conns(1, 3, tcp.TimeWait), conns(4, 15, tcp.Established)...)
@@ -64,7 +64,7 @@ func TestInterruptedLooksEatNothing(t *testing.T) {
 // TestDenserSampleTellsNoLives: when a crowd leaves, the connections that a
 // denser sample lets in have done nothing since the last look.
 func TestDenserSampleTellsNoLives(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(nil, shop())
 	idle := conns(7001, 7300, tcp.Established)
 	for n := range 12 {
@@ -79,7 +79,7 @@ func TestDenserSampleTellsNoLives(t *testing.T) {
 // TestFocusLeavesTheRestNew: what a focus look meets of the rest is new to the
 // look that covers it.
 func TestFocusLeavesTheRestNew(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), nil)
 	full, focus := whole, whole
 	focus.Filter = tcp.Filter{LocalPorts: []uint16{80}, RemotePorts: []uint16{8080}}
@@ -95,7 +95,7 @@ func TestFocusLeavesTheRestNew(t *testing.T) {
 
 // TestOnlyWhatApplies: no scope has a reading that is not of its kind.
 func TestOnlyWhatApplies(t *testing.T) {
-	tallier, m := NewTallier(), New()
+	tallier, m := NewTallier(""), New("")
 	tallier.SetScopes(web(), shop())
 	pulse := tcp.Request{Tier: tcp.Pulse, States: tcp.ListenOnly}
 	m.Step(begin, count(tallier, look(whole, begin), append(table(), conns(1, 3, tcp.Established)...)))
@@ -125,7 +125,7 @@ func TestGapsAreRememberedAtAnyPace(t *testing.T) {
 // TestStuckClosingOfMany: of a crowd that is sampled, what is stuck is scaled.
 func TestStuckClosingOfMany(t *testing.T) {
 	for _, all := range []uint64{3000, 12000} {
-		tallier := NewTallier()
+		tallier := NewTallier("")
 		tallier.SetScopes(nil, shop())
 		sockets := append(conns(1, 1000, tcp.FinWait1), conns(1001, all, tcp.FinWait2)...)
 		var stuck uint32
@@ -148,7 +148,8 @@ func TestHeardNeverGoesBack(t *testing.T) {
 		{Peer{Finished: 1, HeardAgo: 20 * second}, 1.1},
 		{Peer{Finished: 1, Closed: 1, HeardAgo: 20 * second}, 0},
 	} {
-		h.takeSilence(begin.Add(time.Duration(i)*second), &Tally{Peer: tt.peer}, time.Minute)
+		h.now = begin.Add(time.Duration(i) * second)
+		h.takeSilence(&Tally{Peer: tt.peer})
 		if got, _ := h.signals.Get(HeardAgo).Get(); got < tt.want-1e-9 || got > tt.want+1e-9 {
 			t.Errorf("look %d: heard %v s ago, want %v", i, got, tt.want)
 		}

@@ -26,7 +26,7 @@ func TestPortsUsed(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			y, m := NewTallier(), New()
+			y, m := NewTallier(""), New("")
 			y.SetScopes(nil, []scope.Backend{near, far})
 			y.SetPorts(tt.ports)
 			look := tcp.Look{Begin: time.Unix(1000, 0), Completeness: tcp.Complete, Request: tcp.Request{States: tcp.AllStates, Info: true}, Abilities: tcp.CanInfo}

@@ -33,6 +33,10 @@ type Measure struct {
 // history is what Measure remembers of one scope.
 type history struct {
 	signals ScopeSignals
+	// now is when the look in hand was made, and good for how long what it says
+	// may be relied on.
+	now  time.Time
+	good time.Duration
 	// touched: a reading changed since the view was brought up to date;
 	// stalesAt is when the next one grows stale.
 	touched   bool
@@ -50,39 +54,33 @@ type history struct {
 	waiting   time.Time       // since when no pulse saw the queue empty
 	workers   workers         // of a service
 	backend   *backend        // of a backend
-	namespace *counterHistory // of a backend, the counters of its namespace
+	namespace *counterHistory // the counters of its namespace
 }
 
 // everyLook returns a window that takes a sample at each look and covers span
 // whatever their pace.
 func everyLook(span time.Duration) *Window { return NewWindow(span, int(span/fastestLook)+2) }
 
-// New returns a Measure that has seen nothing, of our own namespace.
-func New() *Measure { return NewIn("") }
-
-// NewIn is New for the namespace of that name.
-func NewIn(namespace string) *Measure {
+// New returns a Measure that has seen nothing, of the namespace of that name;
+// empty for our own.
+func New(namespace string) *Measure {
+	counters := newCounterHistory()
 	return &Measure{
 		scopes:   make(map[scope.ID]*history),
-		host:     newHistory(scope.Host.In(namespace)),
-		counters: newCounterHistory(),
+		host:     newHistory(scope.Host.In(namespace), counters),
+		counters: counters,
 	}
 }
 
-func (m *Measure) newHistory(id scope.ID) *history {
-	h := newHistory(id)
-	h.namespace = m.counters
-	return h
-}
-
-func newHistory(id scope.ID) *history {
+func newHistory(id scope.ID, namespace *counterHistory) *history {
 	h := &history{
-		signals: ScopeSignals{Scope: id},
-		drops:   everyLook(rateSpan),
-		slope:   everyLook(slopeSpan),
-		gaveUp:  everyLook(gaveUpSpan),
-		arrived: everyLook(flowRateSpan),
-		left:    everyLook(flowRateSpan),
+		signals:   ScopeSignals{Scope: id},
+		drops:     everyLook(rateSpan),
+		slope:     everyLook(slopeSpan),
+		gaveUp:    everyLook(gaveUpSpan),
+		arrived:   everyLook(flowRateSpan),
+		left:      everyLook(flowRateSpan),
+		namespace: namespace,
 	}
 	switch id.Kind {
 	case scope.KindService:
@@ -131,34 +129,37 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	if states.Has(tcp.Listen) && t.Look.Request.Filter.IsZero() {
 		m.keepOnly(t.Scopes)
 	}
-	ttl := time.Duration(StaleAfter * float64(t.Interval))
+	good := time.Duration(StaleAfter * float64(t.Interval))
 	var depth uint64
 	for i := range t.Scopes {
 		h := m.history(t.Scopes[i].Scope)
+		h.now, h.good = now, good
 		if states.Has(tcp.Listen) && h.backend == nil {
 			depth += t.Scopes[i].Queue.Depth // the rest's too: the kernel's counts are of all
 		}
 		if states.Has(tcp.Listen) && h.signals.Scope.Kind == scope.KindService {
-			h.takeQueue(now, &t.Scopes[i], &t.Look, ttl)
+			h.takeQueue(&t.Scopes[i], &t.Look)
 		}
 		if states != tcp.ListenOnly {
-			h.takeSockets(now, &t.Scopes[i], &t.Look, ttl)
+			h.takeSockets(&t.Scopes[i], &t.Look)
 		}
 	}
 	if t.Look.Request.Tier == tcp.Pulse {
 		m.counters.take(now, &t.Look.Counters, depth)
-		m.counters.signals(now, m.host, ttl)
+		m.host.now, m.host.good = now, good
+		m.counters.signals(m.host)
 		for i := range t.Scopes {
 			if h := m.scopes[t.Scopes[i].Scope]; h.signals.Scope.Kind == scope.KindService {
-				h.judgeWait(now, m.counters, ttl)
+				h.judgeWait(m.counters)
 			}
 		}
 	}
 }
 
 // Balancer takes what a load balancer itself says of a backend: up or not, as
-// of seen. It stays good for ttl. A backend that is not there is passed over.
-func (m *Measure) Balancer(id scope.ID, up bool, seen time.Time, ttl time.Duration) {
+// of seen. It stays good for so long. A backend that is not there is passed
+// over.
+func (m *Measure) Balancer(id scope.ID, up bool, seen time.Time, good time.Duration) {
 	h := m.scopes[id]
 	if h == nil {
 		return
@@ -167,13 +168,14 @@ func (m *Measure) Balancer(id scope.ID, up bool, seen time.Time, ttl time.Durati
 	if up {
 		value = 1
 	}
-	h.set(seen, BalancerUp, value, 1, ttl)
+	h.now, h.good = seen, good
+	h.set(BalancerUp, value, 1)
 }
 
 func (m *Measure) history(id scope.ID) *history {
 	h := m.scopes[id]
 	if h == nil {
-		h = m.newHistory(id)
+		h = newHistory(id, m.counters)
 		m.scopes[id] = h
 		m.order = append(m.order, h)
 	}
@@ -183,14 +185,12 @@ func (m *Measure) history(id scope.ID) *history {
 // keepOnly forgets the scopes that are no longer there and takes up the order
 // of those that are.
 func (m *Measure) keepOnly(tallies []Tally) {
-	if len(tallies) == len(m.order) {
-		same := true
-		for i := range tallies {
-			same = same && tallies[i].Scope == m.order[i].signals.Scope
-		}
-		if same {
-			return
-		}
+	same := len(tallies) == len(m.order)
+	for i := range tallies {
+		same = same && tallies[i].Scope == m.order[i].signals.Scope
+	}
+	if same {
+		return
 	}
 	kept := make(map[scope.ID]*history, len(tallies))
 	m.order = m.order[:0]
@@ -198,7 +198,7 @@ func (m *Measure) keepOnly(tallies []Tally) {
 		id := tallies[i].Scope
 		h := m.scopes[id]
 		if h == nil {
-			h = m.newHistory(id)
+			h = newHistory(id, m.counters)
 		}
 		kept[id] = h
 		m.order = append(m.order, h)
@@ -206,14 +206,27 @@ func (m *Measure) keepOnly(tallies []Tally) {
 	m.scopes = kept
 }
 
-func (h *history) set(now time.Time, sig Signal, value float64, samples int, ttl time.Duration) {
-	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: now, Good: ttl, Validity: Known}
+// set takes what the look in hand says of a signal.
+func (h *history) set(sig Signal, value float64, samples int) {
+	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: h.now, Good: h.good, Validity: Known}
 	h.touched = true
 }
 
-func (h *history) unknown(sig Signal, why Validity) {
-	h.signals.Readings[sig].Validity = why
+// unknown says why signals cannot be told.
+func (h *history) unknown(why Validity, sigs ...Signal) {
+	for _, sig := range sigs {
+		h.signals.Readings[sig].Validity = why
+	}
 	h.touched = true
+}
+
+// setIf sets a signal where it is known, and says why not where it is not.
+func (h *history) setIf(known bool, sig Signal, value float64, samples int, why Validity) {
+	if known {
+		h.set(sig, value, samples)
+	} else {
+		h.unknown(why, sig)
+	}
 }
 
 // expire marks what was seen too long ago, and notes when that is so next.
@@ -233,27 +246,21 @@ func (h *history) expire(now time.Time) {
 	}
 }
 
-func (h *history) takeQueue(now time.Time, y *Tally, look *tcp.Look, ttl time.Duration) {
+func (h *history) takeQueue(y *Tally, look *tcp.Look) {
 	q := &y.Queue
-	h.set(now, Listeners, float64(q.Listeners), int(q.Listeners), ttl)
+	h.set(Listeners, float64(q.Listeners), int(q.Listeners))
 	if q.Listeners == 0 {
-		for _, sig := range []Signal{QueueDepth, QueueLimit, QueueWait, ListenDropsRate} {
-			h.unknown(sig, NoListener)
-		}
+		h.unknown(NoListener, QueueDepth, QueueLimit, QueueWait, ListenDropsRate)
 		h.drops.Reset()
 		return
 	}
-	h.set(now, QueueDepth, float64(q.Depth), int(q.Listeners), ttl)
-	if look.Abilities.Has(tcp.CanQueueLimit) {
-		h.set(now, QueueLimit, float64(q.Limit), int(q.Listeners), ttl)
-	} else {
-		h.unknown(QueueLimit, NoAbility)
-	}
+	h.set(QueueDepth, float64(q.Depth), int(q.Listeners))
+	h.setIf(look.Abilities.Has(tcp.CanQueueLimit), QueueLimit, float64(q.Limit), int(q.Listeners), NoAbility)
 	if look.Request.Tier != tcp.Pulse {
 		return // only the pulse asks for the drop counts
 	}
 	if !look.Abilities.Has(tcp.CanDrops) {
-		h.unknown(ListenDropsRate, NoAbility)
+		h.unknown(NoAbility, ListenDropsRate)
 		return
 	}
 	if q.Set == h.dropSet && h.drops.Len() > 0 {
@@ -261,13 +268,13 @@ func (h *history) takeQueue(now time.Time, y *Tally, look *tcp.Look, ttl time.Du
 		h.dropped += float64(uint32(q.Drops - h.lastSum))
 	}
 	h.dropSet, h.lastSum = q.Set, q.Drops
-	h.drops.Add(now, h.dropped)
+	h.drops.Add(h.now, h.dropped)
 	delta, over := h.drops.Change()
 	if over <= 0 {
-		h.unknown(ListenDropsRate, NotEnough)
+		h.unknown(NotEnough, ListenDropsRate)
 		return
 	}
-	h.set(now, ListenDropsRate, delta/over.Seconds(), int(delta), ttl)
+	h.set(ListenDropsRate, delta/over.Seconds(), int(delta))
 }
 
 // stateSignals are the signals that are a plain count of one state.
@@ -280,7 +287,7 @@ var stateSignals = [...]struct {
 	{ClosingCount, tcp.Closing},
 }
 
-func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.Duration) {
+func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 	states := look.Request.States
 	total := 0
 	for _, n := range y.States {
@@ -288,61 +295,47 @@ func (h *history) takeSockets(now time.Time, y *Tally, look *tcp.Look, ttl time.
 	}
 	for _, s := range stateSignals {
 		if states.Has(s.state) {
-			h.set(now, s.signal, float64(y.States[s.state]), total, ttl)
+			h.set(s.signal, float64(y.States[s.state]), total)
 		}
 	}
 	if states.Has(tcp.CloseWait) {
-		h.set(now, CloseWaitAccepted, float64(y.AcceptedCloseWait), total, ttl)
+		h.set(CloseWaitAccepted, float64(y.AcceptedCloseWait), total)
 	}
 	if states.Has(tcp.CloseWait) && h.backend == nil {
-		h.set(now, CloseWaitUnaccepted, float64(y.UnacceptedCloseWait), total, ttl)
-		h.gaveUp.Add(now, float64(y.UnacceptedCloseWait))
-		if slope, _, ok := h.gaveUp.Slope(); ok {
-			h.set(now, CloseWaitUnacceptedGrowth, slope, h.gaveUp.Len(), ttl)
-		} else {
-			h.unknown(CloseWaitUnacceptedGrowth, NotEnough)
-		}
+		h.set(CloseWaitUnaccepted, float64(y.UnacceptedCloseWait), total)
+		h.gaveUp.Add(h.now, float64(y.UnacceptedCloseWait))
+		trend, ok := h.gaveUp.Trend()
+		h.setIf(ok, CloseWaitUnacceptedGrowth, trend.PerSecond, h.gaveUp.Len(), NotEnough)
 	}
 	if states&^tcp.MaskOf(tcp.Listen, tcp.Close) != tcp.AllStates&^tcp.MaskOf(tcp.Listen, tcp.Close) {
 		return // the rest needs to have seen every connection
 	}
 	h.signals.Examples = append(h.signals.Examples[:0], y.Examples...)
-	h.set(now, Sockets, float64(total), total, ttl)
-	h.set(now, EstablishedCount, float64(y.States[tcp.Established]), total, ttl)
-	h.set(now, Accepted, float64(y.Accepted), total, ttl)
-	h.set(now, Retransmitting, float64(y.Retransmitting), total, ttl)
-	h.set(now, ZeroWindow, float64(y.ZeroWindow), total, ttl)
-	h.takeFlows(now, &y.Flows, ttl)
+	h.set(Sockets, float64(total), total)
+	h.set(EstablishedCount, float64(y.States[tcp.Established]), total)
+	h.set(Accepted, float64(y.Accepted), total)
+	h.set(Retransmitting, float64(y.Retransmitting), total)
+	h.set(ZeroWindow, float64(y.ZeroWindow), total)
+	h.takeFlows(&y.Flows)
 	if h.backend == nil {
-		h.set(now, Unaccepted, float64(y.Unaccepted), total, ttl)
-		h.set(now, OldestUnaccepted, y.OldestUnaccepted.Seconds(), int(y.Unaccepted), ttl)
-		if look.Abilities.Has(tcp.CanInfo) && look.Request.Info {
-			h.set(now, Busy, float64(y.Busy), int(y.Accepted), ttl)
-		} else {
-			h.unknown(Busy, NoAbility)
-		}
-		h.takeSlope(now, float64(y.Accepted), ttl)
+		h.set(Unaccepted, float64(y.Unaccepted), total)
+		h.set(OldestUnaccepted, y.OldestUnaccepted.Seconds(), int(y.Unaccepted))
+		h.setIf(look.Abilities.Has(tcp.CanInfo) && look.Request.Info, Busy, float64(y.Busy), int(y.Accepted), NoAbility)
+		h.slope.Add(h.now, float64(y.Accepted))
+		trend, ok := h.slope.Trend()
+		h.setIf(ok, AcceptedSlope, trend.PerSecond, h.slope.Len(), NotEnough)
 	}
 	switch y.Scope.Kind {
 	case scope.KindService:
-		h.takeWorkers(now, y, look, ttl)
+		h.takeWorkers(y, look)
 		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
 	case scope.KindBackend:
 		h.signals.Group, h.signals.Behind = y.Group, y.Behind
-		h.takePeer(now, y, look, ttl)
+		h.takePeer(y, look)
 	}
 }
 
-func (h *history) takeSlope(now time.Time, accepted float64, ttl time.Duration) {
-	h.slope.Add(now, accepted)
-	if slope, _, ok := h.slope.Slope(); ok {
-		h.set(now, AcceptedSlope, slope, h.slope.Len(), ttl)
-	} else {
-		h.unknown(AcceptedSlope, NotEnough)
-	}
-}
-
-func (h *history) takeFlows(now time.Time, f *Flows, ttl time.Duration) {
+func (h *history) takeFlows(f *Flows) {
 	if f.Known {
 		h.newSum += float64(f.New)
 		h.goneSum += float64(f.Gone)
@@ -350,18 +343,17 @@ func (h *history) takeFlows(now time.Time, f *Flows, ttl time.Duration) {
 		h.arrived.Reset()
 		h.left.Reset()
 	}
-	h.arrived.Add(now, h.newSum)
-	h.left.Add(now, h.goneSum)
+	h.arrived.Add(h.now, h.newSum)
+	h.left.Add(h.now, h.goneSum)
 	arrived, over := h.arrived.Change()
 	left, _ := h.left.Change()
 	if over <= 0 {
-		h.unknown(NewFlowsRate, NotEnough)
-		h.unknown(GoneFlowsRate, NotEnough)
+		h.unknown(NotEnough, NewFlowsRate, GoneFlowsRate)
 		return
 	}
 	scale := float64(max(f.Scale, 1))
-	h.set(now, NewFlowsRate, arrived/over.Seconds(), int(arrived/scale), ttl)
-	h.set(now, GoneFlowsRate, left/over.Seconds(), int(left/scale), ttl)
+	h.set(NewFlowsRate, arrived/over.Seconds(), int(arrived/scale))
+	h.set(GoneFlowsRate, left/over.Seconds(), int(left/scale))
 }
 
 // judgeWait works out how long a new connection waits to be accepted. It knows
@@ -372,14 +364,15 @@ func (h *history) takeFlows(now time.Time, f *Flows, ttl time.Duration) {
 //   - for how long the queue has not been empty, when nothing at all was taken;
 //   - the time the oldest one in the queue has waited already, seen by the
 //     focus tier.
-func (h *history) judgeWait(now time.Time, c *counterHistory, ttl time.Duration) {
+func (h *history) judgeWait(c *counterHistory) {
+	now := h.now
 	depth, known := h.signals.Readings[QueueDepth].Get()
 	if !known {
 		return // takeQueue said why
 	}
 	if depth == 0 {
 		h.waiting = time.Time{}
-		h.set(now, QueueWait, 0, 0, ttl)
+		h.set(QueueWait, 0, 0)
 		return
 	}
 	if h.waiting.IsZero() {
@@ -396,8 +389,8 @@ func (h *history) judgeWait(now time.Time, c *counterHistory, ttl time.Duration)
 		wait, have = max(wait, oldest.Value), true
 	}
 	if !have {
-		h.unknown(QueueWait, NotEnough)
+		h.unknown(NotEnough, QueueWait)
 		return
 	}
-	h.set(now, QueueWait, wait, int(depth), ttl)
+	h.set(QueueWait, wait, int(depth))
 }

@@ -30,7 +30,7 @@ func focus(at time.Time, y Tally) Tallies {
 func TestQueueWait(t *testing.T) {
 	// 20 connections a second come, 15 are taken: after 12 s 60 wait, and the
 	// newest of them waits 60 ÷ 15 = 4 s.
-	m := New()
+	m := New("")
 	var v *View
 	for i := range 49 {
 		at := begin.Add(time.Duration(i) * 250 * time.Millisecond)
@@ -48,7 +48,7 @@ func TestQueueWait(t *testing.T) {
 func TestQueueWaitTakesTheLargestLowerBound(t *testing.T) {
 	// Another service of the namespace takes 1,000 a second, so the rate says
 	// little about this one; the oldest in its queue says 6 s.
-	m := New()
+	m := New("")
 	for i := range 20 {
 		at := begin.Add(time.Duration(i) * 250 * time.Millisecond)
 		m.Step(at, pulse(at, 40, uint64(i*250), 0))
@@ -62,7 +62,7 @@ func TestQueueWaitTakesTheLargestLowerBound(t *testing.T) {
 }
 
 func TestUnknownIsNeverZero(t *testing.T) {
-	m := New()
+	m := New("")
 	at := begin
 	v := m.Step(at, pulse(at, 5, 0, 0))
 	if got := v.Scope(webID).Get(QueueWait).Validity; got != NotEnough {
@@ -98,7 +98,7 @@ func TestUnknownIsNeverZero(t *testing.T) {
 }
 
 func TestDropsOfAnotherListenerAreNotOurs(t *testing.T) {
-	m := New()
+	m := New("")
 	at := begin
 	m.Step(at, pulse(at, 1, 0, 1000))
 	next := pulse(at.Add(time.Second), 1, 0, 5)
@@ -113,7 +113,7 @@ func TestDropsOfAnotherListenerAreNotOurs(t *testing.T) {
 }
 
 func TestCountersThatStartAnew(t *testing.T) {
-	m := New()
+	m := New("")
 	var v *View
 	opens := []uint64{100, 200, 300, 5, 10, 15, 20, 25}
 	for i, n := range opens {
@@ -130,15 +130,15 @@ func TestWindowSlope(t *testing.T) {
 	for i := range 120 {
 		w.Add(begin.Add(time.Duration(i)*time.Second), 3+0.5*float64(i))
 	}
-	slope, se, ok := w.Slope()
-	if !ok || math.Abs(slope-0.5) > 1e-9 || se > 1e-6 {
-		t.Errorf("slope %v ± %v, %v; want 0.5", slope, se, ok)
+	trend, ok := w.Trend()
+	if !ok || math.Abs(trend.PerSecond-0.5) > 1e-9 || trend.Error > 1e-6 {
+		t.Errorf("slope %+v, %v; want 0.5", trend, ok)
 	}
 	if c := w.Covers(); c < 60*time.Second || c > 61*time.Second {
 		t.Errorf("window covers %v, want 60 s", c)
 	}
 	w.Reset()
-	if _, _, ok := w.Slope(); ok {
+	if _, ok := w.Trend(); ok {
 		t.Error("a slope without samples")
 	}
 }

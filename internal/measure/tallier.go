@@ -25,10 +25,8 @@ const (
 	// stuckAfter: a peer that is there acknowledges a FIN within its last
 	// answer's time; a large answer to a slow reader takes longer.
 	stuckAfter = 30 * time.Second
-	// timeWait is how long TIME_WAIT lasts; its port may be taken again
-	// reusedAfter it began, where that is allowed. Kernel: TCP_TIMEWAIT_LEN,
-	// include/net/tcp.h; tcp_twsk_unique, net/ipv4/tcp_ipv4.c.
-	timeWait    = 60 * time.Second
+	// reusedAfter a TIME_WAIT began its port may be taken again, where that is
+	// allowed. Kernel: tcp_twsk_unique, net/ipv4/tcp_ipv4.c.
 	reusedAfter = time.Second
 )
 
@@ -92,12 +90,9 @@ type counting struct {
 	covered  bool // by the look under way
 }
 
-// NewTallier returns a Tallier of our own namespace, that puts every socket
-// into the rest until SetScopes says otherwise.
-func NewTallier() *Tallier { return NewTallierIn("") }
-
-// NewTallierIn is NewTallier for the namespace of that name.
-func NewTallierIn(namespace string) *Tallier {
+// NewTallier returns a Tallier of the namespace of that name, empty for our own,
+// that puts every socket into the rest until SetScopes says otherwise.
+func NewTallier(namespace string) *Tallier {
 	t := &Tallier{rest: scope.Rest.In(namespace)}
 	t.SetScopes(nil, nil)
 	return t
@@ -268,12 +263,11 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 			y.StuckClosing += c.flows.scale()
 		}
 	case tcp.TimeWait:
-		if c.capacity.TimeWaitReused && s.TimerExpires <= timeWait-reusedAfter {
+		if c.capacity.TimeWaitReused && s.TimerExpires <= timeWaitLength-reusedAfter {
 			y.Peer.TimeWaitFree++
 		}
 		return // nobody's any more: no timer, queue or info to read
 	}
-	y.TotalRetransmits += uint64(s.Info.TotalRetransmits)
 	if s.Retransmitting() {
 		y.Retransmitting++
 		c.example(s, scoreRetransmitting+uint64(s.Retransmits))
@@ -326,7 +320,7 @@ func (c *counting) addConnected(s *tcp.Socket, seen sighting) {
 	}
 	if s.Pending() {
 		y.Pending++
-		y.PendingFor.add(s.Info.LastDataSent, 1)
+		y.PendingFor.Add(s.Info.LastDataSent, 1)
 	}
 }
 

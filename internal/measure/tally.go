@@ -33,9 +33,6 @@ type Tally struct {
 	// StuckClosing counts FIN_WAIT1, LAST_ACK and CLOSING that retransmit,
 	// probe, or have lasted stuckAfter.
 	StuckClosing uint32
-	// TotalRetransmits adds up the segments sent again by the sockets there
-	// are; it falls when one of them closes.
-	TotalRetransmits uint64
 	// Queue is the state of the accept queues.
 	Queue Queue
 	// OldestUnaccepted is how long the first in the queue has waited, at least.

@@ -59,7 +59,7 @@ func count(t *Tallier, l tcp.Look, sockets []tcp.Socket) Tallies {
 }
 
 func TestTally(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), nil)
 	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates, Info: true}
 	got := count(tallier, look(whole, begin), table())
@@ -79,7 +79,7 @@ func TestTally(t *testing.T) {
 		{
 			Scope:    scope.Rest,
 			States:   states(map[tcp.State]uint32{tcp.Established: 2, tcp.FinWait2: 1}),
-			Accepted: 2, Pending: 1, Retransmitting: 1, TotalRetransmits: 3,
+			Accepted: 2, Pending: 1, Retransmitting: 1,
 		},
 	}
 	if diff := cmp.Diff(want, got.Scopes, ignore); diff != "" {
@@ -117,7 +117,7 @@ func states(m map[tcp.State]uint32) (out [tcp.NumStates]uint32) {
 
 func TestFocusCoversOnlyItsServices(t *testing.T) {
 	services := append(web(), scope.Service{Name: "api", Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:82")}})
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(services, nil)
 	req := tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Filter: tcp.Filter{LocalPorts: []uint16{80, 81}}}
 	var names []string
@@ -130,7 +130,7 @@ func TestFocusCoversOnlyItsServices(t *testing.T) {
 }
 
 func TestExamplesKeepTheWorst(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), nil)
 	var many []tcp.Socket
 	for i := range 100 {
@@ -151,7 +151,7 @@ func TestExamplesKeepTheWorst(t *testing.T) {
 }
 
 func TestReloadKeepsWhatIsKnown(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), nil)
 	whole := tcp.Request{States: tcp.AllStates}
 	count(tallier, look(whole, begin), table())
@@ -163,7 +163,7 @@ func TestReloadKeepsWhatIsKnown(t *testing.T) {
 }
 
 func TestTallyAllocatesNothing(t *testing.T) {
-	tallier, m := NewTallier(), New()
+	tallier, m := NewTallier(""), New("")
 	tallier.SetScopes(web(), nil)
 	sockets := table()
 	at := begin
@@ -188,7 +188,7 @@ func TestTallyAllocatesNothing(t *testing.T) {
 
 // BenchmarkTally is the price of classifying and counting one socket.
 func BenchmarkTally(b *testing.B) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), nil)
 	batch := make([]tcp.Socket, tcp.BatchSize)
 	for i := range batch {

@@ -82,13 +82,6 @@ func (w *Window) Change() (delta float64, over time.Duration) {
 	return w.at(w.count-1).value - w.at(0).value, w.Covers()
 }
 
-// Slope is the least-squares slope per second and its standard error. It is
-// false with fewer than three samples or no time between them.
-func (w *Window) Slope() (perSecond, standardError float64, ok bool) {
-	t, ok := w.Trend()
-	return t.PerSecond, t.Error, ok
-}
-
 // Trend is the straight line through a window.
 type Trend struct {
 	// PerSecond is the slope, Error its standard error.

@@ -100,33 +100,28 @@ func (m *meanOf) add(at time.Time, value float64, every time.Duration) (mean flo
 }
 
 // takeWorkers measures a service's workers from a look at all states.
-func (h *history) takeWorkers(now time.Time, y *Tally, look *tcp.Look, ttl time.Duration) {
+func (h *history) takeWorkers(y *Tally, look *tcp.Look) {
 	info := look.Abilities.Has(tcp.CanInfo) && look.Request.Info
 	occupied, known := float64(y.Busy), info
 	if y.Capacity.Held == scope.HeldByConnection {
 		occupied, known = float64(y.Accepted), true
 	}
 	if !known {
-		for _, sig := range []Signal{WorkersOccupied, WorkersSlope, WorkersFullIn, WorkersFullInError, WorkersFullInFast, WorkersRise, TurnAwayLimit} {
-			h.unknown(sig, NoAbility)
-		}
+		h.unknown(NoAbility, WorkersOccupied, WorkersSlope, WorkersFullIn, WorkersFullInError, WorkersFullInFast, WorkersRise, TurnAwayLimit)
 	} else {
-		h.takeOccupied(now, occupied, float64(y.Capacity.Workers), y.Capacity.TurnsAway, ttl)
+		h.takeOccupied(occupied, float64(y.Capacity.Workers), y.Capacity.TurnsAway)
 	}
-	if info {
-		h.set(now, SlowClients, float64(y.SlowClients), int(y.Accepted), ttl)
-	} else {
-		h.unknown(SlowClients, NoAbility)
-	}
-	h.set(now, StuckClosing, float64(y.StuckClosing), int(y.StuckClosing), ttl)
-	h.takeLeaked(now, float64(y.Leaked), ttl)
-	h.takeDescriptors(now, &y.Capacity, ttl)
-	h.takeUsual(now, ttl)
+	h.setIf(info, SlowClients, float64(y.SlowClients), int(y.Accepted), NoAbility)
+	h.set(StuckClosing, float64(y.StuckClosing), int(y.StuckClosing))
+	h.takeLeaked(float64(y.Leaked))
+	h.takeDescriptors(&y.Capacity)
+	h.takeUsual()
 }
 
-func (h *history) takeOccupied(now time.Time, occupied, limit float64, turnsAway bool, ttl time.Duration) {
+func (h *history) takeOccupied(occupied, limit float64, turnsAway bool) {
+	now := h.now
 	w := &h.workers
-	h.set(now, WorkersOccupied, occupied, int(occupied), ttl)
+	h.set(WorkersOccupied, occupied, int(occupied))
 	if mean, done := w.second.add(now, occupied, perSample); done {
 		w.slow.Add(now, mean)
 		w.fast.Add(now, mean)
@@ -140,54 +135,35 @@ func (h *history) takeOccupied(now time.Time, occupied, limit float64, turnsAway
 	if limit == 0 {
 		limit = w.learned
 	}
-	if limit == 0 {
-		h.unknown(WorkersLimit, why)
-	} else {
-		h.set(now, WorkersLimit, limit, int(limit), ttl)
+	h.setIf(limit > 0, WorkersLimit, limit, int(limit), why)
+	if !turnsAway {
+		why = NotSuch
 	}
-	switch {
-	case !turnsAway:
-		h.unknown(TurnAwayLimit, NotSuch)
-	case limit == 0:
-		h.unknown(TurnAwayLimit, why)
-	default:
-		h.set(now, TurnAwayLimit, limit, int(limit), ttl)
-	}
+	h.setIf(limit > 0 && turnsAway, TurnAwayLimit, limit, int(limit), why)
 	trend, ok := w.slow.Trend()
-	if ok && w.slow.Covers() >= fullInSpan/4 {
-		h.set(now, WorkersSlope, trend.PerSecond, w.slow.Len(), ttl)
-	} else {
-		h.unknown(WorkersSlope, NotEnough)
-	}
-	h.forecast(now, WorkersFullIn, w.slow, fillingErrors, limit, ttl)
-	h.forecast(now, WorkersFullInFast, w.fast, fastErrors, limit, ttl)
-	if h.signals.Readings[WorkersFullIn].Validity == Known {
-		fullIn := h.signals.Readings[WorkersFullIn].Value
-		h.set(now, WorkersFullInError, fullIn*2*trend.Error/trend.PerSecond, w.slow.Len(), ttl)
-	} else {
-		h.unknown(WorkersFullInError, h.signals.Readings[WorkersFullIn].Validity)
-	}
-	if since, ok := w.rise.SinceAtMost(occupied / 2); ok && occupied > 1 {
-		h.set(now, WorkersRise, since.Seconds(), w.rise.Len(), ttl)
-	} else {
-		h.unknown(WorkersRise, NotEnough)
-	}
+	h.setIf(ok && w.slow.Covers() >= fullInSpan/4, WorkersSlope, trend.PerSecond, w.slow.Len(), NotEnough)
+	h.forecast(WorkersFullIn, w.slow, fillingErrors, limit)
+	h.forecast(WorkersFullInFast, w.fast, fastErrors, limit)
+	fullIn := h.signals.Readings[WorkersFullIn]
+	h.setIf(fullIn.Validity == Known, WorkersFullInError, fullIn.Value*2*trend.Error/trend.PerSecond, w.slow.Len(), fullIn.Validity)
+	since, ok := w.rise.SinceAtMost(occupied / 2)
+	h.setIf(ok && occupied > 1, WorkersRise, since.Seconds(), w.rise.Len(), NotEnough)
 }
 
 // forecast says when the line through a window reaches the limit.
-func (h *history) forecast(now time.Time, sig Signal, w *Window, errors, limit float64, ttl time.Duration) {
+func (h *history) forecast(sig Signal, w *Window, errors, limit float64) {
 	trend, ok := w.Trend()
 	switch {
 	case limit == 0:
-		h.unknown(sig, NoLimit)
+		h.unknown(NoLimit, sig)
 	case !ok || w.Covers() < w.span/2:
-		h.unknown(sig, NotEnough)
+		h.unknown(NotEnough, sig)
 	case h.workers.learning.Len() > 0 && h.workers.learned == limit:
-		h.notFilling(now, sig, w.Len(), ttl) // it is full: that is how the limit is learned
+		h.notFilling(sig, w.Len()) // it is full: that is how the limit is learned
 	case !trend.Beyond(errors) || trend.Level < fillingLevel*limit || !w.StillRising(trend):
-		h.notFilling(now, sig, w.Len(), ttl)
+		h.notFilling(sig, w.Len())
 	default:
-		h.set(now, sig, math.Max(0, limit-trend.Level)/trend.PerSecond, w.Len(), ttl)
+		h.set(sig, math.Max(0, limit-trend.Level)/trend.PerSecond, w.Len())
 	}
 }
 
@@ -209,9 +185,9 @@ func (w *workers) believable(now time.Time, occupied, limit float64) bool {
 	return !w.disbelieved
 }
 
-func (h *history) notFilling(now time.Time, sig Signal, samples int, ttl time.Duration) {
-	h.set(now, sig, 0, samples, ttl)
-	h.unknown(sig, NotFilling)
+func (h *history) notFilling(sig Signal, samples int) {
+	h.set(sig, 0, samples)
+	h.unknown(NotFilling, sig)
 }
 
 // learn takes what is occupied while connections wait for all the workers
@@ -234,55 +210,53 @@ func (w *workers) learn(now time.Time, occupied float64, s *ScopeSignals) {
 	}
 }
 
-func (h *history) takeLeaked(now time.Time, leaked float64, ttl time.Duration) {
+func (h *history) takeLeaked(leaked float64) {
 	w := h.workers.leaked
-	h.set(now, CloseWaitLeaked, leaked, int(leaked), ttl)
-	w.Add(now, leaked)
+	h.set(CloseWaitLeaked, leaked, int(leaked))
+	w.Add(h.now, leaked)
 	if leaked == 0 && w.Covers() >= slopeSpan/2 {
-		h.set(now, CloseWaitLeakedSlope, 0, w.Len(), ttl)
+		h.set(CloseWaitLeakedSlope, 0, w.Len())
 		return
 	}
 	trend, ok := w.Trend()
 	switch {
 	case !ok || w.Covers() < slopeSpan/2:
-		h.unknown(CloseWaitLeakedSlope, NotEnough)
+		h.unknown(NotEnough, CloseWaitLeakedSlope)
 	case !trend.Beyond(leakErrors):
-		h.set(now, CloseWaitLeakedSlope, 0, w.Len(), ttl)
+		h.set(CloseWaitLeakedSlope, 0, w.Len())
 	default:
-		h.set(now, CloseWaitLeakedSlope, trend.PerSecond, w.Len(), ttl)
+		h.set(CloseWaitLeakedSlope, trend.PerSecond, w.Len())
 	}
 }
 
-func (h *history) takeDescriptors(now time.Time, c *Capacity, ttl time.Duration) {
+func (h *history) takeDescriptors(c *Capacity) {
 	w := h.workers.descrs
 	if c.DescriptorsLimit == 0 {
 		w.Reset()
-		for _, sig := range []Signal{DescriptorsUsed, DescriptorsLimit, DescriptorsSlope} {
-			h.unknown(sig, NoAbility)
-		}
+		h.unknown(NoAbility, DescriptorsUsed, DescriptorsLimit, DescriptorsSlope)
 		return
 	}
-	h.set(now, DescriptorsUsed, float64(c.DescriptorsUsed), 1, ttl)
-	h.set(now, DescriptorsLimit, float64(c.DescriptorsLimit), 1, ttl)
-	if w.Len() == 0 || now.Sub(w.at(w.Len()-1).at) >= 5*time.Second {
-		w.Add(now, float64(c.DescriptorsUsed))
+	h.set(DescriptorsUsed, float64(c.DescriptorsUsed), 1)
+	h.set(DescriptorsLimit, float64(c.DescriptorsLimit), 1)
+	if w.Len() == 0 || h.now.Sub(w.at(w.Len()-1).at) >= 5*time.Second {
+		w.Add(h.now, float64(c.DescriptorsUsed))
 	}
 	trend, ok := w.Trend()
 	if !ok || w.Covers() < time.Minute {
-		h.unknown(DescriptorsSlope, NotEnough)
+		h.unknown(NotEnough, DescriptorsSlope)
 		return
 	}
-	h.set(now, DescriptorsSlope, trend.PerSecond, w.Len(), ttl)
+	h.set(DescriptorsSlope, trend.PerSecond, w.Len())
 }
 
 // takeUsual follows what new connections usually are.
-func (h *history) takeUsual(now time.Time, ttl time.Duration) {
+func (h *history) takeUsual() {
 	w := &h.workers
 	rate, known := h.signals.Readings[NewFlowsRate].Get()
 	if !known {
 		w.flows = meanOf{}
-	} else if mean, done := w.flows.add(now, rate, usualEvery); done {
-		w.usual.learn(now, mean)
+	} else if mean, done := w.flows.add(h.now, rate, usualEvery); done {
+		w.usual.learn(h.now, mean)
 	}
-	w.usual.put(h, now, NewFlowsUsual, ttl)
+	h.setUsual(NewFlowsUsual, &w.usual)
 }

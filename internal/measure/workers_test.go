@@ -52,7 +52,7 @@ func TestSlowClients(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tallier := NewTallier()
+			tallier := NewTallier("")
 			tallier.SetScopes(web(), nil)
 			got := never
 			for second := range 60 {
@@ -79,7 +79,7 @@ func TestSlowClients(t *testing.T) {
 // TestTakenFromTheQueueIsNoLeak: a connection whose client gave up in the
 // queue is the process's only from when it is accepted.
 func TestTakenFromTheQueueIsNoLeak(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), nil)
 	var got []uint32
 	for second := range 24 {
@@ -98,7 +98,7 @@ func TestTakenFromTheQueueIsNoLeak(t *testing.T) {
 }
 
 func TestLeakedAndStuck(t *testing.T) {
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(web(), nil)
 	at := func(state tcp.State, inode, cookie uint64) tcp.Socket {
 		return tcp.Socket{Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("192.0.2.7:4000"), State: state, Inode: inode, Cookie: cookie, Has: tcp.HasCookie}
@@ -194,7 +194,7 @@ func TestTrendOfNoise(t *testing.T) {
 
 func TestForecast(t *testing.T) {
 	// 4 workers and one more every 4 s: 20 are occupied 64 s later.
-	m := New()
+	m := New("")
 	var v *View
 	for second := range 41 {
 		at := begin.Add(time.Duration(second) * time.Second)
@@ -213,7 +213,7 @@ func TestForecast(t *testing.T) {
 }
 
 func TestUnknownLimitHasNoForecast(t *testing.T) {
-	m := New()
+	m := New("")
 	var v *View
 	for second := range 61 {
 		at := begin.Add(time.Duration(second) * time.Second)
@@ -236,7 +236,7 @@ func TestUnknownLimitHasNoForecast(t *testing.T) {
 // TestLearnedLimit: only a stretch of 5 s with connections waiting teaches, and
 // more that are served at once raise what was learned.
 func TestLearnedLimit(t *testing.T) {
-	m := New()
+	m := New("")
 	limit := func(from, seconds int, occupied uint32, depth uint64) string {
 		var v *View
 		for second := from; second < from+seconds; second++ {
@@ -267,7 +267,7 @@ func TestCapacityIsInTheTally(t *testing.T) {
 	services := web()
 	services[0].Workers = scope.Workers{Held: scope.HeldByRequest, Limit: 400}
 	services[0].Descriptors = scope.Descriptors{Used: 7, Limit: 1024}
-	tallier := NewTallier()
+	tallier := NewTallier("")
 	tallier.SetScopes(services, nil)
 	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates}
 	want := Capacity{Held: scope.HeldByRequest, Workers: 400, DescriptorsUsed: 7, DescriptorsLimit: 1024}
@@ -284,7 +284,7 @@ func TestCapacityIsInTheTally(t *testing.T) {
 // TestContradictedLimit: a limit that half as many again exceed for 30 s is not
 // this server's, and is believed again once it has fitted for a minute.
 func TestContradictedLimit(t *testing.T) {
-	m := New()
+	m := New("")
 	second := 0
 	limit := func(seconds int, occupied uint32) string {
 		var v *View

@@ -53,9 +53,9 @@ func openMethods() ([]method, func(), error) {
 			netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(lab.PopulationPort+i)),
 		}}
 	}
-	tallier := measure.NewTallier()
+	tallier := measure.NewTallier("")
 	tallier.SetScopes(services, nil)
-	step := measure.New()
+	step := measure.New("")
 	now := time.Now()
 
 	read := func(req tcp.Request) func() (int, error) {
