@@ -21,9 +21,11 @@ const module = "github.com/foreshock/foreshock/"
 // show reads the values of the floors below it.
 var arrows = map[string][]string{
 	// ground
-	"internal/tcp":    {},
-	"internal/scope":  {"internal/tcp"},
-	"internal/config": {},
+	"internal/tcp":      {},
+	"internal/enum":     {},
+	"internal/spelling": {},
+	"internal/scope":    {"internal/enum", "internal/tcp"},
+	"internal/config":   {"internal/spelling"},
 	// the agent's own connections
 	"internal/dial": {"internal/scope"},
 	// observe
@@ -43,11 +45,11 @@ var arrows = map[string][]string{
 		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
 	},
 	// measure, judge: pure
-	"internal/measure": {"internal/scope", "internal/tcp"},
-	"internal/judge":   {"internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
+	"internal/measure": {"internal/enum", "internal/scope", "internal/tcp"},
+	"internal/judge":   {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
-	"internal/rule":   {"internal/measure", "internal/scope"},
+	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
 	// rules as files
 	"internal/rule/presets":  {},
 	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope"},

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/spelling"
 )
 
 // checkWorkers reads "auto", "learn" or a number.
@@ -24,7 +26,7 @@ func checkWorkers(p *problems, path string, s scalar) WorkersFrom {
 	problem, hint := path+" "+quote(s.Text)+" is neither auto, learn nor a number of workers", "write auto to read it from the server's configuration, learn to wait for the first saturation, or the number"
 	if err == nil {
 		problem, hint = fmt.Sprintf("%s %s is not from 1 to %d", path, quote(s.Text), MaxWorkers), "write how many the server can serve at once"
-	} else if near, ok := nearest(s.Text, []string{"auto", "learn"}); ok {
+	} else if near, ok := spelling.Nearest(s.Text, []string{"auto", "learn"}); ok {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	p.add(s.At, path, s.Text, problem, hint)
@@ -60,7 +62,7 @@ func checkPresets(p *problems, raw []rawPreset) []string {
 			out = append(out, r.Text)
 		default:
 			hint := "the presets are " + strings.Join(known, ", ")
-			if near, ok := nearest(r.Text, known); ok {
+			if near, ok := spelling.Nearest(r.Text, known); ok {
 				hint = fmt.Sprintf("did you mean %q?", near)
 			}
 			p.add(r.At, path, r.Text, fmt.Sprintf("%s %s is no preset", path, quote(r.Text)), hint)
@@ -143,7 +145,7 @@ func checkSeverity(p *problems, path string, s scalar) string {
 		return s.Text
 	}
 	hint := "write one of " + strings.Join(known, ", ")
-	if near, ok := nearest(s.Text, known); ok {
+	if near, ok := spelling.Nearest(s.Text, known); ok {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	p.add(s.At, path, s.Text, path+" "+quote(s.Text)+" is no severity", hint)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/foreshock/foreshock/internal/spelling"
 )
 
 const referenceHint = `Run "foreshock config reference" for every key.`
@@ -383,11 +385,11 @@ func unknown(p *problems, path, key string, at position, known []field, secret b
 		return -1
 	}
 	hint, meant := "", -1
-	if i := slices.IndexFunc(names, func(name string) bool { return len(key) <= maxName && slips(key, name) == 1 }); i >= 0 {
+	if i := slices.IndexFunc(names, func(name string) bool { return len(key) <= maxName && spelling.Slips(key, name) == 1 }); i >= 0 {
 		hint, meant = fmt.Sprintf("did you mean %q?", names[i]), i // nearer than the same key elsewhere
 	} else if where, ok := elsewhere(section, key); ok {
 		hint = fmt.Sprintf("%q belongs %s.", key, where)
-	} else if near, ok := nearest(key, slices.Concat(names, later)); ok && slices.Contains(later, near) {
+	} else if near, ok := spelling.Nearest(key, slices.Concat(names, later)); ok && slices.Contains(later, near) {
 		hint = fmt.Sprintf("%q comes with a later version: remove it until then.", near)
 	} else if ok {
 		hint, meant = fmt.Sprintf("did you mean %q?", near), slices.Index(names, near)

@@ -1,10 +1,10 @@
 package judge
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/enum"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -62,12 +62,7 @@ func Causes() []Cause {
 }
 
 // String is the cause's name: "workers_full".
-func (c Cause) String() string {
-	if int(c) < len(causeNames) {
-		return causeNames[c]
-	}
-	return fmt.Sprintf("cause_%d", uint8(c))
-}
+func (c Cause) String() string { return enum.Name(c, "cause", causeNames[:]) }
 
 // Words is the cause for a person: "workers full".
 func (c Cause) Words() string { return strings.ReplaceAll(c.String(), "_", " ") }
@@ -97,12 +92,7 @@ const (
 var certaintyNames = [...]string{"unknown", "suspect", "likely", "certain"}
 
 // String names it: "likely".
-func (c Certainty) String() string {
-	if int(c) < len(certaintyNames) {
-		return certaintyNames[c]
-	}
-	return fmt.Sprintf("certainty_%d", uint8(c))
-}
+func (c Certainty) String() string { return enum.Name(c, "certainty", certaintyNames[:]) }
 
 // Pattern is how a service fails, in the three kinds of the workers article;
 // each has its own response.
@@ -119,12 +109,7 @@ const (
 var patternNames = [...]string{"", "gradual_saturation", "sudden_spike", "resource_leak"}
 
 // String names it as the API does: "gradual_saturation"; empty for none.
-func (p Pattern) String() string {
-	if int(p) < len(patternNames) {
-		return patternNames[p]
-	}
-	return fmt.Sprintf("pattern_%d", uint8(p))
-}
+func (p Pattern) String() string { return enum.Name(p, "pattern", patternNames[:]) }
 
 // Finding is what is wrong with one scope at one instant, with everything it
 // rests on.
@@ -210,12 +195,7 @@ const (
 var stateNames = [...]string{"none", "suspect", "open", "resolved"}
 
 // String names it: "open".
-func (s State) String() string {
-	if int(s) < len(stateNames) {
-		return stateNames[s]
-	}
-	return fmt.Sprintf("state_%d", uint8(s))
-}
+func (s State) String() string { return enum.Name(s, "state", stateNames[:]) }
 
 // End is how an incident ended.
 type End uint8
@@ -246,12 +226,7 @@ func Ends() []End {
 func (e End) Words() string { return strings.ReplaceAll(e.String(), "_", " ") }
 
 // String names it as the API does: "scope_gone"; empty while it goes on.
-func (e End) String() string {
-	if int(e) < len(endNames) {
-		return endNames[e]
-	}
-	return fmt.Sprintf("end_%d", uint8(e))
-}
+func (e End) String() string { return enum.Name(e, "end", endNames[:]) }
 
 // Incident is a finding's life.
 type Incident struct {

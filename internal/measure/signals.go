@@ -1,10 +1,10 @@
 package measure
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/enum"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -276,20 +276,10 @@ var validityNames = [...]string{"never_seen", "known", "stale", "no_listener", "
 var validityWords = [...]string{"never seen", "known", "stale", "no listener", "not visible to this reader", "not enough looks yet", "not filling", "limit not known", "not that kind of server", "contradicted by what is occupied", "no traffic"}
 
 // Words says why, for a person.
-func (v Validity) Words() string {
-	if int(v) < len(validityWords) {
-		return validityWords[v]
-	}
-	return v.String()
-}
+func (v Validity) Words() string { return enum.Name(v, "validity", validityWords[:]) }
 
 // String names it as the API does: "stale", "no_listener".
-func (v Validity) String() string {
-	if int(v) < len(validityNames) {
-		return validityNames[v]
-	}
-	return fmt.Sprintf("validity_%d", uint8(v))
-}
+func (v Validity) String() string { return enum.Name(v, "validity", validityNames[:]) }
 
 // Reading is a signal's value at an instant. Unknown is a value of its own:
 // never zero, never healthy.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/spelling"
 )
 
 // Spans of the functions over time.
@@ -139,7 +140,7 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 	i := slices.IndexFunc(scopes, func(k scope.Kind) bool { return k.String() == base.Value })
 	if i < 0 {
 		hint := "rules look at " + scopeList
-		if near := nearest(base.Value, []string{"service", "backend", "host"}); near != "" {
+		if near, ok := spelling.Nearest(base.Value, []string{"service", "backend", "host"}); ok {
 			hint = fmt.Sprintf("did you mean %s.%s?", near, property.Value)
 		}
 		return nil, &problem{base.Location().From, fmt.Sprintf("unknown scope %q", base.Value), hint}
@@ -177,7 +178,7 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 		return nil, &problem{at, fmt.Sprintf("a %s has no signal %s", kind, s), hint}
 	}
 	hint := "foreshock rule signals lists them"
-	if near := nearest(property.Value, names(kind)); near != "" {
+	if near, ok := spelling.Nearest(property.Value, names(kind)); ok {
 		hint = fmt.Sprintf("did you mean %s.%s? %s", base.Value, near, hint)
 	}
 	return nil, &problem{property.Location().From, fmt.Sprintf("unknown signal %q", base.Value+"."+property.Value), hint}
@@ -282,7 +283,7 @@ func (c *checker) call(name string, args []ast.Node, at int) (*node, *problem) {
 	o, known := functions[name]
 	if !known {
 		hint := functionList
-		if near := nearest(name, slices.Sorted(maps.Keys(functions))); near != "" {
+		if near, ok := spelling.Nearest(name, slices.Sorted(maps.Keys(functions))); ok {
 			hint = fmt.Sprintf("did you mean %s? %s", near, hint)
 		}
 		return nil, &problem{at, fmt.Sprintf("unknown function %q", name), hint}

@@ -1,15 +1,15 @@
 package rule
 
 import (
+	"slices"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/enum"
 	"github.com/foreshock/foreshock/internal/measure"
 )
 
-const (
-	// minClear is for how long a condition must at least be false to clear.
-	minClear = 10 * time.Second
-)
+// minClear is for how long a condition must at least be false to clear.
+const minClear = 10 * time.Second
 
 // Phase is how far a rule is for one scope.
 type Phase uint8
@@ -24,68 +24,13 @@ const (
 var phaseNames = [...]string{"none", "suspect", "open"}
 
 // String names it: "suspect".
-func (p Phase) String() string {
-	if int(p) < len(phaseNames) {
-		return phaseNames[p]
-	}
-	return "phase_unknown"
-}
+func (p Phase) String() string { return enum.Name(p, "phase", phaseNames[:]) }
 
 // ParsePhase reads "none", "suspect" or "open".
 func ParsePhase(text string) (Phase, bool) {
-	for i, name := range phaseNames {
-		if name == text {
-			return Phase(i), true
-		}
-	}
-	return None, false
+	i := slices.Index(phaseNames[:], text)
+	return Phase(max(i, 0)), i >= 0
 }
-
-// State follows when the condition of one rule holds, for one scope.
-type State struct {
-	hold, clear time.Duration
-	inARow      int
-	every       time.Duration
-	yes, no     Holding
-	open        bool
-}
-
-// NewState returns the state of r before anything was seen.
-func NewState(r *Rule) *State {
-	return &State{
-		hold: r.Hold, clear: max(r.Hold, minClear), inARow: max(r.InARow, 1),
-		every: r.Every,
-	}
-}
-
-// Step takes one answer, seen at seen and good until then, and returns the
-// phase. An answer that is no newer than the last is no sighting. Unknown
-// pauses: it neither adds to what was held nor takes from it.
-func (s *State) Step(answer Truth, seen, until time.Time) Phase {
-	// A rule that samples less often than looks are made stays good for 2.5 of
-	// its samples.
-	if sampled := seen.Add(time.Duration(measure.StaleAfter * float64(s.every))); sampled.After(until) {
-		until = sampled
-	}
-	s.yes.Observe(answer, seen, until)
-	s.no.Observe(answer.Not(), seen, until)
-	switch {
-	case !s.open && answer == Yes && s.yes.Met(s.hold, s.inARow):
-		s.open = true
-	case s.open && answer == No && s.no.Met(s.clear, s.inARow):
-		s.open = false
-	}
-	switch {
-	case s.open:
-		return Open
-	case s.yes.Observations > 0:
-		return Suspect
-	}
-	return None
-}
-
-// Held is for how long the condition was seen true, and how often.
-func (s *State) Held() (time.Duration, int) { return s.yes.Held, s.yes.Observations }
 
 // Holding follows for how long one condition has been seen true. The zero
 // value has seen nothing.
@@ -137,18 +82,17 @@ type Outcome struct {
 // Follower carries one rule for one scope through time. It is not safe for
 // concurrent use.
 type Follower struct {
-	rule   Rule
-	memory *Memory
-	state  *State
-	next   time.Time
-	last   Outcome
+	rule    Rule
+	memory  *Memory
+	yes, no Holding
+	open    bool
+	next    time.Time
+	last    Outcome
 }
 
 // NewFollower returns a follower that has seen nothing. The rule must be
 // valid.
-func NewFollower(r Rule) *Follower {
-	return &Follower{rule: r, memory: r.When.NewMemory(r.Every), state: NewState(&r)}
-}
+func NewFollower(r Rule) *Follower { return &Follower{rule: r, memory: r.When.NewMemory(r.Every)} }
 
 // Step takes the signals of this instant; subject is nil for a rule of the
 // host. Between the samples of a rule with Every it returns the last outcome.
@@ -157,7 +101,34 @@ func (f *Follower) Step(now time.Time, subject, host *measure.ScopeSignals) Outc
 		return f.last
 	}
 	f.last.Result = f.rule.When.Eval(f.memory, now, subject, host)
-	f.last.Phase = f.state.Step(f.last.Truth, f.last.Seen, f.last.Until)
-	f.last.Held, f.last.Observations = f.state.Held()
+	f.last.Phase = f.observe(f.last.Truth, f.last.Seen, f.last.Until)
+	f.last.Held, f.last.Observations = f.yes.Held, f.yes.Observations
 	return f.last
+}
+
+// observe takes one answer, seen at seen and good until then, and returns the
+// phase. An answer that is no newer than the last is no sighting. Unknown
+// pauses: it neither adds to what was held nor takes from it.
+func (f *Follower) observe(answer Truth, seen, until time.Time) Phase {
+	// A rule that samples less often than looks are made stays good for 2.5 of
+	// its samples.
+	if sampled := seen.Add(time.Duration(measure.StaleAfter * float64(f.rule.Every))); sampled.After(until) {
+		until = sampled
+	}
+	f.yes.Observe(answer, seen, until)
+	f.no.Observe(answer.Not(), seen, until)
+	inARow := max(f.rule.InARow, 1)
+	switch {
+	case !f.open && answer == Yes && f.yes.Met(f.rule.Hold, inARow):
+		f.open = true
+	case f.open && answer == No && f.no.Met(max(f.rule.Hold, minClear), inARow):
+		f.open = false
+	}
+	switch {
+	case f.open:
+		return Open
+	case f.yes.Observations > 0:
+		return Suspect
+	}
+	return None
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
-// TestState takes an answer a second, y n or u (not seen), = for one that is
+// TestPhases takes an answer a second, y n or u (not seen), = for one that is
 // no newer than the last, 9 for a gap of 9 s and G for one of 20 s, each good
 // for 10 s; and wants
 // a phase for each answer: . none, s suspect, O open.
-func TestState(t *testing.T) {
+func TestPhases(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		rule          Rule
@@ -35,7 +35,7 @@ func TestState(t *testing.T) {
 		{"stays open unseen", Rule{}, "yuuGuGu", "OOOOO"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := NewState(&tt.rule)
+			f := Follower{rule: tt.rule}
 			seen, got, next := start, "", time.Second
 			for _, a := range tt.answers {
 				switch a {
@@ -51,7 +51,7 @@ func TestState(t *testing.T) {
 				}
 				answer := map[rune]Truth{'y': Yes, '=': Yes, 'n': No, 'u': Unknown}[a]
 				next = time.Second
-				got += string(".sO"[s.Step(answer, seen, seen.Add(seconds(10)))])
+				got += string(".sO"[f.observe(answer, seen, seen.Add(seconds(10)))])
 			}
 			if got != tt.want {
 				t.Errorf("\nanswers %s\ngot     %s\nwant    %s", tt.answers, got, tt.want)

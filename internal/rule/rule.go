@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/enum"
 )
 
 // Severity is how bad it is when a rule holds. Rules only tell: whatever the
@@ -22,12 +24,7 @@ const (
 var severityNames = [...]string{"none", "watch", "warning", "critical"}
 
 // String names it: "warning".
-func (s Severity) String() string {
-	if int(s) < len(severityNames) {
-		return severityNames[s]
-	}
-	return fmt.Sprintf("severity_%d", uint8(s))
-}
+func (s Severity) String() string { return enum.Name(s, "severity", severityNames[:]) }
 
 // ParseSeverity reads "watch", "warning" or "critical".
 func ParseSeverity(text string) (Severity, error) {

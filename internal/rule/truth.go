@@ -1,6 +1,6 @@
 package rule
 
-import "fmt"
+import "github.com/foreshock/foreshock/internal/enum"
 
 // Truth is the answer of a condition.
 type Truth uint8
@@ -15,12 +15,7 @@ const (
 var truthNames = [...]string{"unknown", "no", "yes"}
 
 // String names it: "unknown", "no", "yes".
-func (t Truth) String() string {
-	if int(t) < len(truthNames) {
-		return truthNames[t]
-	}
-	return fmt.Sprintf("truth_%d", uint8(t))
-}
+func (t Truth) String() string { return enum.Name(t, "truth", truthNames[:]) }
 
 func truthOf(b bool) Truth {
 	if b {

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/foreshock/foreshock/internal/enum"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -39,12 +40,7 @@ const (
 var kindNames = [...]string{"none", "service", "backend", "region", "address", "host", "rest"}
 
 // String names the kind: "service".
-func (k Kind) String() string {
-	if int(k) < len(kindNames) {
-		return kindNames[k]
-	}
-	return fmt.Sprintf("kind_%d", uint8(k))
-}
+func (k Kind) String() string { return enum.Name(k, "kind", kindNames[:]) }
 
 // ID names one scope for as long as it means the same thing, over restarts
 // and reloads too. The three are unique together.
@@ -141,12 +137,7 @@ const (
 var heldNames = [...]string{"unknown", "connection", "request"}
 
 // String names it: "connection".
-func (h Held) String() string {
-	if int(h) < len(heldNames) {
-		return heldNames[h]
-	}
-	return fmt.Sprintf("held_%d", uint8(h))
-}
+func (h Held) String() string { return enum.Name(h, "held", heldNames[:]) }
 
 // ID returns the scope's name.
 func (s *Service) ID() ID { return ID{KindService, s.Name, s.Namespace} }

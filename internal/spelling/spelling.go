@@ -1,19 +1,20 @@
-package config
+// Package spelling guesses which word was meant.
+package spelling
 
 import "strings"
 
-// nearest returns the word of words that was most likely meant by key: the
+// Nearest returns the word of words that was most likely meant by key: the
 // one fewest slips away, if that is at most a third of the key, or the only
-// one that the key begins.
-func nearest(key string, words []string) (string, bool) {
-	const longest = 40 // no key is half as long
+// one that the key begins. It is false when there is none.
+func Nearest(key string, words []string) (string, bool) {
+	const longest = 60 // no word is as long
 	if len(key) > longest {
 		return "", false
 	}
 	low := strings.ReplaceAll(strings.ToLower(key), "-", "_")
 	best, at := "", max(1, len(low)/3)+1
 	for _, w := range words {
-		if d := slips(low, w); d < at {
+		if d := Slips(low, w); d < at {
 			best, at = w, d
 		}
 	}
@@ -31,9 +32,9 @@ func nearest(key string, words []string) (string, bool) {
 	return best, best != ""
 }
 
-// slips is the number of letters added, left out, changed, or swapped with
+// Slips is the number of letters added, left out, changed, or swapped with
 // their neighbour between a and b (the optimal string alignment distance).
-func slips(a, b string) int {
+func Slips(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
