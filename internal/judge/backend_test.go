@@ -1,17 +1,13 @@
 package judge
 
 import (
-	"fmt"
+	"maps"
 	"math"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -41,44 +37,13 @@ import (
 // opens (connections we begin), retrans a second. Of the looks: every, the
 // seconds between two at the backends (1), a quarter of it while something is
 // suspected; and the word blind, while those looks are interrupted.
-func TestBackendScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/backends/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios in testdata/backends: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			raw, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			timeline, want, found := strings.Cut(string(raw), "---\n")
-			if !found && !*update {
-				t.Fatalf("%s has no line ---", file)
-			}
-			segments := parseTimeline(t, strings.ReplaceAll(timeline, "web/*", "web/s*"))
-			got := playBackends(segments)
-			if again := playBackends(segments); again != got {
-				t.Errorf("the same timeline gave two outcomes:\n%s", cmp.Diff(got, again))
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(timeline+"---\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("decisions (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
+func TestBackendScenarios(t *testing.T) { playFiles(t, "testdata/backends/*.txt", playBackends) }
 
 // playBackends runs the pulse at 4 Hz and the focus tier at 1 Hz, at 4 Hz while
 // something is suspected, unless the timeline says otherwise.
 func playBackends(segments []segment) string {
 	m, j := measure.New(""), New(&Numbers{})
-	var fails, resets, aborts, opens, retrans float64
+	seen := events{}
 	var out strings.Builder
 	told := map[uint64]int{}
 	names := backendNames(segments)
@@ -87,22 +52,18 @@ func playBackends(segments []segment) string {
 	for _, seg := range segments {
 		for at := seg.from; at < seg.to-1e-9; at += 0.25 {
 			now := scenarioStart.Add(time.Duration(at * float64(time.Second)))
-			fails += seg.value("fails", at) / 4
-			resets += seg.value("resets", at) / 4
-			aborts += seg.value("aborts", at) / 4
-			opens += seg.value("opens", at) / 4
-			retrans += seg.value("retrans", at) / 4
+			seen.count(&seg, at, "fails", "resets", "aborts", "opens", "retrans")
 			tick := func(tier tcp.Tier, states tcp.StateMask, interval, since float64) {
-				look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+				look := lookAt(now, tier, states)
 				if tier != tcp.Pulse && seg.words["blind"] {
 					look.Completeness = tcp.Interrupted
 				}
 				if tier == tcp.Pulse {
-					look.Counters.Set(tcp.AttemptFails, uint64(fails))
-					look.Counters.Set(tcp.EstabResets, uint64(resets)+uint64(aborts))
-					look.Counters.Set(tcp.OutRsts, uint64(aborts))
-					look.Counters.Set(tcp.RetransSegs, uint64(retrans))
-					look.Counters.Set(tcp.ActiveOpens, uint64(opens))
+					look.Counters.Set(tcp.AttemptFails, uint64(seen["fails"]))
+					look.Counters.Set(tcp.EstabResets, uint64(seen["resets"])+uint64(seen["aborts"]))
+					look.Counters.Set(tcp.OutRsts, uint64(seen["aborts"]))
+					look.Counters.Set(tcp.RetransSegs, uint64(seen["retrans"]))
+					look.Counters.Set(tcp.ActiveOpens, uint64(seen["opens"]))
 				}
 				var scopes []measure.Tally
 				for _, name := range names {
@@ -139,31 +100,20 @@ func playBackends(segments []segment) string {
 
 // backendNames lists the backends of a timeline, and spreads web/s*.
 func backendNames(segments []segment) []string {
-	var names []string
-	seen := map[string]bool{}
-	add := func(name string) {
-		if !seen[name] {
-			seen[name] = true
-			names = append(names, name)
-		}
-	}
+	names := map[string]bool{}
 	for _, seg := range segments {
 		for key := range seg.values {
 			name, _, ok := strings.Cut(key, ".")
-			if !ok {
-				continue
+			base, star := strings.CutSuffix(name, "*")
+			switch {
+			case star:
+				names[base+"1"], names[base+"2"], names[base+"3"] = true, true, true
+			case ok:
+				names[name] = true
 			}
-			if base, star := strings.CutSuffix(name, "*"); star {
-				for i := 1; i <= 3; i++ {
-					add(fmt.Sprintf("%s%d", base, i))
-				}
-				continue
-			}
-			add(name)
 		}
 	}
-	slices.Sort(names) // maps have no order of their own
-	return names
+	return slices.Sorted(maps.Keys(names))
 }
 
 // of is a backend's value, or that of its group where it has none of its own.

@@ -48,10 +48,13 @@ var update = flag.Bool("update", false, "write the decisions of testdata/*.txt a
 //
 // and the words: blind (looks are interrupted), deaf (sock_diag fails),
 // absent (the scope is not there), closed (nothing listens).
-func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+func TestScenarios(t *testing.T) { playFiles(t, "testdata/*.txt", play) }
+
+// playFiles plays each timeline twice and compares what comes of it.
+func playFiles(t *testing.T, glob string, play func([]segment) string) {
+	files, err := filepath.Glob(glob)
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios in testdata: %v", err)
+		t.Fatalf("no scenarios in %s: %v", glob, err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
@@ -81,6 +84,21 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+// lookAt is the header of a look that saw everything.
+func lookAt(now time.Time, tier tcp.Tier, states tcp.StateMask) tcp.Look {
+	return tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+}
+
+// events counts what a timeline gives by its rate a second.
+type events map[string]float64
+
+// count adds a quarter of a second of each.
+func (e events) count(s *segment, at float64, names ...string) {
+	for _, name := range names {
+		e[name] += s.value(name, at) / 4
+	}
+}
+
 type segment struct {
 	from, to float64 // seconds
 	values   map[string][2]float64
@@ -90,7 +108,7 @@ type segment struct {
 func parseTimeline(t *testing.T, text string) []segment {
 	t.Helper()
 	var out []segment
-	lines := bufio.NewScanner(strings.NewReader(text))
+	lines := bufio.NewScanner(strings.NewReader(strings.ReplaceAll(text, "/*", "/s*"))) // backends are s1, s2, s3
 	for lines.Scan() {
 		line, _, _ := strings.Cut(lines.Text(), "#")
 		fields := strings.Fields(line)
@@ -141,19 +159,16 @@ var scenarioStart = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
 // play runs the pulse at 4 Hz and the focus tier at 1 Hz, as on a quiet host.
 func play(segments []segment) string {
 	m, j := measure.New(""), New(&Numbers{})
-	var opens, lost, resets, cookies float64
+	seen := events{}
 	var out strings.Builder
 	told := map[uint64]int{}
 	id := scope.ID{Kind: scope.KindService, Name: "web"}
 	for _, seg := range segments {
 		for at := seg.from; at < seg.to-1e-9; at += 0.25 {
 			now := scenarioStart.Add(time.Duration(at * float64(time.Second)))
-			opens += seg.value("arrivals", at) / 4
-			lost += seg.value("lost", at) / 4
-			resets += seg.value("resets", at) / 4
-			cookies += seg.value("cookies", at) / 4
+			seen.count(&seg, at, "arrivals", "lost", "resets", "cookies")
 			tick := func(tier tcp.Tier, states tcp.StateMask, interval time.Duration) {
-				look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+				look := lookAt(now, tier, states)
 				switch {
 				case seg.words["blind"]:
 					look.Completeness = tcp.Interrupted
@@ -161,13 +176,13 @@ func play(segments []segment) string {
 					look = tcp.Look{Begin: now, Request: look.Request}
 				}
 				if tier == tcp.Pulse {
-					look.Counters.Set(tcp.PassiveOpens, uint64(opens))
-					look.Counters.Set(tcp.ListenOverflows, uint64(lost))
-					look.Counters.Set(tcp.SyncookiesSent, uint64(cookies))
-					look.Counters.Set(tcp.OutRsts, uint64(resets))
+					look.Counters.Set(tcp.PassiveOpens, uint64(seen["arrivals"]))
+					look.Counters.Set(tcp.ListenOverflows, uint64(seen["lost"]))
+					look.Counters.Set(tcp.SyncookiesSent, uint64(seen["cookies"]))
+					look.Counters.Set(tcp.OutRsts, uint64(seen["resets"]))
 				}
 				y := measure.Tally{Scope: id}
-				y.Queue = measure.Queue{Listeners: 1, Depth: uint64(seg.value("depth", at)), Limit: 511, Drops: uint64(lost), Set: 1}
+				y.Queue = measure.Queue{Listeners: 1, Depth: uint64(seg.value("depth", at)), Limit: 511, Drops: uint64(seen["lost"]), Set: 1}
 				if l := seg.value("limit", at); l > 0 {
 					y.Queue.Limit = uint64(l)
 				}
@@ -189,7 +204,8 @@ func play(segments []segment) string {
 					DescriptorsUsed: uint32(seg.value("fds", at)), DescriptorsLimit: uint32(seg.value("maxfds", at)),
 				}
 				for i := range int(seg.value("prefixes", at)) {
-					y.Prefixes = append(y.Prefixes, measure.PrefixHeld{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2 + byte(i), 0}), 24), Held: y.SlowClients / uint32(seg.value("prefixes", at)), Slow: y.SlowClients / uint32(seg.value("prefixes", at))})
+					each := y.SlowClients / uint32(seg.value("prefixes", at))
+					y.Prefixes = append(y.Prefixes, measure.PrefixHeld{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2 + byte(i), 0}), 24), Held: each, Slow: each})
 				}
 				y.States[tcp.Established] = y.Accepted + y.Unaccepted
 				y.States[tcp.SynRecv] = uint32(seg.value("synrecv", at))

@@ -42,6 +42,20 @@ func waiting(waits time.Duration) tcp.Info {
 
 var whole = tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true}
 
+// watched looks at shop's backend a second after the look before.
+type watched struct {
+	tallier *Tallier
+	m       *Measure
+	at      time.Time
+}
+
+func watchShop() *watched { return &watched{tallierOf(nil, shop()), New(""), begin} }
+
+func (w *watched) look(sockets ...tcp.Socket) *ScopeSignals {
+	w.at = w.at.Add(second)
+	return w.m.Step(w.at, count(w.tallier, look(whole, w.at), sockets)).Scope(shop()[0].ID())
+}
+
 func TestPeer(t *testing.T) {
 	retrying := toShop(9, tcp.SynSent, tcp.Info{})
 	retrying.Timer, retrying.Retransmits = tcp.TimerRetransmit, 2
@@ -90,8 +104,7 @@ func TestPeer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tallier := NewTallier("")
-			tallier.SetScopes(nil, shop())
+			tallier := tallierOf(nil, shop())
 			count(tallier, look(whole, begin), tt.before)
 			got := count(tallier, look(whole, begin.Add(second)), tt.now).Scopes
 			if diff := cmp.Diff(tt.want, got[0].Peer); diff != "" {
@@ -105,8 +118,7 @@ func TestPeer(t *testing.T) {
 }
 
 func TestLingering(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(nil, shop())
+	tallier := tallierOf(nil, shop())
 	held := toShop(1, tcp.CloseWait, tcp.Info{})
 	for i := range 8 {
 		at := begin.Add(time.Duration(i) * second)
@@ -135,8 +147,7 @@ func TestBothScopes(t *testing.T) {
 }
 
 func TestFocusCoversBackends(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), shop())
+	tallier := tallierOf(web(), shop())
 	tests := []struct {
 		name   string
 		filter tcp.Filter
@@ -166,17 +177,11 @@ func TestFocusCoversBackends(t *testing.T) {
 // TestSilence follows a backend through traffic, a request that is never
 // answered, and no traffic at all.
 func TestSilence(t *testing.T) {
-	m, tallier := New(""), NewTallier("")
-	tallier.SetScopes(nil, shop())
-	at := begin
-	step := func(sockets ...tcp.Socket) *ScopeSignals {
-		at = at.Add(second)
-		return m.Step(at, count(tallier, look(whole, at), sockets)).Scope(shop()[0].ID())
-	}
+	w := watchShop()
 	busy := toShop(1, tcp.Established, replied(100*time.Millisecond, 20*time.Millisecond))
 	var s *ScopeSignals
 	for range 20 {
-		s = step(busy)
+		s = w.look(busy)
 	}
 	if gap, known := s.Get(HeardGapUsual).Get(); !known || gap > 0.2 {
 		t.Errorf("usual gap %v (known: %v), want 0.1 s", gap, known)
@@ -186,7 +191,7 @@ func TestSilence(t *testing.T) {
 	}
 	for i := 1; i <= 5; i++ {
 		waits := time.Duration(i)*second - 300*time.Millisecond
-		s = step(toShop(1, tcp.Established, waiting(waits)))
+		s = w.look(toShop(1, tcp.Established, waiting(waits)))
 		if silent, known := s.Get(SilentFor).Get(); !known || silent < waits.Seconds()-1e-9 || silent > waits.Seconds()+0.7 {
 			t.Errorf("after %v silent for %v (known: %v)", waits, silent, known)
 		}
@@ -197,47 +202,42 @@ func TestSilence(t *testing.T) {
 	if late := s.Get(PendingLate).Value; late != 1 {
 		t.Errorf("%v late, want 1", late)
 	}
-	s = step(toShop(1, tcp.Established, replied(0, 5*second)))
+	s = w.look(toShop(1, tcp.Established, replied(0, 5*second)))
 	if got := s.Get(SilentFor).Validity; got != NoTraffic {
 		t.Errorf("once it has answered, silent is %v", got)
 	}
-	s = step(busy)
+	s = w.look(busy)
 	if gap := s.Get(HeardGapUsual).Value; gap < 4 {
 		t.Errorf("usual gap %v s; the silence of 5 s is over and belongs to it", gap)
 	}
 }
 
-// TestAnswerUsual: each minute teaches its slowest answers, and one bad minute
-// of many teaches nothing.
 // TestSlowStart: the first seconds of a backend, or of the host, do not say for
 // the minutes after them what is late.
 func TestSlowStart(t *testing.T) {
-	m, tallier := New(""), NewTallier("")
-	tallier.SetScopes(nil, shop())
+	w := watchShop()
 	var s *ScopeSignals
-	for i := 1; i <= 50; i++ {
+	for i := range 50 {
 		took := 20 * time.Millisecond
-		if i <= 12 {
+		if i < 12 {
 			took = 2 * second
 		}
-		at := begin.Add(time.Duration(i) * second)
-		kept := []tcp.Socket{toShop(1, tcp.Established, replied(100*time.Millisecond, took)), toShop(2, tcp.Established, replied(100*time.Millisecond, took))}
-		s = m.Step(at, count(tallier, look(whole, at), kept)).Scope(shop()[0].ID())
+		answer := replied(100*time.Millisecond, took)
+		s = w.look(toShop(1, tcp.Established, answer), toShop(2, tcp.Established, answer))
 	}
 	if late := s.Get(LateAfter).Value; late != 1 {
 		t.Errorf("late after %v s, want 1: of three lessons two took up to 0.025 s", late)
 	}
 }
 
+// TestAnswerUsual: each minute teaches its slowest answers, and one bad minute
+// of many teaches nothing.
 func TestAnswerUsual(t *testing.T) {
-	m, tallier := New(""), NewTallier("")
-	tallier.SetScopes(nil, shop())
-	at := begin
+	w := watchShop()
 	minute := func(took time.Duration) *ScopeSignals {
 		var s *ScopeSignals
 		for range 61 {
-			at = at.Add(second)
-			s = m.Step(at, count(tallier, look(whole, at), []tcp.Socket{toShop(1, tcp.Established, replied(100*time.Millisecond, took))})).Scope(shop()[0].ID())
+			s = w.look(toShop(1, tcp.Established, replied(100*time.Millisecond, took)))
 		}
 		return s
 	}
@@ -259,17 +259,15 @@ func TestAnswerUsual(t *testing.T) {
 // TestUsualOfShortConnections: where each connection ends with its answer no
 // look sees the answer, and yet it is known that none takes long.
 func TestUsualOfShortConnections(t *testing.T) {
-	m, tallier := New(""), NewTallier("")
-	tallier.SetScopes(nil, shop())
+	w := watchShop()
 	var s *ScopeSignals
 	var closed []tcp.Socket
 	for i := range 20 {
-		at := begin.Add(time.Duration(i) * second)
 		for range 3 {
 			closed = append(closed, toShop(uint64(len(closed)+1), tcp.TimeWait, tcp.Info{}))
 		}
 		waiting := toShop(1000+uint64(i), tcp.Established, waiting(150*time.Millisecond))
-		s = m.Step(at, count(tallier, look(whole, at), append(closed, waiting))).Scope(shop()[0].ID())
+		s = w.look(append(closed, waiting)...)
 	}
 	if usual, known := s.Get(AnswerUsual).Get(); !known || usual != 0.25 {
 		t.Errorf("usual %v (known: %v), want the bucket up to 0.25 s", usual, known)
@@ -282,11 +280,9 @@ func TestUsualOfShortConnections(t *testing.T) {
 // TestLongRequestsAreNoSilence: who begins to look while requests of a minute
 // wait knows nothing of what came before.
 func TestLongRequestsAreNoSilence(t *testing.T) {
-	m, tallier := New(""), NewTallier("")
-	tallier.SetScopes(nil, shop())
+	w := watchShop()
 	for i := range 3 {
-		at := begin.Add(time.Duration(i) * second)
-		s := m.Step(at, count(tallier, look(whole, at), []tcp.Socket{toShop(1, tcp.Established, waiting(40*second+time.Duration(i)*second))})).Scope(shop()[0].ID())
+		s := w.look(toShop(1, tcp.Established, waiting(40*second+time.Duration(i)*second)))
 		if silent, known := s.Get(SilentFor).Get(); !known || silent != float64(i) {
 			t.Errorf("after %d s silent for %v (known: %v)", i, silent, known)
 		}

@@ -21,8 +21,7 @@ func conns(first, last uint64, state tcp.State) []tcp.Socket {
 // TestOddLooksEatNothing: five connections a second end, and a look at the odd
 // states comes before each whole look. The whole look tells of all of them.
 func TestOddLooksEatNothing(t *testing.T) {
-	tallier, m := NewTallier(""), New("")
-	tallier.SetScopes(nil, shop())
+	tallier, m := tallierOf(nil, shop()), New("")
 	odd := tcp.Request{Tier: tcp.Odd, States: tcp.OddStates}
 	finished := uint32(0)
 	var view *View
@@ -45,8 +44,7 @@ func TestOddLooksEatNothing(t *testing.T) {
 // TestInterruptedLooksEatNothing: what an interrupted look saw is told by the
 // next that is not, once.
 func TestInterruptedLooksEatNothing(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(nil, shop())
+	tallier := tallierOf(nil, shop())
 	count(tallier, look(whole, begin), conns(1, 5, tcp.Established))
 	later := append(conns(1, 3, tcp.TimeWait), conns(4, 15, tcp.Established)...)
 	broken := look(whole, begin.Add(second))
@@ -64,8 +62,7 @@ func TestInterruptedLooksEatNothing(t *testing.T) {
 // TestDenserSampleTellsNoLives: when a crowd leaves, the connections that a
 // denser sample lets in have done nothing since the last look.
 func TestDenserSampleTellsNoLives(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(nil, shop())
+	tallier := tallierOf(nil, shop())
 	idle := conns(7001, 7300, tcp.Established)
 	for n := range 12 {
 		sockets := append(conns(1, 6000, tcp.TimeWait)[:[]int{6000, 300}[n/6]], idle...)
@@ -79,8 +76,7 @@ func TestDenserSampleTellsNoLives(t *testing.T) {
 // TestFocusLeavesTheRestNew: what a focus look meets of the rest is new to the
 // look that covers it.
 func TestFocusLeavesTheRestNew(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), nil)
+	tallier := tallierOf(web(), nil)
 	full, focus := whole, whole
 	focus.Filter = tcp.Filter{LocalPorts: []uint16{80}, RemotePorts: []uint16{8080}}
 	count(tallier, look(full, begin), nil)
@@ -95,8 +91,7 @@ func TestFocusLeavesTheRestNew(t *testing.T) {
 
 // TestOnlyWhatApplies: no scope has a reading that is not of its kind.
 func TestOnlyWhatApplies(t *testing.T) {
-	tallier, m := NewTallier(""), New("")
-	tallier.SetScopes(web(), shop())
+	tallier, m := tallierOf(web(), shop()), New("")
 	pulse := tcp.Request{Tier: tcp.Pulse, States: tcp.ListenOnly}
 	m.Step(begin, count(tallier, look(whole, begin), append(table(), conns(1, 3, tcp.Established)...)))
 	for _, s := range m.Step(begin.Add(second), count(tallier, look(pulse, begin.Add(second)), table())).Scopes {
@@ -125,8 +120,7 @@ func TestGapsAreRememberedAtAnyPace(t *testing.T) {
 // TestStuckClosingOfMany: of a crowd that is sampled, what is stuck is scaled.
 func TestStuckClosingOfMany(t *testing.T) {
 	for _, all := range []uint64{3000, 12000} {
-		tallier := NewTallier("")
-		tallier.SetScopes(nil, shop())
+		tallier := tallierOf(nil, shop())
 		sockets := append(conns(1, 1000, tcp.FinWait1), conns(1001, all, tcp.FinWait2)...)
 		var stuck uint32
 		for n := range 40 {

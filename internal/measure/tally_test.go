@@ -52,6 +52,12 @@ func look(req tcp.Request, at time.Time) tcp.Look {
 	return tcp.Look{Request: req, Begin: at, Abilities: tcp.AllAbilities, Completeness: tcp.Complete}
 }
 
+func tallierOf(services []scope.Service, backends []scope.Backend) *Tallier {
+	t := NewTallier("")
+	t.SetScopes(services, backends)
+	return t
+}
+
 func count(t *Tallier, l tcp.Look, sockets []tcp.Socket) Tallies {
 	t.Begin(l)
 	t.Add(sockets)
@@ -59,9 +65,7 @@ func count(t *Tallier, l tcp.Look, sockets []tcp.Socket) Tallies {
 }
 
 func TestTally(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), nil)
-	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates, Info: true}
+	tallier := tallierOf(web(), nil)
 	got := count(tallier, look(whole, begin), table())
 	ignore := cmp.Options{
 		cmpopts.IgnoreFields(Tally{}, "Examples", "PendingFor", "Flows"),
@@ -117,8 +121,7 @@ func states(m map[tcp.State]uint32) (out [tcp.NumStates]uint32) {
 
 func TestFocusCoversOnlyItsServices(t *testing.T) {
 	services := append(web(), scope.Service{Name: "api", Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:82")}})
-	tallier := NewTallier("")
-	tallier.SetScopes(services, nil)
+	tallier := tallierOf(services, nil)
 	req := tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Filter: tcp.Filter{LocalPorts: []uint16{80, 81}}}
 	var names []string
 	for _, y := range count(tallier, look(req, begin), nil).Scopes {
@@ -130,8 +133,7 @@ func TestFocusCoversOnlyItsServices(t *testing.T) {
 }
 
 func TestExamplesKeepTheWorst(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), nil)
+	tallier := tallierOf(web(), nil)
 	var many []tcp.Socket
 	for i := range 100 {
 		s := table()[1]
@@ -151,9 +153,7 @@ func TestExamplesKeepTheWorst(t *testing.T) {
 }
 
 func TestReloadKeepsWhatIsKnown(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), nil)
-	whole := tcp.Request{States: tcp.AllStates}
+	tallier := tallierOf(web(), nil)
 	count(tallier, look(whole, begin), table())
 	tallier.SetScopes(append([]scope.Service{{Name: "new", Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}}}, web()...), nil)
 	got := count(tallier, look(whole, begin.Add(5*time.Second)), table()).Scopes[1]
@@ -163,8 +163,7 @@ func TestReloadKeepsWhatIsKnown(t *testing.T) {
 }
 
 func TestTallyAllocatesNothing(t *testing.T) {
-	tallier, m := NewTallier(""), New("")
-	tallier.SetScopes(web(), nil)
+	tallier, m := tallierOf(web(), nil), New("")
 	sockets := table()
 	at := begin
 	tick := func(req tcp.Request) {
@@ -188,8 +187,7 @@ func TestTallyAllocatesNothing(t *testing.T) {
 
 // BenchmarkTally is the price of classifying and counting one socket.
 func BenchmarkTally(b *testing.B) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), nil)
+	tallier := tallierOf(web(), nil)
 	batch := make([]tcp.Socket, tcp.BatchSize)
 	for i := range batch {
 		batch[i] = table()[3]

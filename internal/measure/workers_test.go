@@ -52,8 +52,7 @@ func TestSlowClients(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tallier := NewTallier("")
-			tallier.SetScopes(web(), nil)
+			tallier := tallierOf(web(), nil)
 			got := never
 			for second := range 60 {
 				age := time.Duration(second) * time.Second
@@ -79,8 +78,7 @@ func TestSlowClients(t *testing.T) {
 // TestTakenFromTheQueueIsNoLeak: a connection whose client gave up in the
 // queue is the process's only from when it is accepted.
 func TestTakenFromTheQueueIsNoLeak(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), nil)
+	tallier := tallierOf(web(), nil)
 	var got []uint32
 	for second := range 24 {
 		s := tcp.Socket{Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("192.0.2.7:4000"), State: tcp.CloseWait, Cookie: 1, Has: tcp.HasCookie}
@@ -98,15 +96,13 @@ func TestTakenFromTheQueueIsNoLeak(t *testing.T) {
 }
 
 func TestLeakedAndStuck(t *testing.T) {
-	tallier := NewTallier("")
-	tallier.SetScopes(web(), nil)
+	tallier := tallierOf(web(), nil)
 	at := func(state tcp.State, inode, cookie uint64) tcp.Socket {
 		return tcp.Socket{Local: netip.MustParseAddrPort("127.0.0.1:80"), Remote: netip.MustParseAddrPort("192.0.2.7:4000"), State: state, Inode: inode, Cookie: cookie, Has: tcp.HasCookie}
 	}
 	retransmits := at(tcp.FinWait1, 0, 4)
 	retransmits.Timer, retransmits.Retransmits = tcp.TimerRetransmit, 2
 	sockets := []tcp.Socket{at(tcp.CloseWait, 5, 1), at(tcp.CloseWait, 0, 2), at(tcp.LastAck, 0, 3), retransmits}
-	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates}
 	type counts struct{ Leaked, Stuck uint32 }
 	var got []counts
 	for _, second := range []int{0, 9, 11, 29, 31} {
@@ -267,9 +263,7 @@ func TestCapacityIsInTheTally(t *testing.T) {
 	services := web()
 	services[0].Workers = scope.Workers{Held: scope.HeldByRequest, Limit: 400}
 	services[0].Descriptors = scope.Descriptors{Used: 7, Limit: 1024}
-	tallier := NewTallier("")
-	tallier.SetScopes(services, nil)
-	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates}
+	tallier := tallierOf(services, nil)
 	want := Capacity{Held: scope.HeldByRequest, Workers: 400, DescriptorsUsed: 7, DescriptorsLimit: 1024}
 	if diff := cmp.Diff(want, count(tallier, look(whole, begin), nil).Scopes[0].Capacity); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
