@@ -96,7 +96,7 @@ and not for long enough) or open.`,
 // loadSuite reads a test file. The files of rules that it names are found
 // beside it.
 func loadSuite(path string) (*rulefile.Suite, error) {
-	data, err := config.ReadPlain(path, rulefile.MaxSize)
+	data, err := config.ReadPlain(path, config.MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("read the tests: %w; name a file of tests", err)
 	}
@@ -104,7 +104,7 @@ func loadSuite(path string) (*rulefile.Suite, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(path), name)
 		}
-		return config.ReadPlain(name, rulefile.MaxSize)
+		return config.ReadPlain(name, config.MaxSize)
 	})
 }
 

@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
 	// rules as files
 	"internal/rule/presets":  {},
-	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope"},
+	"internal/rule/rulefile": {"internal/config", "internal/measure", "internal/rule", "internal/rule/presets", "internal/scope"},
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/tcp"},
 	"internal/web":     {"internal/api"},

@@ -27,6 +27,16 @@ const (
 
 const syntaxHint = `check the quotes, brackets and indentation there; text with a special character at its start or end goes in quotes: ":80", "[::1]:80"`
 
+// Tree reads data, the content of the YAML file called name, to the node of its
+// only document, within the bounds of a configuration and as strictly; nil when
+// the file is empty. The error joins one *Error for each problem. Keys may be
+// there twice.
+func Tree(name string, data []byte) (ast.Node, error) {
+	p := &problems{file: name}
+	root, _ := tree(p, data)
+	return root, p.err()
+}
+
 // tree parses data to the node of its only document; nil when it has none.
 // ok is false when there is a problem that leaves nothing to look at.
 func tree(p *problems, data []byte) (root ast.Node, ok bool) {

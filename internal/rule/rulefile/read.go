@@ -1,29 +1,20 @@
 package rulefile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/foreshock/foreshock/internal/config"
 )
 
-// Bounds on a file, because parts of the YAML library are quadratic in them
-// (see internal/config).
-const (
-	MaxSize   = 256 << 10 // bytes
-	maxLines  = 5_000
-	maxTokens = 30_000
-	maxDepth  = 16
-	maxErrors = 20
-)
+// maxErrors is how many problems are told of one file.
+const maxErrors = 20
 
 // reader reads one file and collects what is wrong with it.
 type reader struct {
@@ -34,17 +25,10 @@ type reader struct {
 
 // add notes a problem at a node; nil is the whole file.
 func (r *reader) add(n ast.Node, format string, args ...any) {
-	var t *token.Token
-	if n != nil {
-		t = start(n)
-	}
-	r.addAt(t, format, args...)
-}
-
-func (r *reader) addAt(t *token.Token, format string, args ...any) {
 	where := r.file
-	if t != nil && t.Position != nil {
-		where = fmt.Sprintf("%s:%d:%d", r.file, t.Position.Line, t.Position.Column)
+	if n != nil {
+		at := start(n).Position
+		where = fmt.Sprintf("%s:%d:%d", r.file, at.Line, at.Column)
 	}
 	r.errs = append(r.errs, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
 }
@@ -71,71 +55,16 @@ func start(n ast.Node) *token.Token {
 
 // root is the only document of the file; nil after a problem.
 func (r *reader) root(data []byte) ast.Node {
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // a byte order mark, from editors on Windows
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	root, err := config.Tree(r.file, []byte(text))
 	switch {
-	case len(data) > MaxSize:
-		r.add(nil, "the file is larger than %d bytes; make several of it", MaxSize)
-	case !utf8.Valid(data) || bytes.ContainsAny(data, "\x00\t"):
-		r.add(nil, "the file has a tab, or bytes that are no text; use spaces and save it as UTF-8")
-	case bytes.Count(data, []byte("\n")) > maxLines:
-		r.add(nil, "the file has more than %d lines; make several of it", maxLines)
-	}
-	if r.errs != nil {
-		return nil
-	}
-	r.lines = strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
-	tokens := lexer.Tokenize(strings.Join(r.lines, "\n"))
-	if !r.plain(tokens) {
-		return nil
-	}
-	f, err := parser.Parse(tokens, 0)
-	if err != nil {
-		if e, ok := errors.AsType[yaml.Error](err); ok {
-			r.addAt(e.GetToken(), "not valid YAML: %s; check the quotes, brackets and indentation there", e.GetMessage())
-		} else {
-			r.add(nil, "not valid YAML; check the quotes, brackets and indentation")
-		}
-		return nil
-	}
-	switch {
-	case len(f.Docs) == 0 || f.Docs[0].Body == nil:
+	case err != nil:
+		r.errs = append(r.errs, err)
+	case root == nil:
 		r.add(nil, "the file is empty; write rules: and a list of them")
-		return nil
-	case len(f.Docs) > 1:
-		r.add(nil, "the file has several documents; keep one and remove the lines ---")
-		return nil
 	}
-	return f.Docs[0].Body
-}
-
-// plain refuses what these files do not need and what cannot be bounded.
-func (r *reader) plain(tokens token.Tokens) bool {
-	if len(tokens) > maxTokens {
-		r.addAt(tokens[maxTokens], "the file has more than %d keys, values and marks; make several of it", maxTokens)
-		return false
-	}
-	depth, onLine, line := 0, 0, 0
-	for _, t := range tokens {
-		if t.Position.Line != line {
-			line, onLine = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.AnchorType, token.AliasType, token.TagType, token.MergeKeyType, token.DirectiveType, token.MappingKeyType:
-			r.addAt(t, "%q is a part of YAML that is not supported; write the value out, or put text in quotes", t.Value)
-			return false
-		case token.MappingStartType, token.SequenceStartType:
-			depth++
-		case token.MappingEndType, token.SequenceEndType:
-			depth = max(0, depth-1)
-		case token.SequenceEntryType:
-			onLine++
-		}
-		if depth > maxDepth || onLine > maxDepth || t.Position.Column > 1000 && t.Type == token.SequenceEntryType {
-			r.addAt(t, "nested more than %d deep; no key is", maxDepth)
-			return false
-		}
-	}
-	return true
+	r.lines = strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n")
+	return root
 }
 
 // mapping calls set for each pair of n. set returns false for a key that it
@@ -151,8 +80,13 @@ func (r *reader) mapping(n ast.Node, what string, known string, set func(key str
 		r.add(n, "%s is no mapping; the keys here are %s", what, known)
 		return
 	}
+	seen := map[string]bool{}
 	for _, p := range pairs {
 		key, _ := scalar(p.Key)
+		if seen[key] {
+			r.add(p.Key, "the key %.60q is there twice in %s; keep one of them", key, what)
+		}
+		seen[key] = true
 		if p.Value == nil || p.Value.Type() == ast.NullType {
 			r.add(p.Key, "%s has no value; give it one or remove the key", key)
 		} else if !set(key, p.Value) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/rule/presets"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -126,9 +127,10 @@ func TestParseTestsRefuses(t *testing.T) {
 		want       []string
 	}{
 		{"empty", "", []string{"f: the file is empty; write rules: and a list of them"}},
-		{"a tab", "rules:\n\t- a", []string{"f: the file has a tab, or bytes that are no text; use spaces and save it as UTF-8"}},
-		{"too large", strings.Repeat("#", MaxSize+1), []string{"f: the file is larger than 262144 bytes; make several of it"}},
-		{"an alias", "rules: *a", []string{`f:1:8: "*" is a part of YAML that is not supported; write the value out, or put text in quotes`}},
+		{"a tab", "rules:\n\t- a", []string{"f:2:1: a tab; use spaces: YAML allows no tabs in the indentation and drops them elsewhere"}},
+		{"too large", strings.Repeat("#", config.MaxSize+1), []string{"f: the file is larger than 1048576 bytes; make it smaller; is it the right file?"}},
+		{"an alias", "rules: *a", []string{`f:1:8: an alias (*) is not supported; write the value out; for every address write ":80", text that starts with * goes in quotes`}},
+		{"a key twice", good + "interval: 1s\n" + test + "interval: 2s\n", []string{`f:4:1: the key "interval" is there twice in the file; keep one of them`}},
 		{"a list", "- 1", []string{"f:1:1: the file is no mapping; the keys here are rules, rule_files, presets, interval, tests"}},
 		{"unknown key", "rulez: []\n" + good + test, []string{`f:1:1: unknown key "rulez" in the file; the keys here are rules, rule_files, presets, interval, tests`}},
 		{"bad rule", "rules:\n  - name: r\n    when: service.bsy > 1\n    holds: 3s\n",
