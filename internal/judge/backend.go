@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // Levels of the causes that the far end of a connection makes. Measured in the
@@ -46,13 +45,6 @@ const (
 	vanishTimes     = 3.0
 	answersBack     = 3 // connections: it answers again
 )
-
-func backendCauses() []causeRule {
-	return []causeRule{
-		pathLost(), peerRefusing(), peerResetting(), peerHalfBroken(), peerFrozen(), peerSlow(), peerNotReading(),
-		heavyLoss(), orderlyStop(), lazyPool(), churn(), portExhaustion(), poolAtCeiling(), backendLeak(), backendStuck(), greenButFailing(),
-	}
-}
 
 // answersAgain: something came from the backend within its usual silence, and
 // since it was suspected, and nothing retransmits. Where nothing is asked of it
@@ -105,7 +97,6 @@ func (s subject) quietAfter() float64 {
 func pathLost() causeRule {
 	return causeRule{
 		cause: PathLost,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"what is sent is not acknowledged, or a connection not answered, and nothing comes, for 0.5 s", 500 * time.Millisecond, 2, measure.EstablishedCount, lost}, Critical},
 		},
@@ -168,7 +159,6 @@ func outstanding(s subject) string {
 func peerRefusing() causeRule {
 	return causeRule{
 		cause: PeerRefusing,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Watch},
 			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusingLive}, Warning},
@@ -298,7 +288,6 @@ func Unusual(host *measure.ScopeSignals) bool {
 func peerResetting() causeRule {
 	return causeRule{
 		cause: PeerResetting,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"connections are reset, and its own are gone or lie idle, for 0.5 s", 500 * time.Millisecond, 2, measure.EstablishedCount, resettingAll}, Critical},
 			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.EstablishedCount, resettingSome}, Critical},

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // Levels of the causes that clients make.
@@ -27,7 +26,6 @@ const (
 func slowClients() causeRule {
 	return causeRule{
 		cause: SlowClients,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"half of what is occupied, and that a third of the limit, is held by clients that hardly send anything, for 10 s", 10 * time.Second, 4, measure.SlowClients,
 				func(s subject) truth { return slowHolders(s).And(pressed(s, slowNoticed)) }}, Watch},
@@ -80,7 +78,6 @@ func explainSlowClients(s subject, f *Finding) {
 func synFlood() causeRule {
 	return causeRule{
 		cause: SynFlood,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"half-open connections fill the backlog and cookies are sent, for 3 s", 3 * time.Second, 3, measure.SynRecvCount, flooded}, Warning},
 		},
@@ -127,7 +124,6 @@ func explainSynFlood(s subject, f *Finding) {
 func connLimit() causeRule {
 	return causeRule{
 		cause: ConnLimit,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"at the limit, nobody waits, and connections are reset, for 3 s", 3 * time.Second, 3, measure.WorkersOccupied, turningAway}, Warning},
 		},

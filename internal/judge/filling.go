@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // Levels of the forecast. Measured and simulated: docs/SIGNALS.md.
@@ -22,7 +21,6 @@ func workersFilling() causeRule {
 	soonFast := func(s subject) truth { return s.forecast(measure.WorkersFullInFast, fullInFastLevel) }
 	return causeRule{
 		cause: WorkersFilling,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"forecast full within 180 s, for 10 s", 10 * time.Second, 4, measure.WorkersOccupied, soon}, Watch},
 			{condition{"forecast full within 30 s at the growth of the last 15 s, for 5 s", 5 * time.Second, 3, measure.WorkersOccupied, soonFast}, Watch},

@@ -67,7 +67,7 @@ func (g *group) add(s *measure.ScopeSignals) {
 
 // count adds n for a backend that fails.
 func (g *group) count(file *caseFile, n int) {
-	if g != nil && file.fails() {
+	if file.fails() {
 		g.failing += n
 	}
 }
@@ -89,14 +89,11 @@ func vanishRate(s *measure.ScopeSignals) float64 {
 }
 
 // alone reports whether the backend has no siblings.
-func (s subject) alone() bool { return s.group == nil || len(s.group.members) < 2 }
+func (s subject) alone() bool { return len(s.group.members) < 2 }
 
 // siblings are the other backends of the group, by name.
 func (s subject) siblings() func(yield func(*measure.ScopeSignals) bool) {
 	return func(yield func(*measure.ScopeSignals) bool) {
-		if s.group == nil {
-			return
-		}
 		for _, o := range s.group.members {
 			if o != s.scope && !yield(o) {
 				return
@@ -128,9 +125,6 @@ func nobodyElse(s subject) truth {
 
 // siblingsVanish is the highest rate at which a sibling's connections vanish.
 func (s subject) siblingsVanish() float64 {
-	if s.group == nil {
-		return 0
-	}
 	if vanishRate(s.scope) == s.group.vanished[0] {
 		return s.group.vanished[1]
 	}
@@ -139,9 +133,6 @@ func (s subject) siblingsVanish() float64 {
 
 // siblingShrunk reports whether a sibling has lost its pool.
 func (s subject) siblingShrunk() bool {
-	if s.group == nil {
-		return false
-	}
 	others := s.group.shrunk
 	if poolGone(s.scope) {
 		others--
@@ -150,4 +141,4 @@ func (s subject) siblingShrunk() bool {
 }
 
 // siblingFails reports whether a sibling has an open incident.
-func (s subject) siblingFails() bool { return s.group != nil && s.group.failing > 0 }
+func (s subject) siblingFails() bool { return s.group.failing > 0 }

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ const (
 
 // Judge keeps the incidents. The zero value is not usable; see New.
 type Judge struct {
-	rules     []causeRule
+	rules     map[scope.Kind][]causeRule
 	numbers   *Numbers
 	step      uint64
 	files     map[scope.ID]*caseFile
@@ -50,13 +51,19 @@ func New(numbers *Numbers) *Judge {
 	return &Judge{rules: causeRules(), numbers: numbers, files: make(map[scope.ID]*caseFile), users: make(map[userKey]*userCase)}
 }
 
-// causeRules are the causes in an order that puts what is overtaken after what
-// overtakes it.
-func causeRules() []causeRule {
-	services := []causeRule{
-		workersFull(), clientsGaveUp(), connLimit(), workersFilling(), slowClients(), leak(), synFlood(), trafficMissing(), stuckClosing(),
+// causeRules are the causes of each kind of scope, in an order that puts what is
+// overtaken after what overtakes it.
+func causeRules() map[scope.Kind][]causeRule {
+	return map[scope.Kind][]causeRule{
+		scope.KindService: {
+			workersFull(), clientsGaveUp(), connLimit(), workersFilling(), slowClients(), leak(), synFlood(), trafficMissing(), stuckClosing(),
+		},
+		scope.KindBackend: {
+			pathLost(), peerRefusing(), peerResetting(), peerHalfBroken(), peerFrozen(), peerSlow(), peerNotReading(), heavyLoss(),
+			orderlyStop(), lazyPool(), churn(), portExhaustion(), poolAtCeiling(), backendLeak(), backendStuck(), greenButFailing(),
+		},
+		scope.KindHost: {localFault()},
 	}
-	return slices.Concat(services, backendCauses(), []causeRule{localFault()})
 }
 
 // caseFile is all that is known of one scope.
@@ -138,13 +145,14 @@ func (f *caseFile) active() bool {
 func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
 	host := view.Host()
+	nobody := &group{}
 	var groups map[string]*group // gathered once a backend is followed
 	failing := j.unreachable(view)
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
 		file := j.file(s.Scope)
 		file.followed = j.step
-		sub := subject{scope: s, host: host, now: now}
+		sub := subject{scope: s, host: host, group: nobody, now: now}
 		switch s.Scope.Kind {
 		case scope.KindBackend:
 			if !s.Fresh && !file.active() {
@@ -153,16 +161,15 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			if groups == nil {
 				groups = j.groupsOf(view)
 			}
-			sub.group, sub.critical = groups[s.Group], file.criticalSince()
+			sub.group, sub.critical = cmp.Or(groups[s.Group], nobody), file.criticalSince()
 			sub.failing, sub.frozen, sub.resetting = failing, file.state(PeerFrozen) == Open, file.state(PeerResetting) == Open
 			sub.group.count(file, -1)
 		case scope.KindHost: // the last of the view: its backends have been followed
 			sub.failing = j.unreachable(view)
 		}
-		for r := range j.rules {
-			if cause := &j.rules[r]; cause.kind == s.Scope.Kind {
-				j.follow(now, cause, sub, file)
-			}
+		rules := j.rules[s.Scope.Kind]
+		for r := range rules {
+			j.follow(now, &rules[r], sub, file)
 		}
 		if s.Scope.Kind == scope.KindBackend {
 			sub.group.count(file, +1)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 const (
@@ -20,7 +19,6 @@ const (
 func leak() causeRule {
 	return causeRule{
 		cause: Leak,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"closed connections stay held and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leaking}, Watch},
 			{condition{"the same, and descriptors run out within an hour, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked,
@@ -88,7 +86,6 @@ func stuckClosing() causeRule {
 	stuck := is(measure.StuckClosing, atLeast, stuckLevel)
 	return causeRule{
 		cause: StuckClosing,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"closing connections are not answered, for 5 s", 5 * time.Second, 4, measure.StuckClosing, stuck}, Watch},
 		},

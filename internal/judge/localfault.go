@@ -23,7 +23,6 @@ const (
 func localFault() causeRule {
 	return causeRule{
 		cause: LocalFault,
-		kind:  scope.KindHost,
 		triggers: []trigger{
 			{condition{"three destinations of two groups out of reach within 2 s, for 0.5 s", 500 * time.Millisecond, 3, measure.ActiveOpensRate, atOnce}, Critical},
 		},

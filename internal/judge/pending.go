@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 const (
@@ -26,7 +25,6 @@ const (
 func peerFrozen() causeRule {
 	return causeRule{
 		cause: PeerFrozen,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"requests wait, are acknowledged, and nothing has come for 2.2 s", 250 * time.Millisecond, 2, measure.EstablishedCount, frozen}, Critical},
 		},
@@ -74,7 +72,6 @@ func frozen(s subject) truth {
 func peerHalfBroken() causeRule {
 	return causeRule{
 		cause: PeerHalfBroken,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"requests wait far longer than usual while others are answered in time, for 1 s", time.Second, 3, measure.EstablishedCount, halfBroken}, Critical},
 		},
@@ -123,7 +120,6 @@ func slowNow(s subject) truth {
 func peerSlow() causeRule {
 	return causeRule{
 		cause: PeerSlow,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"answers come late and take more than twice the usual, for 1 s", time.Second, 3, measure.EstablishedCount, slow}, Watch},
 			{condition{"the same, and half of its connections wait", time.Second, 3, measure.EstablishedCount,

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 const (
@@ -47,7 +46,6 @@ func heavyLoss() causeRule {
 	}
 	return causeRule{
 		cause: HeavyLoss,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"8 % of its connections send something again each second, for 5 s", 5 * time.Second, 4, measure.RetransmitsRate, lossy(lossDegraded)}, Watch},
 			{condition{"15 % of its connections send something again each second, for 2 s", 2 * time.Second, 3, measure.RetransmitsRate, lossy(lossBad)}, Warning},
@@ -96,7 +94,6 @@ func peerNotReading() causeRule {
 	}
 	return causeRule{
 		cause: PeerNotReading,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"it does not read what is sent: its window stays closed for 2 s", 2 * time.Second, 3, measure.ZeroWindow, stopped}, Warning},
 		},
@@ -122,7 +119,6 @@ func peerNotReading() causeRule {
 func orderlyStop() causeRule {
 	return causeRule{
 		cause: OrderlyStop,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"it has closed nearly all its connections, for 0.25 s", 250 * time.Millisecond, 2, measure.CloseWaitAccepted, closedMost}, Watch},
 			{condition{"its connections are gone, none was refused or reset, and its siblings answer, for 1.5 s", 1500 * time.Millisecond, 3, measure.EstablishedCount, closedAll}, Watch},
@@ -178,7 +174,6 @@ func lazyPool() causeRule {
 	lazy := is(measure.Lingering, atLeast, 3)
 	return causeRule{
 		cause: LazyPool,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"connections that it has closed are kept here for more than 5 s, for 5 s", 5 * time.Second, 4, measure.Lingering, lazy}, Watch},
 		},
@@ -218,7 +213,6 @@ func churn() causeRule {
 	}
 	return causeRule{
 		cause: Churn,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"far more new connections than usual and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
 		},
@@ -245,7 +239,6 @@ func portExhaustion() causeRule {
 	}
 	return causeRule{
 		cause: PortExhaustion,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"three quarters of the local ports toward it are in use, for 5 s", 5 * time.Second, 4, measure.PortsUsed, used(portsFew)}, Watch},
 			{condition{"nine tenths of the local ports toward it are in use, for 1 s", time.Second, 2, measure.PortsUsed, used(portsOut)}, Warning},
@@ -280,7 +273,6 @@ func poolAtCeiling() causeRule {
 	}
 	return causeRule{
 		cause: PoolAtCeiling,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"as many connections as ever, all in use, and no new one, for 15 s", 15 * time.Second, 6, measure.EstablishedCount, full}, Watch},
 		},
@@ -302,7 +294,6 @@ func poolAtCeiling() causeRule {
 func backendLeak() causeRule {
 	return causeRule{
 		cause: Leak,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"connections that it has closed stay held here and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leakingToBackend}, Warning},
 		},
@@ -327,7 +318,6 @@ func leakingToBackend(s subject) truth {
 // backendStuck: our end has closed and the backend's never answers.
 func backendStuck() causeRule {
 	r := stuckClosing()
-	r.kind = scope.KindBackend
 	r.supersededBy = []Cause{PathLost}
 	r.explain = func(s subject, f *Finding) {
 		explainStuckClosing(s, f)
@@ -347,7 +337,6 @@ func greenButFailing() causeRule {
 	}
 	return causeRule{
 		cause: GreenButFailing,
-		kind:  scope.KindBackend,
 		triggers: []trigger{
 			{condition{"it has failed for 30 s and its balancer still calls it up", 0, 1, measure.BalancerUp, green}, Warning},
 		},

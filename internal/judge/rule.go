@@ -29,7 +29,7 @@ func isTrue(b bool) truth {
 type subject struct {
 	scope *measure.ScopeSignals
 	host  *measure.ScopeSignals
-	// group is a backend's, itself among it; nil for any other scope.
+	// group is a backend's, itself among it; empty for any other scope.
 	group *group
 	// failing are the backends that cannot be reached, for the host; critical
 	// says since when this scope has had an open critical incident, zero when it
@@ -139,7 +139,6 @@ type trigger struct {
 // causeRule is one cause: when it opens, when it clears, how it explains itself.
 type causeRule struct {
 	cause Cause
-	kind  scope.Kind
 	// triggers in any order; the finding has the worst severity that holds.
 	triggers []trigger
 	clear    condition

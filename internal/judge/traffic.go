@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 const (
@@ -21,7 +20,6 @@ const (
 func trafficMissing() causeRule {
 	return causeRule{
 		cause: TrafficMissing,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			// A drained deploy moves traffic away for less than this.
 			{condition{"less than half of the last hour's usual arrivals for 60 s", time.Minute, 15, measure.NewFlowsRate, missing}, Critical},

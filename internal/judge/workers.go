@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // Levels of the workers' causes; measured in the lab, docs/SIGNALS.md says how.
@@ -25,7 +24,6 @@ const (
 func workersFull() causeRule {
 	return causeRule{
 		cause: WorkersFull,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"queue wait above 1 s for 3 s", 3 * time.Second, 3, measure.QueueWait, is(measure.QueueWait, above, waitWarning)}, Warning},
 			{condition{"queue wait above 0.25 s for 15 s while no worker comes free", 15 * time.Second, 15, measure.QueueWait,
@@ -73,7 +71,6 @@ func overflowing(s subject) truth {
 func clientsGaveUp() causeRule {
 	return causeRule{
 		cause: ClientsGaveUp,
-		kind:  scope.KindService,
 		triggers: []trigger{
 			{condition{"clients leave the queue before a worker takes them, and more do", 2 * time.Second, 3, measure.CloseWaitUnaccepted, leavingQueue}, Critical},
 			{condition{"half of the workers serve clients that have gone, and others wait", 3 * time.Second, 3, measure.CloseWaitAccepted, servingTheDead}, Critical},

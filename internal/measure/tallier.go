@@ -359,17 +359,9 @@ func (c *counting) example(s *tcp.Socket, score uint64) {
 	if score <= c.minScore {
 		return
 	}
-	least := 0
-	for i := range c.scores {
-		if c.scores[i] < c.scores[least] {
-			least = i
-		}
-	}
+	least := slices.Index(c.scores[:], c.minScore)
 	c.examples[least], c.scores[least] = *s, score
-	c.minScore = c.scores[0]
-	for _, x := range c.scores {
-		c.minScore = min(c.minScore, x)
-	}
+	c.minScore = slices.Min(c.scores[:])
 }
 
 // End returns the tallies of the scopes that the look covered whole. look is
