@@ -162,10 +162,8 @@ func peerRefusing() causeRule {
 		triggers: []trigger{
 			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Watch},
 			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusingLive}, Warning},
-			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.EstablishedCount,
-				both(refusingLive, nobodyElse)}, Critical},
-			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount,
-				both(refusingLive, is(measure.HeardAgo, atLeast, refusedFor))}, Critical},
+			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.EstablishedCount, both(refusingLive, nobodyElse)}, Critical},
+			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount, both(refusingLive, is(measure.HeardAgo, atLeast, refusedFor))}, Critical},
 			{condition{"nothing is left and attempts are refused, after its connections were reset", 250 * time.Millisecond, 2, measure.EstablishedCount,
 				func(s subject) truth { return refusing(s).And(isTrue(s.resetting)) }}, Critical},
 		},

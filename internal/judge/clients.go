@@ -127,8 +127,7 @@ func connLimit() causeRule {
 		triggers: []trigger{
 			{condition{"at the limit, nobody waits, and connections are reset, for 3 s", 3 * time.Second, 3, measure.WorkersOccupied, turningAway}, Warning},
 		},
-		clear: condition{"a tenth of the limit is free, or nothing is reset, for 10 s", 10 * time.Second, 4, measure.WorkersOccupied,
-			not(turningAway)},
+		clear:   condition{"a tenth of the limit is free, or nothing is reset, for 10 s", 10 * time.Second, 4, measure.WorkersOccupied, not(turningAway)},
 		explain: explainConnLimit,
 	}
 }

@@ -21,11 +21,9 @@ func leak() causeRule {
 		cause: Leak,
 		triggers: []trigger{
 			{condition{"closed connections stay held and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leaking}, Watch},
-			{condition{"the same, and descriptors run out within an hour, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked,
-				both(leaking, runningOut)}, Warning},
+			{condition{"the same, and descriptors run out within an hour, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, both(leaking, runningOut)}, Warning},
 		},
-		clear: condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked,
-			is(measure.CloseWaitLeaked, below, leakAtLeast)},
+		clear:   condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked, is(measure.CloseWaitLeaked, below, leakAtLeast)},
 		explain: explainLeak,
 	}
 }
@@ -89,8 +87,7 @@ func stuckClosing() causeRule {
 		triggers: []trigger{
 			{condition{"closing connections are not answered, for 5 s", 5 * time.Second, 4, measure.StuckClosing, stuck}, Watch},
 		},
-		clear: condition{"at most two closing connections are stuck for 30 s", 30 * time.Second, 8, measure.StuckClosing,
-			not(stuck)},
+		clear:   condition{"at most two closing connections are stuck for 30 s", 30 * time.Second, 8, measure.StuckClosing, not(stuck)},
 		explain: explainStuckClosing,
 	}
 }

@@ -75,8 +75,7 @@ func peerHalfBroken() causeRule {
 		triggers: []trigger{
 			{condition{"requests wait far longer than usual while others are answered in time, for 1 s", time.Second, 3, measure.EstablishedCount, halfBroken}, Critical},
 		},
-		clear: condition{"no request waits far longer than usual, for 5 s", 5 * time.Second, 4, measure.EstablishedCount,
-			both(is(measure.PendingLate, atMost, 0), answersAgain)},
+		clear:        condition{"no request waits far longer than usual, for 5 s", 5 * time.Second, 4, measure.EstablishedCount, both(is(measure.PendingLate, atMost, 0), answersAgain)},
 		supersededBy: []Cause{PeerSlow, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s answers some requests and leaves others: %.0f have waited longer than %s, while answers take %s.",
@@ -122,12 +121,10 @@ func peerSlow() causeRule {
 		cause: PeerSlow,
 		triggers: []trigger{
 			{condition{"answers come late and take more than twice the usual, for 1 s", time.Second, 3, measure.EstablishedCount, slow}, Watch},
-			{condition{"the same, and half of its connections wait", time.Second, 3, measure.EstablishedCount,
-				both(slow, halfLate)}, Warning},
+			{condition{"the same, and half of its connections wait", time.Second, 3, measure.EstablishedCount, both(slow, halfLate)}, Warning},
 			{condition{"the same, for 30 s", 30 * time.Second, 10, measure.EstablishedCount, slow}, Warning},
 		},
-		clear: condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
-			is(measure.PendingLate, atMost, 0)},
+		clear:        condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.EstablishedCount, is(measure.PendingLate, atMost, 0)},
 		supersededBy: []Cause{PeerFrozen, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s is slow: answers take %s, usually at most %s; %.0f of %.0f connections have waited longer than %s.",

@@ -50,8 +50,7 @@ func heavyLoss() causeRule {
 			{condition{"8 % of its connections send something again each second, for 5 s", 5 * time.Second, 4, measure.RetransmitsRate, lossy(lossDegraded)}, Watch},
 			{condition{"15 % of its connections send something again each second, for 2 s", 2 * time.Second, 3, measure.RetransmitsRate, lossy(lossBad)}, Warning},
 		},
-		clear: condition{"less than 8 % for 20 s", 20 * time.Second, 8, measure.RetransmitsRate,
-			is(measure.RetransmitsRate, below, lossDegraded)},
+		clear:        condition{"less than 8 % for 20 s", 20 * time.Second, 8, measure.RetransmitsRate, is(measure.RetransmitsRate, below, lossDegraded)},
 		supersededBy: []Cause{PathLost, PeerNotReading},
 		explain: func(s subject, f *Finding) {
 			rate := s.scope.Get(measure.RetransmitsRate)
@@ -97,8 +96,7 @@ func peerNotReading() causeRule {
 		triggers: []trigger{
 			{condition{"it does not read what is sent: its window stays closed for 2 s", 2 * time.Second, 3, measure.ZeroWindow, stopped}, Warning},
 		},
-		clear: condition{"no window is closed for 10 s", 10 * time.Second, 4, measure.ZeroWindow,
-			is(measure.ZeroWindow, atMost, 0)},
+		clear: condition{"no window is closed for 10 s", 10 * time.Second, 4, measure.ZeroWindow, is(measure.ZeroWindow, atMost, 0)},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s does not read: %s with a closed window, and what we send stays here.",
 				f.Scope.Name, people(s.value(measure.ZeroWindow), "connection", "connections"))
@@ -297,8 +295,7 @@ func backendLeak() causeRule {
 		triggers: []trigger{
 			{condition{"connections that it has closed stay held here and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leakingToBackend}, Warning},
 		},
-		clear: condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked,
-			is(measure.CloseWaitLeaked, below, leakAtLeast)},
+		clear: condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked, is(measure.CloseWaitLeaked, below, leakAtLeast)},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("Our process holds %.0f connections that %s has closed, %+.1f a minute: it never closes them.",
 				s.value(measure.CloseWaitLeaked), f.Scope.Name, 60*s.value(measure.CloseWaitLeakedSlope))
