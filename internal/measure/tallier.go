@@ -72,7 +72,6 @@ type Tallier struct {
 	at        time.Time // when the look under way began
 	now       int32     // the same, 1/100 s since epoch
 	whole     bool      // it asked for every state
-	info      bool
 }
 
 // counting is one scope's tally under way.
@@ -170,7 +169,6 @@ func (t *Tallier) Begin(look tcp.Look) {
 	t.at = look.Begin
 	t.now = int32(look.Begin.Sub(t.epoch) / (10 * time.Millisecond))
 	t.whole = look.Request.States == tcp.AllStates
-	t.info = look.Request.Info
 	t.covered = t.covered[:0]
 	for i := range t.scopes {
 		c := &t.scopes[i]

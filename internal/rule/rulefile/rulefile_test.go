@@ -46,65 +46,51 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-// TestWorkersArticle holds the preset's file to the article's numbers.
-func TestWorkersArticle(t *testing.T) {
-	f, err := Preset("workers-article")
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestPresets holds the presets' files to the numbers of their articles.
+func TestPresets(t *testing.T) {
 	const (
 		closeWait   = "((service.close_wait_accepted + service.close_wait_unaccepted) / (service.sockets + service.listeners))"
 		established = "(service.established / (service.sockets + service.listeners))"
 		five        = `"2m30s"` // a window of the last 5 samples, 30 s apart
 	)
 	type row struct {
-		Name, When string
-		Severity   rule.Severity
+		Name, When  string
+		Hold, Every time.Duration
+		InARow      int
+		Severity    rule.Severity
+		Kind        scope.Kind
 	}
-	want := []row{
-		{"article-close-wait-15", "(mean(" + closeWait + ", " + five + ") > 0.15)", rule.Warning},
-		{"article-close-wait-20", "(mean(" + closeWait + ", " + five + ") > 0.2)", rule.Critical},
-		{"article-established-60", "(mean(" + established + ", " + five + ") < 0.6)", rule.Warning},
-		{"article-established-baseline", "(mean(service.established, " + five + `) < (0.5 * median(service.established, "1h0m0s")))`, rule.Warning},
-		{"article-acceptance", "(service.new_flows_per_second < (0.7 * first(service.new_flows_per_second, " + five + ")))", rule.Critical},
+	sampled := func(name, when string, severity rule.Severity) row {
+		return row{name, when, 0, 30 * time.Second, 2, severity, scope.KindService}
 	}
-	var got []row
-	for _, r := range f.Rules {
-		got = append(got, row{r.Name, r.When.String(), r.Severity})
-		if r.Every != 30*time.Second || r.InARow != 2 || r.Hold != 0 {
-			t.Errorf("%s looks every %s, %d in a row, held %s; the article has 30 s and 2", r.Name, r.Every, r.InARow, r.Hold)
+	held := func(name, when string, hold time.Duration) row {
+		return row{name, when, hold, 0, 0, rule.Warning, scope.KindBackend}
+	}
+	for name, want := range map[string][]row{
+		"workers-article": {
+			sampled("article-close-wait-15", "(mean("+closeWait+", "+five+") > 0.15)", rule.Warning),
+			sampled("article-close-wait-20", "(mean("+closeWait+", "+five+") > 0.2)", rule.Critical),
+			sampled("article-established-60", "(mean("+established+", "+five+") < 0.6)", rule.Warning),
+			sampled("article-established-baseline", "(mean(service.established, "+five+`) < (0.5 * median(service.established, "1h0m0s")))`, rule.Warning),
+			sampled("article-acceptance", "(service.new_flows_per_second < (0.7 * first(service.new_flows_per_second, "+five+")))", rule.Critical),
+		},
+		"backends-article": {
+			held("article-backend-close-wait", "(backend.close_wait_leaked > 0)", 50*time.Second), // counted from 10 s on: 60 s
+			held("article-backend-time-wait", "((backend.time_wait / backend.sockets) > 0.2)", 10*time.Second),
+			held("article-backend-no-established", "(backend.established == 0)", 10*time.Second),
+		},
+	} {
+		f, err := Preset(name)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// TestBackendsArticle holds the preset's file to the article's numbers.
-func TestBackendsArticle(t *testing.T) {
-	f, err := Preset("backends-article")
-	if err != nil {
-		t.Fatal(err)
-	}
-	type row struct {
-		Name, When string
-		Hold       time.Duration
-		Severity   rule.Severity
-	}
-	want := []row{
-		{"article-backend-close-wait", "(backend.close_wait_leaked > 0)", 50 * time.Second, rule.Warning}, // counted from 10 s on: 60 s
-		{"article-backend-time-wait", "((backend.time_wait / backend.sockets) > 0.2)", 10 * time.Second, rule.Warning},
-		{"article-backend-no-established", "(backend.established == 0)", 10 * time.Second, rule.Warning},
-	}
-	var got []row
-	for _, r := range f.Rules {
-		got = append(got, row{r.Name, r.When.String(), r.Hold, r.Severity})
-		if r.When.Kind() != scope.KindBackend {
-			t.Errorf("%s is evaluated for each %s", r.Name, r.When.Kind())
+		var got []row
+		for _, r := range f.Rules {
+			got = append(got, row{r.Name, r.When.String(), r.Hold, r.Every, r.InARow, r.Severity, r.When.Kind()})
 		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
