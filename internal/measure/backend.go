@@ -54,12 +54,9 @@ type backend struct {
 	chance *Window   // of each sign: 1 where it was met by chance
 
 	resent, sent, connections *Window
-	sumResent, sumSent        float64
 	checks                    checks
 	vanished, finished        *Window
-	sumVanished               float64
 	usuallyVanish             usualRate // what is usual of them
-	sumFinished               float64
 
 	recent [2]Histogram // answers of this stretch of answersSpan and of the one before
 	turned time.Time
@@ -294,10 +291,8 @@ func (b *backend) lateAfter() time.Duration {
 // takeResent follows retransmissions for each connection.
 func (h *history) takeResent(p *Peer) {
 	b := h.backend
-	b.sumResent += float64(p.Resent)
-	b.sumSent += float64(p.Sent)
-	b.resent.Add(h.now, b.sumResent)
-	b.sent.Add(h.now, b.sumSent)
+	b.resent.Count(h.now, float64(p.Resent))
+	b.sent.Count(h.now, float64(p.Sent))
 	resent, over := b.resent.Change()
 	sent, _ := b.sent.Change()
 	if over < time.Second {
@@ -315,10 +310,8 @@ func (h *history) takeEnds(y *Tally) {
 		b.vanished.Reset()
 		b.finished.Reset()
 	}
-	b.sumVanished += float64(y.Peer.Vanished)
-	b.sumFinished += float64(y.Peer.Finished)
-	b.vanished.Add(h.now, b.sumVanished)
-	b.finished.Add(h.now, b.sumFinished)
+	b.vanished.Count(h.now, float64(y.Peer.Vanished))
+	b.finished.Count(h.now, float64(y.Peer.Finished))
 	vanished, over := b.vanished.Change()
 	finished, _ := b.finished.Change()
 	if over <= 0 {

@@ -23,7 +23,6 @@ var hostRates = [...]struct {
 type counterHistory struct {
 	last   tcp.Counters
 	begun  bool
-	sums   [len(hostRates)]float64
 	rates  [len(hostRates)]*Window
 	depths *Window
 	opened *Window // of rates, that of PassiveOpens
@@ -103,12 +102,11 @@ func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint6
 			c.rates[i].Reset()
 			continue
 		}
-		if events, ok := deltas.Get(r.counter); ok && c.begun {
-			c.sums[i] += float64(events)
-		} else {
+		events, ok := deltas.Get(r.counter)
+		if !ok || !c.begun {
 			c.rates[i].Reset()
 		}
-		c.rates[i].Add(now, c.sums[i])
+		c.rates[i].Count(now, float64(events))
 	}
 	c.depths.Add(now, float64(depth))
 	if n, ok := deltas.Get(tcp.AttemptFails); ok && c.begun && n > 0 {

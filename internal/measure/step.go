@@ -43,14 +43,11 @@ type history struct {
 	stalesAt  time.Time
 	drops     *Window
 	dropSet   uint64
-	dropped   float64 // listener drops since the start, over all sets of listeners
 	lastSum   uint64
 	slope     *Window // accepted
 	gaveUp    *Window // un-accepted CLOSE_WAIT
 	arrived   *Window // new flows, added up
 	left      *Window
-	newSum    float64
-	goneSum   float64
 	waiting   time.Time       // since when no pulse saw the queue empty
 	workers   workers         // of a service
 	backend   *backend        // of a backend
@@ -263,12 +260,13 @@ func (h *history) takeQueue(y *Tally, look *tcp.Look) {
 		h.unknown(NoAbility, ListenDropsRate)
 		return
 	}
+	dropped := 0.0
 	if q.Set == h.dropSet && h.drops.Len() > 0 {
 		// The kernel's count is 32 bits wide per listener; it wraps upwards.
-		h.dropped += float64(uint32(q.Drops - h.lastSum))
+		dropped = float64(uint32(q.Drops - h.lastSum))
 	}
 	h.dropSet, h.lastSum = q.Set, q.Drops
-	h.drops.Add(h.now, h.dropped)
+	h.drops.Count(h.now, dropped)
 	delta, over := h.drops.Change()
 	if over <= 0 {
 		h.unknown(NotEnough, ListenDropsRate)
@@ -336,15 +334,12 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 }
 
 func (h *history) takeFlows(f *Flows) {
-	if f.Known {
-		h.newSum += float64(f.New)
-		h.goneSum += float64(f.Gone)
-	} else {
+	if !f.Known {
 		h.arrived.Reset()
 		h.left.Reset()
 	}
-	h.arrived.Add(h.now, h.newSum)
-	h.left.Add(h.now, h.goneSum)
+	h.arrived.Count(h.now, float64(f.New))
+	h.left.Count(h.now, float64(f.Gone))
 	arrived, over := h.arrived.Change()
 	left, _ := h.left.Change()
 	if over <= 0 {

@@ -14,6 +14,7 @@ type Window struct {
 	most    int
 	first   int
 	count   int
+	sum     float64 // of what Count added
 }
 
 type sample struct {
@@ -58,6 +59,13 @@ func (w *Window) Add(at time.Time, value float64) {
 		w.first = (w.first + 1) % len(w.samples)
 		w.count--
 	}
+}
+
+// Count adds events to those before and appends the sum, so that Change is how
+// many there were.
+func (w *Window) Count(at time.Time, events float64) {
+	w.sum += events
+	w.Add(at, w.sum)
 }
 
 // Reset forgets every sample.
