@@ -18,10 +18,10 @@ const (
 // backendPerf is of a backend. It has no levels: what fails is judged by more
 // than one number.
 var backendPerf = []perf{
-	{measure.EstablishedCount, "", "", ";;;0", ""},
+	{measure.Established, "", "", ";;;0", ""},
 	{measure.Pending, "", "", ";;;0", ""},
 	{measure.PendingLongest, "", "s", ";;;0", ""},
-	{measure.RetransmitsRate, "retransmits", "", ";;;0", ""},
+	{measure.RetransmitsPerConnectionRate, "retransmits", "", ";;;0", ""},
 }
 
 // backends takes the backends, and returns what is said where nothing fails:

@@ -116,7 +116,7 @@ func TestBackendsFound(t *testing.T) {
 	if s == nil {
 		t.Fatalf("no signals of %s", b.ID())
 	}
-	if n, known := s.Get(measure.EstablishedCount).Get(); !known || n != 3 {
+	if n, known := s.Get(measure.Established).Get(); !known || n != 3 {
 		t.Errorf("%s has %v connections (known: %v), want 3", b.Name, n, known)
 	}
 	p.Configure(at, config.Default(), nil)

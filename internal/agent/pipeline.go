@@ -246,7 +246,7 @@ func waits(view *measure.View) bool {
 		if s.Scope.Kind != scope.KindBackend || !s.Fresh {
 			continue
 		}
-		silent, owes := s.Get(measure.SilentFor).Get()
+		silent, owes := s.Get(measure.Silent).Get()
 		if late, known := s.Get(measure.PendingLate).Get(); owes && known && late >= 2 && silent >= 1 {
 			return true
 		}

@@ -28,7 +28,7 @@ func socketsOf(view *measure.View) sockets {
 	out := sockets{}
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
-		for _, sig := range []measure.Signal{measure.Sockets, measure.EstablishedCount, measure.TimeWaitCount, measure.CloseWaitAccepted, measure.FinWait2Count} {
+		for _, sig := range []measure.Signal{measure.Sockets, measure.Established, measure.TimeWait, measure.CloseWaitAccepted, measure.FinWait2} {
 			if n, known := s.Get(sig).Get(); known && n > 0 {
 				if out[s.Scope.String()] == nil {
 					out[s.Scope.String()] = map[string]float64{}

@@ -58,7 +58,7 @@ func TestRestartInAnotherContainer(t *testing.T) {
 			found := backendsOf(p, "pool")
 			if len(found) == 1 {
 				if s := view.Scope(found[0].ID()); s != nil {
-					if n, known := s.Get(measure.EstablishedCount).Get(); known && n > 0 {
+					if n, known := s.Get(measure.Established).Get(); known && n > 0 {
 						return blind
 					}
 				}

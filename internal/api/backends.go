@@ -172,7 +172,7 @@ func (w verdicts) of(sig *measure.ScopeSignals) Verdict {
 		}
 		return out
 	}
-	if established := sig.Get(measure.EstablishedCount); established.Validity != measure.Known {
+	if established := sig.Get(measure.Established); established.Validity != measure.Known {
 		return Verdict{State: StateUnknown, Reason: established.Validity.String()}
 	}
 	heard := sig.Get(measure.HeardAgo)
@@ -182,7 +182,7 @@ func (w verdicts) of(sig *measure.ScopeSignals) Verdict {
 		return Verdict{State: StateUnknown, Reason: heard.Validity.String()}
 	case ago <= heardWithin.Seconds():
 		return Verdict{State: StateOK}
-	case sig.Get(measure.SilentFor).Validity == measure.Known:
+	case sig.Get(measure.Silent).Validity == measure.Known:
 		return Verdict{State: StateUnknown, Reason: ReasonNotAnswered}
 	}
 	return Verdict{State: StateUnknown, Reason: measure.NoTraffic.String()}
@@ -248,8 +248,8 @@ func (v viewer) backend(b *scope.Backend, sig *measure.ScopeSignals, verdict Ver
 	return BackendView{
 		ID: b.ID().String(), Name: b.Name, Remote: b.Remote.String(), Process: b.Process, Source: b.Source,
 		Also: append([]string{}, b.Also...), Behind: addresses(b.Behind), Limit: b.Limit, Note: note(sig), Verdict: verdict,
-		Established: value(measure.EstablishedCount), Pending: value(measure.Pending), PendingLongest: value(measure.PendingLongest),
-		AnswerNow: value(measure.AnswerNow), AnswerUsual: value(measure.AnswerUsual), RetransmitsRate: value(measure.RetransmitsRate),
+		Established: value(measure.Established), Pending: value(measure.Pending), PendingLongest: value(measure.PendingLongest),
+		AnswerNow: value(measure.AnswerNow), AnswerUsual: value(measure.AnswerUsual), RetransmitsRate: value(measure.RetransmitsPerConnectionRate),
 		HeardAgo: value(measure.HeardAgo), NewFlowsRate: value(measure.NewFlowsRate), BalancerUp: value(measure.BalancerUp), ChecksEvery: value(measure.ChecksEvery),
 	}
 }

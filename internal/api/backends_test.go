@@ -36,10 +36,10 @@ func behind(at time.Time) *Snapshot {
 	s.Backends[1].Also, s.Backends[1].Limit = []string{"static/s1"}, "varnish talks to the same address"
 	for _, name := range []string{"shop/s1", "shop/s2", "shop/s3"} {
 		sig := measure.ScopeSignals{Scope: backendID(name), Group: "shop"}
-		sig.Readings[measure.EstablishedCount] = seen(12)
+		sig.Readings[measure.Established] = seen(12)
 		sig.Readings[measure.BalancerUp] = seen(1)
 		sig.Readings[measure.HeardAgo] = seen(0.2)
-		sig.Readings[measure.SilentFor] = measure.Reading{Validity: measure.NoTraffic}
+		sig.Readings[measure.Silent] = measure.Reading{Validity: measure.NoTraffic}
 		s.View.Scopes = append(s.View.Scopes, sig)
 	}
 	s.View.Scopes[3].Readings[measure.Pending] = seen(11)
@@ -60,8 +60,8 @@ func TestVerdicts(t *testing.T) {
 		return judge.Incident{ID: 4, State: judge.Open, Finding: judge.Finding{Scope: backendID("b"), Cause: judge.LazyPool, Severity: s, Sentence: "it lingers"}}
 	}
 	readings := func(r map[measure.Signal]measure.Reading) map[measure.Signal]measure.Reading { return r }
-	well := readings(map[measure.Signal]measure.Reading{measure.EstablishedCount: seen(2), measure.HeardAgo: seen(3)})
-	up := readings(map[measure.Signal]measure.Reading{measure.EstablishedCount: seen(2), measure.HeardAgo: seen(3), measure.BalancerUp: seen(1)})
+	well := readings(map[measure.Signal]measure.Reading{measure.Established: seen(2), measure.HeardAgo: seen(3)})
+	up := readings(map[measure.Signal]measure.Reading{measure.Established: seen(2), measure.HeardAgo: seen(3), measure.BalancerUp: seen(1)})
 	four := new(uint64(4))
 	blind, suspected, resolved, explained := open(judge.Critical), open(judge.Critical), open(judge.Critical), open(judge.Critical)
 	old := open(judge.Critical)
@@ -77,10 +77,10 @@ func TestVerdicts(t *testing.T) {
 		{"it answers", well, nil, Verdict{State: StateOK}},
 		{"suspicion is no verdict", well, []judge.Incident{suspected}, Verdict{State: StateOK}},
 		{"it is over", well, []judge.Incident{resolved}, Verdict{State: StateOK}},
-		{"stale", map[measure.Signal]measure.Reading{measure.EstablishedCount: {Value: 2, Validity: measure.Stale}, measure.HeardAgo: seen(1)}, nil, Verdict{State: StateUnknown, Reason: "stale"}},
-		{"a reader without answers", map[measure.Signal]measure.Reading{measure.EstablishedCount: seen(2), measure.HeardAgo: {Validity: measure.NoAbility}}, nil, Verdict{State: StateUnknown, Reason: "no_ability"}},
-		{"idle", map[measure.Signal]measure.Reading{measure.EstablishedCount: seen(2), measure.HeardAgo: seen(61), measure.SilentFor: {Validity: measure.NoTraffic}}, nil, Verdict{State: StateUnknown, Reason: "no_traffic"}},
-		{"a long question", map[measure.Signal]measure.Reading{measure.EstablishedCount: seen(2), measure.HeardAgo: seen(61), measure.SilentFor: seen(61)}, nil, Verdict{State: StateUnknown, Reason: "not_answered"}},
+		{"stale", map[measure.Signal]measure.Reading{measure.Established: {Value: 2, Validity: measure.Stale}, measure.HeardAgo: seen(1)}, nil, Verdict{State: StateUnknown, Reason: "stale"}},
+		{"a reader without answers", map[measure.Signal]measure.Reading{measure.Established: seen(2), measure.HeardAgo: {Validity: measure.NoAbility}}, nil, Verdict{State: StateUnknown, Reason: "no_ability"}},
+		{"idle", map[measure.Signal]measure.Reading{measure.Established: seen(2), measure.HeardAgo: seen(61), measure.Silent: {Validity: measure.NoTraffic}}, nil, Verdict{State: StateUnknown, Reason: "no_traffic"}},
+		{"a long question", map[measure.Signal]measure.Reading{measure.Established: seen(2), measure.HeardAgo: seen(61), measure.Silent: seen(61)}, nil, Verdict{State: StateUnknown, Reason: "not_answered"}},
 		{"watch is not disputed", up, []judge.Incident{open(judge.Watch)}, Verdict{State: StateWatch, Cause: "lazy_pool", Severity: "watch", Incident: four, Sentence: "it lingers"}},
 		{"fails", well, []judge.Incident{open(judge.Warning)}, Verdict{State: StateFailing, Cause: "lazy_pool", Severity: "warning", Incident: four, Sentence: "it lingers"}},
 		{"fails and is called up", up, []judge.Incident{open(judge.Critical)}, Verdict{State: StateFailing, Cause: "lazy_pool", Severity: "critical", Incident: four, Sentence: "it lingers", Disputed: true}},

@@ -61,7 +61,7 @@ func answersAgain(s subject) truth {
 		return cannotTell
 	case since && ago <= s.quietAfter() && unanswered == 0:
 		return yes
-	case s.scope.Get(measure.SilentFor).Validity == measure.NoTraffic:
+	case s.scope.Get(measure.Silent).Validity == measure.NoTraffic:
 		return cannotTell
 	}
 	return no
@@ -71,12 +71,12 @@ func answersAgain(s subject) truth {
 // Those in LAST_ACK and CLOSING do not count: the backend's own FIN has arrived
 // on them.
 func unacknowledged(s subject) (connections float64, known bool) {
-	v, known := s.numbers(measure.Retransmitting, measure.LastAckCount, measure.ClosingCount)
+	v, known := s.numbers(measure.Retransmitting, measure.LastAck, measure.Closing)
 	return max(0, v[0]-v[1]-v[2]), known
 }
 
 func recovers(hold time.Duration) condition {
-	return condition{fmt.Sprintf("it answers again for %s and nothing is sent twice", inWords(hold.Seconds())), hold, 3, measure.EstablishedCount, answersAgain}
+	return condition{fmt.Sprintf("it answers again for %s and nothing is sent twice", inWords(hold.Seconds())), hold, 3, measure.Established, answersAgain}
 }
 
 // quietAfter is from when a silence of the backend is longer than usual, in
@@ -98,17 +98,17 @@ func pathLost() causeRule {
 	return causeRule{
 		cause: PathLost,
 		triggers: []trigger{
-			{condition{"what is sent is not acknowledged, or a connection not answered, and nothing comes, for 0.5 s", 500 * time.Millisecond, 2, measure.EstablishedCount, lost}, Critical},
+			{condition{"what is sent is not acknowledged, or a connection not answered, and nothing comes, for 0.5 s", 500 * time.Millisecond, 2, measure.Established, lost}, Critical},
 		},
 		clear: recovers(3 * time.Second),
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s is out of reach: %s, and nothing has come for %s.",
-				f.Scope.Name, outstanding(s), inWords(s.value(measure.SilentFor)))
+				f.Scope.Name, outstanding(s), inWords(s.value(measure.Silent)))
 			f.Certainty = Certain // the kernel's own timers
 			f.against(s.scope, measure.Retransmitting, lostAtLeast, "default: with the next one")
-			f.shows(s.scope, measure.ConnectRetrying, measure.SynSentCount)
-			f.against(s.scope, measure.SilentFor, lostSilent, "default")
-			f.shows(s.scope, measure.EstablishedCount)
+			f.shows(s.scope, measure.ConnectRetrying, measure.SynSent)
+			f.against(s.scope, measure.Silent, lostSilent, "default")
+			f.shows(s.scope, measure.Established)
 			f.considers(PeerFrozen, rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, atMost, 0)))
 			f.considers(HeavyLoss, rejected(s, measure.Answering, s.is(measure.Answering, above, 0)))
 			f.orUs(s)
@@ -126,7 +126,7 @@ func pathLost() causeRule {
 // acknowledges, so pending connections do not retransmit, while a full accept
 // queue leaves SYNs unanswered.
 func lost(s subject) truth {
-	v, ok := s.numbers(measure.ConnectRetrying, measure.SynSentCount, measure.Pending, measure.SilentFor)
+	v, ok := s.numbers(measure.ConnectRetrying, measure.SynSent, measure.Pending, measure.Silent)
 	unanswered, seen := unacknowledged(s)
 	if !ok || !seen {
 		return cannotTell // silent_seconds is unknown while nothing is asked of it
@@ -147,7 +147,7 @@ func outstanding(s subject) string {
 	if n, _ := unacknowledged(s); n > 0 {
 		parts = append(parts, people(n, "connection retransmits", "connections retransmit"))
 	}
-	if n := s.value(measure.SynSentCount); n > 0 {
+	if n := s.value(measure.SynSent); n > 0 {
 		parts = append(parts, people(n, "connection attempt waits", "connection attempts wait"))
 	}
 	return strings.Join(parts, ", ")
@@ -160,11 +160,11 @@ func peerRefusing() causeRule {
 	return causeRule{
 		cause: PeerRefusing,
 		triggers: []trigger{
-			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.EstablishedCount, refusing}, Watch},
-			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.EstablishedCount, refusingLive}, Warning},
-			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.EstablishedCount, both(refusingLive, nobodyElse)}, Critical},
-			{condition{"the same, for 10 s", time.Second, 3, measure.EstablishedCount, both(refusingLive, is(measure.HeardAgo, atLeast, refusedFor))}, Critical},
-			{condition{"nothing is left and attempts are refused, after its connections were reset", 250 * time.Millisecond, 2, measure.EstablishedCount,
+			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.Established, refusing}, Watch},
+			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.Established, refusingLive}, Warning},
+			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.Established, both(refusingLive, nobodyElse)}, Critical},
+			{condition{"the same, for 10 s", time.Second, 3, measure.Established, both(refusingLive, is(measure.HeardAgo, atLeast, refusedFor))}, Critical},
+			{condition{"nothing is left and attempts are refused, after its connections were reset", 250 * time.Millisecond, 2, measure.Established,
 				func(s subject) truth { return refusing(s).And(isTrue(s.resetting)) }}, Critical},
 		},
 		clear: recovers(2 * time.Second),
@@ -172,12 +172,12 @@ func peerRefusing() causeRule {
 			f.Sentence = fmt.Sprintf("%s refuses connections: none is left, nothing has come for %s, and %.1f attempts a second fail.",
 				f.Scope.Name, inWords(s.value(measure.HeardAgo)), s.host.Get(measure.AttemptFailsRate).Value)
 			f.Certainty = Likely // attempts are the namespace's, not this backend's alone
-			f.against(s.scope, measure.EstablishedCount, 0, "none left")
+			f.against(s.scope, measure.Established, 0, "none left")
 			f.shows(s.scope, measure.EstablishedRecent)
 			f.beyond(s, measure.AttemptFailsRate, measure.AttemptFailsUsual)
 			f.shows(s.host, measure.AttemptFailsUsual)
 			f.against(s.scope, measure.HeardAgo, s.quietAfter(), "its longest silence of the last 2 min")
-			f.considers(PathLost, rejected(s, measure.SynSentCount, s.is(measure.SynSentCount, above, 0)))
+			f.considers(PathLost, rejected(s, measure.SynSent, s.is(measure.SynSent, above, 0)))
 			f.considers(PeerResetting, "no: attempts fail before a connection is made")
 			f.Advice = []string{
 				"See whether its process runs and listens; a deploy looks the same and ends by itself.",
@@ -189,7 +189,7 @@ func peerRefusing() causeRule {
 }
 
 func refusing(s subject) truth {
-	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo)
+	v, ok := s.numbers(measure.Established, measure.SynSent, measure.HeardAgo)
 	failing := failsUnusually(s)
 	if !ok || failing == cannotTell {
 		return cannotTell
@@ -216,7 +216,7 @@ func refusingLive(s subject) truth {
 	if s.scope.Get(measure.ChecksEvery).Validity == measure.Known {
 		return no
 	}
-	return refusing(s).And(s.is(measure.FailedAfter, atMost, max(liveLeast, s.quietAfter())))
+	return refusing(s).And(s.is(measure.FailedAfterHeard, atMost, max(liveLeast, s.quietAfter())))
 }
 
 // failsUnusually: attempts have failed since the backend was heard last, beyond
@@ -226,7 +226,7 @@ func failsUnusually(s subject) truth {
 }
 
 func resetsUnusually(s subject) truth {
-	return since(s, measure.PeerResetAgo, measure.PeerResetsRate, measure.PeerResetsUsual)
+	return since(s, measure.ResetReceivedAgo, measure.ResetsReceivedRate, measure.ResetsReceivedUsual)
 }
 
 // since: an event came after the backend was heard last, or just before, and
@@ -278,8 +278,8 @@ func (f *Finding) beyond(s subject, rate, usual measure.Signal) {
 func Unusual(host *measure.ScopeSignals) bool {
 	s := subject{host: host}
 	return beyondUsual(s, measure.AttemptFailsRate, measure.AttemptFailsUsual) == yes ||
-		beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual) == yes ||
-		beyondUsual(s, measure.RetransSegsRate, measure.RetransSegsUsual) == yes
+		beyondUsual(s, measure.ResetsReceivedRate, measure.ResetsReceivedUsual) == yes ||
+		beyondUsual(s, measure.RetransmittedSegmentsRate, measure.RetransmittedSegmentsUsual) == yes
 }
 
 // peerResetting: connections are made and then reset.
@@ -287,19 +287,19 @@ func peerResetting() causeRule {
 	return causeRule{
 		cause: PeerResetting,
 		triggers: []trigger{
-			{condition{"connections are reset, and its own are gone or lie idle, for 0.5 s", 500 * time.Millisecond, 2, measure.EstablishedCount, resettingAll}, Critical},
-			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.EstablishedCount, resettingSome}, Critical},
+			{condition{"connections are reset, and its own are gone or lie idle, for 0.5 s", 500 * time.Millisecond, 2, measure.Established, resettingAll}, Critical},
+			{condition{"connections are reset, and its own vanish far more often than its siblings', for 3 s", 3 * time.Second, 4, measure.Established, resettingSome}, Critical},
 		},
-		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.EstablishedCount,
+		clear: condition{"it answers, and its connections last, for 10 s", 10 * time.Second, 5, measure.Established,
 			func(s subject) truth { return resettingAll(s).Or(stillResetting(s)).Not().And(answersAgain(s)) }},
 		// A process killed with a request in hand resets that one first.
 		supersededBy: []Cause{PeerRefusing},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s resets connections: %.1f resets a second in all, and %.1f of its own vanish.",
-				f.Scope.Name, s.host.Get(measure.PeerResetsRate).Value, s.value(measure.VanishedRate))
+				f.Scope.Name, s.host.Get(measure.ResetsReceivedRate).Value, s.value(measure.VanishedRate))
 			f.Certainty = Likely // resets are the namespace's, not this backend's alone
-			f.beyond(s, measure.PeerResetsRate, measure.PeerResetsUsual)
-			f.shows(s.host, measure.PeerResetsUsual)
+			f.beyond(s, measure.ResetsReceivedRate, measure.ResetsReceivedUsual)
+			f.shows(s.host, measure.ResetsReceivedUsual)
 			f.shows(s.scope, measure.VanishedRate, measure.VanishedUsual, measure.NewFlowsRate)
 			f.against(s.scope, measure.HeardAgo, s.quietAfter(), "its longest silence of the last 2 min")
 			f.considers(PeerRefusing, fmt.Sprintf("no, %.1f attempts a second fail", s.host.Get(measure.AttemptFailsRate).Value))
@@ -315,7 +315,7 @@ func peerResetting() causeRule {
 // resettingAll: more resets than usual, and a backend that was in use has
 // fallen silent with no connection left to speak of.
 func resettingAll(s subject) truth {
-	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.HeardAgo)
+	v, ok := s.numbers(measure.Established, measure.SynSent, measure.HeardAgo)
 	if !ok {
 		return cannotTell
 	}
@@ -329,7 +329,7 @@ func resettingAll(s subject) truth {
 	// Where no sibling answers either, perhaps nobody asks: our own services'
 	// clients reset connections too.
 	asked := isTrue(!s.alone()).And(nobodyElse(s).Not())
-	atOnce := s.is(measure.ResetAfter, atMost, max(liveLeast, s.quietAfter())) // else it lay idle before
+	atOnce := s.is(measure.ResetAfterHeard, atMost, max(liveLeast, s.quietAfter())) // else it lay idle before
 	return resetsUnusually(s).And(atOnce).And(isTrue(silent)).And(failsUnusually(s).Not()).And(asked)
 }
 
@@ -345,13 +345,13 @@ func (s subject) vanished(atLeast int) bool {
 // where the balancer keeps no connections all of them end so. Where a sibling
 // fails, what is tried again opens and ends connections to all others.
 func resettingSome(s subject) truth {
-	return beyondUsual(s, measure.PeerResetsRate, measure.PeerResetsUsual).And(vanishing(s)).And(isTrue(!s.siblingFails()))
+	return beyondUsual(s, measure.ResetsReceivedRate, measure.ResetsReceivedUsual).And(vanishing(s)).And(isTrue(!s.siblingFails()))
 }
 
 // stillResetting: resets that last become usual for the namespace; that its
 // connections vanish does not become usual for the backend.
 func stillResetting(s subject) truth {
-	return s.hostIs(measure.PeerResetsRate, above, 0).And(vanishing(s))
+	return s.hostIs(measure.ResetsReceivedRate, above, 0).And(vanishing(s))
 }
 
 // vanishing: some of its connections vanish, far more often than any sibling's
@@ -376,7 +376,7 @@ func vanishing(s subject) truth {
 func (f *Finding) carried(s subject) {
 	var parts []string
 	for o := range s.siblings() {
-		now, known := o.Get(measure.EstablishedCount).Get()
+		now, known := o.Get(measure.Established).Get()
 		if !known {
 			continue
 		}

@@ -79,9 +79,9 @@ func synFlood() causeRule {
 	return causeRule{
 		cause: SynFlood,
 		triggers: []trigger{
-			{condition{"half-open connections fill the backlog and cookies are sent, for 3 s", 3 * time.Second, 3, measure.SynRecvCount, flooded}, Warning},
+			{condition{"half-open connections fill the backlog and cookies are sent, for 3 s", 3 * time.Second, 3, measure.SynRecv, flooded}, Warning},
 		},
-		clear: condition{"no cookies sent, and room for half-open connections, for 10 s", 10 * time.Second, 4, measure.SynRecvCount,
+		clear: condition{"no cookies sent, and room for half-open connections, for 10 s", 10 * time.Second, 4, measure.SynRecv,
 			func(s subject) truth { return flooded(s).Not().And(s.hostIs(measure.SyncookiesSentRate, atMost, 0)) }},
 		explain: explainSynFlood,
 	}
@@ -92,7 +92,7 @@ func synFlood() causeRule {
 // dropped for that reason, whoever sends them (tcp_conn_request,
 // net/ipv4/tcp_input.c).
 func flooded(s subject) truth {
-	v, ok := s.numbers(measure.SynRecvCount, measure.QueueLimit, measure.QueueDepth, measure.Listeners)
+	v, ok := s.numbers(measure.SynRecv, measure.QueueLimit, measure.QueueDepth, measure.Listeners)
 	if !ok {
 		return cannotTell
 	}
@@ -106,9 +106,9 @@ func floodLevel(limit, listeners float64) float64 { return floodShare * limit / 
 
 func explainSynFlood(s subject, f *Finding) {
 	f.Sentence = fmt.Sprintf("%.0f half-open connections fill the backlog of %s; the kernel answers %.0f SYNs a second with cookies, so real clients still get in.",
-		s.value(measure.SynRecvCount), f.Scope.Name, s.host.Get(measure.SyncookiesSentRate).Value)
+		s.value(measure.SynRecv), f.Scope.Name, s.host.Get(measure.SyncookiesSentRate).Value)
 	f.Certainty = Certain
-	f.against(s.scope, measure.SynRecvCount, floodLevel(s.value(measure.QueueLimit), s.value(measure.Listeners)), "the backlog")
+	f.against(s.scope, measure.SynRecv, floodLevel(s.value(measure.QueueLimit), s.value(measure.Listeners)), "the backlog")
 	f.against(s.host, measure.SyncookiesSentRate, floodCookies, "default")
 	f.shows(s.scope, measure.QueueDepth, measure.QueueLimit)
 	f.considers(WorkersFull, rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly)))
@@ -133,7 +133,7 @@ func connLimit() causeRule {
 }
 
 func turningAway(s subject) truth {
-	resets := s.host.Get(measure.OutRstsRate)
+	resets := s.host.Get(measure.ResetsSentRate)
 	opens, known := s.host.Get(measure.PassiveOpensRate).Get()
 	if resets.Validity != measure.Known || !known {
 		return cannotTell
@@ -147,13 +147,13 @@ func turningAway(s subject) truth {
 }
 
 func explainConnLimit(s subject, f *Finding) {
-	resets := s.host.Get(measure.OutRstsRate)
+	resets := s.host.Get(measure.ResetsSentRate)
 	opens := s.host.Get(measure.PassiveOpensRate)
 	f.Sentence = fmt.Sprintf("%s is at its limit of %.0f and turns connections away: %.1f resets for %.1f new connections a second.",
 		f.Scope.Name, s.scope.Get(measure.WorkersLimit).Value, resets.Value, opens.Value)
 	f.Certainty = Likely // resets are the namespace's, not this service's alone
 	f.occupied(s, turnedAway)
-	f.against(s.host, measure.OutRstsRate, resetsPerOpens*opens.Value, "default: a tenth of the new connections")
+	f.against(s.host, measure.ResetsSentRate, resetsPerOpens*opens.Value, "default: a tenth of the new connections")
 	f.shows(s.host, measure.PassiveOpensRate)
 	f.against(s.scope, measure.QueueDepth, 0, "nobody waits")
 	f.considers(WorkersFull, rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly)))

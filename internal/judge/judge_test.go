@@ -33,7 +33,7 @@ func TestBalancerSaysDown(t *testing.T) {
 func TestSynFloodShowsItsLevel(t *testing.T) {
 	known := func(v float64) measure.Reading { return measure.Reading{Value: v, Validity: measure.Known} }
 	service, host := &measure.ScopeSignals{Scope: scope.ID{Kind: scope.KindService, Name: "web"}}, &measure.ScopeSignals{}
-	service.Readings[measure.SynRecvCount], service.Readings[measure.QueueLimit] = known(480), known(4*511)
+	service.Readings[measure.SynRecv], service.Readings[measure.QueueLimit] = known(480), known(4*511)
 	service.Readings[measure.QueueDepth], service.Readings[measure.Listeners] = known(0), known(4)
 	host.Readings[measure.SyncookiesSentRate] = known(100)
 	s, f := subject{scope: service, host: host}, Finding{Scope: service.Scope}

@@ -96,7 +96,7 @@ func explainStuckClosing(s subject, f *Finding) {
 	f.Sentence = fmt.Sprintf("%.0f connections of %s have sent their FIN and are not answered: their clients, or the way to them, are gone.", s.value(measure.StuckClosing), f.Scope.Name)
 	f.Certainty = Certain
 	f.against(s.scope, measure.StuckClosing, stuckLevel, "default")
-	f.shows(s.scope, measure.FinWait1Count, measure.LastAckCount, measure.ClosingCount, measure.Retransmitting)
+	f.shows(s.scope, measure.FinWait1, measure.LastAck, measure.Closing, measure.Retransmitting)
 	f.considers(SlowClients, rejected(s, measure.ZeroWindow, s.is(measure.ZeroWindow, above, 0)))
 	f.Advice = []string{
 		"Look for a path or a firewall that drops what goes out: the sockets keep no worker, but their clients have lost the answer.",

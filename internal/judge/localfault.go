@@ -36,7 +36,7 @@ func localFault() causeRule {
 			slices.Sort(names)
 			f.Sentence = fmt.Sprintf("%d destinations are out of reach at once, %s: it is this host or its uplink, not they.", len(names), strings.Join(firstFive(names), ", "))
 			f.Certainty = Likely
-			f.shows(s.host, measure.RetransSegsRate, measure.TimeoutsRate, measure.AttemptFailsRate)
+			f.shows(s.host, measure.RetransmittedSegmentsRate, measure.RetransmissionTimeoutsRate, measure.AttemptFailsRate)
 			f.considers(PathLost, "each for itself: they began within 2 s of each other")
 			f.Advice = []string{"Look at this host's own network: carrier, routes, firewall, conntrack table. Do not take backends out for it."}
 		},

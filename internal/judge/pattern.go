@@ -41,7 +41,7 @@ func patternOf(cause Cause, s subject) (p Pattern, evidence string) {
 	case Leak:
 		return ResourceLeak, fmt.Sprintf("%.0f connections their clients closed are still held", leaked.Value)
 	case SynFlood:
-		return SuddenSpike, fmt.Sprintf("%.0f half-open connections", s.scope.Get(measure.SynRecvCount).Value)
+		return SuddenSpike, fmt.Sprintf("%.0f half-open connections", s.scope.Get(measure.SynRecv).Value)
 	case SlowClients:
 		return SuddenSpike, fmt.Sprintf("%.0f connections whose clients hardly send anything", s.scope.Get(measure.SlowClients).Value)
 	}

@@ -26,7 +26,7 @@ func peerFrozen() causeRule {
 	return causeRule{
 		cause: PeerFrozen,
 		triggers: []trigger{
-			{condition{"requests wait, are acknowledged, and nothing has come for 2.2 s", 250 * time.Millisecond, 2, measure.EstablishedCount, frozen}, Critical},
+			{condition{"requests wait, are acknowledged, and nothing has come for 2.2 s", 250 * time.Millisecond, 2, measure.Established, frozen}, Critical},
 		},
 		clear:        recovers(3 * time.Second),
 		supersededBy: []Cause{PeerHalfBroken, PathLost},
@@ -36,7 +36,7 @@ func peerFrozen() causeRule {
 			f.Certainty = Likely // a health check that is answered later makes it half broken
 			f.pending(s)
 			f.considers(PathLost, rejected(s, measure.Retransmitting, s.is(measure.Retransmitting, above, 0)))
-			f.considers(PeerHalfBroken, fmt.Sprintf("no connection was answered for %s", inWords(s.value(measure.SilentFor))))
+			f.considers(PeerHalfBroken, fmt.Sprintf("no connection was answered for %s", inWords(s.value(measure.Silent))))
 			f.orUs(s)
 			f.Advice = []string{
 				"Take it out of the pool: what it holds now is lost to its clients.",
@@ -53,7 +53,7 @@ func frozen(s subject) truth {
 		return cannotTell
 	}
 	pending, late, retransmitting, lateAfter := v[0], v[1], v[2], v[3]
-	silent, owed := s.scope.Get(measure.SilentFor).Get()
+	silent, owed := s.scope.Get(measure.Silent).Get()
 	if !owed {
 		return cannotTell
 	}
@@ -73,9 +73,9 @@ func peerHalfBroken() causeRule {
 	return causeRule{
 		cause: PeerHalfBroken,
 		triggers: []trigger{
-			{condition{"requests wait far longer than usual while others are answered in time, for 1 s", time.Second, 3, measure.EstablishedCount, halfBroken}, Critical},
+			{condition{"requests wait far longer than usual while others are answered in time, for 1 s", time.Second, 3, measure.Established, halfBroken}, Critical},
 		},
-		clear:        condition{"no request waits far longer than usual, for 5 s", 5 * time.Second, 4, measure.EstablishedCount, both(is(measure.PendingLate, atMost, 0), answersAgain)},
+		clear:        condition{"no request waits far longer than usual, for 5 s", 5 * time.Second, 4, measure.Established, both(is(measure.PendingLate, atMost, 0), answersAgain)},
 		supersededBy: []Cause{PeerSlow, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s answers some requests and leaves others: %.0f have waited longer than %s, while answers take %s.",
@@ -106,7 +106,7 @@ func halfBroken(s subject) truth {
 	if slow == cannotTell {
 		slow = no // nothing was answered lately but health checks, which close at once
 	}
-	lossy := s.is(measure.RetransmitsRate, atLeast, lossDegraded) // then it is the way that keeps them
+	lossy := s.is(measure.RetransmitsPerConnectionRate, atLeast, lossDegraded) // then it is the way that keeps them
 	return isTrue(late >= lateAtLeast && ago < lateAfter).And(slow.Not()).And(lossy.Not())
 }
 
@@ -120,20 +120,20 @@ func peerSlow() causeRule {
 	return causeRule{
 		cause: PeerSlow,
 		triggers: []trigger{
-			{condition{"answers come late and take more than twice the usual, for 1 s", time.Second, 3, measure.EstablishedCount, slow}, Watch},
-			{condition{"the same, and half of its connections wait", time.Second, 3, measure.EstablishedCount, both(slow, halfLate)}, Warning},
-			{condition{"the same, for 30 s", 30 * time.Second, 10, measure.EstablishedCount, slow}, Warning},
+			{condition{"answers come late and take more than twice the usual, for 1 s", time.Second, 3, measure.Established, slow}, Watch},
+			{condition{"the same, and half of its connections wait", time.Second, 3, measure.Established, both(slow, halfLate)}, Warning},
+			{condition{"the same, for 30 s", 30 * time.Second, 10, measure.Established, slow}, Warning},
 		},
-		clear:        condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.EstablishedCount, is(measure.PendingLate, atMost, 0)},
+		clear:        condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.Established, is(measure.PendingLate, atMost, 0)},
 		supersededBy: []Cause{PeerFrozen, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s is slow: answers take %s, usually at most %s; %.0f of %.0f connections have waited longer than %s.",
 				f.Scope.Name, within(s.scope.Get(measure.AnswerNow)), inWords(s.value(measure.AnswerUsual)),
-				s.value(measure.PendingLate), s.value(measure.EstablishedCount), inWords(s.value(measure.LateAfter)))
+				s.value(measure.PendingLate), s.value(measure.Established), inWords(s.value(measure.LateAfter)))
 			f.Certainty = Likely
 			f.pending(s)
 			f.considers(PeerHalfBroken, rejected(s, measure.AnswerNow, slowNow(s).Not()))
-			f.considers(HeavyLoss, rejected(s, measure.RetransmitsRate, s.is(measure.RetransmitsRate, atLeast, lossDegraded)))
+			f.considers(HeavyLoss, rejected(s, measure.RetransmitsPerConnectionRate, s.is(measure.RetransmitsPerConnectionRate, atLeast, lossDegraded)))
 			f.Advice = []string{
 				"Compare with its siblings: if all are slow, what they share is; if it alone, give it less.",
 			}
@@ -147,15 +147,15 @@ func slow(s subject) truth {
 }
 
 func halfLate(s subject) truth {
-	return s.isShare(measure.PendingLate, atLeast, lateShare, measure.EstablishedCount)
+	return s.isShare(measure.PendingLate, atLeast, lateShare, measure.Established)
 }
 
 // pending shows what is asked of the backend and how it answers.
 func (f *Finding) pending(s subject) {
 	f.against(s.scope, measure.PendingLate, lateAtLeast, "default")
 	f.shows(s.scope, measure.LateAfter, measure.Pending, measure.PendingLongest)
-	f.against(s.scope, measure.SilentFor, frozenSilent, "default")
-	f.shows(s.scope, measure.AnswerNow, measure.AnswerUsual, measure.EstablishedCount, measure.EstablishedMost, measure.Retransmitting)
+	f.against(s.scope, measure.Silent, frozenSilent, "default")
+	f.shows(s.scope, measure.AnswerNow, measure.AnswerUsual, measure.Established, measure.EstablishedMost, measure.Retransmitting)
 }
 
 // within words a time that is known as the upper end of a histogram's bucket.

@@ -35,7 +35,7 @@ const (
 func heavyLoss() causeRule {
 	lossy := func(level float64) check {
 		return func(s subject) truth {
-			r := s.scope.Get(measure.RetransmitsRate)
+			r := s.scope.Get(measure.RetransmitsPerConnectionRate)
 			if r.Validity != measure.Known {
 				return cannotTell
 			}
@@ -47,18 +47,18 @@ func heavyLoss() causeRule {
 	return causeRule{
 		cause: HeavyLoss,
 		triggers: []trigger{
-			{condition{"8 % of its connections send something again each second, for 5 s", 5 * time.Second, 4, measure.RetransmitsRate, lossy(lossDegraded)}, Watch},
-			{condition{"15 % of its connections send something again each second, for 2 s", 2 * time.Second, 3, measure.RetransmitsRate, lossy(lossBad)}, Warning},
+			{condition{"8 % of its connections send something again each second, for 5 s", 5 * time.Second, 4, measure.RetransmitsPerConnectionRate, lossy(lossDegraded)}, Watch},
+			{condition{"15 % of its connections send something again each second, for 2 s", 2 * time.Second, 3, measure.RetransmitsPerConnectionRate, lossy(lossBad)}, Warning},
 		},
-		clear:        condition{"less than 8 % for 20 s", 20 * time.Second, 8, measure.RetransmitsRate, is(measure.RetransmitsRate, below, lossDegraded)},
+		clear:        condition{"less than 8 % for 20 s", 20 * time.Second, 8, measure.RetransmitsPerConnectionRate, is(measure.RetransmitsPerConnectionRate, below, lossDegraded)},
 		supersededBy: []Cause{PathLost, PeerNotReading},
 		explain: func(s subject, f *Finding) {
-			rate := s.scope.Get(measure.RetransmitsRate)
+			rate := s.scope.Get(measure.RetransmitsPerConnectionRate)
 			f.Sentence = fmt.Sprintf("The way to %s loses segments: %.0f were sent again in 5 s, %.2f a second for each connection.", f.Scope.Name, float64(rate.Samples), rate.Value)
 			f.Certainty = Certain
-			f.against(s.scope, measure.RetransmitsRate, lossBad, "default")
+			f.against(s.scope, measure.RetransmitsPerConnectionRate, lossBad, "default")
 			f.against(s.scope, measure.RetransmitShare, lossShare, "default")
-			f.shows(s.scope, measure.Retransmitting, measure.EstablishedCount, measure.AnswerNow)
+			f.shows(s.scope, measure.Retransmitting, measure.Established, measure.AnswerNow)
 			f.considers(PathLost, rejected(s, measure.Answering, lost(s)))
 			f.lossElsewhere(s)
 			f.Advice = []string{"Look at the links between: errors and drops on interfaces, a policer, a path that flaps."}
@@ -74,7 +74,7 @@ func (f *Finding) lossElsewhere(s subject) {
 		return
 	}
 	for o := range s.siblings() {
-		if rate, known := o.Get(measure.RetransmitsRate).Get(); known && rate < lossDegraded {
+		if rate, known := o.Get(measure.RetransmitsPerConnectionRate).Get(); known && rate < lossDegraded {
 			f.considers(LocalFault, fmt.Sprintf("no, %s loses %.2f a second", o.Scope.Name, rate))
 			return
 		}
@@ -85,7 +85,7 @@ func (f *Finding) lossElsewhere(s subject) {
 // peerNotReading: its receive window is closed, so what we send stays here.
 func peerNotReading() causeRule {
 	stopped := func(s subject) truth {
-		v, ok := s.numbers(measure.ZeroWindow, measure.EstablishedCount)
+		v, ok := s.numbers(measure.ZeroWindow, measure.Established)
 		if !ok {
 			return cannotTell
 		}
@@ -102,9 +102,9 @@ func peerNotReading() causeRule {
 				f.Scope.Name, people(s.value(measure.ZeroWindow), "connection", "connections"))
 			f.Certainty = Certain
 			f.against(s.scope, measure.ZeroWindow, 1, "default")
-			f.shows(s.scope, measure.EstablishedCount, measure.Pending)
+			f.shows(s.scope, measure.Established, measure.Pending)
 			f.considers(PathLost, rejected(s, measure.Retransmitting, lost(s)))
-			f.considers(PeerFrozen, rejected(s, measure.SilentFor, frozen(s)))
+			f.considers(PeerFrozen, rejected(s, measure.Silent, frozen(s)))
 			f.Advice = []string{"See what its process does instead of reading: a full disk or a stopped worker behind an upload is usual."}
 			f.carried(s)
 		},
@@ -119,21 +119,21 @@ func orderlyStop() causeRule {
 		cause: OrderlyStop,
 		triggers: []trigger{
 			{condition{"it has closed nearly all its connections, for 0.25 s", 250 * time.Millisecond, 2, measure.CloseWaitAccepted, closedMost}, Watch},
-			{condition{"its connections are gone, none was refused or reset, and its siblings answer, for 1.5 s", 1500 * time.Millisecond, 3, measure.EstablishedCount, closedAll}, Watch},
+			{condition{"its connections are gone, none was refused or reset, and its siblings answer, for 1.5 s", 1500 * time.Millisecond, 3, measure.Established, closedAll}, Watch},
 		},
 		clear: condition{"no connection that it closed is left, and it answers or has connections, for 5 s", 5 * time.Second, 3, measure.CloseWaitAccepted,
 			func(s subject) truth {
-				return closedMost(s).Or(closedAll(s)).Not().And(s.is(measure.EstablishedCount, above, 0).Or(answersAgain(s)))
+				return closedMost(s).Or(closedAll(s)).Not().And(s.is(measure.Established, above, 0).Or(answersAgain(s)))
 			}},
 		overtakenBy:  []Cause{PeerRefusing},
 		supersededBy: []Cause{PeerResetting, PathLost},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("%s closes its connections: %.0f closed, %.0f still open. It stops, or its process has ended.",
-				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.EstablishedCount))
+				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.Established))
 			f.Certainty = Likely
 			f.against(s.scope, measure.CloseWaitAccepted, 3, "default")
-			f.shows(s.scope, measure.EstablishedCount)
-			f.considers(PeerRefusing, rejected(s, measure.EstablishedCount, refusing(s)))
+			f.shows(s.scope, measure.Established)
+			f.considers(PeerRefusing, rejected(s, measure.Established, refusing(s)))
 			f.Advice = []string{"Nothing yet: a deploy begins like this. New attempts that are refused are another finding."}
 		},
 	}
@@ -141,7 +141,7 @@ func orderlyStop() causeRule {
 
 // closedMost: what is left of a pool is in CLOSE_WAIT, and was closed just now.
 func closedMost(s subject) truth {
-	v, ok := s.numbers(measure.CloseWaitAccepted, measure.EstablishedCount, measure.Lingering, measure.EstablishedRecent)
+	v, ok := s.numbers(measure.CloseWaitAccepted, measure.Established, measure.CloseWaitLingering, measure.EstablishedRecent)
 	if !ok {
 		return cannotTell
 	}
@@ -154,7 +154,7 @@ func closedMost(s subject) truth {
 // closedAll: all connections to a backend in use are gone, and not one of ours
 // came to TIME_WAIT: the other end closed first.
 func closedAll(s subject) truth {
-	v, ok := s.numbers(measure.EstablishedCount, measure.SynSentCount, measure.EstablishedRecent, measure.HeardAgo)
+	v, ok := s.numbers(measure.Established, measure.SynSent, measure.EstablishedRecent, measure.HeardAgo)
 	if !ok {
 		return cannotTell
 	}
@@ -169,17 +169,17 @@ func closedAll(s subject) truth {
 
 // lazyPool: our own process keeps connections that the backend has closed.
 func lazyPool() causeRule {
-	lazy := is(measure.Lingering, atLeast, 3)
+	lazy := is(measure.CloseWaitLingering, atLeast, 3)
 	return causeRule{
 		cause: LazyPool,
 		triggers: []trigger{
-			{condition{"connections that it has closed are kept here for more than 5 s, for 5 s", 5 * time.Second, 4, measure.Lingering, lazy}, Watch},
+			{condition{"connections that it has closed are kept here for more than 5 s, for 5 s", 5 * time.Second, 4, measure.CloseWaitLingering, lazy}, Watch},
 		},
-		clear: condition{"hardly any is kept for 30 s", 30 * time.Second, 8, measure.Lingering, not(lazy)},
+		clear: condition{"hardly any is kept for 30 s", 30 * time.Second, 8, measure.CloseWaitLingering, not(lazy)},
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("%.0f connections that %s has closed are still held here: the pool finds out when it next uses them.", s.value(measure.Lingering), f.Scope.Name)
+			f.Sentence = fmt.Sprintf("%.0f connections that %s has closed are still held here: the pool finds out when it next uses them.", s.value(measure.CloseWaitLingering), f.Scope.Name)
 			f.Certainty = Certain
-			f.against(s.scope, measure.Lingering, 3, "default")
+			f.against(s.scope, measure.CloseWaitLingering, 3, "default")
 			f.shows(s.scope, measure.CloseWaitAccepted)
 			f.considers(Leak, rejected(s, measure.CloseWaitLeaked, leakingToBackend(s)))
 			f.Advice = []string{"Let the pool check connections before it uses them, or close idle ones sooner than the backend does."}
@@ -223,7 +223,7 @@ func churn() causeRule {
 			f.against(s.scope, measure.NewFlowsRate, churnTimes*s.value(measure.NewFlowsUsual), "three times its median")
 			f.shows(s.scope, measure.NewFlowsUsual)
 			f.against(s.host, measure.ActiveOpensRate, usualTimes*s.host.Get(measure.ActiveOpensUsual).Value+usualMargin, "twice what is usual here, and 0.5")
-			f.shows(s.scope, measure.EstablishedRecent, measure.TimeWaitCount)
+			f.shows(s.scope, measure.EstablishedRecent, measure.TimeWait)
 			f.considers(PeerResetting, rejected(s, measure.VanishedRate, resettingSome(s)))
 			f.Advice = []string{"See whether keep-alive was turned off on either side, or the backend now answers with Connection: close."}
 		},
@@ -244,12 +244,12 @@ func portExhaustion() causeRule {
 		clear: condition{"a quarter of the local ports is free for 10 s", 10 * time.Second, 4, measure.PortsUsed, not(used(portsFew))},
 		explain: func(s subject, f *Finding) {
 			used := s.value(measure.PortsUsed)
-			waiting := max(0, s.value(measure.TimeWaitCount)-(s.value(measure.Sockets)-used)) // but for those whose ports may be taken again
+			waiting := max(0, s.value(measure.TimeWait)-(s.value(measure.Sockets)-used)) // but for those whose ports may be taken again
 			f.Sentence = fmt.Sprintf("Local ports toward %s run out: %.0f of %.0f in use, %.0f of them in TIME_WAIT.",
 				f.Scope.Name, used, s.value(measure.PortsLimit), waiting)
 			f.Certainty = Certain
 			f.against(s.scope, measure.PortsUsed, portsOut*s.value(measure.PortsLimit), "net.ipv4.ip_local_port_range")
-			f.shows(s.scope, measure.TimeWaitCount, measure.NewFlowsRate)
+			f.shows(s.scope, measure.TimeWait, measure.NewFlowsRate)
 			f.considers(Churn, rejected(s, measure.NewFlowsRate, s.is(measure.NewFlowsRate, above, churnTimes*s.value(measure.NewFlowsUsual))))
 			f.Advice = []string{
 				"Keep connections open between requests: each closed one holds its port for a minute.",
@@ -262,7 +262,7 @@ func portExhaustion() causeRule {
 // poolAtCeiling: every connection of the pool is in use and it opens no more.
 func poolAtCeiling() causeRule {
 	full := func(s subject) truth {
-		v, ok := s.numbers(measure.EstablishedCount, measure.Pending, measure.EstablishedMost, measure.NewFlowsRate)
+		v, ok := s.numbers(measure.Established, measure.Pending, measure.EstablishedMost, measure.NewFlowsRate)
 		if !ok {
 			return cannotTell
 		}
@@ -272,14 +272,14 @@ func poolAtCeiling() causeRule {
 	return causeRule{
 		cause: PoolAtCeiling,
 		triggers: []trigger{
-			{condition{"as many connections as ever, all in use, and no new one, for 15 s", 15 * time.Second, 6, measure.EstablishedCount, full}, Watch},
+			{condition{"as many connections as ever, all in use, and no new one, for 15 s", 15 * time.Second, 6, measure.Established, full}, Watch},
 		},
-		clear:        condition{"a connection is free, or a new one opened, for 15 s", 15 * time.Second, 5, measure.EstablishedCount, not(full)},
+		clear:        condition{"a connection is free, or a new one opened, for 15 s", 15 * time.Second, 5, measure.Established, not(full)},
 		supersededBy: []Cause{PeerFrozen, PeerHalfBroken, PathLost},
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("The pool toward %s is at its ceiling: %.0f connections, all waiting for an answer, and no new one.", f.Scope.Name, s.value(measure.EstablishedCount))
+			f.Sentence = fmt.Sprintf("The pool toward %s is at its ceiling: %.0f connections, all waiting for an answer, and no new one.", f.Scope.Name, s.value(measure.Established))
 			f.Certainty = Likely
-			f.against(s.scope, measure.EstablishedCount, s.value(measure.EstablishedMost), "the most there were")
+			f.against(s.scope, measure.Established, s.value(measure.EstablishedMost), "the most there were")
 			f.shows(s.scope, measure.Pending, measure.NewFlowsRate)
 			f.considers(PeerSlow, rejected(s, measure.PendingLate, slow(s)))
 			f.Advice = []string{"Requests queue inside our own process now: raise the pool's limit if the backend can take more, else the backend is the limit."}
@@ -342,7 +342,7 @@ func greenButFailing() causeRule {
 			f.Sentence = fmt.Sprintf("%s has failed for %s and its balancer still calls it up, so requests are sent there.", f.Scope.Name, inWords(s.now.Sub(s.critical).Seconds()))
 			f.Certainty = Certain
 			f.against(s.scope, measure.BalancerUp, 1, "the balancer's own status")
-			f.shows(s.scope, measure.SilentFor, measure.PendingLate)
+			f.shows(s.scope, measure.Silent, measure.PendingLate)
 			f.Advice = []string{
 				"Take it out by hand: the health check asks for something that still works.",
 				"Let the check ask for what requests need, and the balancer count failed requests too.",

@@ -52,7 +52,7 @@ func explainTrafficMissing(s subject, f *Finding) {
 	f.Sentence = fmt.Sprintf("%.0f %% of the usual new connections to %s do not arrive: %.1f a second, %.1f over the last hour.", 100*share, f.Scope.Name, now.Value, usual.Value)
 	f.Certainty = Likely
 	f.against(s.scope, measure.NewFlowsRate, missingShare*usual.Value, "half of the last hour's median")
-	f.shows(s.scope, measure.NewFlowsUsual, measure.QueueDepth, measure.EstablishedCount)
+	f.shows(s.scope, measure.NewFlowsUsual, measure.QueueDepth, measure.Established)
 	f.considers(WorkersFull, rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly)))
 	f.Advice = []string{
 		"Look upstream: a load balancer that took this host out, DNS that points elsewhere, a route that is gone.",

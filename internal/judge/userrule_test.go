@@ -136,7 +136,7 @@ func TestUserRuleOfTheHost(t *testing.T) {
 	j := New(&Numbers{})
 	j.SetRules(scenarioStart, []rule.Rule{userRule(t, "resets", "host.resets_sent_per_second > 10", 0)})
 	host := measure.ScopeSignals{Scope: scope.Host}
-	host.Readings[measure.OutRstsRate] = measure.Reading{Value: 50, Seen: scenarioStart, Validity: measure.Known}
+	host.Readings[measure.ResetsSentRate] = measure.Reading{Value: 50, Seen: scenarioStart, Validity: measure.Known}
 	got := j.Step(scenarioStart, &measure.View{At: scenarioStart, Scopes: []measure.ScopeSignals{host}})
 	if len(got) != 1 || got[0].Finding.Scope != scope.Host || got[0].State != Open {
 		t.Errorf("incidents %+v, want one of the host", got)

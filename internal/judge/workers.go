@@ -115,7 +115,7 @@ func explainWorkersFull(s subject, f *Finding) {
 	f.occupied(s, 1)
 	f.shows(s.scope, measure.AcceptedSlope)
 	f.considers(ClientsGaveUp, rejected(s, measure.CloseWaitUnaccepted, leavingQueue(s).Or(servingTheDead(s))))
-	f.considers(SynFlood, rejected(s, measure.SynRecvCount, flooded(s)))
+	f.considers(SynFlood, rejected(s, measure.SynRecv, flooded(s)))
 	f.considers(SlowClients, rejected(s, measure.SlowClients, slowHolders(s)))
 	f.considers(Leak, rejected(s, measure.CloseWaitLeaked, leaking(s)))
 	f.Advice = []string{
@@ -138,7 +138,7 @@ func explainClientsGaveUp(s subject, f *Finding) {
 	f.against(s.scope, measure.QueueWait, waitWarning, "default")
 	f.shows(s.scope, measure.QueueDepth)
 	f.considers(Leak, rejected(s, measure.CloseWaitLeaked, leaking(s)))
-	f.considers(SynFlood, rejected(s, measure.SynRecvCount, flooded(s)))
+	f.considers(SynFlood, rejected(s, measure.SynRecv, flooded(s)))
 	f.Advice = []string{
 		"Shed load at once: refuse or divert new requests, so that workers reach clients that still wait.",
 		"Restart only if shedding does not help: a restart empties the queue and loses who is in it.",

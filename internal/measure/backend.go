@@ -87,7 +87,7 @@ func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	info := look.Abilities.Has(tcp.CanInfo) && look.Request.Info
 	established := float64(y.States[tcp.Established])
 	h.set(ConnectRetrying, float64(p.ConnectRetrying), int(y.States[tcp.SynSent]))
-	h.set(Lingering, float64(p.Lingering), int(p.Lingering))
+	h.set(CloseWaitLingering, float64(p.Lingering), int(p.Lingering))
 	h.set(StuckClosing, float64(y.StuckClosing), int(y.StuckClosing))
 	h.takeLeaked(float64(y.Leaked))
 	used := 0
@@ -103,7 +103,7 @@ func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	h.takeMost(established)
 	h.takeEnds(y)
 	if !info {
-		h.unknown(NoAbility, ChecksEvery, Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, SilentFor, AnswerNow, AnswerUsual, RetransmitsRate, RetransmitShare)
+		h.unknown(NoAbility, ChecksEvery, Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, Silent, AnswerNow, AnswerUsual, RetransmitsPerConnectionRate, RetransmitShare)
 		return
 	}
 	h.takeChecks(y)
@@ -152,7 +152,7 @@ func (h *history) takeSilence(y *Tally) {
 	switch {
 	case owed == 0:
 		b.owing = time.Time{}
-		h.unknown(NoTraffic, SilentFor)
+		h.unknown(NoTraffic, Silent)
 	case b.owing.IsZero():
 		b.owing = now
 	}
@@ -175,7 +175,7 @@ func (h *history) takeSilence(y *Tally) {
 	if !b.heard.IsZero() { // else what came before we looked is not known: long requests are no silence
 		silent = max(silent, min(p.LongestPending, now.Sub(b.heard)))
 	}
-	h.set(SilentFor, max(silent, 0).Seconds(), int(owed))
+	h.set(Silent, max(silent, 0).Seconds(), int(owed))
 }
 
 // takeSinceHeard says how long after the backend was heard last an attempt of
@@ -190,7 +190,7 @@ func (h *history) takeSinceHeard() {
 		signal Signal
 		first  *time.Time
 		seen   *moments
-	}{{FailedAfter, &b.failed, &h.namespace.failed}, {ResetAfter, &b.reset, &h.namespace.reset}} {
+	}{{FailedAfterHeard, &b.failed, &h.namespace.failed}, {ResetAfterHeard, &b.reset, &h.namespace.reset}} {
 		if b.heard.IsZero() {
 			h.unknown(NoTraffic, e.signal)
 			continue
@@ -296,10 +296,10 @@ func (h *history) takeResent(p *Peer) {
 	resent, over := b.resent.Change()
 	sent, _ := b.sent.Change()
 	if over < time.Second {
-		h.unknown(NotEnough, RetransmitsRate, RetransmitShare)
+		h.unknown(NotEnough, RetransmitsPerConnectionRate, RetransmitShare)
 		return
 	}
-	h.set(RetransmitsRate, resent/over.Seconds()/max(1, b.connections.Mean()), int(resent))
+	h.set(RetransmitsPerConnectionRate, resent/over.Seconds()/max(1, b.connections.Mean()), int(resent))
 	h.setIf(sent > 0, RetransmitShare, resent/sent, int(sent), NoTraffic)
 }
 

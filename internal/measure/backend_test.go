@@ -186,13 +186,13 @@ func TestSilence(t *testing.T) {
 	if gap, known := s.Get(HeardGapUsual).Get(); !known || gap > 0.2 {
 		t.Errorf("usual gap %v (known: %v), want 0.1 s", gap, known)
 	}
-	if got := s.Get(SilentFor).Validity; got != NoTraffic {
+	if got := s.Get(Silent).Validity; got != NoTraffic {
 		t.Errorf("while nothing is owed, silent is %v", got)
 	}
 	for i := 1; i <= 5; i++ {
 		waits := time.Duration(i)*second - 300*time.Millisecond
 		s = w.look(toShop(1, tcp.Established, waiting(waits)))
-		if silent, known := s.Get(SilentFor).Get(); !known || silent < waits.Seconds()-1e-9 || silent > waits.Seconds()+0.7 {
+		if silent, known := s.Get(Silent).Get(); !known || silent < waits.Seconds()-1e-9 || silent > waits.Seconds()+0.7 {
 			t.Errorf("after %v silent for %v (known: %v)", waits, silent, known)
 		}
 		if ago := s.Get(HeardAgo).Value; ago < float64(i) || ago > float64(i)+0.2 {
@@ -203,7 +203,7 @@ func TestSilence(t *testing.T) {
 		t.Errorf("%v late, want 1", late)
 	}
 	s = w.look(toShop(1, tcp.Established, replied(0, 5*second)))
-	if got := s.Get(SilentFor).Validity; got != NoTraffic {
+	if got := s.Get(Silent).Validity; got != NoTraffic {
 		t.Errorf("once it has answered, silent is %v", got)
 	}
 	s = w.look(busy)
@@ -283,7 +283,7 @@ func TestLongRequestsAreNoSilence(t *testing.T) {
 	w := watchShop()
 	for i := range 3 {
 		s := w.look(toShop(1, tcp.Established, waiting(40*second+time.Duration(i)*second)))
-		if silent, known := s.Get(SilentFor).Get(); !known || silent != float64(i) {
+		if silent, known := s.Get(Silent).Get(); !known || silent != float64(i) {
 			t.Errorf("after %d s silent for %v (known: %v)", i, silent, known)
 		}
 	}
@@ -317,7 +317,7 @@ func TestFailedAfterUnseenTime(t *testing.T) {
 				h.now = now
 				h.takeSilence(&Tally{})
 			}
-			got, known := h.signals.Get(FailedAfter).Get()
+			got, known := h.signals.Get(FailedAfterHeard).Get()
 			if diff := cmp.Diff(tt.want, got); diff != "" || !known {
 				t.Errorf("failed after (known: %v; -want +got):\n%s", known, diff)
 			}

@@ -13,8 +13,8 @@ var hostRates = [...]struct {
 }{
 	{PassiveOpensRate, tcp.PassiveOpens}, {ActiveOpensRate, tcp.ActiveOpens},
 	{AttemptFailsRate, tcp.AttemptFails}, {EstabResetsRate, tcp.EstabResets},
-	{RetransSegsRate, tcp.RetransSegs}, {TimeoutsRate, tcp.TCPTimeouts},
-	{OutRstsRate, tcp.OutRsts}, {ListenOverflowsRate, tcp.ListenOverflows},
+	{RetransmittedSegmentsRate, tcp.RetransSegs}, {RetransmissionTimeoutsRate, tcp.TCPTimeouts},
+	{ResetsSentRate, tcp.OutRsts}, {ListenOverflowsRate, tcp.ListenOverflows},
 	{SyncookiesSentRate, tcp.SyncookiesSent},
 }
 
@@ -36,8 +36,8 @@ type counterHistory struct {
 // usualRates are the rates whose usual level is followed: what goes wrong at
 // one backend is seen against it.
 var usualRates = [...]struct{ rate, usual Signal }{
-	{AttemptFailsRate, AttemptFailsUsual}, {PeerResetsRate, PeerResetsUsual}, {ActiveOpensRate, ActiveOpensUsual},
-	{RetransSegsRate, RetransSegsUsual},
+	{AttemptFailsRate, AttemptFailsUsual}, {ResetsReceivedRate, ResetsReceivedUsual}, {ActiveOpensRate, ActiveOpensUsual},
+	{RetransmittedSegmentsRate, RetransmittedSegmentsUsual},
 }
 
 const (
@@ -131,24 +131,24 @@ func (c *counterHistory) signals(host *history) {
 	}
 	host.takePeerResets()
 	host.takeAgo(AttemptFailedAgo, c.failed.last())
-	host.takeAgo(PeerResetAgo, c.reset.last())
+	host.takeAgo(ResetReceivedAgo, c.reset.last())
 	for i, u := range usualRates {
 		host.takeUsualRate(u.rate, u.usual, &c.usual[i])
 	}
 	drained, over, ok := c.drained()
-	host.setIf(ok, AcceptRate, drained/over.Seconds(), int(drained), NotEnough)
+	host.setIf(ok, AcceptsRate, drained/over.Seconds(), int(drained), NotEnough)
 }
 
 // takePeerResets works out how many connections the other end has reset. The
 // kernel counts one that we abort just so (tcp_set_state, net/ipv4/tcp.c), but
 // then sends the reset itself.
 func (h *history) takePeerResets() {
-	ended, sent := h.signals.Readings[EstabResetsRate], h.signals.Readings[OutRstsRate]
+	ended, sent := h.signals.Readings[EstabResetsRate], h.signals.Readings[ResetsSentRate]
 	if ended.Validity != Known || sent.Validity != Known {
-		h.unknown(NotEnough, PeerResetsRate)
+		h.unknown(NotEnough, ResetsReceivedRate)
 		return
 	}
-	h.set(PeerResetsRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples))
+	h.set(ResetsReceivedRate, max(0, ended.Value-sent.Value), max(0, ended.Samples-sent.Samples))
 }
 
 func (h *history) takeAgo(sig Signal, at time.Time) {

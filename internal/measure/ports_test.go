@@ -46,7 +46,7 @@ func TestPortsUsed(t *testing.T) {
 				if used, known := s.Get(PortsUsed).Get(); !known || used != want.used {
 					t.Errorf("%s: %v ports in use (known: %v), want %v", want.of.Name, used, known, want.used)
 				}
-				if n, _ := s.Get(TimeWaitCount).Get(); n != 4 {
+				if n, _ := s.Get(TimeWait).Get(); n != 4 {
 					t.Errorf("%s: %v in TIME_WAIT, want 4", want.of.Name, n)
 				}
 			}

@@ -39,7 +39,7 @@ const (
 	NewFlowsUsual
 	// Of a service or of the rest, seen by every look at all states.
 	Sockets
-	EstablishedCount
+	Established
 	Accepted
 	AcceptedSlope
 	Unaccepted
@@ -48,13 +48,13 @@ const (
 	CloseWaitAccepted
 	CloseWaitUnaccepted
 	CloseWaitUnacceptedGrowth
-	SynRecvCount
-	SynSentCount
-	FinWait1Count
-	FinWait2Count
-	TimeWaitCount
-	LastAckCount
-	ClosingCount
+	SynRecv
+	SynSent
+	FinWait1
+	FinWait2
+	TimeWait
+	LastAck
+	Closing
 	Retransmitting
 	ZeroWindow
 	NewFlowsRate
@@ -68,20 +68,20 @@ const (
 	HeardAgo
 	HeardGapUsual
 	HeardByChance
-	FailedAfter
-	ResetAfter
-	SilentFor
+	FailedAfterHeard
+	ResetAfterHeard
+	Silent
 	AnswerNow
 	AnswerUsual
 	ConnectRetrying
-	RetransmitsRate
+	RetransmitsPerConnectionRate
 	RetransmitShare
 	EstablishedRecent
 	EstablishedMost
 	VanishedRate
 	VanishedUsual
 	FinishedRate
-	Lingering
+	CloseWaitLingering
 	PortsUsed
 	PortsLimit
 	BalancerUp
@@ -91,21 +91,21 @@ const (
 	ActiveOpensRate
 	AttemptFailsRate
 	EstabResetsRate
-	RetransSegsRate
-	TimeoutsRate
-	OutRstsRate
+	RetransmittedSegmentsRate
+	RetransmissionTimeoutsRate
+	ResetsSentRate
 	ListenOverflowsRate
 	SyncookiesSentRate
-	AcceptRate
+	AcceptsRate
 	AttemptFailsUsual
-	PeerResetsRate
-	PeerResetsUsual
+	ResetsReceivedRate
+	ResetsReceivedUsual
 	ActiveOpensUsual
-	RetransSegsUsual
+	RetransmittedSegmentsUsual
 	AttemptFailedAgo
-	PeerResetAgo
+	ResetReceivedAgo
 
-	NumSignals = int(PeerResetAgo) + 1
+	NumSignals = int(ResetReceivedAgo) + 1
 )
 
 // Unit is what a signal's value counts.
@@ -144,91 +144,91 @@ const (
 )
 
 var definitions = [NumSignals]Definition{
-	Listeners:                 {"listeners", UnitCount, tcp.Pulse, ofService, "listening sockets of the service"},
-	QueueDepth:                {"queue_depth", UnitCount, tcp.Pulse, ofService, "connections waiting to be accepted"},
-	QueueLimit:                {"queue_limit", UnitCount, tcp.Pulse, ofService, "how many may wait: the listeners' backlogs"},
-	QueueWait:                 {"queue_wait_seconds", UnitSeconds, tcp.Pulse, ofService, "how long a new connection waits to be accepted, at least"},
-	ListenDropsRate:           {"listen_drops_per_second", UnitPerSecond, tcp.Pulse, ofService, "connections this service's listeners threw away"},
-	WorkersOccupied:           {"workers_occupied", UnitCount, tcp.Focus, ofService, "workers that hold a connection, or a request where the server is event-driven"},
-	WorkersLimit:              {"workers_limit", UnitCount, tcp.Focus, ofService, "how many workers there are: configured, read from the server's configuration, or learned"},
-	WorkersSlope:              {"workers_slope_per_second", UnitPerSecond, tcp.Focus, ofService, "how fast occupied workers grow, over 60 s"},
-	WorkersFullIn:             {"workers_full_in_seconds", UnitSeconds, tcp.Focus, ofService, "when all workers will be occupied, at the growth of the last 60 s"},
-	WorkersFullInError:        {"workers_full_in_error_seconds", UnitSeconds, tcp.Focus, ofService, "how far that forecast may be off, either way"},
-	WorkersFullInFast:         {"workers_full_in_fast_seconds", UnitSeconds, tcp.Focus, ofService, "when all workers will be occupied, at the growth of the last 15 s"},
-	WorkersRise:               {"workers_rise_seconds", UnitSeconds, tcp.Focus, ofService, "how long ago half as many workers were occupied as now, within 5 min"},
-	TurnAwayLimit:             {"turn_away_limit", UnitCount, tcp.Focus, ofService, "how many connections the server holds before it closes new ones at once; only for servers that do"},
-	SlowClients:               {"slow_clients", UnitCount, tcp.Focus, ofService, "accepted connections whose client has taken 10 s or more over its request"},
-	CloseWaitLeaked:           {"close_wait_leaked", UnitCount, tcp.Focus, ofBoth, "CLOSE_WAIT that a process has held for 10 s or more"},
-	CloseWaitLeakedSlope:      {"close_wait_leaked_slope_per_second", UnitPerSecond, tcp.Focus, ofBoth, "how fast those grow, over 60 s; zero unless beyond chance"},
-	DescriptorsUsed:           {"descriptors_used", UnitCount, tcp.Focus, ofService, "open descriptors of the process of the service that is nearest its limit"},
-	DescriptorsLimit:          {"descriptors_limit", UnitCount, tcp.Focus, ofService, "how many that process may open"},
-	DescriptorsSlope:          {"descriptors_slope_per_second", UnitPerSecond, tcp.Focus, ofService, "how fast its descriptors grow, over 5 min"},
-	StuckClosing:              {"stuck_closing", UnitCount, tcp.Focus, ofBoth, "FIN_WAIT1, LAST_ACK or CLOSING that retransmits, probes, or has lasted 30 s"},
-	NewFlowsUsual:             {"new_flows_usual_per_second", UnitPerSecond, tcp.Focus, ofBoth, "the median of new_flows_per_second over the last hour"},
-	Sockets:                   {"sockets", UnitCount, tcp.Focus, ofAll, "sockets of the scope, listeners left out"},
-	EstablishedCount:          {"established", UnitCount, tcp.Focus, ofAll, "ESTABLISHED"},
-	Accepted:                  {"accepted", UnitCount, tcp.Focus, ofAll, "connections a process holds: ESTABLISHED or CLOSE_WAIT with an inode"},
-	AcceptedSlope:             {"accepted_slope_per_second", UnitPerSecond, tcp.Focus, ofIncoming, "how fast accepted grows, over 60 s"},
-	Unaccepted:                {"unaccepted", UnitCount, tcp.Focus, ofIncoming, "ESTABLISHED or CLOSE_WAIT that no process has accepted"},
-	OldestUnaccepted:          {"oldest_unaccepted_seconds", UnitSeconds, tcp.Focus, ofIncoming, "age of the connection that has waited longest, at least"},
-	Busy:                      {"busy", UnitCount, tcp.Focus, ofIncoming, "accepted connections whose client spoke last"},
-	CloseWaitAccepted:         {"close_wait_accepted", UnitCount, tcp.Focus, ofAll, "CLOSE_WAIT that a process holds"},
-	CloseWaitUnaccepted:       {"close_wait_unaccepted", UnitCount, tcp.Focus, ofIncoming, "CLOSE_WAIT in the accept queue: the client gave up waiting"},
-	CloseWaitUnacceptedGrowth: {"close_wait_unaccepted_growth_per_second", UnitPerSecond, tcp.Focus, ofIncoming, "how fast clients give up in the queue, over 10 s"},
-	SynRecvCount:              {"syn_recv", UnitCount, tcp.Focus, ofAll, "half-open connections"},
-	SynSentCount:              {"syn_sent", UnitCount, tcp.Focus, ofAll, "connections we opened that nobody has answered"},
-	FinWait1Count:             {"fin_wait1", UnitCount, tcp.Focus, ofAll, "FIN_WAIT1"},
-	FinWait2Count:             {"fin_wait2", UnitCount, tcp.Focus, ofAll, "FIN_WAIT2"},
-	TimeWaitCount:             {"time_wait", UnitCount, tcp.Focus, ofAll, "TIME_WAIT"},
-	LastAckCount:              {"last_ack", UnitCount, tcp.Focus, ofAll, "LAST_ACK"},
-	ClosingCount:              {"closing", UnitCount, tcp.Focus, ofAll, "CLOSING"},
-	Retransmitting:            {"retransmitting", UnitCount, tcp.Focus, ofAll, "sockets in an unrecovered retransmission time-out"},
-	ZeroWindow:                {"zero_window", UnitCount, tcp.Focus, ofAll, "sockets whose peer has stopped reading"},
-	NewFlowsRate:              {"new_flows_per_second", UnitPerSecond, tcp.Focus, ofAll, "connections first seen, estimated from a sample when there are many"},
-	GoneFlowsRate:             {"gone_flows_per_second", UnitPerSecond, tcp.Focus, ofAll, "connections last seen, estimated likewise"},
-	Pending:                   {"pending", UnitCount, tcp.Focus, ofBackend, "connections on which the backend owes an answer: we spoke last"},
-	PendingLongest:            {"pending_longest_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long the oldest of them has waited, at least"},
-	PendingLate:               {"pending_late", UnitCount, tcp.Focus, ofBackend, "connections pending for longer than late_after_seconds"},
-	LateAfter:                 {"late_after_seconds", UnitSeconds, tcp.Focus, ofBackend, "from when an answer is late: 1 s, or five times the usual"},
-	Answering:                 {"answering", UnitCount, tcp.Focus, ofBackend, "connections on which data came since the last look"},
-	HeardAgo:                  {"heard_ago_seconds", UnitSeconds, tcp.Focus, ofBackend, "time since anything came from the backend: data, or the end of a connection"},
-	HeardGapUsual:             {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, ofBackend, "the longest time without anything from it in the last 2 min"},
-	HeardByChance:             {"heard_by_chance", UnitShare, tcp.Focus, ofBackend, "the share of its signs in the last 2 min that a look met by chance, on connections that end with their answer"},
-	FailedAfter:               {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
-	ResetAfter:                {"reset_after_heard_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long after the last sign of the backend the other end of a connection, whoever's, reset it first"},
-	SilentFor:                 {"silent_seconds", UnitSeconds, tcp.Focus, ofBackend, "for how long it has owed answers, or the handshake, and nothing came"},
-	AnswerNow:                 {"answer_now_seconds", UnitSeconds, tcp.Focus, ofBackend, "the median time of an answer over the last 10 s"},
-	AnswerUsual:               {"answer_usual_seconds", UnitSeconds, tcp.Focus, ofBackend, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
-	ConnectRetrying:           {"connect_retrying", UnitCount, tcp.Focus, ofBackend, "SYN_SENT whose SYN was sent again"},
-	RetransmitsRate:           {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, ofBackend, "segments sent again, for each connection, over 5 s"},
-	RetransmitShare:           {"retransmit_share", UnitShare, tcp.Focus, ofBackend, "segments sent again, of those with data, over 5 s"},
-	EstablishedRecent:         {"established_recent", UnitCount, tcp.Focus, ofBackend, "the most ESTABLISHED at once in the last 5 s"},
-	EstablishedMost:           {"established_most", UnitCount, tcp.Focus, ofBackend, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
-	VanishedRate:              {"vanished_per_second", UnitPerSecond, tcp.Focus, ofBackend, "connections gone without a trace: reset, or closed by the backend first"},
-	VanishedUsual:             {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, ofBackend, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
-	FinishedRate:              {"finished_per_second", UnitPerSecond, tcp.Focus, ofBackend, "connections that both ends have closed, ours first"},
-	Lingering:                 {"close_wait_lingering", UnitCount, tcp.Focus, ofBackend, "CLOSE_WAIT that a process has held for 5 s or more"},
-	PortsUsed:                 {"ports_used", UnitCount, tcp.Focus, ofBackend, "local ports in use toward the backend: TIME_WAIT too, unless its port may be taken again"},
-	PortsLimit:                {"ports_limit", UnitCount, tcp.Focus, ofBackend, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
-	BalancerUp:                {"balancer_up", UnitCount, tcp.Focus, ofBackend, "1 while its balancer calls it up, 0 while it does not"},
-	ChecksEvery:               {"checks_every_seconds", UnitSeconds, tcp.Focus, ofBackend, "the period of its balancer's health checks, where nothing else is asked of it"},
-	AttemptFailsUsual:         {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
-	RetransSegsUsual:          {"retransmitted_segments_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of retransmitted_segments_per_second over the last 10 min, the last 30 s left out"},
-	AttemptFailedAgo:          {"attempt_failed_ago_seconds", UnitSeconds, tcp.Pulse, ofHost, "time since an attempt to connect failed"},
-	PeerResetAgo:              {"reset_received_ago_seconds", UnitSeconds, tcp.Pulse, ofHost, "time since the other end reset a connection"},
-	ActiveOpensUsual:          {"active_opens_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of active_opens_per_second over the last 10 min, the last 30 s left out"},
-	PeerResetsRate:            {"resets_received_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections that the other end reset, at least: EstabResets less OutRsts"},
-	PeerResetsUsual:           {"resets_received_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of resets_received_per_second over the last 10 min, the last 30 s left out"},
-	PassiveOpensRate:          {"passive_opens_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections the kernel completed for our listeners"},
-	ActiveOpensRate:           {"active_opens_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections we opened"},
-	AttemptFailsRate:          {"attempt_fails_per_second", UnitPerSecond, tcp.Pulse, ofHost, "attempts that were refused or timed out"},
-	EstabResetsRate:           {"estab_resets_per_second", UnitPerSecond, tcp.Pulse, ofHost, "established connections that were reset"},
-	RetransSegsRate:           {"retransmitted_segments_per_second", UnitPerSecond, tcp.Pulse, ofHost, "segments sent again"},
-	TimeoutsRate:              {"retransmission_timeouts_per_second", UnitPerSecond, tcp.Pulse, ofHost, "retransmission timers that fired"},
-	OutRstsRate:               {"resets_sent_per_second", UnitPerSecond, tcp.Pulse, ofHost, "resets we sent"},
-	ListenOverflowsRate:       {"listen_overflows_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections lost to a full accept queue, all listeners"},
-	SyncookiesSentRate:        {"syncookies_sent_per_second", UnitPerSecond, tcp.Pulse, ofHost, "SYN cookies sent: a half-open queue is full"},
-	AcceptRate:                {"accepts_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections taken from all accept queues"},
+	Listeners:                    {"listeners", UnitCount, tcp.Pulse, ofService, "listening sockets of the service"},
+	QueueDepth:                   {"queue_depth", UnitCount, tcp.Pulse, ofService, "connections waiting to be accepted"},
+	QueueLimit:                   {"queue_limit", UnitCount, tcp.Pulse, ofService, "how many may wait: the listeners' backlogs"},
+	QueueWait:                    {"queue_wait_seconds", UnitSeconds, tcp.Pulse, ofService, "how long a new connection waits to be accepted, at least"},
+	ListenDropsRate:              {"listen_drops_per_second", UnitPerSecond, tcp.Pulse, ofService, "connections this service's listeners threw away"},
+	WorkersOccupied:              {"workers_occupied", UnitCount, tcp.Focus, ofService, "workers that hold a connection, or a request where the server is event-driven"},
+	WorkersLimit:                 {"workers_limit", UnitCount, tcp.Focus, ofService, "how many workers there are: configured, read from the server's configuration, or learned"},
+	WorkersSlope:                 {"workers_slope_per_second", UnitPerSecond, tcp.Focus, ofService, "how fast occupied workers grow, over 60 s"},
+	WorkersFullIn:                {"workers_full_in_seconds", UnitSeconds, tcp.Focus, ofService, "when all workers will be occupied, at the growth of the last 60 s"},
+	WorkersFullInError:           {"workers_full_in_error_seconds", UnitSeconds, tcp.Focus, ofService, "how far that forecast may be off, either way"},
+	WorkersFullInFast:            {"workers_full_in_fast_seconds", UnitSeconds, tcp.Focus, ofService, "when all workers will be occupied, at the growth of the last 15 s"},
+	WorkersRise:                  {"workers_rise_seconds", UnitSeconds, tcp.Focus, ofService, "how long ago half as many workers were occupied as now, within 5 min"},
+	TurnAwayLimit:                {"turn_away_limit", UnitCount, tcp.Focus, ofService, "how many connections the server holds before it closes new ones at once; only for servers that do"},
+	SlowClients:                  {"slow_clients", UnitCount, tcp.Focus, ofService, "accepted connections whose client has taken 10 s or more over its request"},
+	CloseWaitLeaked:              {"close_wait_leaked", UnitCount, tcp.Focus, ofBoth, "CLOSE_WAIT that a process has held for 10 s or more"},
+	CloseWaitLeakedSlope:         {"close_wait_leaked_slope_per_second", UnitPerSecond, tcp.Focus, ofBoth, "how fast those grow, over 60 s; zero unless beyond chance"},
+	DescriptorsUsed:              {"descriptors_used", UnitCount, tcp.Focus, ofService, "open descriptors of the process of the service that is nearest its limit"},
+	DescriptorsLimit:             {"descriptors_limit", UnitCount, tcp.Focus, ofService, "how many that process may open"},
+	DescriptorsSlope:             {"descriptors_slope_per_second", UnitPerSecond, tcp.Focus, ofService, "how fast its descriptors grow, over 5 min"},
+	StuckClosing:                 {"stuck_closing", UnitCount, tcp.Focus, ofBoth, "FIN_WAIT1, LAST_ACK or CLOSING that retransmits, probes, or has lasted 30 s"},
+	NewFlowsUsual:                {"new_flows_usual_per_second", UnitPerSecond, tcp.Focus, ofBoth, "the median of new_flows_per_second over the last hour"},
+	Sockets:                      {"sockets", UnitCount, tcp.Focus, ofAll, "sockets of the scope, listeners left out"},
+	Established:                  {"established", UnitCount, tcp.Focus, ofAll, "ESTABLISHED"},
+	Accepted:                     {"accepted", UnitCount, tcp.Focus, ofAll, "connections a process holds: ESTABLISHED or CLOSE_WAIT with an inode"},
+	AcceptedSlope:                {"accepted_slope_per_second", UnitPerSecond, tcp.Focus, ofIncoming, "how fast accepted grows, over 60 s"},
+	Unaccepted:                   {"unaccepted", UnitCount, tcp.Focus, ofIncoming, "ESTABLISHED or CLOSE_WAIT that no process has accepted"},
+	OldestUnaccepted:             {"oldest_unaccepted_seconds", UnitSeconds, tcp.Focus, ofIncoming, "age of the connection that has waited longest, at least"},
+	Busy:                         {"busy", UnitCount, tcp.Focus, ofIncoming, "accepted connections whose client spoke last"},
+	CloseWaitAccepted:            {"close_wait_accepted", UnitCount, tcp.Focus, ofAll, "CLOSE_WAIT that a process holds"},
+	CloseWaitUnaccepted:          {"close_wait_unaccepted", UnitCount, tcp.Focus, ofIncoming, "CLOSE_WAIT in the accept queue: the client gave up waiting"},
+	CloseWaitUnacceptedGrowth:    {"close_wait_unaccepted_growth_per_second", UnitPerSecond, tcp.Focus, ofIncoming, "how fast clients give up in the queue, over 10 s"},
+	SynRecv:                      {"syn_recv", UnitCount, tcp.Focus, ofAll, "half-open connections"},
+	SynSent:                      {"syn_sent", UnitCount, tcp.Focus, ofAll, "connections we opened that nobody has answered"},
+	FinWait1:                     {"fin_wait1", UnitCount, tcp.Focus, ofAll, "FIN_WAIT1"},
+	FinWait2:                     {"fin_wait2", UnitCount, tcp.Focus, ofAll, "FIN_WAIT2"},
+	TimeWait:                     {"time_wait", UnitCount, tcp.Focus, ofAll, "TIME_WAIT"},
+	LastAck:                      {"last_ack", UnitCount, tcp.Focus, ofAll, "LAST_ACK"},
+	Closing:                      {"closing", UnitCount, tcp.Focus, ofAll, "CLOSING"},
+	Retransmitting:               {"retransmitting", UnitCount, tcp.Focus, ofAll, "sockets in an unrecovered retransmission time-out"},
+	ZeroWindow:                   {"zero_window", UnitCount, tcp.Focus, ofAll, "sockets whose peer has stopped reading"},
+	NewFlowsRate:                 {"new_flows_per_second", UnitPerSecond, tcp.Focus, ofAll, "connections first seen, estimated from a sample when there are many"},
+	GoneFlowsRate:                {"gone_flows_per_second", UnitPerSecond, tcp.Focus, ofAll, "connections last seen, estimated likewise"},
+	Pending:                      {"pending", UnitCount, tcp.Focus, ofBackend, "connections on which the backend owes an answer: we spoke last"},
+	PendingLongest:               {"pending_longest_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long the oldest of them has waited, at least"},
+	PendingLate:                  {"pending_late", UnitCount, tcp.Focus, ofBackend, "connections pending for longer than late_after_seconds"},
+	LateAfter:                    {"late_after_seconds", UnitSeconds, tcp.Focus, ofBackend, "from when an answer is late: 1 s, or five times the usual"},
+	Answering:                    {"answering", UnitCount, tcp.Focus, ofBackend, "connections on which data came since the last look"},
+	HeardAgo:                     {"heard_ago_seconds", UnitSeconds, tcp.Focus, ofBackend, "time since anything came from the backend: data, or the end of a connection"},
+	HeardGapUsual:                {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, ofBackend, "the longest time without anything from it in the last 2 min"},
+	HeardByChance:                {"heard_by_chance", UnitShare, tcp.Focus, ofBackend, "the share of its signs in the last 2 min that a look met by chance, on connections that end with their answer"},
+	FailedAfterHeard:             {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
+	ResetAfterHeard:              {"reset_after_heard_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long after the last sign of the backend the other end of a connection, whoever's, reset it first"},
+	Silent:                       {"silent_seconds", UnitSeconds, tcp.Focus, ofBackend, "for how long it has owed answers, or the handshake, and nothing came"},
+	AnswerNow:                    {"answer_now_seconds", UnitSeconds, tcp.Focus, ofBackend, "the median time of an answer over the last 10 s"},
+	AnswerUsual:                  {"answer_usual_seconds", UnitSeconds, tcp.Focus, ofBackend, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
+	ConnectRetrying:              {"connect_retrying", UnitCount, tcp.Focus, ofBackend, "SYN_SENT whose SYN was sent again"},
+	RetransmitsPerConnectionRate: {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, ofBackend, "segments sent again, for each connection, over 5 s"},
+	RetransmitShare:              {"retransmit_share", UnitShare, tcp.Focus, ofBackend, "segments sent again, of those with data, over 5 s"},
+	EstablishedRecent:            {"established_recent", UnitCount, tcp.Focus, ofBackend, "the most ESTABLISHED at once in the last 5 s"},
+	EstablishedMost:              {"established_most", UnitCount, tcp.Focus, ofBackend, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
+	VanishedRate:                 {"vanished_per_second", UnitPerSecond, tcp.Focus, ofBackend, "connections gone without a trace: reset, or closed by the backend first"},
+	VanishedUsual:                {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, ofBackend, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
+	FinishedRate:                 {"finished_per_second", UnitPerSecond, tcp.Focus, ofBackend, "connections that both ends have closed, ours first"},
+	CloseWaitLingering:           {"close_wait_lingering", UnitCount, tcp.Focus, ofBackend, "CLOSE_WAIT that a process has held for 5 s or more"},
+	PortsUsed:                    {"ports_used", UnitCount, tcp.Focus, ofBackend, "local ports in use toward the backend: TIME_WAIT too, unless its port may be taken again"},
+	PortsLimit:                   {"ports_limit", UnitCount, tcp.Focus, ofBackend, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
+	BalancerUp:                   {"balancer_up", UnitCount, tcp.Focus, ofBackend, "1 while its balancer calls it up, 0 while it does not"},
+	ChecksEvery:                  {"checks_every_seconds", UnitSeconds, tcp.Focus, ofBackend, "the period of its balancer's health checks, where nothing else is asked of it"},
+	AttemptFailsUsual:            {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
+	RetransmittedSegmentsUsual:   {"retransmitted_segments_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of retransmitted_segments_per_second over the last 10 min, the last 30 s left out"},
+	AttemptFailedAgo:             {"attempt_failed_ago_seconds", UnitSeconds, tcp.Pulse, ofHost, "time since an attempt to connect failed"},
+	ResetReceivedAgo:             {"reset_received_ago_seconds", UnitSeconds, tcp.Pulse, ofHost, "time since the other end reset a connection"},
+	ActiveOpensUsual:             {"active_opens_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of active_opens_per_second over the last 10 min, the last 30 s left out"},
+	ResetsReceivedRate:           {"resets_received_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections that the other end reset, at least: EstabResets less OutRsts"},
+	ResetsReceivedUsual:          {"resets_received_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of resets_received_per_second over the last 10 min, the last 30 s left out"},
+	PassiveOpensRate:             {"passive_opens_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections the kernel completed for our listeners"},
+	ActiveOpensRate:              {"active_opens_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections we opened"},
+	AttemptFailsRate:             {"attempt_fails_per_second", UnitPerSecond, tcp.Pulse, ofHost, "attempts that were refused or timed out"},
+	EstabResetsRate:              {"estab_resets_per_second", UnitPerSecond, tcp.Pulse, ofHost, "established connections that were reset"},
+	RetransmittedSegmentsRate:    {"retransmitted_segments_per_second", UnitPerSecond, tcp.Pulse, ofHost, "segments sent again"},
+	RetransmissionTimeoutsRate:   {"retransmission_timeouts_per_second", UnitPerSecond, tcp.Pulse, ofHost, "retransmission timers that fired"},
+	ResetsSentRate:               {"resets_sent_per_second", UnitPerSecond, tcp.Pulse, ofHost, "resets we sent"},
+	ListenOverflowsRate:          {"listen_overflows_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections lost to a full accept queue, all listeners"},
+	SyncookiesSentRate:           {"syncookies_sent_per_second", UnitPerSecond, tcp.Pulse, ofHost, "SYN cookies sent: a half-open queue is full"},
+	AcceptsRate:                  {"accepts_per_second", UnitPerSecond, tcp.Pulse, ofHost, "connections taken from all accept queues"},
 }
 
 // Signals returns every signal in order.

@@ -280,9 +280,9 @@ var stateSignals = [...]struct {
 	signal Signal
 	state  tcp.State
 }{
-	{SynRecvCount, tcp.SynRecv}, {SynSentCount, tcp.SynSent}, {FinWait1Count, tcp.FinWait1},
-	{FinWait2Count, tcp.FinWait2}, {TimeWaitCount, tcp.TimeWait}, {LastAckCount, tcp.LastAck},
-	{ClosingCount, tcp.Closing},
+	{SynRecv, tcp.SynRecv}, {SynSent, tcp.SynSent}, {FinWait1, tcp.FinWait1},
+	{FinWait2, tcp.FinWait2}, {TimeWait, tcp.TimeWait}, {LastAck, tcp.LastAck},
+	{Closing, tcp.Closing},
 }
 
 func (h *history) takeSockets(y *Tally, look *tcp.Look) {
@@ -310,7 +310,7 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 	}
 	h.signals.Examples = append(h.signals.Examples[:0], y.Examples...)
 	h.set(Sockets, float64(total), total)
-	h.set(EstablishedCount, float64(y.States[tcp.Established]), total)
+	h.set(Established, float64(y.States[tcp.Established]), total)
 	h.set(Accepted, float64(y.Accepted), total)
 	h.set(Retransmitting, float64(y.Retransmitting), total)
 	h.set(ZeroWindow, float64(y.ZeroWindow), total)

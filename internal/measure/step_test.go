@@ -40,7 +40,7 @@ func TestQueueWait(t *testing.T) {
 	if got.Validity != Known || math.Abs(got.Value-4) > 0.3 {
 		t.Errorf("queue wait %+v, want 4 s", got)
 	}
-	if rate := v.Scope(scope.Host).Get(AcceptRate); math.Abs(rate.Value-15) > 1 {
+	if rate := v.Scope(scope.Host).Get(AcceptsRate); math.Abs(rate.Value-15) > 1 {
 		t.Errorf("accept rate %+v, want 15/s", rate)
 	}
 }

@@ -29,7 +29,7 @@ func (u *Usual) Unusual(value float64) bool {
 }
 
 // alarmRates are the host's signals whose jump brings a full look forward.
-var alarmRates = [...]Signal{RetransSegsRate, TimeoutsRate, EstabResetsRate, AttemptFailsRate}
+var alarmRates = [...]Signal{RetransmittedSegmentsRate, RetransmissionTimeoutsRate, EstabResetsRate, AttemptFailsRate}
 
 // Alarm watches the host's rates for a jump in retransmissions, resets or
 // failed attempts. The zero value is ready.

@@ -28,7 +28,7 @@ func foldOf(s measure.Signal) fold {
 	switch {
 	case s == measure.BalancerUp:
 		return foldMin
-	case s == measure.RetransmitsRate, s.Definition().Unit == measure.UnitSeconds:
+	case s == measure.RetransmitsPerConnectionRate, s.Definition().Unit == measure.UnitSeconds:
 		return foldMost
 	}
 	return foldSum

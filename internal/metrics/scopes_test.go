@@ -24,9 +24,9 @@ func behind(backends int) *api.Snapshot {
 	s := &api.Snapshot{At: at, Ready: true}
 	for i := range backends {
 		sig := measure.ScopeSignals{Scope: backend(i), Group: "shop"}
-		sig.Readings[measure.EstablishedCount] = reading(2)
+		sig.Readings[measure.Established] = reading(2)
 		sig.Readings[measure.PendingLongest] = reading(float64(i))
-		sig.Readings[measure.RetransmitsRate] = reading(float64(i) / 1000)
+		sig.Readings[measure.RetransmitsPerConnectionRate] = reading(float64(i) / 1000)
 		sig.Readings[measure.AnswerNow] = measure.Reading{Validity: measure.NoTraffic}
 		sig.Readings[measure.BalancerUp] = reading(1)
 		s.View.Scopes = append(s.View.Scopes, sig)

@@ -77,7 +77,7 @@ func TestEvalSaysWhatItRestsOn(t *testing.T) {
 		Values: []Value{
 			{Text: "service.busy", Unit: measure.UnitCount, Term: Term{scope.KindService, measure.Busy}, Reading: service.Readings[measure.Busy]},
 			{Text: "service.sockets", Unit: measure.UnitCount, Term: Term{scope.KindService, measure.Sockets}, Reading: service.Readings[measure.Sockets]},
-			{Text: "host.accepts_per_second", Unit: measure.UnitPerSecond, Term: Term{scope.KindHost, measure.AcceptRate}},
+			{Text: "host.accepts_per_second", Unit: measure.UnitPerSecond, Term: Term{scope.KindHost, measure.AcceptsRate}},
 			{Text: `mean(service.sockets, "2s")`, Unit: measure.UnitCount, Reading: measure.Reading{Value: 10, Samples: 1, Seen: start, Validity: measure.Known}},
 		},
 	}
