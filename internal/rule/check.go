@@ -33,8 +33,7 @@ type checker struct {
 	inSpan bool
 	spans  map[string]*node // by how they are written
 	order  []*node
-	terms  map[string]bool
-	seen   []Term
+	seen   []Term     // each once, in the order of the text
 	kind   scope.Kind // of the first signal that is not the host's
 }
 
@@ -159,23 +158,18 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 				c.kind = kind
 			}
 			term := Term{kind, s}
-			if !c.terms[term.String()] {
-				c.terms[term.String()] = true
+			if !slices.Contains(c.seen, term) {
 				c.seen = append(c.seen, term)
 			}
 			return &node{op: opSignal, unit: s.Definition().Unit, term: term, at: at}, nil
 		}
-		hint := "foreshock rule signals lists what it has"
-		var others []string
+		var others []string // never empty: what only the rest had nobody could look at
 		for _, other := range scopes {
 			if s.AppliesTo(other) {
 				others = append(others, fmt.Sprintf("%s.%s", other, s))
 			}
 		}
-		if len(others) > 0 {
-			hint = "write " + strings.Join(others, " or ")
-		}
-		return nil, &problem{at, fmt.Sprintf("a %s has no signal %s", kind, s), hint}
+		return nil, &problem{at, fmt.Sprintf("a %s has no signal %s", kind, s), "write " + strings.Join(others, " or ")}
 	}
 	hint := "foreshock rule signals lists them"
 	if near, ok := spelling.Nearest(property.Value, names(kind)); ok {

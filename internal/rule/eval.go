@@ -105,7 +105,7 @@ func (v *evaluation) seen(terms []Term, now time.Time) (seen, until time.Time) {
 func (v *evaluation) truth(n *node) Truth {
 	switch n.op {
 	case opTruth:
-		return truthOf(n.number != 0)
+		return TruthOf(n.number != 0)
 	case opAnd:
 		return v.truth(n.args[0]).And(v.truth(n.args[1]))
 	case opOr:
@@ -118,7 +118,7 @@ func (v *evaluation) truth(n *node) Truth {
 	if !known || !too {
 		return Unknown
 	}
-	return truthOf(compare(n.op, a, b))
+	return TruthOf(compare(n.op, a, b))
 }
 
 func compare(o op, a, b float64) bool {

@@ -78,7 +78,7 @@ func compile(text string) (*Expression, *problem) {
 	if err != nil {
 		return nil, syntax(err)
 	}
-	c := checker{spans: map[string]*node{}, terms: map[string]bool{}}
+	c := checker{spans: map[string]*node{}}
 	root, p := c.check(tree.Node)
 	if p == nil {
 		p = condition(root, "the expression")

@@ -14,7 +14,6 @@ import (
 const (
 	unitCondition measure.Unit = "condition"    // true, false or unknown
 	unitNumber    measure.Unit = "plain number" // takes the unit it stands beside
-	unitShare     measure.Unit = "share"        // a number divided by its like
 )
 
 // op is what a node does.

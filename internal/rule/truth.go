@@ -17,7 +17,8 @@ var truthNames = [...]string{"unknown", "no", "yes"}
 // String names it: "unknown", "no", "yes".
 func (t Truth) String() string { return enum.Name(t, "truth", truthNames[:]) }
 
-func truthOf(b bool) Truth {
+// TruthOf is yes or no.
+func TruthOf(b bool) Truth {
 	if b {
 		return Yes
 	}

@@ -31,7 +31,7 @@ func same(a, b *node, operator string, at int) (measure.Unit, *problem) {
 		return b.unit, nil
 	}
 	hint := unitList
-	if operator != "min" && operator != "max" && (a.unit == unitShare) != (b.unit == unitShare) {
+	if operator != "min" && operator != "max" && (a.unit == measure.UnitShare) != (b.unit == measure.UnitShare) {
 		hint = "a share is compared with a plain number, as 0.15; " + unitList
 	}
 	return "", &problem{at, fmt.Sprintf("%s stands between %s, %s, and %s, %s", operator, a, article(a.unit), b, article(b.unit)), hint}
@@ -40,7 +40,7 @@ func same(a, b *node, operator string, at int) (measure.Unit, *problem) {
 // product is the unit of a * b: a share or a plain number scales, and a rate
 // over a time is a count.
 func product(a, b *node, at int) (measure.Unit, *problem) {
-	scales := func(n *node) bool { return plain(n) || n.unit == unitShare }
+	scales := func(n *node) bool { return plain(n) || n.unit == measure.UnitShare }
 	switch {
 	case plain(a):
 		return b.unit, nil
@@ -59,10 +59,10 @@ func product(a, b *node, at int) (measure.Unit, *problem) {
 // quotient is the unit of a / b: like by like is a share.
 func quotient(a, b *node, at int) (measure.Unit, *problem) {
 	switch {
-	case plain(b) || b.unit == unitShare && !plain(a):
+	case plain(b) || b.unit == measure.UnitShare && !plain(a):
 		return a.unit, nil
 	case a.unit == b.unit:
-		return unitShare, nil
+		return measure.UnitShare, nil
 	case a.unit == measure.UnitCount && b.unit == measure.UnitSeconds:
 		return measure.UnitPerSecond, nil
 	case a.unit == measure.UnitCount && b.unit == measure.UnitPerSecond:

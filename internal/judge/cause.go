@@ -17,12 +17,7 @@ const (
 	yes        = rule.Yes
 )
 
-func isTrue(b bool) truth {
-	if b {
-		return yes
-	}
-	return no
-}
+func isTrue(b bool) truth { return rule.TruthOf(b) }
 
 // subject is what a condition may look at: one scope, its siblings, and the
 // host.
