@@ -34,7 +34,7 @@ func BenchmarkBackends(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					now = now.Add(250 * time.Millisecond)
-					look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+					look := lookAt(now, tier, states)
 					j.Step(now, m.Step(now, measure.Tallies{Look: look, Interval: time.Second, Scopes: scopes}))
 				}
 			})

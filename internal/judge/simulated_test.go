@@ -1,8 +1,8 @@
 package judge
 
 import (
-	"container/heap"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,19 +22,6 @@ type crowd struct {
 	from    float64                                  // what happens before is not told
 	seconds float64
 	seed    uint64
-}
-
-type departures []float64
-
-func (d departures) Len() int           { return len(d) }
-func (d departures) Less(i, j int) bool { return d[i] < d[j] }
-func (d departures) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *departures) Push(x any)        { *d = append(*d, x.(float64)) }
-func (d *departures) Pop() any {
-	old := *d
-	x := old[len(old)-1]
-	*d = old[:len(old)-1]
-	return x
 }
 
 // opening is an incident's way through the severities.
@@ -78,7 +65,7 @@ func (c crowd) run() judged {
 	m, j := measure.New(""), New(&Numbers{})
 	out := judged{slow: -1, failed: -1}
 	id := scope.ID{Kind: scope.KindService, Name: "web"}
-	var busy departures
+	var busy []float64 // when each worker comes free, the first first
 	var line []float64 // arrival times
 	opens := uint64(0)
 	told := map[uint64]Severity{}
@@ -95,13 +82,16 @@ func (c crowd) run() judged {
 		if waited := at - came; waited >= 1 && out.slow < 0 && at >= c.from {
 			out.slow = at
 		}
-		heap.Push(&busy, at+c.service(rng, at))
+		free := at + c.service(rng, at)
+		i, _ := slices.BinarySearch(busy, free)
+		busy = slices.Insert(busy, i, free)
 	}
 	for tick := 0; float64(tick)/4 < c.seconds; tick++ {
 		at := float64(tick) / 4
 		for {
 			if len(busy) > 0 && busy[0] <= min(next, at) {
-				free := heap.Pop(&busy).(float64)
+				free := busy[0]
+				busy = busy[1:]
 				if len(line) > 0 {
 					serve(free, line[0])
 					line = line[1:]
@@ -133,7 +123,7 @@ func (c crowd) run() judged {
 		}
 		y.States[tcp.Established] = y.Accepted + y.Unaccepted
 		step := func(tier tcp.Tier, states tcp.StateMask, interval time.Duration) {
-			look := tcp.Look{Begin: now, Abilities: tcp.AllAbilities, Completeness: tcp.Complete, Request: tcp.Request{Tier: tier, States: states, Info: true}}
+			look := lookAt(now, tier, states)
 			if tier == tcp.Pulse {
 				look.Counters.Set(tcp.PassiveOpens, opens)
 				look.Counters.Set(tcp.ListenOverflows, 0)
