@@ -237,7 +237,7 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 		d.reset()
 		return
 	}
-	nothing := v.held == NoSeverity && v.seen == NoSeverity
+	nothing := v.seen == NoSeverity // what holds is seen
 	switch {
 	case inc.State == NoState && nothing:
 		return

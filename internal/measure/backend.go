@@ -312,15 +312,11 @@ func (h *history) takeEnds(y *Tally) {
 	}
 	b.vanished.Count(h.now, float64(y.Peer.Vanished))
 	b.finished.Count(h.now, float64(y.Peer.Finished))
-	vanished, over := b.vanished.Change()
-	finished, _ := b.finished.Change()
-	if over <= 0 {
-		h.unknown(NotEnough, VanishedRate, FinishedRate)
-		return
+	h.setRate(VanishedRate, b.vanished)
+	h.setRate(FinishedRate, b.finished)
+	if h.signals.Readings[VanishedRate].Validity == Known { // else its usual grows stale with it
+		h.takeUsualRate(VanishedRate, VanishedUsual, &b.usuallyVanish)
 	}
-	h.set(VanishedRate, vanished/over.Seconds(), int(vanished))
-	h.takeUsualRate(VanishedRate, VanishedUsual, &b.usuallyVanish)
-	h.set(FinishedRate, finished/over.Seconds(), int(finished))
 }
 
 // takeMost follows how many connections there are at most.

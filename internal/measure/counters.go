@@ -122,12 +122,7 @@ func (c *counterHistory) take(now time.Time, counters *tcp.Counters, depth uint6
 // signals writes the host's rates.
 func (c *counterHistory) signals(host *history) {
 	for i, r := range hostRates {
-		delta, over := c.rates[i].Change()
-		if over <= 0 {
-			host.unknown(NotEnough, r.signal)
-			continue
-		}
-		host.set(r.signal, delta/over.Seconds(), int(delta))
+		host.setRate(r.signal, c.rates[i])
 	}
 	host.takePeerResets()
 	host.takeAgo(AttemptFailedAgo, c.failed.last())

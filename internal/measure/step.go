@@ -226,6 +226,12 @@ func (h *history) setIf(known bool, sig Signal, value float64, samples int, why 
 	}
 }
 
+// setRate sets a signal to how many events a second the window has counted.
+func (h *history) setRate(sig Signal, w *Window) {
+	events, over := w.Change()
+	h.setIf(over > 0, sig, events/over.Seconds(), int(events), NotEnough)
+}
+
 // expire marks what was seen too long ago, and notes when that is so next.
 func (h *history) expire(now time.Time) {
 	h.stalesAt = now.Add(time.Hour)
@@ -267,12 +273,7 @@ func (h *history) takeQueue(y *Tally, look *tcp.Look) {
 	}
 	h.dropSet, h.lastSum = q.Set, q.Drops
 	h.drops.Count(h.now, dropped)
-	delta, over := h.drops.Change()
-	if over <= 0 {
-		h.unknown(NotEnough, ListenDropsRate)
-		return
-	}
-	h.set(ListenDropsRate, delta/over.Seconds(), int(delta))
+	h.setRate(ListenDropsRate, h.drops)
 }
 
 // stateSignals are the signals that are a plain count of one state.
