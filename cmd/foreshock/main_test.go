@@ -122,7 +122,7 @@ func waitBackend(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the agent at %s has seen no backend %s after 20 s", args[0], args[1])
 }
 
-// servers counts the servers started. Their ports are 20000 and so many, below
+// servers counts the servers started. Their ports are 28000 and so many, below
 // those that the kernel gives out.
 var servers atomic.Int32
 
@@ -138,7 +138,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	path, err := os.Executable()
 	ts.Check(err)
-	port := strconv.Itoa(20000 + int(servers.Add(1)))
+	port := strconv.Itoa(28000 + int(servers.Add(1)))
 	cmd := &exec.Cmd{Path: path, Args: []string{"server", net.JoinHostPort(args[0], port), args[2]}, Stderr: os.Stderr}
 	stdin, err := cmd.StdinPipe()
 	ts.Check(err)
