@@ -13,14 +13,17 @@ type group struct {
 	members []*measure.ScopeSignals // by name
 	// answering have answered lately; of untold that cannot be told.
 	answering, untold int
-	// shrunk have lost half of their connections.
-	shrunk int
+	// kept are the two lowest shares of its connections that one has left.
+	kept [2]float64
 	// vanished are the two highest rates at which connections of one vanish.
 	vanished [2]float64
 	// failing have an open incident that counts, but for the one that is being
 	// followed.
 	failing int
 }
+
+// newGroup is the group of nobody yet.
+func newGroup() *group { return &group{kept: [2]float64{1, 1}} }
 
 // groupsOf gathers the backends of each group.
 func (j *Judge) groupsOf(view *measure.View) map[string]*group {
@@ -32,7 +35,7 @@ func (j *Judge) groupsOf(view *measure.View) map[string]*group {
 		}
 		g := out[s.Group]
 		if g == nil {
-			g = &group{}
+			g = newGroup()
 			out[s.Group] = g
 		}
 		g.add(s)
@@ -55,8 +58,10 @@ func (g *group) add(s *measure.ScopeSignals) {
 	case cannotTell:
 		g.untold++
 	}
-	if poolGone(s) {
-		g.shrunk++
+	if left := kept(s); left < g.kept[0] {
+		g.kept = [2]float64{left, g.kept[0]}
+	} else {
+		g.kept[1] = min(g.kept[1], left)
 	}
 	if rate := vanishRate(s); rate > g.vanished[0] {
 		g.vanished = [2]float64{rate, g.vanished[0]}
@@ -131,13 +136,12 @@ func (s subject) siblingsVanish() float64 {
 	return s.group.vanished[0]
 }
 
-// siblingShrunk reports whether a sibling has lost its pool.
-func (s subject) siblingShrunk() bool {
-	others := s.group.shrunk
-	if poolGone(s.scope) {
-		others--
+// siblingsKeep is the lowest share of its connections that a sibling has left.
+func (s subject) siblingsKeep() float64 {
+	if kept(s.scope) == s.group.kept[0] {
+		return s.group.kept[1]
 	}
-	return others > 0
+	return s.group.kept[0]
 }
 
 // siblingFails reports whether a sibling has an open incident.

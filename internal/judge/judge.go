@@ -145,7 +145,7 @@ func (f *caseFile) active() bool {
 func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
 	host := view.Host()
-	nobody := &group{}
+	nobody := newGroup()
 	var groups map[string]*group // gathered once a backend is followed
 	failing := j.unreachable(view)
 	for i := range view.Scopes {

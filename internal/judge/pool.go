@@ -187,11 +187,19 @@ func lazyPool() causeRule {
 	}
 }
 
-// poolGone: not half as many connections are open as there were at most.
-func poolGone(s *measure.ScopeSignals) bool {
+// poolGone is the share of its pool that a backend has left where the rest is
+// gone: half of the most that were open.
+const poolGone = 0.5
+
+// kept is the share of the most connections that were open lately which is open
+// now; one where that is not known, or there was no pool.
+func kept(s *measure.ScopeSignals) float64 {
 	open, known := s.Get(measure.EstablishedRecent).Get()
 	most, knownMost := s.Get(measure.EstablishedMost).Get()
-	return known && knownMost && most >= 2 && open <= most/2
+	if !known || !knownMost || most < 2 {
+		return 1
+	}
+	return open / most
 }
 
 // churn: connections are no longer kept between requests.
@@ -204,10 +212,14 @@ func churn() causeRule {
 		}
 		usual, open, most := v[0], v[1], v[2]
 		// More load opens more connections too, and has more open at once.
-		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1 && !s.siblingShrunk()
+		many := fresh.Samples >= churnAtLeast && fresh.Value >= churnTimes*usual && open <= most+1 && s.siblingsKeep() > poolGone
+		// Who gets what a sibling does not answer has more for a moment, and then
+		// less than half of that: the one whose pool is gone is meant.
+		left := kept(s.scope)
+		gone := left <= poolGone && s.siblingsKeep() >= left/2
 		// Most of those that live a few milliseconds no look ever sees: the
 		// namespace's count has them, with those to a sibling that fails.
-		return isTrue((many || poolGone(s.scope)) && !s.siblingFails()).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
+		return isTrue((many || gone) && !s.siblingFails()).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
 	}
 	return causeRule{
 		cause: Churn,
