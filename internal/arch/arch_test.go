@@ -29,12 +29,13 @@ var arrows = map[string][]string{
 	// the agent's own connections
 	"internal/dial": {"internal/scope"},
 	// observe
-	"internal/observe/sockdiag":  {"internal/tcp"},
+	"internal/observe/netlink":   {},
+	"internal/observe/sockdiag":  {"internal/observe/netlink", "internal/tcp"},
 	"internal/observe/procfs":    {"internal/tcp"},
 	"internal/observe/counters":  {"internal/tcp"},
 	"internal/observe/netns":     {"internal/tcp"},
 	"internal/observe/owner":     {"internal/tcp"},
-	"internal/observe/conntrack": {},
+	"internal/observe/conntrack": {"internal/observe/netlink"},
 	"internal/observe/ports":     {},
 	"internal/observe/discover":  {"internal/observe/owner", "internal/scope", "internal/tcp"},
 	"internal/observe/limits":    {"internal/scope"},

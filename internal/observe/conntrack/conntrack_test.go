@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/netlink"
 )
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
@@ -159,22 +162,10 @@ func TestUndoMapped(t *testing.T) {
 	}
 }
 
-// message is a netlink message as the kernel lays it out.
-func message(msgType uint16, seq uint32, payload []byte) []byte {
-	b := native.AppendUint32(nil, uint32(sizeHeader+len(payload)))
-	b = native.AppendUint16(b, msgType)
-	b = native.AppendUint16(b, unix.NLM_F_MULTI)
-	b = native.AppendUint32(b, seq)
-	b = native.AppendUint32(b, 0)
-	b = append(b, payload...)
-	return append(b, make([]byte, align4(len(b))-len(b))...)
-}
-
 func attr(kind uint16, value ...byte) []byte {
-	b := native.AppendUint16(nil, uint16(sizeAttr+len(value)))
-	b = native.AppendUint16(b, kind)
-	b = append(b, value...)
-	return append(b, make([]byte, align4(len(b))-len(b))...)
+	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	return append(append(b, value...), make([]byte, -len(value)&3)...)
 }
 
 const nested = unix.NLA_F_NESTED
@@ -206,51 +197,45 @@ func encode(c connection, protocol byte) []byte {
 	return append(b, attr(200, 1, 2, 3)...)
 }
 
-func done(code int32) []byte {
-	return message(unix.NLMSG_DONE, sequence, native.AppendUint32(nil, uint32(code)))
-}
-
 func TestCollect(t *testing.T) {
 	all := []connection{translated, plain, translated6, portOnly, masqueraded}
-	var first []byte
-	for _, c := range all[:3] {
-		first = append(first, message(typeNew, sequence, encode(c, unix.IPPROTO_TCP))...)
+	var rows [][]byte
+	for _, c := range all[:4] {
+		rows = append(rows, encode(c, unix.IPPROTO_TCP))
 	}
-	second := append(message(typeNew, sequence, encode(portOnly, unix.IPPROTO_TCP)), message(typeNew, sequence, encode(masqueraded, unix.IPPROTO_UDP))...)
-	own := encode(translated, unix.IPPROTO_TCP)
+	own := rows[0]
+	refused := func(errno unix.Errno) error { return netlink.Refusal{Errno: errno} }
 	tests := []struct {
-		name      string
-		datagrams [][]byte
-		limit     int
-		undone    map[string]string
-		want      Table
-		err       error
+		name   string
+		rows   [][]byte
+		ends   error
+		limit  int
+		undone map[string]string
+		want   Table
+		err    error
 	}{
 		{
-			"two parts and the end", [][]byte{first, append(bytes.Clone(second), done(0)...)}, 100,
+			"all", append(rows, encode(masqueraded, unix.IPPROTO_UDP)), nil, 100,
 			map[string]string{"10.0.0.2:51000": "192.0.2.5:6443", "[2001:db8::2]:51000": "[2001:db8::5]:6443", "10.0.0.2:51002": "192.0.2.7:8080"}, Table{Read: 5}, nil,
 		},
-		{"the limit", [][]byte{first, second}, 2, map[string]string{"10.0.0.2:51000": "192.0.2.5:6443"}, Table{Read: 2, Cut: true}, nil},
-		{"breaks off without an end", [][]byte{first, nil}, 100, map[string]string{"10.0.0.2:51000": "192.0.2.5:6443", "[2001:db8::2]:51000": "[2001:db8::5]:6443"}, Table{Read: 3, Cut: true}, nil},
-		{"a message cut short", [][]byte{first[:len(first)-8]}, 100, map[string]string{"10.0.0.2:51000": "192.0.2.5:6443"}, Table{Read: 2, Cut: true}, nil},
-		{"nothing there", [][]byte{done(0)}, 100, map[string]string{}, Table{}, nil},
-		{"an older request's answer", [][]byte{append(message(typeNew, sequence+1, own), done(0)...)}, 100, map[string]string{}, Table{}, nil},
-		{"an entry cut short", [][]byte{append(message(typeNew, sequence, own[:40]), done(0)...)}, 100, map[string]string{}, Table{Read: 1, Malformed: 1}, nil},
-		{"an entry without a reply", [][]byte{append(message(typeNew, sequence, append([]byte{2, 0, 0, 0}, encodeTuple(ctaTupleOrig, translated.original, 6)...)), done(0)...)}, 100, map[string]string{}, Table{Read: 1, Malformed: 1}, nil},
-		{"no privilege", [][]byte{message(unix.NLMSG_ERROR, sequence, native.AppendUint32(nil, ^uint32(unix.EPERM)+1))}, 100, map[string]string{}, Table{}, ErrRefused},
-		{"nobody answers for it", [][]byte{message(unix.NLMSG_ERROR, sequence, native.AppendUint32(nil, ^uint32(unix.EINVAL)+1))}, 100, map[string]string{}, Table{}, ErrNotThere},
-		{"it fails in the middle", [][]byte{first, done(-int32(unix.ENOMEM))}, 100, map[string]string{}, Table{}, unix.ENOMEM},
+		{"the limit", rows, nil, 2, map[string]string{"10.0.0.2:51000": "192.0.2.5:6443"}, Table{Read: 2, Cut: true}, nil},
+		{"breaks off without an end", rows[:2], fmt.Errorf("datagram: %w", netlink.ErrTruncated), 100, map[string]string{"10.0.0.2:51000": "192.0.2.5:6443"}, Table{Read: 2, Cut: true}, nil},
+		{"nothing there", nil, nil, 100, map[string]string{}, Table{}, nil},
+		{"an entry cut short", [][]byte{own[:40]}, nil, 100, map[string]string{}, Table{Read: 1, Malformed: 1}, nil},
+		{"an entry without a reply", [][]byte{append([]byte{2, 0, 0, 0}, encodeTuple(ctaTupleOrig, translated.original, 6)...)}, nil, 100, map[string]string{}, Table{Read: 1, Malformed: 1}, nil},
+		{"no privilege", nil, refused(unix.EPERM), 100, map[string]string{}, Table{}, ErrRefused},
+		{"nobody answers for it", nil, refused(unix.EINVAL), 100, map[string]string{}, Table{}, ErrNotThere},
+		{"it fails in the middle", rows, refused(unix.ENOMEM), 100, map[string]string{}, Table{}, unix.ENOMEM},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			left := tt.datagrams
-			got, err := collect(tt.limit, func() ([]byte, error) {
-				if len(left) == 0 {
-					return nil, errors.New("asked for more than there is")
+			got, err := collect(tt.limit, func(row func([]byte) bool) error {
+				for _, payload := range tt.rows {
+					if !row(payload) {
+						return nil
+					}
 				}
-				b := left[0]
-				left = left[1:]
-				return b, nil
+				return tt.ends
 			})
 			if !errors.Is(err, tt.err) || tt.err == nil && err != nil {
 				t.Fatalf("%v, want %v", err, tt.err)
@@ -297,27 +282,6 @@ func FuzzDecode(f *testing.F) {
 		againOriginal, againReply, kind := decode(encode(connection{original, reply}, unix.IPPROTO_TCP))
 		if kind != tracked || againOriginal != original || againReply != reply {
 			t.Fatalf("changed by encode and decode: %v %v, then %v %v", original, reply, againOriginal, againReply)
-		}
-	})
-}
-
-// FuzzWalk: no panic; entries lie inside the datagram, and none follows the
-// end, an error, or a refusal of more.
-func FuzzWalk(f *testing.F) {
-	f.Add(append(message(typeNew, sequence, encode(plain, unix.IPPROTO_TCP)), done(0)...))
-	f.Add(message(unix.NLMSG_ERROR, sequence, make([]byte, 4))[:18])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		total, rows := 0, 0
-		finished, err := walk(b, sequence, func(payload []byte) bool {
-			rows++
-			total += sizeHeader + len(payload)
-			return rows < 3
-		})
-		if total > len(b) || rows > 3 {
-			t.Fatalf("%d bytes in %d entries in a datagram of %d", total, rows, len(b))
-		}
-		if errors.Is(err, errTruncated) && finished {
-			t.Fatal("a cut datagram also ended the dump")
 		}
 	})
 }

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/netlink"
 )
 
 // The files of the calling thread's namespace. /proc/self/net would be the
@@ -77,105 +77,54 @@ func readFile(name string, limit int) (Table, error) {
 	return readText(f, min(limit, maxText))
 }
 
-const (
-	// bufferSize is what the kernel fills at most per receive
-	// (net/netlink/af_netlink.c, netlink_recvmsg caps max_recvmsg_len so).
-	bufferSize = 32 << 10
-	// receiveTimeout bounds a receive; a dump's next part is made while we ask
-	// for it, so waiting at all means something is broken.
-	receiveTimeout = 2 * time.Second
-	sequence       = 1 // each reading has a socket of its own
-)
-
 // readNetlink asks the kernel for its entries.
 func readNetlink(limit int) (Table, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	conn, err := netlink.Open(unix.NETLINK_NETFILTER, make([]byte, netlink.BufferSize))
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT):
 		return Table{}, ErrNotThere
 	case refusal(err):
 		return Table{}, ErrRefused
 	case err != nil:
-		return Table{}, os.NewSyscallError("open netlink socket", err)
+		return Table{}, err
 	}
-	defer unix.Close(fd)
-	timeout := unix.NsecToTimeval(receiveTimeout.Nanoseconds())
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return Table{}, os.NewSyscallError("set netlink receive time-out", err)
-	}
-	request := appendRequest(nil, sequence)
-	if _, err := retry(func() (int, error) { return unix.Write(fd, request) }); err != nil {
-		return Table{}, os.NewSyscallError("ask for tracked connections", err)
-	}
-	buffer := make([]byte, bufferSize)
-	return collect(limit, func() ([]byte, error) {
-		n, err := retry(func() (int, error) {
-			n, _, err := unix.Recvfrom(fd, buffer, unix.MSG_TRUNC)
-			return n, err
-		})
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			return nil, fmt.Errorf("%w: no answer for %s", errTruncated, receiveTimeout)
-		case err != nil:
-			return nil, os.NewSyscallError("receive tracked connections", err)
-		case n > len(buffer): // MSG_TRUNC gives the true length
-			return nil, fmt.Errorf("%w: datagram of %d bytes in a buffer of %d", errTruncated, n, len(buffer))
-		}
-		return buffer[:n], nil
+	defer conn.Close()
+	return collect(limit, func(row func(payload []byte) bool) error {
+		_, _, err := conn.Dump(request(), row)
+		return err
 	})
 }
 
-// collect makes a table of the datagrams of one dump.
-func collect(limit int, receive func() ([]byte, error)) (Table, error) {
+// collect makes a table of one dump.
+func collect(limit int, dump func(row func(payload []byte) bool) error) (Table, error) {
 	var t Table
-	for {
-		datagram, err := receive()
-		if errors.Is(err, errTruncated) || err == nil && len(datagram) == 0 {
+	err := dump(func(payload []byte) bool {
+		if t.Read == limit {
 			t.Cut = true
-			return t, nil
+			return false
 		}
-		if err != nil {
-			return Table{}, err
+		t.Read++
+		original, reply, kind := decode(payload)
+		switch kind {
+		case tracked:
+			t.add(original, reply)
+		case malformed:
+			t.Malformed++
 		}
-		done, err := walk(datagram, sequence, func(payload []byte) bool {
-			if t.Read == limit {
-				t.Cut = true
-				return false
-			}
-			t.Read++
-			original, reply, kind := decode(payload)
-			switch kind {
-			case tracked:
-				t.add(original, reply)
-			case malformed:
-				t.Malformed++
-			}
-			return true
-		})
-		switch {
-		case errors.Is(err, errTruncated):
-			t.Cut = true
-			return t, nil
-		case refusal(err):
-			return Table{}, ErrRefused
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
-			// nfnetlink_rcv_msg: nobody answers for connection tracking
-			return Table{}, fmt.Errorf("%w: %w", ErrNotThere, err)
-		case err != nil:
-			return Table{}, fmt.Errorf("dump tracked connections: %w", err)
-		case done || t.Cut:
-			return t, nil
-		}
+		return true
+	})
+	switch {
+	case errors.Is(err, netlink.ErrTruncated):
+		t.Cut = true
+	case refusal(err):
+		return Table{}, ErrRefused
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+		// nfnetlink_rcv_msg: nobody answers for connection tracking
+		return Table{}, fmt.Errorf("%w: %w", ErrNotThere, err)
+	case err != nil:
+		return Table{}, fmt.Errorf("dump tracked connections: %w", err)
 	}
+	return t, nil
 }
 
 func refusal(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) }
-
-func retry(f func() (int, error)) (int, error) {
-	for {
-		n, err := f()
-		if !errors.Is(err, syscall.EINTR) {
-			return n, err
-		}
-	}
-}

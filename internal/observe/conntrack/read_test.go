@@ -9,13 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/lab/labtest"
+	"github.com/foreshock/foreshock/internal/observe/netlink"
 )
 
 // TestReadChooses: which way is taken, and what is said when there is none.
@@ -68,31 +70,21 @@ func TestReadChooses(t *testing.T) {
 }
 
 // inNamespace runs f on a thread in a network namespace of its own, which is
-// gone with the thread and what f opened. The main thread cannot be thrown
-// away: while f's turn falls on it, another takes its place.
+// gone with the thread and what f opened.
 func inNamespace(t testing.TB, f func() error) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: cannot make network namespaces")
 	}
-	errs := make(chan error, 1)
-	go func() {
-		err := errors.New("the test's function left its goroutine")
-		defer func() { errs <- err }()
-		runtime.LockOSThread() // and never unlocked
-		if unix.Gettid() == unix.Getpid() {
-			inner := make(chan error, 1)
-			go func() {
-				runtime.LockOSThread()
-				inner <- unshared(f)
-			}()
-			err = <-inner
-			runtime.UnlockOSThread()
+	var err error
+	labtest.OnThread(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			err = fmt.Errorf("%w: make a network namespace: %w", errUnavailable, err)
 			return
 		}
-		err = unshared(f)
-	}()
-	if err := <-errs; errors.Is(err, errUnavailable) {
+		err = f()
+	})
+	if errors.Is(err, errUnavailable) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
@@ -101,13 +93,6 @@ func inNamespace(t testing.TB, f func() error) {
 
 // errUnavailable: the machine cannot do what the test needs.
 var errUnavailable = errors.New("unavailable here")
-
-func unshared(f func() error) error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("%w: make a network namespace: %w", errUnavailable, err)
-	}
-	return f()
-}
 
 // command runs a program of the test's needs in the thread's namespace.
 func command(input, name string, args ...string) error {
@@ -260,28 +245,20 @@ func nth(i int) connection {
 
 // track puts n connections into the table of the thread's namespace.
 func track(n int) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	conn, err := netlink.Open(unix.NETLINK_NETFILTER, make([]byte, netlink.BufferSize))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnavailable, err)
 	}
-	defer unix.Close(fd)
+	defer conn.Close()
+	const typeNew = 1 << 8 // NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
 	for i := range n {
 		c := nth(i)
-		b := []byte{unix.AF_INET, 0, 0, 0}
+		b := netlink.AppendHeader(nil, typeNew, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
+		b = append(b, unix.AF_INET, 0, 0, 0)
 		b = append(b, encodeTuple(ctaTupleOrig, c.original, unix.IPPROTO_TCP)...)
 		b = append(b, encodeTuple(ctaTupleReply, c.reply, unix.IPPROTO_TCP)...)
 		b = append(b, attr(7, big.AppendUint32(nil, 300)...)...) // CTA_TIMEOUT, seconds
-		b = message(typeNew, sequence, b)
-		native.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
-		if _, err := unix.Write(fd, b); err != nil {
-			return err
-		}
-		answer := make([]byte, 1024)
-		size, _, err := unix.Recvfrom(fd, answer, 0)
-		if err != nil {
-			return err
-		}
-		if _, err := walk(answer[:size], sequence, func([]byte) bool { return true }); err != nil {
+		if _, _, err := conn.Dump(b, func([]byte) bool { return true }); err != nil {
 			return fmt.Errorf("%w: put a connection into the table: %w", errUnavailable, err)
 		}
 	}
@@ -379,19 +356,13 @@ func BenchmarkText(b *testing.B) {
 
 // BenchmarkNetlink understands 10,000 entries, the kernel's part left out.
 func BenchmarkNetlink(b *testing.B) {
-	entry := message(typeNew, sequence, encode(plain, unix.IPPROTO_TCP))
-	var datagram []byte
-	for range 100 {
-		datagram = append(datagram, entry...)
-	}
+	entry := encode(plain, unix.IPPROTO_TCP)
 	for b.Loop() {
-		left := 100
-		t, err := collect(1<<20, func() ([]byte, error) {
-			if left == 0 {
-				return done(0), nil
+		t, err := collect(1<<20, func(row func([]byte) bool) error {
+			for range 10_000 {
+				row(entry)
 			}
-			left--
-			return datagram, nil
+			return nil
 		})
 		if err != nil || t.Read != 10_000 {
 			b.Fatal(t.Read, err)

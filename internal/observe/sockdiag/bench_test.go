@@ -62,21 +62,42 @@ func BenchmarkRead(b *testing.B) {
 		}
 	})
 	b.Run("bare", func(b *testing.B) {
+		fd := openSocket(b)
 		for b.Loop() {
-			r.seq++
-			r.request = appendRequest(r.request[:0], typeLegacy, unix.AF_UNSPEC, r.seq, req)
-			if err := send(r.fd, r.request); err != nil {
-				b.Fatal(err)
-			}
-			for done := false; !done; {
-				n, err := receive(r.fd, r.buffer, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				done = endsDump(r.buffer[:n])
-			}
+			bare(b, fd, req, func([]byte) {})
 		}
 	})
+}
+
+const sizeHeader = 16 // struct nlmsghdr
+
+func openSocket(t testing.TB) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return fd
+}
+
+// bare asks by a socket and passes the datagrams of the answer as they come.
+func bare(t testing.TB, fd int, req tcp.Request, each func(datagram []byte)) {
+	t.Helper()
+	b := appendRequest(nil, typeLegacy, unix.AF_UNSPEC, req)
+	native.PutUint32(b, uint32(len(b)))
+	if _, err := unix.Write(fd, b); err != nil {
+		t.Fatal(err)
+	}
+	buffer := make([]byte, tcp.ScratchSize)
+	for done := false; !done; {
+		n, err := unix.Read(fd, buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		each(buffer[:n])
+		done = endsDump(buffer[:n])
+	}
 }
 
 // endsDump reports whether the datagram holds the end mark, reading headers
@@ -86,7 +107,7 @@ func endsDump(b []byte) bool {
 		if t := native.Uint16(b[4:]); t == unix.NLMSG_DONE || t == unix.NLMSG_ERROR {
 			return true
 		}
-		b = b[min(align4(int(native.Uint32(b))), len(b)):]
+		b = b[min(int(native.Uint32(b)+3)&^3, len(b)):]
 	}
 	return false
 }

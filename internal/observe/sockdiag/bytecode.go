@@ -14,15 +14,12 @@ import (
 // exactly behind the program is a match, four bytes further a rejection.
 const (
 	opJump          = 1  // INET_DIAG_BC_JMP: always by no
-	opLocalPortGE   = 2  // INET_DIAG_BC_S_GE
-	opLocalPortLE   = 3  // INET_DIAG_BC_S_LE
-	opRemotePortGE  = 4  // INET_DIAG_BC_D_GE
-	opRemotePortLE  = 5  // INET_DIAG_BC_D_LE
 	opLocalPrefix   = 7  // INET_DIAG_BC_S_COND
 	opRemotePrefix  = 8  // INET_DIAG_BC_D_COND
 	opLocalPortEQ   = 11 // INET_DIAG_BC_S_EQ, since Linux 4.16
 	opRemotePortEQ  = 12 // INET_DIAG_BC_D_EQ
 	sizeOp          = 4
+	sizeAttr        = 4 // struct nlattr
 	sizeHostCond    = 8
 	anyPort         = ^uint32(0)
 	maxBytecode     = 1<<16 - 1 - sizeAttr - sizeOp // jumps and the attribute's length are 16 bits wide

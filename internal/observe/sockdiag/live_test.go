@@ -4,12 +4,14 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/observe/netlink"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -246,11 +248,11 @@ func TestClosedReader(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Read(tcp.Request{States: tcp.AllStates}, func([]tcp.Socket) {}); !errors.Is(err, ErrClosed) {
-		t.Errorf("Read on a closed reader: %v, want ErrClosed", err)
+	if _, err := r.Read(tcp.Request{States: tcp.AllStates}, func([]tcp.Socket) {}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Read on a closed reader: %v, want os.ErrClosed", err)
 	}
-	if err := r.Close(); !errors.Is(err, ErrClosed) {
-		t.Errorf("second Close: %v, want ErrClosed", err)
+	if err := r.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("second Close: %v, want os.ErrClosed", err)
 	}
 }
 
@@ -272,8 +274,8 @@ func TestOneRefusedRequestIsNotTheKernels(t *testing.T) {
 
 func TestRefusedOrNotTold(t *testing.T) {
 	for err, want := range map[error]bool{
-		unix.EPERM: true, unix.EACCES: true, unix.ENOSYS: true, unix.EPROTONOSUPPORT: true, refusal{unix.ENOENT}: true, refusal{unix.EOPNOTSUPP}: true,
-		unix.EMFILE: false, unix.ENFILE: false, unix.ENOMEM: false, unix.ENOBUFS: false, refusal{unix.EBUSY}: false, errTruncated: false,
+		unix.EPERM: true, unix.EACCES: true, unix.ENOSYS: true, unix.EPROTONOSUPPORT: true, netlink.Refusal{Errno: unix.ENOENT}: true, netlink.Refusal{Errno: unix.EOPNOTSUPP}: true,
+		unix.EMFILE: false, unix.ENFILE: false, unix.ENOMEM: false, unix.ENOBUFS: false, netlink.Refusal{Errno: unix.EBUSY}: false, netlink.ErrTruncated: false,
 	} {
 		if got := refused(err); errors.Is(got, ErrRefused) != want || !errors.Is(got, err) {
 			t.Errorf("%v: %v, refused: want %v", err, got, want)

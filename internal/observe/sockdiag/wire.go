@@ -2,24 +2,20 @@ package sockdiag
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/observe/netlink"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
-// Sizes and numbers of include/uapi/linux/netlink.h and inet_diag.h.
+// Sizes and numbers of include/uapi/linux/inet_diag.h.
 const (
 	typeLegacy   = 18 // TCPDIAG_GETSOCK
 	typeByFamily = 20 // SOCK_DIAG_BY_FAMILY
 
-	sizeHeader      = 16 // struct nlmsghdr
-	sizeAttr        = 4  // struct nlattr
 	sizeSockID      = 48 // struct inet_diag_sockid
 	sizeLegacyReq   = 4 + sizeSockID + 8
 	sizeFamilyReq   = 8 + sizeSockID
@@ -31,7 +27,6 @@ const (
 	attrV6Only    = 11 // INET_DIAG_SKV6ONLY: u8, of IPv6 sockets (net/ipv4/inet_diag.c, inet_diag_msg_attrs_fill)
 	attrCgroupID  = 21 // INET_DIAG_CGROUP_ID: u64, since Linux 5.7
 	memInfoDrops  = 8  // SK_MEMINFO_DROPS, include/uapi/linux/sock_diag.h
-	attrTypeMask  = 0x3fff
 )
 
 var native = binary.NativeEndian
@@ -39,9 +34,8 @@ var native = binary.NativeEndian
 // appendRequest appends a whole netlink message that asks for a dump. family
 // is AF_UNSPEC for the legacy type, which answers both families in one walk
 // (net/ipv4/inet_diag.c, inet_diag_dump_compat).
-func appendRequest(b []byte, msgType uint16, family uint8, seq uint32, req tcp.Request) []byte {
-	start := len(b)
-	b = appendHeader(b, msgType, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)
+func appendRequest(b []byte, msgType uint16, family uint8, req tcp.Request) []byte {
+	b = netlink.AppendHeader(b, msgType, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	ext := extensions(req)
 	if msgType == typeLegacy {
 		b = append(b, family, 0, 0, ext)
@@ -60,16 +54,7 @@ func appendRequest(b []byte, msgType uint16, family uint8, seq uint32, req tcp.R
 		native.PutUint16(b[attr:], uint16(len(b)-attr))
 		native.PutUint16(b[attr+2:], attrBytecode)
 	}
-	native.PutUint32(b[start:], uint32(len(b)-start))
 	return b
-}
-
-func appendHeader(b []byte, msgType, flags uint16, seq uint32) []byte {
-	b = native.AppendUint32(b, 0) // length, filled in at the end
-	b = native.AppendUint16(b, msgType)
-	b = native.AppendUint16(b, flags)
-	b = native.AppendUint32(b, seq)
-	return native.AppendUint32(b, 0) // to the kernel
 }
 
 // extensions is idiag_ext: bit n-1 asks for attribute n. The listener's drop
@@ -84,69 +69,6 @@ func extensions(req tcp.Request) uint8 {
 	}
 	return ext
 }
-
-// verdict is what one datagram of a dump said about the dump as a whole.
-type verdict struct {
-	done        bool
-	interrupted bool
-}
-
-// errTruncated is a message cut short. The stream behind it cannot be trusted.
-var errTruncated = errors.New("netlink message cut short")
-
-// refusal is the kernel's answer NLMSG_ERROR.
-type refusal struct{ errno syscall.Errno }
-
-func (e refusal) Error() string { return "kernel refused sock_diag: " + e.errno.Error() }
-func (e refusal) Unwrap() error { return e.errno }
-
-// walk calls row with the payload of each socket message in datagram b that
-// answers request seq. Messages of an earlier request are passed over.
-func walk(b []byte, seq uint32, row func(payload []byte)) (verdict, error) {
-	var v verdict
-	for len(b) > 0 {
-		if len(b) < sizeHeader {
-			return v, fmt.Errorf("%w: %d bytes left of a header", errTruncated, len(b))
-		}
-		length := native.Uint32(b)
-		if length < sizeHeader || uint64(length) > uint64(len(b)) {
-			return v, fmt.Errorf("%w: length %d in %d bytes", errTruncated, length, len(b))
-		}
-		msgType, flags := native.Uint16(b[4:]), native.Uint16(b[6:])
-		payload := b[sizeHeader:length]
-		if native.Uint32(b[8:]) == seq {
-			if flags&unix.NLM_F_DUMP_INTR != 0 {
-				v.interrupted = true
-			}
-			switch msgType {
-			case typeLegacy, typeByFamily:
-				row(payload)
-			case unix.NLMSG_DONE:
-				v.done = true
-				// DONE carries the dump's own error code (netlink_dump_done).
-				if len(payload) >= 4 {
-					if errno := int32(native.Uint32(payload)); errno < 0 {
-						return v, refusal{syscall.Errno(-errno)}
-					}
-				}
-				return v, nil
-			case unix.NLMSG_ERROR:
-				if len(payload) < 4 {
-					return v, fmt.Errorf("%w: error message of %d bytes", errTruncated, len(payload))
-				}
-				v.done = true
-				if errno := int32(native.Uint32(payload)); errno < 0 {
-					return v, refusal{syscall.Errno(-errno)}
-				}
-				return v, nil
-			}
-		}
-		b = b[min(align4(int(length)), len(b)):]
-	}
-	return v, nil
-}
-
-func align4(n int) int { return (n + 3) &^ 3 }
 
 // decode reads one inet_diag_msg with its attributes into s. It reports false
 // and leaves s zero when the message cannot be a socket: too short, an address
@@ -197,13 +119,8 @@ func decode(b []byte, s *tcp.Socket) bool {
 }
 
 func decodeAttributes(b []byte, s *tcp.Socket) bool {
-	for len(b) >= sizeAttr {
-		length := int(native.Uint16(b))
-		if length < sizeAttr || length > len(b) {
-			return false
-		}
-		value := b[sizeAttr:length]
-		switch native.Uint16(b[2:]) & attrTypeMask {
+	return netlink.Attributes(b, func(kind uint16, value []byte) bool {
+		switch kind {
 		case attrInfo:
 			decodeInfo(value, &s.Info)
 			s.Has |= tcp.HasInfo
@@ -220,9 +137,8 @@ func decodeAttributes(b []byte, s *tcp.Socket) bool {
 				s.Has |= tcp.HasCgroup
 			}
 		}
-		b = b[min(align4(length), len(b)):]
-	}
-	return true
+		return true
+	})
 }
 
 // currentInfo is the end of the last field decodeInfo reads,

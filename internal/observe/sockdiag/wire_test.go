@@ -1,7 +1,6 @@
 package sockdiag
 
 import (
-	"errors"
 	"flag"
 	"net/netip"
 	"os"
@@ -80,16 +79,6 @@ func encode(s tcp.Socket) []byte {
 	return b
 }
 
-func message(msgType, flags uint16, seq uint32, payload []byte) []byte {
-	b := appendHeader(nil, msgType, flags, seq)
-	b = append(b, payload...)
-	native.PutUint32(b, uint32(len(b)))
-	for len(b)%4 != 0 {
-		b = append(b, 0)
-	}
-	return b
-}
-
 var established = tcp.Socket{
 	Local: netip.MustParseAddrPort("192.0.2.1:443"), Remote: netip.MustParseAddrPort("198.51.100.7:51515"),
 	Cookie: 1 << 40, Inode: 4711, CgroupID: 99, ReceiveQueue: 7, SendQueue: 1448,
@@ -153,57 +142,6 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestWalk(t *testing.T) {
-	const seq = 7
-	row := message(typeLegacy, unix.NLM_F_MULTI, seq, encode(established))
-	stale := message(typeLegacy, unix.NLM_F_MULTI, seq-1, encode(established))
-	done := message(unix.NLMSG_DONE, unix.NLM_F_MULTI, seq, make([]byte, 4))
-	minus := func(errno unix.Errno) []byte { return native.AppendUint32(nil, uint32(-int32(errno))) }
-	join := func(parts ...[]byte) (b []byte) {
-		for _, p := range parts {
-			b = append(b, p...)
-		}
-		return b
-	}
-	overlong := message(typeLegacy, 0, seq, encode(established))
-	native.PutUint32(overlong, 1<<31)
-	undersized := message(typeLegacy, 0, seq, nil)
-	native.PutUint32(undersized, 3)
-	tests := []struct {
-		name string
-		in   []byte
-		rows int
-		want verdict
-		err  error
-	}{
-		{"two rows, more to come", join(row, row), 2, verdict{}, nil},
-		{"rows and the end", join(row, done), 1, verdict{done: true}, nil},
-		{"nothing behind the end counts", join(done, row), 0, verdict{done: true}, nil},
-		{"a stale answer is passed over", join(stale, row, done), 1, verdict{done: true}, nil},
-		{"interrupted row", join(message(typeByFamily, unix.NLM_F_DUMP_INTR, seq, encode(established)), done), 1, verdict{true, true}, nil},
-		{"interruption told by the end mark", message(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, seq, make([]byte, 4)), 0, verdict{true, true}, nil},
-		{"refused", message(unix.NLMSG_ERROR, 0, seq, minus(unix.ENOENT)), 0, verdict{done: true}, unix.ENOENT},
-		{"end mark with an error", message(unix.NLMSG_DONE, 0, seq, minus(unix.ENOMEM)), 0, verdict{done: true}, unix.ENOMEM},
-		{"acknowledged", message(unix.NLMSG_ERROR, 0, seq, make([]byte, 4)), 0, verdict{done: true}, nil},
-		{"error cut short", message(unix.NLMSG_ERROR, 0, seq, []byte{1}), 0, verdict{}, errTruncated},
-		{"header cut short", row[:sizeHeader-1], 0, verdict{}, errTruncated},
-		{"row cut short", row[:len(row)-8], 0, verdict{}, errTruncated},
-		{"length beyond the datagram", overlong, 0, verdict{}, errTruncated},
-		{"length below a header", undersized, 0, verdict{}, errTruncated},
-		{"unknown type is passed over", join(message(99, 0, seq, []byte{1, 2}), row), 1, verdict{}, nil},
-		{"empty", nil, 0, verdict{}, nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			rows := 0
-			got, err := walk(tt.in, seq, func([]byte) { rows++ })
-			if got != tt.want || !errors.Is(err, tt.err) || (err != nil) != (tt.err != nil) || rows != tt.rows {
-				t.Errorf("walk = %+v, %v with %d rows; want %+v, %v with %d", got, err, rows, tt.want, tt.err, tt.rows)
-			}
-		})
-	}
-}
-
 // TestCapturedDumps decodes what real kernels sent; testdata/README.md says
 // which and how.
 func TestCapturedDumps(t *testing.T) {
@@ -221,7 +159,7 @@ func TestCapturedDumps(t *testing.T) {
 				t.Fatal(err)
 			}
 			states := map[tcp.State]int{}
-			v, err := walk(b, captureSeq, func(payload []byte) {
+			for _, payload := range rows(t, b) {
 				var s tcp.Socket
 				if !decode(payload, &s) {
 					t.Errorf("row not understood: %x", payload)
@@ -233,9 +171,6 @@ func TestCapturedDumps(t *testing.T) {
 				if full := s.State != tcp.TimeWait && s.State != tcp.SynRecv; full != (s.Has&tcp.HasInfo != 0) {
 					t.Errorf("%v socket: tcp_info seen is %v", s.State, !full)
 				}
-			})
-			if err != nil || !v.done {
-				t.Errorf("walk = %+v, %v; want a whole dump", v, err)
 			}
 			for _, want := range []tcp.State{tcp.Listen, tcp.Established, tcp.TimeWait, tcp.CloseWait, tcp.FinWait2} {
 				if states[want] == 0 {
@@ -246,7 +181,20 @@ func TestCapturedDumps(t *testing.T) {
 	}
 }
 
-const captureSeq = 1
+// rows are the sockets of a captured dump, which must be whole.
+func rows(t testing.TB, dump []byte) (payloads [][]byte) {
+	t.Helper()
+	for b := dump; len(b) >= sizeHeader; {
+		length := native.Uint32(b)
+		if native.Uint16(b[4:]) == unix.NLMSG_DONE {
+			return payloads
+		}
+		payloads = append(payloads, b[sizeHeader:length])
+		b = b[(length+3)&^3:]
+	}
+	t.Fatal("the dump has no end")
+	return nil
+}
 
 // writeCaptures makes one socket of each kind and stores the kernel's answer.
 func writeCaptures(t *testing.T) {
@@ -258,21 +206,8 @@ func writeCaptures(t *testing.T) {
 	}
 	gone := connect(t, "tcp", ":0")
 	_, _ = gone.client.Close(), gone.server.Close()
-	r := open(t)
 	var whole []byte
-	if err := send(r.fd, appendRequest(nil, typeLegacy, unix.AF_UNSPEC, captureSeq, tcp.Request{States: tcp.AllStates, Info: true})); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		n, err := receive(r.fd, r.buffer, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		whole = append(whole, r.buffer[:n]...)
-		if v, err := walk(r.buffer[:n], captureSeq, func([]byte) {}); v.done || err != nil {
-			break
-		}
-	}
+	bare(t, openSocket(t), tcp.Request{States: tcp.AllStates, Info: true}, func(datagram []byte) { whole = append(whole, datagram...) })
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		t.Fatal(err)
@@ -298,7 +233,9 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		_, _ = walk(b, captureSeq, func(payload []byte) { f.Add(payload) })
+		for _, payload := range rows(f, b) {
+			f.Add(payload)
+		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s tcp.Socket
@@ -320,24 +257,6 @@ func FuzzDecode(f *testing.F) {
 		}
 		if again != s {
 			t.Fatalf("changed by encode and decode:\n%+v\n%+v", s, again)
-		}
-	})
-}
-
-// FuzzWalk: no panic; rows lie inside the datagram; what follows an error or
-// the end mark is never passed on.
-func FuzzWalk(f *testing.F) {
-	f.Add(message(typeLegacy, 0, 7, encode(established)))
-	f.Add(message(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 7, make([]byte, 4)))
-	f.Add(message(unix.NLMSG_ERROR, 0, 7, make([]byte, 4))[:18])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		total := 0
-		v, err := walk(b, 7, func(payload []byte) { total += sizeHeader + len(payload) })
-		if total > len(b) {
-			t.Fatalf("%d bytes of rows in a datagram of %d", total, len(b))
-		}
-		if errors.Is(err, errTruncated) && v.done {
-			t.Fatalf("a cut datagram also ended the dump: %+v, %v", v, err)
 		}
 	})
 }
