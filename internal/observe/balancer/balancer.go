@@ -91,11 +91,6 @@ type Answer struct {
 	// Members are in the balancer's order. Each has an Address, or a Host and
 	// a Port.
 	Members []Member
-	// Bytes is how much was read.
-	Bytes int64
-	// Software is "HAProxy" or "Traefik"; Version is its own word, empty when
-	// it does not say.
-	Software, Version string
 	// Problems are what could not be read or is odd, for a person; at most 21.
 	Problems []string
 	// Partial is true when members may be missing, so that from this answer
@@ -111,9 +106,7 @@ type gathering struct {
 	over   bool               // there were more members than MaxMembers
 }
 
-func newGathering(software string) *gathering {
-	return &gathering{answer: Answer{Software: software}, seen: map[[2]string]bool{}}
-}
+func newGathering() *gathering { return &gathering{seen: map[[2]string]bool{}} }
 
 // done is the answer.
 func (g *gathering) done() Answer {

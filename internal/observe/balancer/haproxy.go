@@ -25,13 +25,12 @@ func HAProxy(ctx context.Context, path string) (Answer, error) {
 	fail := func(err error) (Answer, error) {
 		return Answer{}, fmt.Errorf("ask HAProxy at %s: %w", path, err)
 	}
-	// -1 4 -1 is: every proxy, only servers. In one question, as each is a
-	// connection of its own.
-	text, cut := converse(ctx, path, "show info;show stat -1 4 -1\n")
+	// -1 4 -1 is: every proxy, only servers.
+	text, cut := converse(ctx, path, "show stat -1 4 -1\n")
 	if len(text) == 0 && cut != nil {
 		return fail(cut)
 	}
-	g := newGathering("HAProxy")
+	g := newGathering()
 	servers, err := g.stat(text)
 	if err != nil && cut != nil {
 		return fail(cut)
@@ -41,7 +40,6 @@ func HAProxy(ctx context.Context, path string) (Answer, error) {
 	if cut != nil {
 		g.missing("the answer breaks off: %v", cut)
 	}
-	g.answer.Bytes = int64(len(text))
 	var places map[[2]string]place
 	if slices.ContainsFunc(servers, func(s server) bool { return s.addr == "" }) {
 		text, cut := converse(ctx, path, "show servers state\n")
@@ -49,7 +47,6 @@ func HAProxy(ctx context.Context, path string) (Answer, error) {
 			g.missing("addresses are missing: show servers state: %v", cut)
 		}
 		places = state(text)
-		g.answer.Bytes += int64(len(text))
 	}
 	g.servers(servers, places)
 	return g.done(), nil
@@ -110,17 +107,12 @@ type server struct {
 // place is a row of show servers state.
 type place struct{ host, port, fqdn string }
 
-// stat reads the answer to "show info;show stat". Without an error, rows that
+// stat reads the answer to "show stat". Without an error, rows that
 // could not be read are noted.
 func (g *gathering) stat(text []byte) ([]server, error) {
-	info, rows, found := cutHeader(text, "# pxname,")
+	rows, found := cutHeader(text, "# pxname,")
 	if !found {
 		return nil, notStat(text)
-	}
-	for line := range bytes.Lines(info) {
-		if version, ok := bytes.CutPrefix(line, []byte("Version: ")); ok {
-			g.answer.Version = word(string(bytes.TrimSpace(version)))
-		}
 	}
 	r := csv.NewReader(bytes.NewReader(rows))
 	r.FieldsPerRecord = -1 // each version has more columns; a row may break off
@@ -167,17 +159,17 @@ func (g *gathering) stat(text []byte) ([]server, error) {
 	return out, nil
 }
 
-// cutHeader parts text before the line that begins with header; rows begin
-// behind the "# ".
-func cutHeader(text []byte, header string) (before, rows []byte, found bool) {
+// cutHeader returns text from the line on that begins with header, without its
+// "# ".
+func cutHeader(text []byte, header string) (rows []byte, found bool) {
 	at := 0
 	if !bytes.HasPrefix(text, []byte(header)) {
 		at = bytes.Index(text, []byte("\n"+header)) + 1
 		if at == 0 {
-			return nil, nil, false
+			return nil, false
 		}
 	}
-	return text[:at], text[at+len("# "):], true
+	return text[at+len("# "):], true
 }
 
 // notStat says what it was that came instead of the table.
@@ -197,7 +189,7 @@ func notStat(text []byte) error {
 // group and name. Rows that cannot be read are left out.
 // HAProxy: management guide, "show servers state"; srv_addr is "-" for none.
 func state(text []byte) map[[2]string]place {
-	_, rows, found := cutHeader(text, "# be_id ")
+	rows, found := cutHeader(text, "# be_id ")
 	if !found {
 		return nil
 	}

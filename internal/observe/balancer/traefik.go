@@ -36,7 +36,7 @@ func Traefik(ctx context.Context, base string, dial func(ctx context.Context, ne
 	}
 	defer transport.CloseIdleConnections()
 	a := &api{
-		base: strings.TrimRight(base, "/"), left: MaxAnswer, gathering: newGathering("Traefik"),
+		base: strings.TrimRight(base, "/"), left: MaxAnswer, gathering: newGathering(),
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	fail := func(err error) (Answer, error) {
@@ -48,8 +48,6 @@ func Traefik(ctx context.Context, base string, dial func(ctx context.Context, ne
 	if err := a.services(ctx, "/api/tcp/services"); err != nil {
 		a.missing("TCP services are missing: %v", err)
 	}
-	a.version(ctx)
-	a.answer.Bytes = MaxAnswer - a.left
 	return a.done(), nil
 }
 
@@ -268,17 +266,4 @@ func shown(link string) string {
 		return "(not shown, as it has a user)"
 	}
 	return quote(link)
-}
-
-// version asks for Traefik's; without an answer it stays empty.
-func (a *api) version(ctx context.Context) {
-	body, _, err := a.get(ctx, "/api/version")
-	if err != nil {
-		return
-	}
-	defer body.Close()
-	var v struct{ Version string }
-	if json.NewDecoder(body).Decode(&v) == nil {
-		a.answer.Version = word(v.Version)
-	}
 }

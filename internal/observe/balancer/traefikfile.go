@@ -98,8 +98,7 @@ func traefikFile(data []byte) (Answer, error) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return Answer{}, fmt.Errorf("it is not valid YAML: %s; Traefik would refuse it too", word(first))
 	}
-	d := &document{gathering: newGathering("Traefik"), anchors: map[string]ast.Node{}}
-	d.answer.Bytes = int64(len(data))
+	d := &document{gathering: newGathering(), anchors: map[string]ast.Node{}}
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
 		return d.done(), nil // empty, as while it is written anew
 	}
