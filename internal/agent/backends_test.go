@@ -255,7 +255,7 @@ func TestAnswers(t *testing.T) {
 // TestNamesKeepTheirPast: a lookup that fails takes no address away.
 func TestNamesKeepTheirPast(t *testing.T) {
 	var n namesSeen
-	n.names.Step(start, "shop.invalid", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil)
+	n.names.Step(start, "shop.invalid", []netip.Addr{netip.MustParseAddr("192.0.2.1")})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	answer, err := n.members(ended, start.Add(time.Minute), []string{"shop.invalid:8080"})

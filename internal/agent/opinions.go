@@ -227,12 +227,12 @@ func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port
 	answer, err := resolve.Resolve(ctx, n.resolver.LookupNetIP, host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.names.Step(now, host, answer, err)
-	history, _ := n.names.History(host)
-	if history.LeftOut > 0 {
-		left = fmt.Sprintf("%s has %d addresses more than the %d that are taken", host, history.LeftOut, resolve.MaxAddresses)
+	n.names.Step(now, host, answer)
+	addresses, leftOut := n.names.Addresses(host, now.Add(-rotates))
+	if leftOut > 0 {
+		left = fmt.Sprintf("%s has %d addresses more than the %d that are taken", host, leftOut, resolve.MaxAddresses)
 	}
-	for _, addr := range history.Addresses(now.Add(-rotates)) {
+	for _, addr := range addresses {
 		out = append(out, netip.AddrPortFrom(addr, port))
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)

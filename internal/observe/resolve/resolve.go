@@ -5,13 +5,11 @@
 //	...
 //	answer, err := resolve.Resolve(ctx, net.DefaultResolver.LookupNetIP, host) // off the loop: it may take seconds
 //	...
-//	change := names.Step(now, host, answer, err) // on it: no clock, no I/O
-//	for _, addr := range change.Added {
-//		fmt.Println("new:", netip.AddrPortFrom(addr, port))
-//	}
+//	names.Step(now, host, answer) // on it: no clock, no I/O
+//	addresses, _ := names.Addresses(host, now.Add(-10*time.Minute))
 //
-// [Resolve] asks once. [Names] is the memory: a failed lookup changes nothing
-// but its own record, so that a resolver that is down takes no backend away.
+// [Resolve] asks once. [Names] is the memory: a failed lookup changes nothing,
+// so that a resolver that is down takes no backend away.
 package resolve
 
 import (

@@ -110,88 +110,41 @@ func TestResolveReally(t *testing.T) {
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// clock writes a time as minutes from the start.
-func clock(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return fmt.Sprint(int(t.Sub(start).Minutes()))
-}
-
-// tell writes a history on one line: the address with its first and last minute.
-func (h *History) tell() string {
-	list := func(seen []Seen) string {
-		var out []string
-		for _, s := range seen {
-			out = append(out, fmt.Sprintf("%s@%s-%s", s.Address, clock(s.First), clock(s.Last)))
-		}
-		return strings.Join(out, " ")
-	}
-	return fmt.Sprintf("now [%s] before [%s] asked %s answered %s failures %d err %v", list(h.Now), list(h.Before), clock(h.Asked), clock(h.Answered), h.Failures, h.Err)
-}
-
+// TestNames looks a name up at some minutes.
 func TestNames(t *testing.T) {
-	down := errors.New("down")
+	const day = 24 * 60
 	steps := []struct {
-		what    string
-		minute  int
-		answer  []netip.Addr
-		err     error
-		added   []netip.Addr
-		removed []netip.Addr
-		want    string
+		what   string
+		minute int
+		answer []netip.Addr
+		since  int // minute
+		want   []netip.Addr
 	}{
-		{what: "fails before it ever answered", minute: 0, err: down,
-			want: "now [] before [] asked 0 answered - failures 1 err down"},
-		{what: "first answer", minute: 1, answer: addrs("192.0.2.2", "192.0.2.1"), added: addrs("192.0.2.1", "192.0.2.2"),
-			want: "now [192.0.2.1@1-1 192.0.2.2@1-1] before [] asked 1 answered 1 failures 0 err <nil>"},
-		{what: "the same", minute: 2, answer: addrs("192.0.2.1", "::ffff:192.0.2.2"),
-			want: "now [192.0.2.1@1-2 192.0.2.2@1-2] before [] asked 2 answered 2 failures 0 err <nil>"},
-		{what: "one moves", minute: 3, answer: addrs("192.0.2.1", "192.0.2.3"), added: addrs("192.0.2.3"), removed: addrs("192.0.2.2"),
-			want: "now [192.0.2.1@1-3 192.0.2.3@3-3] before [192.0.2.2@1-2] asked 3 answered 3 failures 0 err <nil>"},
-		{what: "fails", minute: 4, err: down,
-			want: "now [192.0.2.1@1-3 192.0.2.3@3-3] before [192.0.2.2@1-2] asked 4 answered 3 failures 1 err down"},
-		{what: "has nothing", minute: 5, answer: addrs("0.0.0.0"),
-			want: "now [192.0.2.1@1-3 192.0.2.3@3-3] before [192.0.2.2@1-2] asked 5 answered 3 failures 2 err the answer has no address"},
-		{what: "comes back as it was", minute: 6, answer: addrs("192.0.2.1", "192.0.2.2"), added: addrs("192.0.2.2"), removed: addrs("192.0.2.3"),
-			want: "now [192.0.2.1@1-6 192.0.2.2@1-6] before [192.0.2.3@3-3] asked 6 answered 6 failures 0 err <nil>"},
-		{what: "all new", minute: 7, answer: addrs("198.51.100.7"), added: addrs("198.51.100.7"), removed: addrs("192.0.2.1", "192.0.2.2"),
-			want: "now [198.51.100.7@7-7] before [192.0.2.1@1-6 192.0.2.2@1-6 192.0.2.3@3-3] asked 7 answered 7 failures 0 err <nil>"},
-		{what: "a day later to the minute", minute: 3 + 24*60, err: down,
-			want: "now [198.51.100.7@7-7] before [192.0.2.1@1-6 192.0.2.2@1-6 192.0.2.3@3-3] asked 1443 answered 7 failures 1 err down"},
-		{what: "more than a day later", minute: 4 + 24*60, err: down,
-			want: "now [198.51.100.7@7-7] before [192.0.2.1@1-6 192.0.2.2@1-6] asked 1444 answered 7 failures 2 err down"},
+		{"fails before it ever answered", 0, nil, 0, nil},
+		{"first answer", 1, addrs("192.0.2.1", "192.0.2.2"), 1, addrs("192.0.2.1", "192.0.2.2")},
+		{"one moves", 3, addrs("192.0.2.1", "192.0.2.3"), 2, addrs("192.0.2.1", "192.0.2.3")},
+		{"its past", 3, addrs("192.0.2.1", "192.0.2.3"), 1, addrs("192.0.2.1", "192.0.2.2", "192.0.2.3")},
+		{"fails", 5, nil, 4, addrs("192.0.2.1", "192.0.2.3")},
+		{"comes back as it was", 6, addrs("192.0.2.1", "192.0.2.2"), 4, addrs("192.0.2.1", "192.0.2.2")},
+		{"all new", 7, addrs("198.51.100.7"), 7, addrs("198.51.100.7")},
+		{"the latest past", 7, nil, 6, addrs("192.0.2.1", "192.0.2.2", "198.51.100.7")},
+		{"a day later to the minute", 3 + day, nil, 0, addrs("192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.7")},
+		{"more than a day later", 4 + day, nil, 0, addrs("192.0.2.1", "192.0.2.2", "198.51.100.7")},
+		{"what it stands for is not forgotten", 4 + 2*day, nil, 0, addrs("198.51.100.7")},
 	}
 	var names Names
+	at := func(minute int) time.Time { return start.Add(time.Duration(minute) * time.Minute) }
 	for _, s := range steps {
-		got := names.Step(start.Add(time.Duration(s.minute)*time.Minute), "shop", s.answer, s.err)
-		if diff := gocmp.Diff(Change{s.added, s.removed}, got, addresses, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("%s: change (-want +got):\n%s", s.what, diff)
+		names.Step(at(s.minute), "shop", s.answer)
+		got, _ := names.Addresses("shop", at(s.since))
+		if diff := gocmp.Diff(s.want, got, addresses); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", s.what, diff)
 		}
-		h, ok := names.History("shop")
-		if diff := gocmp.Diff(s.want, h.tell()); diff != "" || !ok {
-			t.Errorf("%s: history (-want +got):\n%s", s.what, diff)
-		}
-	}
-
-	h, _ := names.History("shop")
-	if diff := gocmp.Diff(addrs("192.0.2.1", "192.0.2.2", "198.51.100.7"), h.Addresses(start.Add(6*time.Minute)), addresses); diff != "" {
-		t.Errorf("addresses since minute 6 (-want +got):\n%s", diff)
-	}
-	if diff := gocmp.Diff(addrs("198.51.100.7"), h.Addresses(start.Add(7*time.Minute)), addresses); diff != "" {
-		t.Errorf("addresses since minute 7 (-want +got):\n%s", diff)
-	}
-	h.Now[0] = Seen{} // a copy
-	if h, _ := names.History("shop"); h.Now[0] == (Seen{}) {
-		t.Error("a history that was handed out is the memory itself")
 	}
 	// Who is not asked for any more is forgotten, as autoscaled names are many.
-	names.Step(start.Add(3*Forget), "other", addrs("192.0.2.9"), nil)
-	if _, ok := names.History("shop"); ok {
-		t.Error("shop is still known")
-	}
-	if _, ok := names.History("other"); !ok {
-		t.Error("other is forgotten")
+	names.Step(at(6*day), "other", addrs("192.0.2.9"))
+	if len(names.byName) != 1 || names.byName["other"] == nil {
+		t.Errorf("remembered: %v", names.byName)
 	}
 }
 
@@ -200,25 +153,23 @@ func TestNames(t *testing.T) {
 func TestNamesBounds(t *testing.T) {
 	var names Names
 	for i := range 200 {
-		names.Step(start.Add(time.Duration(i)*time.Minute), "shop", []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})}, nil)
+		names.Step(start.Add(time.Duration(i)*time.Minute), "shop", []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})})
 	}
-	h, _ := names.History("shop")
-	if len(h.Now) != 1 || len(h.Before) != MaxBefore || h.Before[0].Address != netip.AddrFrom4([4]byte{10, 0, 0, 198}) {
-		t.Errorf("%s", h.tell())
+	if got, _ := names.Addresses("shop", start); len(got) != 1+maxBefore || got[0] != netip.AddrFrom4([4]byte{10, 0, 0, 199 - maxBefore}) {
+		t.Errorf("%d addresses from %s on", len(got), got[0])
 	}
 	var many []netip.Addr
 	for i := range 200 {
-		many = append(many, netip.AddrFrom4([4]byte{10, 0, 1, byte(199 - i)}))
+		many = append(many, netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}))
 	}
-	change := names.Step(start, "many", many, nil)
-	h, _ = names.History("many")
-	if len(h.Now) != MaxAddresses || h.LeftOut != 200-MaxAddresses || len(change.Added) != MaxAddresses || h.Now[63].Address != netip.AddrFrom4([4]byte{10, 0, 1, 63}) {
-		t.Errorf("left out %d: %s", h.LeftOut, h.tell())
+	names.Step(start, "many", many)
+	if got, left := names.Addresses("many", start); len(got) != MaxAddresses || left != 200-MaxAddresses || got[MaxAddresses-1] != many[MaxAddresses-1] {
+		t.Errorf("left out %d: %s", left, got)
 	}
 }
 
-// TestNamesHold draws lookups and checks what History promises, against a twin
-// that keeps everything it ever saw. There are fewer addresses than either
+// TestNamesHold draws lookups and checks what Addresses promises, against a
+// twin that keeps everything it ever saw. There are fewer addresses than either
 // bound: TestNamesBounds is about these.
 func TestNamesHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -227,54 +178,28 @@ func TestNamesHold(t *testing.T) {
 		var now []netip.Addr
 		when := start
 		for range rapid.IntRange(1, 60).Draw(t, "lookups") {
-			when = when.Add(time.Duration(rapid.IntRange(0, 10*60).Draw(t, "minutes")) * time.Minute)
-			var err error
+			when = when.Add(time.Duration(rapid.IntRange(1, 10*60).Draw(t, "minutes")) * time.Minute)
 			var answer []netip.Addr
-			if rapid.IntRange(0, 4).Draw(t, "fails") == 0 {
-				err = errors.New("down")
-			} else {
-				for _, b := range rapid.SliceOfN(rapid.ByteRange(1, MaxBefore-4), 1, 90).Draw(t, "answer") {
+			if rapid.IntRange(0, 4).Draw(t, "fails") > 0 {
+				for _, b := range rapid.SliceOfN(rapid.ByteRange(1, maxBefore-4), 1, 90).Draw(t, "answer") {
 					answer = append(answer, netip.AddrFrom4([4]byte{10, 0, 0, b}))
 				}
-			}
-			change := names.Step(when, "shop", answer, err)
-			if err == nil {
-				before := now
 				now = tidy(answer)
 				for _, addr := range now {
 					last[addr] = when
 				}
-				minus := func(a, b []netip.Addr) (out []netip.Addr) {
-					for _, addr := range a {
-						if !slices.Contains(b, addr) {
-							out = append(out, addr)
-						}
-					}
-					return out
-				}
-				if diff := gocmp.Diff(Change{minus(now, before), minus(before, now)}, change, addresses, cmpopts.EquateEmpty()); diff != "" {
-					t.Fatalf("change (-want +got):\n%s", diff)
-				}
-			} else if len(change.Added)+len(change.Removed) > 0 {
-				t.Fatalf("a failed lookup changed %+v", change)
 			}
-			h, _ := names.History("shop")
-			wanted := 0
+			names.Step(when, "shop", tidy(answer))
+			since := when.Add(-time.Duration(rapid.IntRange(0, 30*60).Draw(t, "since")) * time.Minute)
+			var want []netip.Addr
 			for addr, seen := range last {
-				if !slices.Contains(now, addr) && when.Sub(seen) <= Forget {
-					wanted++
-				}
-				if slices.Contains(now, addr) && !slices.ContainsFunc(h.Now, func(s Seen) bool { return s.Address == addr && s.Last.Equal(seen) }) {
-					t.Fatalf("%s is missing in %s", addr, h.tell())
+				if slices.Contains(now, addr) || !seen.Before(since) && when.Sub(seen) <= forget {
+					want = append(want, addr)
 				}
 			}
-			if len(h.Now) != len(now) || len(h.Before) != wanted {
-				t.Fatalf("%d now and %d before, want %d and %d", len(h.Now), len(h.Before), len(now), wanted)
-			}
-			for i, s := range h.Before {
-				if !s.Last.Equal(last[s.Address]) || s.First.After(s.Last) || i > 0 && h.Before[i-1].Last.Before(s.Last) {
-					t.Fatalf("%s", h.tell())
-				}
+			slices.SortFunc(want, netip.Addr.Compare)
+			if got, _ := names.Addresses("shop", since); !slices.Equal(got, want) {
+				t.Fatalf("%s, want %s", got, want)
 			}
 		}
 	})
