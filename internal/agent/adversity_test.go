@@ -1,15 +1,12 @@
 package agent
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -41,10 +38,7 @@ func passing(t *testing.T) (id tcp.Namespace, end func()) {
 	if err := cmd.Start(); err != nil {
 		t.Skipf("no process in a network namespace of its own: %v", err)
 	}
-	var link [64]byte
-	if n, err := unix.Readlink(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid), link[:]); err == nil {
-		id, _ = netns.ParseLink(link[:n])
-	}
+	id, _ = netns.Of("/proc", cmd.Process.Pid)
 	return id, func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
 }
 

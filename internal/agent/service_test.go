@@ -81,11 +81,9 @@ func TestServiceAddress(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = p.Close() })
 		// A process is where its main thread is, which need not be this one.
-		link, err := os.Readlink("/proc/self/ns/net")
-		if err != nil {
+		if p.place.namespace, err = netns.Of("/proc", os.Getpid()); err != nil {
 			return err
 		}
-		p.place.namespace, _ = netns.ParseLink([]byte(link))
 		if _, _, err := p.Tick(start, tcp.Pulse); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/foreshock/foreshock/internal/observe/processes"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -155,9 +156,11 @@ const maxRemarks = 3
 func (r *reading) doubt(format string, args ...any) { remark(&r.doubts, format, args) }
 func (r *reading) note(format string, args ...any)  { remark(&r.notes, format, args) }
 
+// remark notes what a person may read: names and values come from files that
+// others write.
 func remark(list *[]string, format string, args []any) {
 	if len(*list) < maxRemarks {
-		*list = append(*list, printable(fmt.Sprintf(format, args...)))
+		*list = append(*list, processes.Printable(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -172,17 +175,6 @@ func (r *reading) tooDeep(at position) {
 
 // over reports whether reading on is of no use.
 func (r *reading) over() bool { return r.stopped || len(r.doubts) >= maxRemarks }
-
-// printable replaces what could garble a terminal or a log: names and values
-// come from files that others write.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
 
 // read returns the content of a file of the configuration; when it cannot, it
 // doubts the limit, as the file could set it.

@@ -1,9 +1,6 @@
 package limits
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"math/bits"
 	"os"
 	"path"
@@ -11,6 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 // process is a process as proc_pid(5) shows it. What may not be read is empty.
@@ -28,15 +29,7 @@ func (p process) path(name string) string {
 const maxProcFile = 4 << 20
 
 func (p process) file(name string) []byte {
-	f, err := os.Open(p.path(name))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxProcFile))
-	if err != nil {
-		return nil
-	}
+	data, _ := processes.ReadFile(unix.AT_FDCWD, p.path(name), maxProcFile)
 	return data
 }
 
@@ -139,18 +132,9 @@ func (p process) children() []process {
 
 // started returns when the process was started, in clock ticks since boot; 0
 // when it is gone.
-// Kernel: field 22 of proc_pid_stat(5); the name in field 2 may hold anything.
 func (p process) started() uint64 {
-	data := p.file("stat")
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 20 {
-		return 0
-	}
-	ticks, err := strconv.ParseUint(fields[19], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return ticks
+	stat, _ := processes.ReadStat(unix.AT_FDCWD, p.path("stat"))
+	return stat.Started
 }
 
 // identity is who a process is at one moment. The program and the ids of a
@@ -223,16 +207,9 @@ func (p process) cpus() int {
 
 // descriptors returns the soft limit of open files, 0 when unknown or none.
 func (p process) descriptors() int {
-	for line := range strings.Lines(string(p.file("limits"))) {
-		if rest, ok := strings.CutPrefix(line, "Max open files"); ok {
-			if soft, _, _ := strings.Cut(strings.TrimSpace(rest), " "); soft != "" {
-				n, err := strconv.Atoi(soft)
-				if err != nil && !errors.Is(err, strconv.ErrRange) {
-					return 0 // unlimited
-				}
-				return min(n, maxCount)
-			}
-		}
+	limit, err := processes.OpenFilesLimit(p.file("limits"))
+	if err != nil || limit == processes.Unlimited {
+		return 0
 	}
-	return 0
+	return min(limit, maxCount)
 }

@@ -1,20 +1,19 @@
 package netns
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/observe/processes"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -84,7 +83,7 @@ func list(proc, named string) ([]Found, Limits, error) {
 	if err != nil {
 		return nil, Limits{}, err
 	}
-	pids, err := processes(proc)
+	pids, err := processes.List(proc)
 	if err != nil {
 		return nil, Limits{}, fmt.Errorf("list processes for their network namespaces: %w", err)
 	}
@@ -119,43 +118,33 @@ func list(proc, named string) ([]Found, Limits, error) {
 	return out, l.limits, nil
 }
 
-// processes lists the pids below proc in ascending order.
-func processes(proc string) ([]int, error) {
-	dir, err := os.Open(proc)
+// Of returns the network namespace of a process below proc ("/proc"), by its
+// main thread. The error is the operating system's as it is, or says that it is
+// none.
+func Of(proc string, pid int) (tcp.Namespace, error) {
+	var link [64]byte
+	n, err := unix.Readlink(proc+"/"+strconv.Itoa(pid)+"/ns/net", link[:])
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
+	id, ok := processes.Inode(link[:n], "net")
+	if !ok {
+		return 0, fmt.Errorf("%q is no network namespace", string(link[:n])) // a copy: link stays off the heap
 	}
-	var pids []int
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids, nil
+	return tcp.Namespace(id), nil
 }
 
 // Members returns the processes below proc whose main threads are in one of
 // these namespaces, by namespace, in ascending order. Those that may not be
 // read, and so those of hidden namespaces, are left out.
 func Members(proc string, of map[tcp.Namespace]bool) (map[tcp.Namespace][]int, error) {
-	pids, err := processes(proc)
+	pids, err := processes.List(proc)
 	if err != nil {
 		return nil, fmt.Errorf("list processes of network namespaces: %w", err)
 	}
 	members := make(map[tcp.Namespace][]int, len(of))
-	var link [64]byte
 	for _, pid := range pids {
-		n, err := unix.Readlink(proc+"/"+strconv.Itoa(pid)+"/ns/net", link[:])
-		if err != nil {
-			continue
-		}
-		if id, ok := ParseLink(link[:n]); ok && of[id] {
+		if id, err := Of(proc, pid); err == nil && of[id] {
 			members[id] = append(members[id], pid)
 		}
 	}
@@ -167,13 +156,12 @@ type lister struct {
 	hidden  map[tcp.Namespace]*Found
 	refused map[string]int // processes by reason
 	limits  Limits
-	link    [64]byte
 }
 
 // process notes the namespace of one process; pids come in ascending order.
 func (l *lister) process(proc string, pid int) {
 	path := proc + "/" + strconv.Itoa(pid) + "/ns/net"
-	n, err := unix.Readlink(path, l.link[:])
+	id, err := Of(proc, pid)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 		l.limits.Vanished++
 		return
@@ -181,15 +169,9 @@ func (l *lister) process(proc string, pid int) {
 	if err != nil {
 		l.limits.Unreadable++
 		l.refused[err.Error()]++
-		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		if errors.Is(err, fs.ErrPermission) {
 			l.byTables(proc, pid, path)
 		}
-		return
-	}
-	id, ok := ParseLink(l.link[:n])
-	if !ok {
-		l.limits.Unreadable++
-		l.refused[fmt.Sprintf("%q is no network namespace", l.link[:n])]++
 		return
 	}
 	f := l.found[id]
@@ -202,8 +184,8 @@ func (l *lister) process(proc string, pid int) {
 
 // command is the short name of a process; empty when it ends right now.
 func command(proc string, pid int) string {
-	comm, _ := os.ReadFile(proc + "/" + strconv.Itoa(pid) + "/comm")
-	return printable(strings.TrimSuffix(string(comm), "\n"))
+	name, _ := processes.ReadName(unix.AT_FDCWD, proc+"/"+strconv.Itoa(pid)+"/comm")
+	return name
 }
 
 // hiddenBit marks the numbers of hidden namespaces; the kernel's are 32 bits.
@@ -257,11 +239,7 @@ func (n Found) Still(proc string) error {
 	dir := proc + "/" + strconv.Itoa(n.PID)
 	id, err := tables(dir)
 	if !n.Hidden {
-		var link [64]byte
-		var length int
-		if length, err = unix.Readlink(dir+"/ns/net", link[:]); err == nil {
-			id, _ = ParseLink(link[:length])
-		}
+		id, err = Of(proc, n.PID)
 	}
 	if err != nil || id != n.ID {
 		return fmt.Errorf("%w: process %d is not there any more", ErrGone, n.PID)
@@ -296,7 +274,7 @@ func (l *lister) names(dir string) {
 			l.found[id] = f
 		}
 		if filepath.Dir(f.Path) != dir { // of two names the first counts
-			f.Path, f.Name = path, printable(e.Name())
+			f.Path, f.Name = path, processes.Printable(e.Name())
 		}
 	}
 }
@@ -341,29 +319,4 @@ func open(path string) (fd int, id tcp.Namespace, err error) {
 		return -1, 0, fmt.Errorf("%s: %w", path, err)
 	}
 	return fd, tcp.Namespace(st.Ino), nil
-}
-
-// ParseLink understands the target of /proc/PID/ns/net, "net:[4026531840]".
-// Kernel: fs/nsfs.c, ns_get_name.
-func ParseLink(target []byte) (tcp.Namespace, bool) {
-	digits, ok := bytes.CutPrefix(target, []byte("net:["))
-	if !ok {
-		return 0, false
-	}
-	digits, ok = bytes.CutSuffix(digits, []byte("]"))
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.ParseUint(string(digits), 10, 64)
-	return tcp.Namespace(id), err == nil && id != 0
-}
-
-// printable replaces what could garble a terminal or a log.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }

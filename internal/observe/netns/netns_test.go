@@ -115,13 +115,9 @@ func dropCapabilities(t *testing.T) {
 }
 
 func TestSelf(t *testing.T) {
-	link, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, ok := ParseLink([]byte(link))
-	if got := self(t); !ok || got != want {
-		t.Errorf("%d, want %d of %s", got, want, link)
+	want, err := Of("/proc", os.Getpid())
+	if got := self(t); err != nil || got != want {
+		t.Errorf("%d, want %d, %v", got, want, err)
 	}
 }
 
@@ -450,21 +446,4 @@ func TestListMadeUp(t *testing.T) {
 	if _, limits, err := list(proc, filepath.Join(dir, "never")); err != nil || limits.Unreadable != 2 {
 		t.Errorf("no namespace was ever named: %v, %+v", err, limits)
 	}
-}
-
-// Properties: no panic; what is accepted is not zero and prints as it was, but
-// for zeros in front.
-func FuzzParseLink(f *testing.F) {
-	f.Add([]byte("net:[4026531840]"))
-	f.Add([]byte("mnt:[4026531840]"))
-	f.Fuzz(func(t *testing.T, target []byte) {
-		id, ok := ParseLink(target)
-		if !ok {
-			return
-		}
-		digits := strings.TrimLeft(strings.TrimPrefix(string(target), "net:["), "0")
-		if want := fmt.Sprintf("%d]", id); id == 0 || digits != want {
-			t.Fatalf("%q gives %d", target, id)
-		}
-	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/observe/processes"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -142,17 +143,17 @@ func (h *hierarchy) members(proc string, p Chosen) ([]int, error) {
 		if !ok {
 			continue
 		}
-		data, err := readFile(unix.AT_FDCWD, filepath.Join(dir, "cgroup.procs"))
+		data, err := processes.ReadFile(unix.AT_FDCWD, filepath.Join(dir, "cgroup.procs"), processes.MaxFile)
 		if err != nil {
-			return nil, fmt.Errorf("the processes of cgroup %s cannot be listed: %w", printable(path), err)
+			return nil, fmt.Errorf("the processes of cgroup %s cannot be listed: %w", processes.Printable(path), err)
 		}
 		pids, err := parseMembers(data)
 		if err != nil {
-			return nil, fmt.Errorf("cgroup %s: %w", printable(path), err)
+			return nil, fmt.Errorf("cgroup %s: %w", processes.Printable(path), err)
 		}
 		return pids, nil
 	}
-	return nil, fmt.Errorf("cgroup %s cannot be seen", printable(path))
+	return nil, fmt.Errorf("cgroup %s cannot be seen", processes.Printable(path))
 }
 
 // parseMembers understands cgroup.procs: a pid on each line, in no order and
@@ -211,7 +212,7 @@ func hasSockets(fds *os.File) (bool, error) {
 		if err != nil {
 			continue // closed meanwhile
 		}
-		if _, ok := ParseLink(link[:n]); ok {
+		if _, ok := processes.Inode(link[:n], "socket"); ok {
 			return true, nil
 		}
 	}

@@ -3,11 +3,13 @@ package owner
 import (
 	"os"
 	"testing"
+
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 // BenchmarkChoose walks the machine's own processes.
 func BenchmarkChoose(b *testing.B) {
-	all, err := processes("/proc")
+	all, err := processes.List("/proc")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package owner
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -161,46 +160,4 @@ func TestPod(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestParseLink(t *testing.T) {
-	tests := []struct {
-		target string
-		inode  uint64
-		ok     bool
-	}{
-		{"socket:[4682755]", 4682755, true},
-		{"socket:[18446744073709551615]", 1<<64 - 1, true},
-		{"socket:[18446744073709551616]", 0, false},
-		{"socket:[0]", 0, false},
-		{"socket:[]", 0, false},
-		{"socket:[12", 0, false},
-		{"socket:[1x]", 0, false},
-		{"socket:[+1]", 0, false},
-		{"pipe:[12]", 0, false},
-		{"/tmp/socket:[12]", 0, false},
-		{"", 0, false},
-	}
-	for _, tt := range tests {
-		if inode, ok := ParseLink([]byte(tt.target)); ok != tt.ok || ok && inode != tt.inode {
-			t.Errorf("%q: %d, %t; want %d, %t", tt.target, inode, ok, tt.inode, tt.ok)
-		}
-	}
-}
-
-// Properties: no panic; what is accepted prints as it was, but for zeros in
-// front, and is never zero.
-func FuzzParseLink(f *testing.F) {
-	f.Add([]byte("socket:[4682755]"))
-	f.Add([]byte("pipe:[12]"))
-	f.Fuzz(func(t *testing.T, target []byte) {
-		inode, ok := ParseLink(target)
-		if !ok {
-			return
-		}
-		digits := strings.TrimLeft(strings.TrimPrefix(string(target), "socket:["), "0")
-		if want := fmt.Sprintf("%d]", inode); inode == 0 || digits != want {
-			t.Fatalf("%q gives %d", target, inode)
-		}
-	})
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 // maxProcesses bounds a choice, at 10–40 µs each.
@@ -75,7 +77,7 @@ type choice struct {
 }
 
 func (c *choice) run() {
-	pids, err := processes(c.proc)
+	pids, err := processes.List(c.proc)
 	if err != nil {
 		c.err = err
 		return
@@ -224,10 +226,6 @@ func Unchanged(proc string, chosen []Chosen) bool {
 }
 
 func (c Chosen) there(proc string) bool {
-	text, err := readFile(unix.AT_FDCWD, proc+"/"+strconv.Itoa(c.PID)+"/stat")
-	if err != nil {
-		return false
-	}
-	s, err := parseStat(text)
-	return err == nil && !s.ended() && s.started == c.Started
+	s, err := processes.ReadStat(unix.AT_FDCWD, proc+"/"+strconv.Itoa(c.PID)+"/stat")
+	return err == nil && !s.Ended() && s.Started == c.Started
 }

@@ -1,7 +1,6 @@
 package owner
 
 import (
-	"bytes"
 	"net"
 	"net/netip"
 	"os"
@@ -310,53 +309,6 @@ func TestBalancer(t *testing.T) {
 	if len(Balancers()) != 6 {
 		t.Errorf("%d balancers, want 6", len(Balancers()))
 	}
-}
-
-func TestParseStat(t *testing.T) {
-	const real = "31814 (cat) R 31803 31803 30666 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 1 0 2402556 3133440 360 18446744073709551615\n" // Linux 6.18
-	tests := []struct {
-		name, text string
-		want       stat
-		bad        bool
-	}{
-		{"as captured", real, stat{'R', 31803, 2402556}, false},
-		{"brackets and blanks in the name", "7 (a) S 9 (b) Z 1 1 1 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 1 0 55 1", stat{'Z', 1, 55}, false},
-		{"cut short", real[:60], stat{}, true},
-		{"a parent that is none", "7 (a) S x 1 1 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 1 0 55 1", stat{}, true},
-		{"a start that is none", "7 (a) S 1 1 1 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 1 0 -55 1", stat{}, true},
-		{"empty", "", stat{}, true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseStat([]byte(tt.text))
-			if got != tt.want || (err != nil) != tt.bad {
-				t.Errorf("%+v, %v; want %+v, an error: %t", got, err, tt.want, tt.bad)
-			}
-		})
-	}
-}
-
-// FuzzParseStat: no panic; nothing beside an error; the fields are those of
-// the text with another name, whatever that holds.
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("7 (a) S 9 (b) Z 1 1 1 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 1 0 55 1"))
-	f.Add([]byte("7 (cut"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		got, err := parseStat(text)
-		if err != nil {
-			if got != (stat{}) {
-				t.Fatalf("%+v beside %v", got, err)
-			}
-			return
-		}
-		if got.parent < 0 {
-			t.Fatalf("%+v", got)
-		}
-		renamed := append([]byte("7 (other) name)"), text[bytes.LastIndexByte(text, ')')+1:]...)
-		if again, err := parseStat(renamed); err != nil || again != got {
-			t.Fatalf("%+v, %v under another name, was %+v", again, err, got)
-		}
-	})
 }
 
 func TestReasons(t *testing.T) {

@@ -1,13 +1,14 @@
 package owner
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 // Descriptors returns how many files and sockets a process below proc
@@ -19,36 +20,11 @@ func Descriptors(proc string, pid int) (used, limit int, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("read descriptor limit: %w", err)
 	}
-	if limit, err = openFilesLimit(raw); err != nil {
+	if limit, err = processes.OpenFilesLimit(raw); err != nil {
 		return 0, 0, err
 	}
 	used, err = openFiles(filepath.Join(dir, "fd"))
 	return used, limit, err
-}
-
-// openFilesLimit finds the soft limit in the text of /proc/PID/limits; an
-// unlimited one is larger than any number of files.
-// Kernel: proc_pid_limits, fs/proc/base.c.
-func openFilesLimit(text []byte) (int, error) {
-	for line := range bytes.Lines(text) {
-		rest, ok := bytes.CutPrefix(line, []byte("Max open files"))
-		if !ok {
-			continue
-		}
-		fields := bytes.Fields(rest)
-		if len(fields) == 0 {
-			break
-		}
-		if string(fields[0]) == "unlimited" {
-			return 1<<31 - 1, nil
-		}
-		limit, err := strconv.Atoi(string(fields[0]))
-		if err != nil || limit < 0 {
-			return 0, fmt.Errorf("read descriptor limit: %q is not a number of files", fields[0])
-		}
-		return min(limit, 1<<31-1), nil
-	}
-	return 0, fmt.Errorf("read descriptor limit: no line on open files in %d bytes", len(text))
 }
 
 // openFiles counts the entries of a descriptor directory. Kernels from 6.2 on

@@ -35,26 +35,3 @@ func TestDescriptorsOfThisProcess(t *testing.T) {
 		t.Errorf("of a process that is not there: %v, want that it does not exist", err)
 	}
 }
-
-func TestOpenFilesLimit(t *testing.T) {
-	const head = "Limit                     Soft Limit           Hard Limit           Units     \nMax cpu time              unlimited            unlimited            seconds   \n"
-	tests := []struct {
-		name, text string
-		want       int
-		bad        bool
-	}{
-		{"plain", head + "Max open files            1024                 524288               files     \n", 1024, false},
-		{"unlimited", head + "Max open files            unlimited            unlimited            files     \n", 1<<31 - 1, false},
-		{"cut short", head + "Max open files", 0, true},
-		{"not a number", head + "Max open files            many                 many files\n", 0, true},
-		{"empty", "", 0, true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := openFilesLimit([]byte(tt.text))
-			if got != tt.want || (err != nil) != tt.bad {
-				t.Errorf("%d, %v; want %d, an error: %v", got, err, tt.want, tt.bad)
-			}
-		})
-	}
-}

@@ -1,7 +1,6 @@
 package owner
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 // Process is a process that holds a socket.
@@ -113,7 +113,7 @@ func Find(proc string, pids []int, inodes []uint64, depth int) (map[uint64][]Pro
 	}
 	if pids == nil {
 		var err error
-		if pids, err = processes(proc); err != nil {
+		if pids, err = processes.List(proc); err != nil {
 			return s.held, s.limits, fmt.Errorf("list the processes: %w", err)
 		}
 	}
@@ -161,27 +161,6 @@ func (s *search) round(pids []int, from, to int) (more []int) {
 	return more
 }
 
-// processes lists the pids below proc in ascending order.
-func processes(proc string) ([]int, error) {
-	dir, err := os.Open(proc)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids, nil
-}
-
 type search struct {
 	proc   string
 	wanted map[uint64]bool
@@ -193,20 +172,17 @@ type search struct {
 }
 
 // process notes which of the wanted sockets a process holds; done is false
-// when it has more descriptors. Everything is read relative to its directory,
-// opened once: when the process ends and its pid is given to another, the
-// reads fail.
+// when it has more descriptors.
 func (s *search) process(pid, from, to int) (done bool, err error) {
 	if s.left <= 0 {
 		return false, nil
 	}
-	dir, err := openDirectory(unix.AT_FDCWD, s.proc+"/"+strconv.Itoa(pid))
+	p, err := see(s.proc, pid)
 	if err != nil {
 		return false, err
 	}
-	defer dir.Close()
-	at := int(dir.Fd())
-	fds, err := openDirectory(at, "fd")
+	defer p.close()
+	fds, err := p.descriptors()
 	if err != nil {
 		return false, err
 	}
@@ -215,12 +191,12 @@ func (s *search) process(pid, from, to int) (done bool, err error) {
 	if len(found) == 0 {
 		return done, err
 	}
-	p, describeErr := describe(at, pid)
-	if describeErr != nil {
-		return false, describeErr
+	holder, holderErr := p.process()
+	if holderErr != nil {
+		return false, holderErr
 	}
 	for _, inode := range found {
-		s.held[inode] = append(s.held[inode], p)
+		s.held[inode] = append(s.held[inode], holder)
 	}
 	return done, err
 }
@@ -252,45 +228,13 @@ func (s *search) descriptors(fds *os.File, from, to int) (found []uint64, done b
 			if err != nil {
 				return found, false, err
 			}
-			if inode, ok := ParseLink(s.link[:n]); ok && s.wanted[inode] && !slices.Contains(found, inode) {
+			if inode, ok := processes.Inode(s.link[:n], "socket"); ok && s.wanted[inode] && !slices.Contains(found, inode) {
 				if found = append(found, inode); len(found) == len(s.wanted) {
 					return found, true, nil
 				}
 			}
 		}
 	}
-}
-
-// ParseLink understands the target of a link in /proc/PID/fd and returns the
-// inode when it is a socket: "socket:[12345]".
-// Kernel: net/socket.c, sockfs_dname.
-func ParseLink(target []byte) (inode uint64, ok bool) {
-	digits, ok := bytes.CutPrefix(target, []byte("socket:["))
-	if !ok {
-		return 0, false
-	}
-	digits, ok = bytes.CutSuffix(digits, []byte("]"))
-	if !ok {
-		return 0, false
-	}
-	inode, err := strconv.ParseUint(string(digits), 10, 64)
-	return inode, err == nil && inode != 0
-}
-
-// describe reads what there is to know of a process from its directory. Only
-// the name must be readable; it always is while the process lives.
-func describe(at, pid int) (Process, error) {
-	comm, err := readFile(at, "comm")
-	if err != nil {
-		return Process{}, err
-	}
-	p := Process{PID: pid, Name: printable(strings.TrimSuffix(string(comm), "\n"))}
-	p.Exe, _ = readExe(at)
-	if cgroup, err := readFile(at, "cgroup"); err == nil {
-		m := ParseCgroup(cgroup)
-		p.Unit, p.Container, p.CgroupPath = m.Unit, m.Container, printable(m.Path)
-	}
-	return p, nil
 }
 
 // readExe reads the path of the program that a process runs. One replaced by
@@ -301,65 +245,13 @@ func readExe(at int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return printable(strings.TrimSuffix(string(path[:n]), " (deleted)")), nil
-}
-
-// printable replaces what could garble a terminal or a log.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	return processes.Printable(strings.TrimSuffix(string(path[:n]), " (deleted)")), nil
 }
 
 func openDirectory(at int, name string) (*os.File, error) {
-	fd, err := openAt(at, name, unix.O_DIRECTORY)
+	fd, err := processes.OpenAt(at, name, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), name), nil
-}
-
-func openAt(at int, name string, flags int) (fd int, err error) {
-	for {
-		fd, err = unix.Openat(at, name, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
-		switch {
-		case err == nil:
-			return fd, nil
-		case !errors.Is(err, unix.EINTR):
-			return -1, &os.PathError{Op: "open", Path: name, Err: err}
-		}
-	}
-}
-
-// maxFile bounds what is read of one file in /proc.
-const maxFile = 64 << 10
-
-// readFile reads a small file by plain calls: an os.File costs two more, and
-// there are thousands of files to read.
-func readFile(at int, name string) ([]byte, error) {
-	fd, err := openAt(at, name, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	data := make([]byte, 0, 1024)
-	for len(data) < maxFile {
-		if len(data) == cap(data) {
-			data = slices.Grow(data, len(data))
-		}
-		n, err := unix.Read(fd, data[len(data):cap(data)])
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return nil, &os.PathError{Op: "read", Path: name, Err: err}
-		case n == 0:
-			return data, nil
-		}
-		data = data[:len(data)+n]
-	}
-	return data[:maxFile], nil
 }

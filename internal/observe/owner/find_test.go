@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/lab/labtest"
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 // asChild makes the test binary a process that says it runs, opens a listener
@@ -313,7 +314,7 @@ func TestFindIsBounded(t *testing.T) {
 			for _, inode := range tt.inodes {
 				s.wanted[inode] = true
 			}
-			pids, err := processes(proc)
+			pids, err := processes.List(proc)
 			if err != nil {
 				t.Fatal(err)
 			}

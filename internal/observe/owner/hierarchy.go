@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 // hierarchy is where the cgroup v2 tree can be seen, and the ids of its groups
@@ -42,13 +42,7 @@ const maxMountinfo = 16 << 20
 
 func openHierarchy(proc string) *hierarchy {
 	h := &hierarchy{ids: map[string]uint64{}}
-	f, err := os.Open(filepath.Join(proc, "self", "mountinfo"))
-	if err != nil {
-		h.err = err
-		return h
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxMountinfo))
+	data, err := processes.ReadFile(unix.AT_FDCWD, filepath.Join(proc, "self", "mountinfo"), maxMountinfo)
 	if err != nil {
 		h.err = err
 		return h

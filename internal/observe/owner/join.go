@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/observe/processes"
 )
 
 const (
@@ -91,21 +93,17 @@ type join struct {
 // and returns where to go on; done after the last one, and where it cannot be
 // read.
 func (j *join) process(p Chosen, from int) (next int, err error) {
-	dir, err := openDirectory(unix.AT_FDCWD, j.proc+"/"+strconv.Itoa(p.PID))
+	seen, err := see(j.proc, p.PID)
 	if err != nil {
 		return done, err
 	}
-	defer dir.Close()
-	text, err := readFile(int(dir.Fd()), "stat")
-	if err != nil {
+	defer seen.close()
+	if s, err := processes.ReadStat(seen.dir, "stat"); err != nil {
 		return done, err
-	}
-	if s, err := parseStat(text); err != nil {
-		return done, err
-	} else if s.started != p.Started {
+	} else if s.Started != p.Started {
 		return done, unix.ESRCH // its pid was given to another
 	}
-	fds, err := openDirectory(int(dir.Fd()), "fd")
+	fds, err := seen.descriptors()
 	if err != nil {
 		return done, err
 	}
@@ -146,7 +144,7 @@ func (j *join) descriptors(fds *os.File, pid, from int) (next int, err error) {
 			if err != nil {
 				return done, err
 			}
-			if inode, ok := ParseLink(j.link[:n]); ok && j.wanted[inode] {
+			if inode, ok := processes.Inode(j.link[:n], "socket"); ok && j.wanted[inode] {
 				j.held[inode] = pid
 				delete(j.wanted, inode)
 				if len(j.wanted) == 0 {

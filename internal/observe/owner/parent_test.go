@@ -11,11 +11,12 @@ import (
 
 func TestLeads(t *testing.T) {
 	proc := t.TempDir()
+	const rest = " 1 1 0 -1 4194560 1 1 0 0 1 1 0 0 20 0 1 0 55 0 0\n"
 	for pid, stat := range map[int]string{
-		10: "10 (apache2) S 1 10 10 0",
-		11: "11 (apache2) S 10 10 10 0",
-		12: "12 (odd) name) 7) S 10 10 10 0",
-		20: "20 (nginx: master) S 1 20 20 0",
+		10: "10 (apache2) S 1" + rest,
+		11: "11 (apache2) S 10" + rest,
+		12: "12 (odd) name) 7) S 10" + rest,
+		20: "20 (nginx: master) S 1" + rest,
 		30: "30 (cut",
 		40: "",
 	} {

@@ -2,12 +2,13 @@ package owner
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/observe/processes"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -35,6 +36,7 @@ type seen struct {
 	dir int // descriptor
 
 	comm     string
+	commErr  error
 	commRead bool
 
 	program string
@@ -51,7 +53,7 @@ type seen struct {
 
 // see opens a process' directory; the caller closes it.
 func see(proc string, pid int) (*seen, error) {
-	dir, err := openAt(unix.AT_FDCWD, proc+"/"+strconv.Itoa(pid), unix.O_DIRECTORY)
+	dir, err := processes.OpenAt(unix.AT_FDCWD, proc+"/"+strconv.Itoa(pid), unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +66,7 @@ func (p *seen) close() { _ = unix.Close(p.dir) }
 func (p *seen) name() string {
 	if !p.commRead {
 		p.commRead = true
-		comm, _ := readFile(p.dir, "comm")
-		p.comm = printable(strings.TrimSuffix(string(comm), "\n"))
+		p.comm, p.commErr = processes.ReadName(p.dir, "comm")
 	}
 	return p.comm
 }
@@ -106,37 +107,43 @@ func (p *seen) descriptors() (*os.File, error) { return openDirectory(p.dir, "fd
 func (p *seen) membership() Membership {
 	if !p.groupRead {
 		p.groupRead = true
-		if data, err := readFile(p.dir, "cgroup"); err == nil {
+		if data, err := processes.ReadFile(p.dir, "cgroup", processes.MaxFile); err == nil {
 			p.group = ParseCgroup(data)
-			p.group.Path = printable(p.group.Path)
+			p.group.Path = processes.Printable(p.group.Path)
 			p.unified, _ = unifiedPath(data)
 		}
 	}
 	return p.group
 }
 
+// process reads what there is to know of a process. Only the name must be
+// readable; it always is while the process lives.
+func (p *seen) process() (Process, error) {
+	exe, _ := p.exe()
+	m := p.membership()
+	return Process{PID: p.pid, Name: p.name(), Exe: exe, Unit: m.Unit, Container: m.Container, CgroupPath: m.Path}, p.commErr
+}
+
 // describe reads the rest of a process that was chosen. Its stat comes last:
 // who can be read to the end was there all the time.
 func (p *seen) describe(h *hierarchy) (Chosen, error) {
-	m := p.membership()
-	exe, _ := p.exe()
-	c := Chosen{Process: Process{PID: p.pid, Name: p.name(), Exe: exe, Unit: m.Unit, Container: m.Container, CgroupPath: m.Path}}
+	process, err := p.process()
+	if err != nil {
+		return Chosen{}, err
+	}
+	c := Chosen{Process: process}
 	if p.unified != "" {
 		c.CgroupID = h.id(p.unified)
 	}
 	c.Namespace = p.namespace()
-	text, err := readFile(p.dir, "stat")
+	s, err := processes.ReadStat(p.dir, "stat")
 	if err != nil {
 		return Chosen{}, err
 	}
-	s, err := parseStat(text)
-	if err != nil {
-		return Chosen{}, err
-	}
-	if s.ended() {
+	if s.Ended() {
 		return Chosen{}, unix.ESRCH
 	}
-	c.Started, c.Parent = s.started, s.parent
+	c.Started, c.Parent = s.Started, s.Parent
 	return c, nil
 }
 
@@ -148,26 +155,8 @@ func (p *seen) namespace() tcp.Namespace {
 	if err != nil {
 		return 0
 	}
-	return parseNamespace(string(link[:n]))
-}
-
-// parseNamespace understands the target of /proc/PID/ns/net,
-// "net:[4026531840]"; zero when it is something else.
-// Kernel: fs/nsfs.c, ns_get_name.
-func parseNamespace(target string) tcp.Namespace {
-	digits, ok := strings.CutPrefix(target, "net:[")
-	if !ok {
-		return 0
-	}
-	digits, ok = strings.CutSuffix(digits, "]")
-	if !ok {
-		return 0
-	}
-	id, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return tcp.Namespace(id)
+	inode, _ := processes.Inode(link[:n], "net")
+	return tcp.Namespace(inode)
 }
 
 // exhausted reports whether an error says that we ran out of something, and so
@@ -178,4 +167,4 @@ func exhausted(err error) bool {
 
 // refused reports whether an error says that something may not be read, and
 // not that it is gone.
-func refused(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) }
+func refused(err error) bool { return errors.Is(err, fs.ErrPermission) }
