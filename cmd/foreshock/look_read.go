@@ -95,7 +95,7 @@ func (c *counted) note(l tcp.Look, where string) {
 }
 
 func (c *counted) ownNamespace() error {
-	reader, fallback, err := observe.Open(c.options.source)
+	reader, fallback, err := observe.Open(c.options.source, tcp.NewScratch())
 	if err != nil {
 		return fmt.Errorf("%w; try --reader procfs", err)
 	}
@@ -312,7 +312,7 @@ func (c *counted) everyNamespace() error {
 }
 
 func (c *counted) readNamespace(n netns.Found) error {
-	reader, fallback, err := observe.Open(c.options.source)
+	reader, fallback, err := observe.Open(c.options.source, tcp.NewScratch())
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/tcp"
 )
 
 var update = flag.Bool("update", false, "write the expected output in testdata anew")
@@ -46,7 +47,7 @@ func TestScripts(t *testing.T) {
 			case "root":
 				return os.Geteuid() == 0, nil
 			case "diag":
-				reader, fallback, err := observe.Open(observe.Auto)
+				reader, fallback, err := observe.Open(observe.Auto, tcp.NewScratch())
 				if err == nil {
 					err = reader.Close()
 				}

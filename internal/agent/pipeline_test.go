@@ -168,7 +168,7 @@ func TestReadersAgree(t *testing.T) {
 		connect(t, address)
 	}
 	read := func(source observe.Source) map[string]tcp.Socket {
-		reader, fallback, err := observe.Open(source)
+		reader, fallback, err := observe.Open(source, tcp.NewScratch())
 		if err != nil || fallback != nil {
 			t.Skipf("sock_diag is not available in this sandbox: %v %v", err, fallback)
 		}

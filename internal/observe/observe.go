@@ -1,7 +1,7 @@
 // Package observe reads the kernel's TCP tables: which reader to use, and
 // when to look ([Schedule]). The packages below it each know one source.
 //
-//	reader, fallback, err := observe.Open(observe.Auto)
+//	reader, fallback, err := observe.Open(observe.Auto, tcp.NewScratch())
 //	if fallback != nil {
 //		log.Warn("reading /proc instead", "reason", fallback, "lost", reader.Abilities().Missing())
 //	}
@@ -54,23 +54,18 @@ const OwnTables = "/proc/thread-self/net"
 
 // Open opens the reader that source names for the calling thread's namespace.
 // With Auto, fallback is the reason why procfs took sock_diag's place, nil
-// when it did not have to.
-func Open(source Source) (reader Reader, fallback, err error) {
-	return OpenWith(source, tcp.NewScratch())
-}
-
-// OpenWith is Open for a reader that takes its memory from scratch, which it
+// when it did not have to. The reader takes its memory from scratch, which it
 // may share with readers that are never used at the same time.
-func OpenWith(source Source, scratch *tcp.Scratch) (reader Reader, fallback, err error) {
+func Open(source Source, scratch *tcp.Scratch) (reader Reader, fallback, err error) {
 	if source == Procfs {
-		return procfs.NewWith(OwnTables, scratch), nil, nil
+		return procfs.New(OwnTables, scratch), nil, nil
 	}
-	r, err := sockdiag.OpenWith(scratch)
+	r, err := sockdiag.Open(scratch)
 	switch {
 	case err == nil:
 		return r, nil, nil
 	case source == Auto && errors.Is(err, sockdiag.ErrRefused):
-		return procfs.NewWith(OwnTables, scratch), err, nil
+		return procfs.New(OwnTables, scratch), err, nil
 	default:
 		return nil, nil, err
 	}

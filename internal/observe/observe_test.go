@@ -57,8 +57,8 @@ func TestFallback(t *testing.T) {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		var o outcome
 		if o.unsecure = refuseNetlink(); o.unsecure == nil {
-			o.reader, o.fallback, o.err = Open(Auto)
-			_, _, o.strict = Open(SockDiag)
+			o.reader, o.fallback, o.err = Open(Auto, tcp.NewScratch())
+			_, _, o.strict = Open(SockDiag, tcp.NewScratch())
 		}
 		answers <- o
 	}()
@@ -99,7 +99,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	reader, fallback, err := Open(Auto)
+	reader, fallback, err := Open(Auto, tcp.NewScratch())
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}

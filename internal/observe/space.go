@@ -37,12 +37,12 @@ func (s Space) Close() error {
 
 // OpenOwn opens the readers of the calling thread's namespace.
 func OpenOwn(source Source, scratch *tcp.Scratch) (Space, error) {
-	reader, fallback, err := OpenWith(source, scratch)
+	reader, fallback, err := Open(source, scratch)
 	if err != nil {
 		return Space{}, err
 	}
 	s := Space{Reader: reader, Fallback: fallback}
-	s.Counters, s.CountersErr = counters.OpenWith(OwnTables, scratch)
+	s.Counters, s.CountersErr = counters.Open(OwnTables, scratch)
 	return s, nil
 }
 
@@ -82,12 +82,12 @@ func OpenIn(proc string, n netns.Found, source Source, scratch *tcp.Scratch) (Sp
 		return Space{}, err
 	}
 	dir := proc + "/" + strconv.Itoa(n.PID) + "/net"
-	s = Space{Reader: procfs.NewWith(dir, scratch), Fallback: err}
+	s = Space{Reader: procfs.New(dir, scratch), Fallback: err}
 	// The files open with the first look; it must be at this namespace.
 	if _, err := s.Reader.Read(tcp.Request{States: tcp.ListenOnly}, func([]tcp.Socket) {}); err != nil {
 		return Space{}, errors.Join(err, s.Reader.Close())
 	}
-	s.Counters, s.CountersErr = counters.OpenWith(dir, scratch)
+	s.Counters, s.CountersErr = counters.Open(dir, scratch)
 	if err := n.Still(proc); err != nil {
 		return Space{}, errors.Join(err, s.Close())
 	}

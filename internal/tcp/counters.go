@@ -5,7 +5,8 @@ import "math"
 // Counter names one number of a namespace's TCP statistics.
 type Counter uint8
 
-// The counters Foreshock reads. Kernel names: net/ipv4/proc.c,
+// The counters Foreshock reads: those of the signals, and those that tell
+// whether anything moved (see Moved). Kernel names: net/ipv4/proc.c,
 // snmp4_tcp_list and snmp4_net_list; sockstat's are gauges.
 const (
 	ActiveOpens Counter = iota
@@ -19,26 +20,13 @@ const (
 	InErrs
 	OutRsts
 	SyncookiesSent
-	SyncookiesRecv
-	SyncookiesFailed
-	EmbryonicRsts
 	ListenOverflows
-	ListenDrops
 	TCPTimeouts
 	TCPSynRetrans
-	TCPBacklogDrop
-	TCPReqQFullDoCookies
-	TCPReqQFullDrop
-	TCPAbortOnData
-	TCPAbortOnClose
-	TCPAbortOnMemory
 	TCPAbortOnTimeout
-	TCPTimeWaitOverflow
 	SockInUse    // gauge: sockstat TCP inuse
 	SockOrphan   // gauge: sockstat TCP orphan
 	SockTimeWait // gauge: sockstat TCP tw
-	SockAlloc    // gauge: sockstat TCP alloc, of all namespaces
-	SockMemPages // gauge: sockstat TCP mem, of all namespaces
 	Sock6InUse   // gauge: sockstat6 TCP6 inuse; SockInUse counts IPv4 alone
 
 	NumCounters = int(Sock6InUse) + 1
@@ -46,11 +34,8 @@ const (
 
 var counterNames = [NumCounters]string{
 	"ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "CurrEstab", "InSegs", "OutSegs",
-	"RetransSegs", "InErrs", "OutRsts", "SyncookiesSent", "SyncookiesRecv", "SyncookiesFailed",
-	"EmbryonicRsts", "ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPSynRetrans",
-	"TCPBacklogDrop", "TCPReqQFullDoCookies", "TCPReqQFullDrop", "TCPAbortOnData",
-	"TCPAbortOnClose", "TCPAbortOnMemory", "TCPAbortOnTimeout", "TCPTimeWaitOverflow",
-	"inuse", "orphan", "tw", "alloc", "mem", "inuse6",
+	"RetransSegs", "InErrs", "OutRsts", "SyncookiesSent", "ListenOverflows", "TCPTimeouts", "TCPSynRetrans",
+	"TCPAbortOnTimeout", "inuse", "orphan", "tw", "inuse6",
 }
 
 // String is the kernel's name for the counter; sockstat6 calls inuse6 inuse.

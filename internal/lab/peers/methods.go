@@ -36,7 +36,7 @@ const (
 
 // openMethods opens every reader in the calling thread's namespace.
 func openMethods() ([]method, func(), error) {
-	reader, err := sockdiag.Open()
+	reader, err := sockdiag.Open(tcp.NewScratch())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -44,7 +44,7 @@ func openMethods() ([]method, func(), error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, reader.Close())
 	}
-	text := ourprocfs.New("/proc/thread-self/net")
+	text := ourprocfs.New("/proc/thread-self/net", tcp.NewScratch())
 	stop := func() { _, _, _ = reader.Close(), unix.Close(loop.fd), text.Close() }
 
 	services := make([]scope.Service, 4)

@@ -23,11 +23,11 @@ type Reader struct {
 // Open opens a Reader of the sockets to remotes in the calling thread's
 // namespace. It goes on reading that namespace from any thread.
 func Open(remotes []netip.AddrPort) (*Reader, error) {
-	sockets, err := sockdiag.Open()
+	sockets, err := sockdiag.Open(tcp.NewScratch())
 	if err != nil {
 		return nil, fmt.Errorf("open trace: %w", err)
 	}
-	c, err := counters.Open("/proc/thread-self/net")
+	c, err := counters.Open("/proc/thread-self/net", tcp.NewScratch())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open trace: %w", err), sockets.Close())
 	}

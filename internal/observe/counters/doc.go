@@ -6,7 +6,7 @@
 // reading allocates nothing. The parsers take bytes and match columns by
 // name, as kernels add some with every release.
 //
-//	r, err := counters.Open("/proc/thread-self/net")
+//	r, err := counters.Open("/proc/thread-self/net", tcp.NewScratch())
 //	if err != nil {
 //		return err
 //	}

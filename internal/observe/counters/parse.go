@@ -11,16 +11,16 @@ import (
 // understood: a column too few would shift every value after it, and a
 // shifted value is worse than none.
 
-// ParseSNMP sets the counters of /proc/net/snmp's "Tcp:" section.
+// parseSNMP sets the counters of /proc/net/snmp's "Tcp:" section.
 // Kernel: net/ipv4/proc.c, snmp_seq_show_tcp_udp.
-func ParseSNMP(data []byte, c *tcp.Counters) error {
+func parseSNMP(data []byte, c *tcp.Counters) error {
 	return parsePairs("snmp", "Tcp:", data, tcp.ActiveOpens, tcp.OutRsts, c)
 }
 
-// ParseNetstat sets the counters of /proc/net/netstat's "TcpExt:" section.
+// parseNetstat sets the counters of /proc/net/netstat's "TcpExt:" section.
 // Kernel: net/ipv4/proc.c, netstat_seq_show.
-func ParseNetstat(data []byte, c *tcp.Counters) error {
-	return parsePairs("netstat", "TcpExt:", data, tcp.SyncookiesSent, tcp.TCPTimeWaitOverflow, c)
+func parseNetstat(data []byte, c *tcp.Counters) error {
+	return parsePairs("netstat", "TcpExt:", data, tcp.SyncookiesSent, tcp.TCPAbortOnTimeout, c)
 }
 
 // reading collects a section's values until all of it is understood.
@@ -114,21 +114,21 @@ func zip(names, values []byte, first, last tcp.Counter) (reading, error) {
 	return r, nil
 }
 
-// ParseSockstat sets the levels of /proc/net/sockstat's "TCP:" line, which
-// holds names and values in turn. alloc and mem are those of all namespaces.
+// parseSockstat sets the levels of /proc/net/sockstat's "TCP:" line, which
+// holds names and values in turn.
 // Kernel: net/ipv4/proc.c, sockstat_seq_show.
-func ParseSockstat(data []byte, c *tcp.Counters) error {
+func parseSockstat(data []byte, c *tcp.Counters) error {
 	r, err := parseLevels("sockstat", "TCP:", data)
 	if err != nil {
 		return err
 	}
-	r.setAll(c, tcp.SockInUse, tcp.SockMemPages)
+	r.setAll(c, tcp.SockInUse, tcp.SockTimeWait)
 	return nil
 }
 
-// ParseSockstat6 sets the level of /proc/net/sockstat6's "TCP6:" line.
+// parseSockstat6 sets the level of /proc/net/sockstat6's "TCP6:" line.
 // Kernel: net/ipv6/proc.c, sockstat6_seq_show.
-func ParseSockstat6(data []byte, c *tcp.Counters) error {
+func parseSockstat6(data []byte, c *tcp.Counters) error {
 	r, err := parseLevels("sockstat6", "TCP6:", data)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func parseLevels(file, prefix string, data []byte) (reading, error) {
 		if !ended {
 			return reading{}, fmt.Errorf("parse %s: line %d: ends within %q", file, lineNo, prefix)
 		}
-		r, err := alternate(line, tcp.SockInUse, tcp.SockMemPages)
+		r, err := alternate(line, tcp.SockInUse, tcp.SockTimeWait)
 		if err != nil {
 			return reading{}, fmt.Errorf("parse %s: line %d: %w", file, lineNo, err)
 		}

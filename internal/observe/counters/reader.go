@@ -10,15 +10,11 @@ import (
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
-// ErrClosed: the Reader was closed.
-var ErrClosed = errors.New("counter reader is closed")
-
 const (
-	// bufferSize holds netstat, the largest, four times over: 4 KB on Linux
-	// 6.18. Read takes a larger buffer when that is no longer enough.
-	bufferSize = 16 << 10
-	maxBuffer  = 1 << 20
-	none       = -1
+	// maxBuffer bounds a file. netstat, the largest, has 4 KB on Linux 6.18; Read
+	// takes a larger buffer where the scratch's is not enough.
+	maxBuffer = 1 << 20
+	none      = -1
 )
 
 // Reader reads the counters of one namespace. It is not safe for concurrent
@@ -48,24 +44,20 @@ const netstat = 3
 var errOther = errors.New("is another namespace's by now")
 
 // Open opens the counters of the namespace whose files are in dir:
-// "/proc/thread-self/net" for the calling thread's, "/proc/123/net". The kept files go on reading that
-// namespace, and keep it alive, until Close.
+// "/proc/thread-self/net" for the calling thread's, "/proc/123/net". The kept
+// files go on reading that namespace, and keep it alive, until Close. The buffer
+// is scratch's, which may be shared with readers that are never used at the same
+// time.
 //
 // A file that is not there is sought again by each Read; it is an error when
 // none is.
-func Open(dir string) (*Reader, error) {
-	return OpenWith(dir, &tcp.Scratch{Buffer: make([]byte, bufferSize)})
-}
-
-// OpenWith is Open for a Reader that takes its buffer from scratch, which it
-// may share with readers that are never used at the same time.
-func OpenWith(dir string, scratch *tcp.Scratch) (*Reader, error) {
+func Open(dir string, scratch *tcp.Scratch) (*Reader, error) {
 	r := &Reader{
 		files: [4]file{
-			{path: dir + "/snmp", fd: none, parse: ParseSNMP},
-			{path: dir + "/sockstat", fd: none, parse: ParseSockstat},
-			{path: dir + "/sockstat6", fd: none, parse: ParseSockstat6, optional: true},
-			netstat: {path: dir + "/netstat", fd: none, parse: ParseNetstat},
+			{path: dir + "/snmp", fd: none, parse: parseSNMP},
+			{path: dir + "/sockstat", fd: none, parse: parseSockstat},
+			{path: dir + "/sockstat6", fd: none, parse: parseSockstat6, optional: true},
+			netstat: {path: dir + "/netstat", fd: none, parse: parseNetstat},
 		},
 		buffer: scratch.Buffer,
 	}
@@ -84,7 +76,7 @@ func OpenWith(dir string, scratch *tcp.Scratch) (*Reader, error) {
 // Close closes the files and so lets go of the namespace.
 func (r *Reader) Close() error {
 	if r.closed {
-		return ErrClosed
+		return os.ErrClosed
 	}
 	r.closed = true
 	var errs []error
@@ -110,7 +102,7 @@ func (r *Reader) ReadSince(last, c *tcp.Counters) (moved bool, err error) {
 	*c = tcp.Counters{}
 	err = r.read(r.files[:netstat], c)
 	if err == nil && !tcp.Moved(last, c) {
-		for n := tcp.SyncookiesSent; n <= tcp.TCPTimeWaitOverflow; n++ {
+		for n := tcp.SyncookiesSent; n <= tcp.TCPAbortOnTimeout; n++ {
 			if v, ok := last.Get(n); ok {
 				c.Set(n, v)
 			}
@@ -122,7 +114,7 @@ func (r *Reader) ReadSince(last, c *tcp.Counters) (moved bool, err error) {
 
 func (r *Reader) read(files []file, c *tcp.Counters) error {
 	if r.closed {
-		return ErrClosed
+		return os.ErrClosed
 	}
 	var errs []error
 	for i := range files {

@@ -35,7 +35,7 @@ func write(t testing.TB, dir string, files map[string]string) {
 
 func open(t testing.TB, dir string) *Reader {
 	t.Helper()
-	r, err := Open(dir)
+	r, err := Open(dir, tcp.NewScratch())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func open(t testing.TB, dir string) *Reader {
 
 const (
 	goodSNMP     = "Tcp: ActiveOpens PassiveOpens\nTcp: 1 2\n"
-	goodNetstat  = "TcpExt: ListenDrops\nTcpExt: 3\n"
+	goodNetstat  = "TcpExt: ListenOverflows\nTcpExt: 3\n"
 	goodSockstat = "TCP: inuse 4\n"
 )
 
@@ -58,7 +58,7 @@ func TestRead(t *testing.T) {
 	}{
 		{
 			"all", map[string]string{"snmp": goodSNMP, "netstat": goodNetstat, "sockstat": goodSockstat},
-			map[string]uint64{"ActiveOpens": 1, "PassiveOpens": 2, "ListenDrops": 3, "inuse": 4}, "",
+			map[string]uint64{"ActiveOpens": 1, "PassiveOpens": 2, "ListenOverflows": 3, "inuse": 4}, "",
 		},
 		{
 			"one file is missing: the others count", map[string]string{"snmp": goodSNMP, "sockstat": goodSockstat},
@@ -66,14 +66,14 @@ func TestRead(t *testing.T) {
 		},
 		{
 			"one file is garbled: the others count", map[string]string{"snmp": "Tcp: ActiveOpens PassiveOpens\nTcp: 1\n", "netstat": goodNetstat, "sockstat": goodSockstat},
-			map[string]uint64{"ListenDrops": 3, "inuse": 4}, "read TCP counters: DIR/snmp: parse snmp: line 2: 2 names and 1 values",
+			map[string]uint64{"ListenOverflows": 3, "inuse": 4}, "read TCP counters: DIR/snmp: parse snmp: line 2: 2 names and 1 values",
 		},
 		{
 			"a netstat larger than the buffer", map[string]string{
 				"snmp": goodSNMP, "sockstat": goodSockstat,
-				"netstat": "TcpExt: " + strings.Repeat("New ", bufferSize) + "ListenDrops\nTcpExt: " + strings.Repeat("0 ", bufferSize) + "3\n",
+				"netstat": "TcpExt: " + strings.Repeat("New ", tcp.ScratchSize) + "ListenOverflows\nTcpExt: " + strings.Repeat("0 ", tcp.ScratchSize) + "3\n",
 			},
-			map[string]uint64{"ActiveOpens": 1, "PassiveOpens": 2, "ListenDrops": 3, "inuse": 4}, "",
+			map[string]uint64{"ActiveOpens": 1, "PassiveOpens": 2, "ListenOverflows": 3, "inuse": 4}, "",
 		},
 	}
 	for _, tt := range tests {
@@ -133,14 +133,14 @@ func TestReadSince(t *testing.T) {
 				t.Errorf("%d sockets of IPv6 in use, want 6", got)
 			}
 			write(t, dir, tt.then)
-			write(t, dir, map[string]string{"netstat": "TcpExt: ListenDrops\nTcpExt: 4\n"})
+			write(t, dir, map[string]string{"netstat": "TcpExt: ListenOverflows\nTcpExt: 4\n"})
 			moved, err := r.ReadSince(&before, &after)
 			if err != nil || moved != tt.moved {
 				t.Fatalf("moved %t, %v; want %t", moved, err, tt.moved)
 			}
 			want := map[bool]uint64{false: 3, true: 4}[tt.moved]
-			if got, known := after.Get(tcp.ListenDrops); got != want || !known {
-				t.Errorf("ListenDrops is %d (known: %t), want %d", got, known, want)
+			if got, known := after.Get(tcp.ListenOverflows); got != want || !known {
+				t.Errorf("ListenOverflows is %d (known: %t), want %d", got, known, want)
 			}
 		})
 	}
@@ -160,13 +160,13 @@ func TestReadRecovers(t *testing.T) {
 	if err := r.Read(&c); err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff(map[string]uint64{"ActiveOpens": 1, "PassiveOpens": 2, "ListenDrops": 3, "inuse": 4}, levels(&c)); diff != "" {
+	if diff := cmp.Diff(map[string]uint64{"ActiveOpens": 1, "PassiveOpens": 2, "ListenOverflows": 3, "inuse": 4}, levels(&c)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
 func TestOpenWithoutAnyFile(t *testing.T) {
-	_, err := Open(filepath.Join(t.TempDir(), "gone"))
+	_, err := Open(filepath.Join(t.TempDir(), "gone"), tcp.NewScratch())
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v, want one that matches os.ErrNotExist", err)
 	}
@@ -177,11 +177,11 @@ func TestClose(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := r.Close(); !errors.Is(err, ErrClosed) {
+	if err := r.Close(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("second Close: %v", err)
 	}
 	var c tcp.Counters
-	if err := r.Read(&c); !errors.Is(err, ErrClosed) {
+	if err := r.Read(&c); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Read after Close: %v", err)
 	}
 }
@@ -323,7 +323,7 @@ func BenchmarkParseNetstat(b *testing.B) {
 	var c tcp.Counters
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := ParseNetstat(data, &c); err != nil {
+		if err := parseNetstat(data, &c); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -347,7 +347,7 @@ func TestReadRefusesAnotherNamespace(t *testing.T) {
 	if err := r.Read(&c); !errors.Is(err, errOther) {
 		t.Errorf("opened again: error %v", err)
 	}
-	if diff := cmp.Diff(map[string]uint64{"ListenDrops": 3, "inuse": 4}, levels(&c)); diff != "" {
+	if diff := cmp.Diff(map[string]uint64{"ListenOverflows": 3, "inuse": 4}, levels(&c)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

@@ -4,7 +4,7 @@
 //	found, limits, err := netns.List("/proc")
 //	for _, n := range found {
 //		err := n.Do(func() error {
-//			reader, err := sockdiag.Open() // keeps reading n from any thread
+//			reader, err := sockdiag.Open(tcp.NewScratch()) // keeps reading n from any thread
 //			…
 //		})
 //		if errors.Is(err, netns.ErrGone) {

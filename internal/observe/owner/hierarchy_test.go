@@ -193,7 +193,7 @@ func TestCgroupIDIsTheKernels(t *testing.T) {
 	}
 
 	inside := server.listen(t)
-	r, err := sockdiag.Open()
+	r, err := sockdiag.Open(tcp.NewScratch())
 	if err != nil {
 		t.Fatal(err)
 	}

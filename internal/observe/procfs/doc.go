@@ -3,9 +3,9 @@
 //
 // A [Reader] keeps both files open and reads them again from the start for
 // each look, into one 32 KiB buffer and one batch of sockets: a look allocates
-// nothing. [ParseLine] understands one row and knows nothing of files.
+// nothing.
 //
-//	r := procfs.New("/proc/thread-self/net")
+//	r := procfs.New("/proc/thread-self/net", tcp.NewScratch())
 //	defer r.Close()
 //	look, err := r.Read(tcp.Request{States: tcp.OddStates}, func(batch []tcp.Socket) { … })
 //

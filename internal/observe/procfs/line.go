@@ -2,32 +2,13 @@ package procfs
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/cpu"
-
 	"github.com/foreshock/foreshock/internal/tcp"
 )
-
-// ByteOrder is the order in which the kernel that wrote a line keeps the
-// bytes of a word. It prints network-order addresses as words of its own.
-type ByteOrder uint8
-
-// The two orders. The zero value is none: [ParseLine] refuses it.
-const (
-	LittleEndian ByteOrder = 1 + iota
-	BigEndian
-)
-
-// NativeOrder is the order of the machine we run on.
-func NativeOrder() ByteOrder {
-	if cpu.IsBigEndian {
-		return BigEndian
-	}
-	return LittleEndian
-}
 
 // columns are the headings that rows are read by. tcp6 spells the third
 // differently. Kernel: net/ipv4/tcp_ipv4.c, tcp4_seq_show, and
@@ -44,9 +25,9 @@ const maxQuoted = 120
 
 func quoted(b []byte) []byte { return b[:min(len(b), maxQuoted)] }
 
-// ParseHeader checks that line is the header of a table whose rows ParseLine
+// parseHeader checks that line is the header of a table whose rows parse
 // understands.
-func ParseHeader(line []byte) error {
+func parseHeader(line []byte) error {
 	rest := line
 	for i, want := range columns {
 		var name []byte
@@ -62,8 +43,11 @@ func ParseHeader(line []byte) error {
 // runs on. Kernel: include/asm-generic/param.h; jiffies_delta_to_clock_t.
 const clockTick = time.Second / 100
 
-// ParseLine understands one row of /proc/net/tcp or tcp6, without its
-// newline. On error the socket is zero.
+// parse understands one row of /proc/net/tcp or tcp6, without its newline, of a
+// kernel that keeps the bytes of a word in this order: it prints network-order
+// addresses as words of its own. It fills s and returns the name of the field
+// that is wrong, or "". It makes no error value, so that a table full of garbage
+// costs no memory either.
 //
 // Rows of TIME_WAIT and SYN_RECV have twelve fields, others seventeen; the
 // first ten are read and more do no harm. Retransmits is what sock_diag would
@@ -71,21 +55,7 @@ const clockTick = time.Second / 100
 // zero-window or keepalive timer does, and zero otherwise.
 // Kernel: get_tcp4_sock, get_openreq4, get_timewait4_sock in
 // net/ipv4/tcp_ipv4.c; inet_sk_diag_fill in net/ipv4/inet_diag.c.
-func ParseLine(line []byte, order ByteOrder) (tcp.Socket, error) {
-	var s tcp.Socket
-	if wrong := parse(&s, line, order); wrong != "" {
-		return tcp.Socket{}, fmt.Errorf("row %q: %s is not understood", quoted(line), wrong)
-	}
-	return s, nil
-}
-
-// parse fills s and returns the name of the field that is wrong, or "". It is
-// what a look calls: it makes no error value, so that a table full of garbage
-// costs no memory either.
-func parse(s *tcp.Socket, line []byte, order ByteOrder) (wrong string) {
-	if order != LittleEndian && order != BigEndian {
-		return "byte order"
-	}
+func parse(s *tcp.Socket, line []byte, bigEndian bool) (wrong string) {
 	sl, rest := field(line)
 	if len(sl) < 2 || sl[len(sl)-1] != ':' || !decimalDigits(sl[:len(sl)-1]) {
 		return "sl"
@@ -101,10 +71,10 @@ func parse(s *tcp.Socket, line []byte, order ByteOrder) (wrong string) {
 	inode, _ := field(rest)
 
 	var ok bool
-	if s.Local, ok = addrPort(local, order); !ok {
+	if s.Local, ok = addrPort(local, bigEndian); !ok {
 		return "local_address"
 	}
-	if s.Remote, ok = addrPort(remote, order); !ok || len(remote) != len(local) {
+	if s.Remote, ok = addrPort(remote, bigEndian); !ok || len(remote) != len(local) {
 		return "rem_address"
 	}
 	st, ok := hexWord(state, 2, 2)
@@ -170,7 +140,7 @@ func field(b []byte) (f, rest []byte) {
 }
 
 // addrPort reads "0100007F:0050", or the same with four words for IPv6.
-func addrPort(b []byte, order ByteOrder) (netip.AddrPort, bool) {
+func addrPort(b []byte, bigEndian bool) (netip.AddrPort, bool) {
 	at := len(b) - 5
 	if at != 8 && at != 32 || b[at] != ':' {
 		return netip.AddrPort{}, false
@@ -185,11 +155,10 @@ func addrPort(b []byte, order ByteOrder) (netip.AddrPort, bool) {
 		if !ok {
 			return netip.AddrPort{}, false
 		}
-		w := raw[4*i : 4*i+4]
-		if order == BigEndian {
-			w[0], w[1], w[2], w[3] = byte(word>>24), byte(word>>16), byte(word>>8), byte(word)
+		if bigEndian {
+			binary.BigEndian.PutUint32(raw[4*i:], uint32(word))
 		} else {
-			w[0], w[1], w[2], w[3] = byte(word), byte(word>>8), byte(word>>16), byte(word>>24)
+			binary.LittleEndian.PutUint32(raw[4*i:], uint32(word))
 		}
 	}
 	if at == 8 {

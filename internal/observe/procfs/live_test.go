@@ -77,7 +77,7 @@ func TestReadOutlivesProcess(t *testing.T) {
 	if err != nil || line != "up\n" {
 		t.Errorf("child says %q: %v", line, err)
 	}
-	r := New(fmt.Sprintf("/proc/%d/net", cmd.Process.Pid))
+	r := New(fmt.Sprintf("/proc/%d/net", cmd.Process.Pid), tcp.NewScratch())
 	defer r.Close()
 	if _, rows := readAll(t, r, tcp.Request{States: tcp.AllStates}); len(rows) != 1 || rows[0].Local != ap("0.0.0.0:80") {
 		t.Errorf("while it lives: %+v", rows)
@@ -92,7 +92,7 @@ func TestReadOutlivesProcess(t *testing.T) {
 func TestReadRefusesAnotherNamespace(t *testing.T) {
 	needRoot(t)
 	labtest.OnThread(func() {
-		r := New("/proc/thread-self/net")
+		r := New("/proc/thread-self/net", tcp.NewScratch())
 		defer r.Close()
 		nothing := func([]tcp.Socket) {}
 		if _, err := r.Read(tcp.Request{States: tcp.AllStates}, nothing); err != nil {
@@ -139,9 +139,9 @@ func inOwnNamespace(t *testing.T, f func()) {
 func TestAgreesWithSockDiag(t *testing.T) {
 	inOwnNamespace(t, func() {
 		defer populate(t)()
-		text := New("/proc/thread-self/net")
+		text := New("/proc/thread-self/net", tcp.NewScratch())
 		defer text.Close()
-		netlink, err := sockdiag.Open()
+		netlink, err := sockdiag.Open(tcp.NewScratch())
 		if err != nil {
 			t.Error(err)
 			return
@@ -204,7 +204,7 @@ func TestReadWhileConnectionsCome(t *testing.T) {
 			failed = errors.Join(failed, err)
 			return near, far
 		}
-		r := New("/proc/thread-self/net")
+		r := New("/proc/thread-self/net", tcp.NewScratch())
 		defer r.Close()
 		reads, at := 0, [...]string{"127.0.0.1:80", "[::1]:80"}
 		r.pread = func(fd int, buffer []byte, offset int64) (int, error) {

@@ -8,13 +8,11 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/tcp"
 )
-
-// ErrClosed: the Reader was closed.
-var ErrClosed = errors.New("procfs reader is closed")
 
 // The kernel fills a page at a time at most (fs/seq_file.c, seq_read_iter), so
 // a row of up to 28 KiB fits a buffer of tcp.ScratchSize.
@@ -40,13 +38,13 @@ const (
 // Reader reads the socket table of one namespace. It is not safe for
 // concurrent use.
 type Reader struct {
-	tables [2]table
-	order  ByteOrder
-	buffer []byte
-	batch  []tcp.Socket
-	closed bool
-	page   int // bytes of the kernel's buffer for one of its files
-	pread  func(fd int, buffer []byte, offset int64) (int, error)
+	tables    [2]table
+	bigEndian bool
+	buffer    []byte
+	batch     []tcp.Socket
+	closed    bool
+	page      int // bytes of the kernel's buffer for one of its files
+	pread     func(fd int, buffer []byte, offset int64) (int, error)
 	// inode is that of the first tcp file, by which its namespace is known
 	// again: each has files of its own. Kernel: fs/proc/generic.c,
 	// proc_register.
@@ -79,18 +77,17 @@ type table struct {
 // reading the namespace of that moment, and keeps it alive, until Close; also
 // when process 123 has ended. A file that must be opened again and then is
 // another namespace's is refused.
-func New(dir string) *Reader { return NewWith(dir, tcp.NewScratch()) }
-
-// NewWith is New for a Reader that takes its memory from scratch, which it may
-// share with readers that are never used at the same time.
-func NewWith(dir string, scratch *tcp.Scratch) *Reader {
+//
+// It takes its memory from scratch, which it may share with readers that are
+// never used at the same time.
+func New(dir string, scratch *tcp.Scratch) *Reader {
 	return &Reader{
-		tables: [2]table{{path: dir + "/tcp", fd: none}, {path: dir + "/tcp6", fd: none, optional: true}},
-		order:  NativeOrder(),
-		buffer: scratch.Buffer,
-		batch:  scratch.Batch[:0],
-		page:   os.Getpagesize(),
-		pread:  pread,
+		tables:    [2]table{{path: dir + "/tcp", fd: none}, {path: dir + "/tcp6", fd: none, optional: true}},
+		bigEndian: cpu.IsBigEndian,
+		buffer:    scratch.Buffer,
+		batch:     scratch.Batch[:0],
+		page:      os.Getpagesize(),
+		pread:     pread,
 	}
 }
 
@@ -100,7 +97,7 @@ func (r *Reader) Abilities() tcp.Ability { return 0 }
 // Close closes the files and so lets go of the namespace.
 func (r *Reader) Close() error {
 	if r.closed {
-		return ErrClosed
+		return os.ErrClosed
 	}
 	r.closed = true
 	return errors.Join(r.tables[0].close(), r.tables[1].close())
@@ -120,7 +117,7 @@ func (r *Reader) Close() error {
 // whatever was passed to add.
 func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, error) {
 	if r.closed {
-		return tcp.Look{}, ErrClosed
+		return tcp.Look{}, os.ErrClosed
 	}
 	begin := time.Now()
 	r.look = tcp.Look{Request: req, Reader: "procfs", Abilities: r.Abilities(), Completeness: tcp.Complete}
@@ -178,7 +175,7 @@ func (r *Reader) readTable(t *table) error {
 			case skipping:
 				skipping = false
 			case !headed:
-				if err := ParseHeader(line); err != nil {
+				if err := parseHeader(line); err != nil {
 					return err
 				}
 				headed = true
@@ -192,7 +189,7 @@ func (r *Reader) readTable(t *table) error {
 		held = copy(r.buffer, rest)
 		if held == len(r.buffer) {
 			if !headed {
-				return ParseHeader(rest)
+				return parseHeader(rest)
 			}
 			if !skipping {
 				r.look.Malformed++
@@ -317,7 +314,7 @@ func suspects(offset int64, last bool) int {
 func (r *Reader) row(line []byte) bool {
 	r.batch = append(r.batch, tcp.Socket{})
 	s := &r.batch[len(r.batch)-1]
-	wrong := parse(s, line, r.order)
+	wrong := parse(s, line, r.bigEndian)
 	state := s.State
 	switch {
 	case wrong != "":

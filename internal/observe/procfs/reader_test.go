@@ -40,8 +40,8 @@ func directory(t testing.TB, files map[string]string) string {
 
 func newReader(t testing.TB, dir string) *Reader {
 	t.Helper()
-	r := New(dir)
-	r.order = LittleEndian // the fixtures'
+	r := New(dir, tcp.NewScratch())
+	r.bigEndian = false // the fixtures'
 	t.Cleanup(func() { _ = r.Close() })
 	return r
 }
@@ -159,7 +159,7 @@ func row(n int, state tcp.State, local, remote uint16, inode uint64) string {
 	if state != tcp.Listen {
 		s.Remote = netip.AddrPortFrom(netip.MustParseAddr("198.51.100.7"), remote)
 	}
-	return fmt.Sprintf("%4d%-145s\n", n, kernelLine(s, LittleEndian)[4:])
+	return fmt.Sprintf("%4d%-145s\n", n, kernelLine(s, false)[4:])
 }
 
 func inodes(rows []tcp.Socket) []uint64 {
@@ -174,7 +174,7 @@ func TestReadSelects(t *testing.T) {
 	text := header4 + row(0, tcp.Listen, 80, 0, 1) + row(1, tcp.Close, 81, 9, 2) + row(2, tcp.Listen, 443, 0, 3) +
 		row(3, tcp.Established, 80, 1000, 4) + row(4, tcp.CloseWait, 443, 1001, 5) + row(5, tcp.SynSent, 40000, 443, 6) +
 		row(6, tcp.Listen, 8080, 0, 7) // no kernel prints a listener here
-	six := header6 + string(kernelLine(tcp.Socket{State: tcp.Listen, Local: ap("[::]:80"), Inode: 8}, LittleEndian)) + "\n"
+	six := header6 + string(kernelLine(tcp.Socket{State: tcp.Listen, Local: ap("[::]:80"), Inode: 8}, false)) + "\n"
 	r := newReader(t, directory(t, map[string]string{"tcp": text, "tcp6": six}))
 	tests := []struct {
 		name string
@@ -288,7 +288,7 @@ func TestReadReopens(t *testing.T) {
 	readAll(t, r, tcp.Request{States: tcp.AllStates})
 
 	// IPv6 arrives later.
-	if err := os.WriteFile(filepath.Join(dir, "tcp6"), []byte(header6+string(kernelLine(tcp.Socket{State: tcp.Listen, Local: ap("[::]:80")}, LittleEndian))+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "tcp6"), []byte(header6+string(kernelLine(tcp.Socket{State: tcp.Listen, Local: ap("[::]:80")}, false))+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	seen := false
@@ -302,15 +302,15 @@ func TestReadReopens(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	r := New(directory(t, map[string]string{"tcp": header4}))
+	r := New(directory(t, map[string]string{"tcp": header4}), tcp.NewScratch())
 	readAll(t, r, tcp.Request{States: tcp.AllStates})
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := r.Close(); !errors.Is(err, ErrClosed) {
+	if err := r.Close(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("second Close: %v", err)
 	}
-	if _, err := r.Read(tcp.Request{}, func([]tcp.Socket) {}); !errors.Is(err, ErrClosed) {
+	if _, err := r.Read(tcp.Request{}, func([]tcp.Socket) {}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Read after Close: %v", err)
 	}
 }
@@ -327,7 +327,7 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	r := New("/proc/thread-self/net")
+	r := New("/proc/thread-self/net", tcp.NewScratch())
 	defer r.Close()
 	at := ap(ln.Addr().String())
 	_, rows := readAll(t, r, tcp.Request{States: tcp.AllStates, Filter: tcp.Filter{LocalPorts: []uint16{at.Port()}, RemotePorts: []uint16{at.Port()}}})
@@ -367,7 +367,7 @@ func TestReadAllocatesNothing(t *testing.T) {
 		"with garbage":   directory(t, map[string]string{"tcp": withGarbage, "tcp6": header6}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := New(dir)
+			r := New(dir, tcp.NewScratch())
 			defer r.Close()
 			req := tcp.Request{States: tcp.AllStates, Filter: tcp.Filter{LocalPorts: []uint16{80}}}
 			count := 0
@@ -421,7 +421,7 @@ func BenchmarkReadLive(b *testing.B) {
 		}
 		defer c.Close()
 	}
-	r := New("/proc/thread-self/net")
+	r := New("/proc/thread-self/net", tcp.NewScratch())
 	defer r.Close()
 	b.ReportAllocs()
 	for b.Loop() {

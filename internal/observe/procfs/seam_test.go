@@ -47,7 +47,7 @@ func (f *seqFile) insert(bucket int, state tcp.State) bool {
 			State: state, Inode: uint64(bucket),
 			Local:  netip.AddrPortFrom(netip.MustParseAddr("2001:db8::1"), uint16(bucket)),
 			Remote: netip.AddrPortFrom(netip.MustParseAddr("2001:db8::2"), uint16(bucket>>16)),
-		}, LittleEndian)) + "\n"
+		}, false)) + "\n"
 	}
 	f.rows = slices.Insert(f.rows, at, seqRow{bucket, text})
 	return true

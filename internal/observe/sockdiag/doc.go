@@ -6,7 +6,7 @@
 // returns IPv4 and IPv6 in a single walk of the hash table; where it is
 // refused, two requests of the current type take its place.
 //
-//	r, err := sockdiag.Open()
+//	r, err := sockdiag.Open(tcp.NewScratch())
 //	if err != nil {
 //		return err // the roof falls back to procfs
 //	}

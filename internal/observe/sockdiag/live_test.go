@@ -18,7 +18,7 @@ import (
 // open opens a Reader on this machine's own table.
 func open(t testing.TB) *Reader {
 	t.Helper()
-	r, err := Open()
+	r, err := Open(tcp.NewScratch())
 	if err != nil {
 		t.Skipf("sock_diag is not available in this sandbox: %v", err)
 	}

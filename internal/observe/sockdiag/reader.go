@@ -30,12 +30,10 @@ type Reader struct {
 
 // Open opens a Reader for the calling thread's network namespace and asks the
 // kernel one question, so that a refusal shows here: it is then ErrRefused.
-// Any other error says nothing of whether sock_diag would work.
-func Open() (*Reader, error) { return OpenWith(tcp.NewScratch()) }
-
-// OpenWith is Open for a Reader that takes its memory from scratch, which it
-// may share with readers that are never used at the same time.
-func OpenWith(scratch *tcp.Scratch) (*Reader, error) {
+// Any other error says nothing of whether sock_diag would work. It takes its
+// memory from scratch, which it may share with readers that are never used at
+// the same time.
+func Open(scratch *tcp.Scratch) (*Reader, error) {
 	conn, err := netlink.Open(unix.NETLINK_SOCK_DIAG, scratch.Buffer)
 	if err != nil {
 		return nil, refused(err)
