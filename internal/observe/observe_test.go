@@ -4,12 +4,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/observe/sockdiag"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -52,17 +52,13 @@ func TestFallback(t *testing.T) {
 		fallback, err    error
 		strict, unsecure error
 	}
-	answers := make(chan outcome)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		var o outcome
+	var o outcome
+	labtest.OnThread(func() {
 		if o.unsecure = refuseNetlink(); o.unsecure == nil {
 			o.reader, o.fallback, o.err = Open(Auto, tcp.NewScratch())
 			_, _, o.strict = Open(SockDiag, tcp.NewScratch())
 		}
-		answers <- o
-	}()
-	o := <-answers
+	})
 	if o.unsecure != nil {
 		t.Skipf("seccomp filters are not available in this sandbox: %v", o.unsecure)
 	}
@@ -90,19 +86,9 @@ func TestFallback(t *testing.T) {
 // TestOutOfDescriptors: that sock_diag could not be tried is no refusal, which
 // would leave /proc in its place for good.
 func TestOutOfDescriptors(t *testing.T) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	none := limit
-	none.Cur = 0
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
-		t.Fatal(err)
-	}
-	reader, fallback, err := Open(Auto, tcp.NewScratch())
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	var reader Reader
+	var fallback, err error
+	labtest.WithoutDescriptors(t, func() { reader, fallback, err = Open(Auto, tcp.NewScratch()) })
 	if reader != nil || fallback != nil || !errors.Is(err, unix.EMFILE) || errors.Is(err, sockdiag.ErrRefused) {
 		t.Errorf("%T, fallback %v, %v; want %v", reader, fallback, err, unix.EMFILE)
 	}

@@ -69,21 +69,11 @@ func TestReadChooses(t *testing.T) {
 	}
 }
 
-// inNamespace runs f on a thread in a network namespace of its own, which is
-// gone with the thread and what f opened.
+// inNamespace runs f on a thread in a network namespace of its own.
 func inNamespace(t testing.TB, f func() error) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot make network namespaces")
-	}
 	var err error
-	labtest.OnThread(func() {
-		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			err = fmt.Errorf("%w: make a network namespace: %w", errUnavailable, err)
-			return
-		}
-		err = f()
-	})
+	labtest.InNamespace(t, func() { err = f() })
 	if errors.Is(err, errUnavailable) {
 		t.Skip(err)
 	} else if err != nil {
@@ -106,19 +96,6 @@ func command(input, name string, args ...string) error {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
-}
-
-// becomeNobody takes every privilege from the calling thread, and lets it read
-// files as another user, of no group of ours.
-func becomeNobody() error {
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
-		return os.NewSyscallError("setgroups", errno)
-	}
-	_ = unix.Setfsgid(65534)
-	_ = unix.Setfsuid(65534)
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
-	return os.NewSyscallError("capset", unix.Capset(&header, &none[0]))
 }
 
 const (
@@ -155,7 +132,7 @@ func dial(to netip.AddrPort) (fd int, local netip.AddrPort, err error) {
 // and one that goes where it says, as netlink, the text and Read tell them.
 func TestReadLive(t *testing.T) {
 	inNamespace(t, func() error {
-		for _, args := range []string{"link set lo up", "addr add " + server + "/32 dev lo", "route add 10.96.0.0/24 dev lo src " + server} {
+		for _, args := range []string{"addr add " + server + "/32 dev lo", "route add 10.96.0.0/24 dev lo src " + server} {
 			if err := command("", "ip", strings.Fields(args)...); err != nil {
 				return err
 			}
@@ -211,9 +188,7 @@ func TestReadLive(t *testing.T) {
 		}
 
 		// Without a privilege it says so, and does not take it for none.
-		if err := becomeNobody(); err != nil {
-			return err
-		}
+		labtest.BecomeNobody(t)
 		if table, err := Read(1000); !errors.Is(err, ErrRefused) || table.Len() != 0 {
 			t.Errorf("unprivileged: %+v, %v; want ErrRefused", table, err)
 		}

@@ -2,7 +2,6 @@ package counters
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,29 +9,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
 const fixtures = "../../../testdata/fixtures/two-clients"
-
-// glob fails when nothing matches: the folder has moved away unnoticed.
-func glob(t testing.TB, pattern string) []string {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(fixtures, pattern))
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no fixture matches %s in %s (%v)", pattern, fixtures, err)
-	}
-	return names
-}
-
-func readFile(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // levels are the counters that were seen, by the kernel's name.
 func levels(c *tcp.Counters) map[string]uint64 {
@@ -50,8 +31,8 @@ type parser func([]byte, *tcp.Counters) error
 func TestParseFixture(t *testing.T) {
 	var c tcp.Counters
 	for suffix, parse := range map[string]parser{"snmp": parseSNMP, "netstat": parseNetstat} {
-		name := glob(t, "4-*."+suffix+".txt")[0]
-		if err := parse(readFile(t, name), &c); err != nil {
+		name := labtest.Fixtures(t, fixtures, "4-*."+suffix+".txt")[0]
+		if err := parse(labtest.Read(t, name), &c); err != nil {
 			t.Errorf("%s: %v", filepath.Base(name), err)
 		}
 	}
@@ -231,8 +212,8 @@ func agree(t *testing.T, parse parser, data []byte, twin func(string) (map[strin
 }
 
 func FuzzParseSNMP(f *testing.F) {
-	for _, name := range glob(f, "*.snmp.txt") {
-		f.Add(readFile(f, name))
+	for _, name := range labtest.Fixtures(f, fixtures, "*.snmp.txt") {
+		f.Add(labtest.Read(f, name))
 	}
 	f.Add([]byte("Tcp: ActiveOpens CurrEstab\nTcp: 5 -1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -243,8 +224,8 @@ func FuzzParseSNMP(f *testing.F) {
 }
 
 func FuzzParseNetstat(f *testing.F) {
-	for _, name := range glob(f, "*.netstat.txt") {
-		f.Add(readFile(f, name))
+	for _, name := range labtest.Fixtures(f, fixtures, "*.netstat.txt") {
+		f.Add(labtest.Read(f, name))
 	}
 	f.Add([]byte("TcpExt: ListenOverflows TCPTimeouts\nTcpExt: 5 6\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

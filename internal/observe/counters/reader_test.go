@@ -319,7 +319,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func BenchmarkParseNetstat(b *testing.B) {
-	data := readFile(b, glob(b, "1-*.netstat.txt")[0])
+	data := labtest.Read(b, labtest.Fixtures(b, fixtures, "1-*.netstat.txt")[0])
 	var c tcp.Counters
 	b.ReportAllocs()
 	for b.Loop() {

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,17 +34,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot make network namespaces")
-	}
-}
-
 // named makes a namespace with a name; remove takes the name away again.
 func named(t *testing.T, what string) (path string, remove func()) {
 	t.Helper()
-	needRoot(t)
+	labtest.NeedRoot(t)
 	ip, err := exec.LookPath("ip")
 	if err != nil {
 		t.Skip("ip is not installed: package iproute2")
@@ -64,36 +56,10 @@ func named(t *testing.T, what string) (path string, remove func()) {
 }
 
 // child starts a process in a namespace of its own.
-func child(t *testing.T) (pid int, end func()) {
+func child(t *testing.T) labtest.Process {
 	t.Helper()
-	needRoot(t)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), asChild+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	end = sync.OnceFunc(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
-	t.Cleanup(end)
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
-	return cmd.Process.Pid, end
+	labtest.NeedRoot(t)
+	return labtest.Start(t, asChild, unix.CLONE_NEWNET)
 }
 
 func self(t *testing.T) tcp.Namespace {
@@ -103,15 +69,6 @@ func self(t *testing.T) tcp.Namespace {
 		t.Fatal(err)
 	}
 	return id
-}
-
-// dropCapabilities takes every privilege from the calling thread.
-func dropCapabilities(t *testing.T) {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
-	if err := unix.Capset(&header, &none[0]); err != nil {
-		t.Errorf("drop capabilities: %v", err)
-	}
 }
 
 func TestSelf(t *testing.T) {
@@ -206,12 +163,12 @@ func TestDoGone(t *testing.T) {
 		return errors.New("f ran")
 	}
 	t.Run("the process ended", func(t *testing.T) {
-		pid, end := child(t)
-		path := fmt.Sprintf("/proc/%d/ns/net", pid)
+		process := child(t)
+		path := fmt.Sprintf("/proc/%d/ns/net", process.PID)
 		if err := Do(path, func() error { return nil }); err != nil {
 			t.Fatalf("while it lives: %v", err)
 		}
-		end()
+		process.Stop()
 		if err := Do(path, never); !errors.Is(err, ErrGone) {
 			t.Errorf("got %v, want ErrGone", err)
 		}
@@ -255,7 +212,7 @@ func TestDoGone(t *testing.T) {
 func TestDoUnprivileged(t *testing.T) {
 	path, _ := named(t, "unprivileged")
 	labtest.OnThread(func() {
-		dropCapabilities(t)
+		labtest.BecomeNobody(t)
 		err := Do(path, func() error {
 			t.Error("f ran")
 			return nil
@@ -276,7 +233,7 @@ func TestDoStuck(t *testing.T) {
 	errOfF := errors.New("of f")
 	labtest.OnThread(func() {
 		err := Do(path, func() error {
-			dropCapabilities(t)
+			labtest.BecomeNobody(t)
 			return errOfF
 		})
 		if !errors.Is(err, ErrStuck) || !errors.Is(err, errOfF) || !errors.Is(err, unix.EPERM) {
@@ -294,7 +251,7 @@ func TestList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid, _ := child(t)
+	pid := child(t).PID
 	childID, err := identify(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		t.Fatal(err)
@@ -333,10 +290,9 @@ func TestList(t *testing.T) {
 }
 
 func TestListUnprivileged(t *testing.T) {
-	needRoot(t)
+	labtest.NeedRoot(t)
 	labtest.OnThread(func() {
-		_ = unix.Setfsuid(65534)
-		dropCapabilities(t)
+		labtest.BecomeNobody(t)
 		found, limits, err := List("/proc")
 		if err != nil {
 			t.Error(err)
@@ -353,7 +309,7 @@ func TestListUnprivileged(t *testing.T) {
 }
 
 func TestMembers(t *testing.T) {
-	pid, _ := child(t)
+	pid := child(t).PID
 	id, err := identify(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		t.Fatal(err)
@@ -371,10 +327,9 @@ func TestMembers(t *testing.T) {
 // TestListHidden: without privilege a namespace of another user's processes is
 // told by its files.
 func TestListHidden(t *testing.T) {
-	pid, _ := child(t)
+	pid := child(t).PID
 	labtest.OnThread(func() {
-		_ = unix.Setfsuid(65534)
-		dropCapabilities(t)
+		labtest.BecomeNobody(t)
 		found, _, err := List("/proc")
 		if err != nil {
 			t.Error(err)

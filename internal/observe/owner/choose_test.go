@@ -213,33 +213,20 @@ func TestChooseSelf(t *testing.T) {
 	}
 }
 
-// becomeNobody takes every privilege from the calling thread, CAP_SYS_PTRACE
-// among them, and lets it look as another user.
-func becomeNobody(t *testing.T) {
-	_ = unix.Setfsuid(65534)
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
-	if err := unix.Capset(&header, &none[0]); err != nil {
-		t.Errorf("drop capabilities: %v", err)
-	}
-}
-
 // TestChooseUnprivileged: another user's program may not be read, so nobody is
 // chosen by it, and that is said; by its name it is chosen.
 func TestChooseUnprivileged(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot become another user for one thread")
-	}
+	labtest.NeedRoot(t)
 	ln, inode := listen(t)
 	at := ln.Addr().(*net.TCPAddr).AddrPort()
-	pid := child(t).pid
+	pid := child(t).PID
 	name := self(t).Name
 	sel := []Selector{{Exe: self(t).Exe}, {Name: name}, {Name: name, Listens: at}, {Exe: "/usr/sbin/haproxy", Name: "haproxy"}}
 	var got [][]Chosen
 	var limits Limits
 	var err error
 	labtest.OnThread(func() {
-		becomeNobody(t)
+		labtest.BecomeNobody(t)
 		got, limits, err = Choose("/proc", sel, []Listener{{Inode: inode, Local: at}})
 	})
 	var all [][]int

@@ -5,14 +5,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -30,24 +27,7 @@ const asChild = "FORESHOCK_TEST_OWNER_CHILD"
 
 // TestFindAmongSome: only the processes that are asked are searched.
 func TestFindAmongSome(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	raw, err := l.(*net.TCPListener).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var inode uint64
-	if err := raw.Control(func(fd uintptr) {
-		var st unix.Stat_t
-		if unix.Fstat(int(fd), &st) == nil {
-			inode = st.Ino
-		}
-	}); err != nil || inode == 0 {
-		t.Fatalf("inode %d: %v", inode, err)
-	}
+	_, inode := listen(t)
 	held, _, _ := Find("/proc", []int{os.Getpid()}, []uint64{inode}, Thorough)
 	if len(held[inode]) != 1 || held[inode][0].PID != os.Getpid() {
 		t.Errorf("held by %+v, want this process", held[inode])
@@ -126,50 +106,21 @@ func TestFindSelf(t *testing.T) {
 }
 
 // process is another process of this program.
-type process struct {
-	pid  int
-	stop func() // it, which also happens when the test ends
-	in   io.Writer
-	out  *bufio.Reader
-}
+type process struct{ labtest.Process }
 
 // child starts a process, which inherits files from descriptor 3 on.
 func child(t *testing.T, files ...*os.File) process {
 	t.Helper()
-	cmd := exec.Command(self(t).Exe)
-	cmd.Env = append(os.Environ(), asChild+"=1")
-	cmd.ExtraFiles = files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := process{pid: cmd.Process.Pid, in: stdin, out: bufio.NewReader(stdout)}
-	p.stop = sync.OnceFunc(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
-	t.Cleanup(p.stop)
-	if _, err := p.out.ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return process{labtest.Start(t, asChild, 0, files...)}
 }
 
 // listen makes the process open a listener.
 func (p process) listen(t *testing.T) (inode uint64) {
 	t.Helper()
-	if _, err := fmt.Fprintln(p.in); err != nil {
+	if _, err := fmt.Fprintln(p.In); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fscanln(p.out, &inode); err != nil {
+	if _, err := fmt.Fscanln(p.Out, &inode); err != nil {
 		t.Fatal(err)
 	}
 	return inode
@@ -187,7 +138,7 @@ func TestFindSharing(t *testing.T) {
 	want := []Process{self(t)}
 	for range 3 {
 		p := self(t)
-		p.PID = child(t, file, file).pid // twice: still one holder
+		p.PID = child(t, file, file).PID // twice: still one holder
 		want = append(want, p)
 	}
 	got, _, _ := Find("/proc", nil, []uint64{inode}, Thorough)
@@ -349,9 +300,7 @@ func TestFindWithoutProc(t *testing.T) {
 // not taken for absent. A process may always read its own descriptors.
 // Kernel: fs/proc/fd.c, proc_fd_permission.
 func TestFindUnprivileged(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot become another user for one thread")
-	}
+	labtest.NeedRoot(t)
 	_, inode := listen(t)
 	type answer struct {
 		held   map[uint64][]Process
@@ -360,7 +309,7 @@ func TestFindUnprivileged(t *testing.T) {
 	}
 	var a answer
 	labtest.OnThread(func() {
-		_ = unix.Setfsuid(65534)
+		labtest.BecomeNobody(t)
 		a.held, a.limits, a.err = Find("/proc", nil, []uint64{inode}, Thorough)
 	})
 	if len(a.held[inode]) != 1 || a.limits.Unreadable == 0 || a.err != nil {
@@ -368,29 +317,11 @@ func TestFindUnprivileged(t *testing.T) {
 	}
 }
 
-// withoutDescriptors runs f while no file can be opened.
-func withoutDescriptors(t *testing.T, f func()) {
-	t.Helper()
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	none := limit
-	none.Cur = 0
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
-		t.Fatal(err)
-	}
-	f()
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestOutOfDescriptors: what could not be told is an error, and not "nobody".
 func TestOutOfDescriptors(t *testing.T) {
 	_, inode := listen(t)
 	var errs [3]error
-	withoutDescriptors(t, func() {
+	labtest.WithoutDescriptors(t, func() {
 		_, _, errs[0] = Find("/proc", nil, []uint64{inode}, Thorough)
 		_, _, errs[1] = Find("/proc", []int{os.Getpid()}, []uint64{inode}, Thorough)
 		_, _, errs[2] = Choose("/proc", []Selector{{Name: "x"}}, nil)

@@ -167,8 +167,8 @@ func group(t *testing.T, what string) (dir, path string) {
 // enter moves the process into a group. It must end before the group can go.
 func (p process) enter(t *testing.T, dir string) {
 	t.Helper()
-	t.Cleanup(p.stop)
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p.pid)), 0o644); err != nil {
+	t.Cleanup(p.Stop)
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p.PID)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -182,7 +182,7 @@ func TestCgroupIDIsTheKernels(t *testing.T) {
 	server.enter(t, dir)
 
 	chosen, _, _ := Choose("/proc", []Selector{{Cgroup: path}, {Cgroup: dir}, {Cgroup: path, Name: "other"}}, nil)
-	for i, want := range [][]int{{server.pid}, {server.pid}, nil} {
+	for i, want := range [][]int{{server.PID}, {server.PID}, nil} {
 		if diff := cmp.Diff(want, pids(chosen[i])); diff != "" {
 			t.Fatalf("selector %d chose (-want +got)\n%s", i, diff)
 		}
@@ -223,11 +223,11 @@ func TestCgroupIDIsTheKernels(t *testing.T) {
 	other := child(t)
 	other.enter(t, dir)
 	other.listen(t)
-	if a := attribution(); a.Decides || !strings.Contains(a.Why, strconv.Itoa(other.pid)) {
+	if a := attribution(); a.Decides || !strings.Contains(a.Why, strconv.Itoa(other.PID)) {
 		t.Errorf("with a neighbour that listens: %+v", a)
 	}
-	server.stop()
-	if a := attribution(); a.Decides || !strings.Contains(a.Why, strconv.Itoa(server.pid)) {
+	server.Stop()
+	if a := attribution(); a.Decides || !strings.Contains(a.Why, strconv.Itoa(server.PID)) {
 		t.Errorf("when it has ended: %+v", a)
 	}
 }

@@ -168,9 +168,7 @@ func TestJoinIsBounded(t *testing.T) {
 }
 
 func TestJoinUnprivileged(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot become another user for one thread")
-	}
+	labtest.NeedRoot(t)
 	other := child(t)
 	inode := other.listen(t)
 	chosen, _, _ := Choose("/proc", []Selector{{Exe: self(t).Exe}}, nil)
@@ -178,7 +176,7 @@ func TestJoinUnprivileged(t *testing.T) {
 	var next Place
 	var limits Limits
 	labtest.OnThread(func() {
-		becomeNobody(t)
+		labtest.BecomeNobody(t)
 		held, next, limits = Join("/proc", chosen[0], []uint64{inode}, nil)
 	})
 	if len(held) != 0 || next != nil || limits.Unreadable != 1 {

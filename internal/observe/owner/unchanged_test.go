@@ -11,7 +11,7 @@ import (
 func TestUnchanged(t *testing.T) {
 	other := child(t)
 	chosen, _, _ := Choose("/proc", []Selector{{Exe: self(t).Exe}}, nil)
-	want := []int{os.Getpid(), other.pid}
+	want := []int{os.Getpid(), other.PID}
 	slices.Sort(want) // pids begin anew after the last
 	if diff := cmp.Diff(want, pids(chosen[0])); diff != "" {
 		t.Fatalf("(-want +got)\n%s", diff)
@@ -22,7 +22,7 @@ func TestUnchanged(t *testing.T) {
 	if p := chosen[0][0]; Unchanged("/proc", []Chosen{run(p.PID, p.Started-1)}) {
 		t.Error("a pid that was given to another process counts as the same")
 	}
-	other.stop()
+	other.Stop()
 	if Unchanged("/proc", chosen[0]) {
 		t.Error("one has ended, and it says nothing changed")
 	}

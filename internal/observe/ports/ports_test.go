@@ -6,12 +6,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
+
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 )
 
 func TestRead(t *testing.T) {
@@ -122,28 +122,13 @@ func FuzzCountReserved(f *testing.F) {
 
 // TestReadIsOfTheThread: another network namespace has settings of its own.
 func TestReadIsOfTheThread(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot make network namespaces")
-	}
 	home, err := Read()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var inside Range
-	errs := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() { // the main thread cannot be thrown away
-			defer runtime.UnlockOSThread()
-			go func() {
-				runtime.LockOSThread()
-				errs <- narrow(&inside)
-			}()
-			return
-		}
-		errs <- narrow(&inside)
-	}()
-	if err := <-errs; err != nil {
+	labtest.InNamespace(t, func() { inside, err = narrow() })
+	if err != nil {
 		t.Skip(err)
 	}
 	if want := (Range{Low: 20000, High: 20009, Reserved: 2, Reuse: ReuseAlways}); inside != want {
@@ -154,18 +139,12 @@ func TestReadIsOfTheThread(t *testing.T) {
 	}
 }
 
-// narrow moves the thread to a namespace of its own, sets a range there and
-// reads it.
-func narrow(r *Range) error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("make a network namespace", err)
-	}
+// narrow sets a range in the thread's namespace and reads it.
+func narrow() (Range, error) {
 	for name, text := range map[string]string{"ip_local_port_range": "20000 20009", "ip_local_reserved_ports": "20003,20009-20100", "tcp_tw_reuse": "1"} {
 		if err := os.WriteFile(filepath.Join(Directory, name), []byte(text), 0); err != nil {
-			return err
+			return Range{}, err
 		}
 	}
-	var err error
-	*r, err = Read()
-	return err
+	return Read()
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,29 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
 const fixtures = "../../../testdata/fixtures/two-clients"
-
-// glob fails when nothing matches: the folder has moved away unnoticed.
-func glob(t testing.TB, pattern string) []string {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(fixtures, pattern))
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no fixture matches %s in %s (%v)", pattern, fixtures, err)
-	}
-	return names
-}
-
-func readFile(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // parseLine is parse with what is wrong as an error; the socket is zero then.
 func parseLine(line []byte, big bool) (tcp.Socket, error) {
@@ -228,8 +209,8 @@ func TestParseLineRefuses(t *testing.T) {
 }
 
 func TestParseHeader(t *testing.T) {
-	for _, name := range append(glob(t, "*.tcp.txt"), glob(t, "*.tcp6.txt")...) {
-		line, _, _ := bytes.Cut(readFile(t, name), []byte("\n"))
+	for _, name := range append(labtest.Fixtures(t, fixtures, "*.tcp.txt"), labtest.Fixtures(t, fixtures, "*.tcp6.txt")...) {
+		line, _, _ := bytes.Cut(labtest.Read(t, name), []byte("\n"))
 		if err := parseHeader(line); err != nil {
 			t.Errorf("%s: %v", filepath.Base(name), err)
 		}
@@ -285,8 +266,8 @@ func kernelLine(s tcp.Socket, big bool) []byte {
 // has a state a reader may return and a place in the protocol; printed the way
 // the kernel prints and parsed again it is the same Socket.
 func FuzzParseLine(f *testing.F) {
-	for _, name := range glob(f, "*.tcp.txt") {
-		for line := range bytes.Lines(readFile(f, name)) {
+	for _, name := range labtest.Fixtures(f, fixtures, "*.tcp.txt") {
+		for line := range bytes.Lines(labtest.Read(f, name)) {
 			f.Add(bytes.TrimSuffix(line, []byte("\n")), false)
 			f.Add(bytes.TrimSuffix(line, []byte("\n")), true)
 		}

@@ -9,10 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -44,53 +42,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot make network namespaces")
-	}
-}
-
 // TestReadOutlivesProcess: the kept files read their namespace on after the
 // process has ended, and never another's.
 func TestReadOutlivesProcess(t *testing.T) {
-	needRoot(t)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), asChild+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil || line != "up\n" {
-		t.Errorf("child says %q: %v", line, err)
-	}
-	r := New(fmt.Sprintf("/proc/%d/net", cmd.Process.Pid), tcp.NewScratch())
+	labtest.NeedRoot(t)
+	child := labtest.Start(t, asChild, unix.CLONE_NEWNET)
+	r := New(fmt.Sprintf("/proc/%d/net", child.PID), tcp.NewScratch())
 	defer r.Close()
 	if _, rows := readAll(t, r, tcp.Request{States: tcp.AllStates}); len(rows) != 1 || rows[0].Local != ap("0.0.0.0:80") {
 		t.Errorf("while it lives: %+v", rows)
 	}
-	_ = stdin.Close()
-	_ = cmd.Wait()
+	child.Stop()
 	if look, rows := readAll(t, r, tcp.Request{States: tcp.AllStates}); len(rows) != 0 || look.Completeness != tcp.Complete {
 		t.Errorf("after it ended: %+v, %+v", look, rows)
 	}
 }
 
 func TestReadRefusesAnotherNamespace(t *testing.T) {
-	needRoot(t)
+	labtest.NeedRoot(t)
 	labtest.OnThread(func() {
 		r := New("/proc/thread-self/net", tcp.NewScratch())
 		defer r.Close()
@@ -113,31 +82,9 @@ func TestReadRefusesAnotherNamespace(t *testing.T) {
 	})
 }
 
-// inOwnNamespace runs f on a thread in a network namespace whose loopback is
-// up. f must not end the test.
-func inOwnNamespace(t *testing.T, f func()) {
-	t.Helper()
-	needRoot(t)
-	ip, err := exec.LookPath("ip")
-	if err != nil {
-		t.Skip("ip is not installed: package iproute2")
-	}
-	labtest.OnThread(func() {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
-			return
-		}
-		if out, err := exec.Command(ip, "link", "set", "lo", "up").CombinedOutput(); err != nil {
-			t.Errorf("ip link set lo up: %v\n%s", err, out)
-			return
-		}
-		f()
-	})
-}
-
 // TestAgreesWithSockDiag reads one live namespace both ways.
 func TestAgreesWithSockDiag(t *testing.T) {
-	inOwnNamespace(t, func() {
+	labtest.InNamespace(t, func() {
 		defer populate(t)()
 		text := New("/proc/thread-self/net", tcp.NewScratch())
 		defer text.Close()
@@ -179,7 +126,7 @@ func TestAgreesWithSockDiag(t *testing.T) {
 // comes each time, most end at once, and the table grows from look to look, so that it ends at
 // every place of a page. What stays is there, and nothing is there twice.
 func TestReadWhileConnectionsCome(t *testing.T) {
-	inOwnNamespace(t, func() {
+	labtest.InNamespace(t, func() {
 		ln, err := net.Listen("tcp", "[::]:80")
 		if err != nil {
 			t.Error(err)

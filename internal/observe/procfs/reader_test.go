@@ -121,10 +121,10 @@ func parseSS(t *testing.T, text []byte) []ssRow {
 }
 
 func TestFixturesAgreeWithSS(t *testing.T) {
-	for _, name := range glob(t, "*.tcp.txt") {
+	for _, name := range labtest.Fixtures(t, fixtures, "*.tcp.txt") {
 		base := strings.TrimSuffix(filepath.Base(name), ".tcp.txt")
 		t.Run(base, func(t *testing.T) {
-			tcp4, tcp6 := readFile(t, name), readFile(t, filepath.Join(fixtures, base+".tcp6.txt"))
+			tcp4, tcp6 := labtest.Read(t, name), labtest.Read(t, filepath.Join(fixtures, base+".tcp6.txt"))
 			r := newReader(t, directory(t, map[string]string{"tcp": string(tcp4), "tcp6": string(tcp6)}))
 			look, sockets := readAll(t, r, tcp.Request{Tier: tcp.Full, States: tcp.AllStates})
 			var got []ssRow
@@ -134,7 +134,7 @@ func TestFixturesAgreeWithSS(t *testing.T) {
 					Inode: s.Inode, Timer: s.Timer, Retransmits: s.Retransmits,
 				})
 			}
-			want := parseSS(t, readFile(t, filepath.Join(fixtures, base+".ss.txt")))
+			want := parseSS(t, labtest.Read(t, filepath.Join(fixtures, base+".ss.txt")))
 			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 				t.Errorf("ss and procfs differ (-ss +procfs)\n%s", diff)
 			}
