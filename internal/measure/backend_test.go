@@ -155,7 +155,6 @@ func TestFocusCoversBackends(t *testing.T) {
 	}{
 		{"everything", tcp.Filter{}, []string{"service/web", "backend/shop/s1", "rest"}},
 		{"its port", tcp.Filter{RemotePorts: []uint16{8080}}, []string{"backend/shop/s1"}},
-		{"its address", tcp.Filter{RemotePrefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, []string{"backend/shop/s1"}},
 		{"both", tcp.Filter{LocalPorts: []uint16{80}, RemotePorts: []uint16{8080}}, []string{"service/web", "backend/shop/s1"}},
 		{"another's", tcp.Filter{LocalPorts: []uint16{8080}, RemotePorts: []uint16{80}}, nil},
 	}

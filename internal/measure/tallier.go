@@ -187,15 +187,13 @@ func (t *Tallier) Begin(look tcp.Look) {
 }
 
 // covers reports whether a look with that filter sees all of the scope's
-// sockets: a service's by its local ports, a backend's by its remote address
-// or port. The rest is never covered by a filter.
+// sockets: a service's by its local ports, a backend's by its remote port. The rest is never covered by a filter.
 func covers(f tcp.Filter, c *counting) bool {
 	if f.IsZero() {
 		return true
 	}
 	if c.remote.IsValid() {
-		return slices.Contains(f.RemotePorts, c.remote.Port()) ||
-			slices.ContainsFunc(f.RemotePrefixes, func(p netip.Prefix) bool { return p.Contains(c.remote.Addr()) })
+		return slices.Contains(f.RemotePorts, c.remote.Port())
 	}
 	return len(c.ports) > 0 && !slices.ContainsFunc(c.ports, func(want uint16) bool { return !slices.Contains(f.LocalPorts, want) })
 }

@@ -2,7 +2,7 @@ package tcp
 
 import (
 	"fmt"
-	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -41,46 +41,19 @@ type Request struct {
 
 // Filter narrows a look. Where the reader can, the kernel applies it, so
 // sockets that do not match cost only the walk. The zero Filter matches all.
-// A socket matches when any of the ports or prefixes does.
+// A socket matches when either of its ports is one of these.
 type Filter struct {
-	LocalPorts     []uint16
-	RemotePorts    []uint16
-	LocalPrefixes  []netip.Prefix
-	RemotePrefixes []netip.Prefix
+	LocalPorts  []uint16
+	RemotePorts []uint16
 }
 
 // IsZero reports whether the filter matches every socket.
-func (f Filter) IsZero() bool {
-	return len(f.LocalPorts)+len(f.RemotePorts)+len(f.LocalPrefixes)+len(f.RemotePrefixes) == 0
-}
+func (f Filter) IsZero() bool { return len(f.LocalPorts)+len(f.RemotePorts) == 0 }
 
 // Match reports whether s passes the filter. Readers without a filter in the
 // kernel use it; tests hold the kernel's filter against it.
 func (f Filter) Match(s *Socket) bool {
-	if f.IsZero() {
-		return true
-	}
-	for _, p := range f.LocalPorts {
-		if s.Local.Port() == p {
-			return true
-		}
-	}
-	for _, p := range f.RemotePorts {
-		if s.Remote.Port() == p {
-			return true
-		}
-	}
-	for _, p := range f.LocalPrefixes {
-		if p.Contains(s.Local.Addr()) {
-			return true
-		}
-	}
-	for _, p := range f.RemotePrefixes {
-		if p.Contains(s.Remote.Addr()) {
-			return true
-		}
-	}
-	return false
+	return f.IsZero() || slices.Contains(f.LocalPorts, s.Local.Port()) || slices.Contains(f.RemotePorts, s.Remote.Port())
 }
 
 // Completeness says whether a look may be judged. Only Complete may.
@@ -119,7 +92,7 @@ const (
 	CanInfo                           // tcp_info: pending, busy, round-trip times
 	CanDrops                          // connections dropped, per listener
 	CanMaskStates                     // the kernel leaves unwanted states out
-	CanFilter                         // the kernel leaves unwanted ports and prefixes out
+	CanFilter                         // the kernel leaves unwanted ports out
 
 	// AllAbilities is what sock_diag has on a current kernel.
 	AllAbilities = CanFilter<<1 - 1

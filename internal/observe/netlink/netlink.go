@@ -85,6 +85,9 @@ func Open(protocol int, buffer []byte) (*Conn, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("set netlink receive time-out", err)
 	}
+	// A refusal need not repeat the request, which may be longer than the buffer;
+	// before Linux 4.3 it does.
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	return &Conn{fd: fd, buffer: buffer}, nil
 }
 

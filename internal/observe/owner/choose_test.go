@@ -133,7 +133,7 @@ func TestChoose(t *testing.T) {
 		})
 	}
 	want := Chosen{
-		Process:   Process{PID: 101, Name: "haproxy", Exe: "/usr/sbin/haproxy", Unit: "haproxy.service", CgroupPath: "/system.slice/haproxy.service"},
+		Process:   Process{PID: 101, Name: "haproxy", Exe: "/usr/sbin/haproxy", Unit: "haproxy.service"},
 		Started:   90,
 		Parent:    100,
 		Namespace: 4026531840,

@@ -22,8 +22,8 @@ type Process struct {
 	Name string
 	// Exe is the program's path, empty when it may not be read.
 	Exe string
-	// Unit, Container and CgroupPath are those of [Membership].
-	Unit, Container, CgroupPath string
+	// Unit and Container are those of [Membership].
+	Unit, Container string
 }
 
 // Limits says what a search could not see. Processes that the kernel hides

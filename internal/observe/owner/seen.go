@@ -121,7 +121,7 @@ func (p *seen) membership() Membership {
 func (p *seen) process() (Process, error) {
 	exe, _ := p.exe()
 	m := p.membership()
-	return Process{PID: p.pid, Name: p.name(), Exe: exe, Unit: m.Unit, Container: m.Container, CgroupPath: m.Path}, p.commErr
+	return Process{PID: p.pid, Name: p.name(), Exe: exe, Unit: m.Unit, Container: m.Container}, p.commErr
 }
 
 // describe reads the rest of a process that was chosen. Its stat comes last:

@@ -44,7 +44,7 @@ func encode(s tcp.Socket) []byte {
 	b = native.AppendUint32(b, 33) // the user
 	b = native.AppendUint32(b, uint32(s.Inode))
 	attr := func(kind uint16, value []byte) {
-		b = native.AppendUint16(b, uint16(sizeAttr+len(value)))
+		b = native.AppendUint16(b, uint16(4+len(value)))
 		b = native.AppendUint16(b, kind)
 		b = append(b, value...)
 		for len(b)%4 != 0 {
@@ -98,10 +98,10 @@ func TestDecode(t *testing.T) {
 	mapped := encode(tcp.Socket{Local: netip.MustParseAddrPort("[::ffff:192.0.2.1]:80"), Remote: netip.MustParseAddrPort("[::ffff:198.51.100.7]:9"), State: tcp.CloseWait})
 	shortInfo := encode(established)
 	longInfo := append(encode(established), 0, 0, 0, 0, 0, 0, 0, 0)
-	native.PutUint16(longInfo[len(longInfo)-8-currentInfo-sizeAttr:], sizeAttr+currentInfo+8)
+	native.PutUint16(longInfo[len(longInfo)-8-currentInfo-4:], 4+currentInfo+8)
 	older := established
 	older.Info.DataSegsOut = 0
-	native.PutUint16(shortInfo[len(shortInfo)-currentInfo-sizeAttr:], sizeAttr+currentInfo-4)
+	native.PutUint16(shortInfo[len(shortInfo)-currentInfo-4:], 4+currentInfo-4)
 	shortInfo = shortInfo[:len(shortInfo)-4]
 	overrun := encode(established)
 	native.PutUint16(overrun[sizeDiagMessage:], 60000)
