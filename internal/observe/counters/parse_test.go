@@ -212,26 +212,21 @@ func agree(t *testing.T, parse parser, data []byte, twin func(string) (map[strin
 }
 
 func FuzzParseSNMP(f *testing.F) {
-	for _, name := range labtest.Fixtures(f, fixtures, "*.snmp.txt") {
-		f.Add(labtest.Read(f, name))
-	}
 	f.Add([]byte("Tcp: ActiveOpens CurrEstab\nTcp: 5 -1\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		agree(t, parseSNMP, data, func(s string) (map[string]uint64, error) {
-			return twinPairs(s, "Tcp:", tcp.ActiveOpens, tcp.OutRsts)
-		})
-	})
+	fuzzPairs(f, "*.snmp.txt", parseSNMP, "Tcp:", tcp.ActiveOpens, tcp.OutRsts)
 }
 
 func FuzzParseNetstat(f *testing.F) {
-	for _, name := range labtest.Fixtures(f, fixtures, "*.netstat.txt") {
+	f.Add([]byte("TcpExt: ListenOverflows TCPTimeouts\nTcpExt: 5 6\n"))
+	fuzzPairs(f, "*.netstat.txt", parseNetstat, "TcpExt:", tcp.SyncookiesSent, tcp.TCPAbortOnTimeout)
+}
+
+func fuzzPairs(f *testing.F, pattern string, parse parser, prefix string, first, last tcp.Counter) {
+	for _, name := range labtest.Fixtures(f, fixtures, pattern) {
 		f.Add(labtest.Read(f, name))
 	}
-	f.Add([]byte("TcpExt: ListenOverflows TCPTimeouts\nTcpExt: 5 6\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		agree(t, parseNetstat, data, func(s string) (map[string]uint64, error) {
-			return twinPairs(s, "TcpExt:", tcp.SyncookiesSent, tcp.TCPAbortOnTimeout)
-		})
+		agree(t, parse, data, func(s string) (map[string]uint64, error) { return twinPairs(s, prefix, first, last) })
 	})
 }
 

@@ -124,21 +124,11 @@ type options struct {
 	before, after []string // directives, -C and -c
 }
 
-// apacheOptions understands the command line in the way of getopt: values may
-// be joined to their letter. Apache: server/main.c, AP_SERVER_BASEARGS.
+// apacheOptions understands the command line.
+// Apache: server/main.c, AP_SERVER_BASEARGS.
 func apacheOptions(args []string) options {
 	var o options
-	for i := 1; i < len(args); i++ {
-		if len(args[i]) < 2 || args[i][0] != '-' || !strings.ContainsRune("CcDdfkeEx", rune(args[i][1])) {
-			continue
-		}
-		letter, value := args[i][1], args[i][2:]
-		if value == "" {
-			if i++; i == len(args) {
-				break
-			}
-			value = args[i]
-		}
+	letterOptions(args, "CcDdfkeEx", func(letter byte, value string) {
 		switch letter {
 		case 'C':
 			o.before = append(o.before, value)
@@ -151,7 +141,7 @@ func apacheOptions(args []string) options {
 		case 'f':
 			o.file = value
 		}
-	}
+	})
 	return o
 }
 
@@ -187,11 +177,7 @@ func (a *apache) mainFile(o options) string {
 
 // file reads one file, in sections that are in force as far as live says.
 func (a *apache) file(name string, from position, live truth, depth int) {
-	if depth > maxDepth {
-		a.tooDeep(from)
-		return
-	}
-	if data, ok := a.read(name, from); ok {
+	if data, ok := a.read(name, from, depth); ok {
 		a.lines(data, position{file: name}, live, depth)
 	}
 }

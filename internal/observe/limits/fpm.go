@@ -91,11 +91,7 @@ func (f *fpm) below(parts ...string) string {
 // file reads one file and returns the section it ends in: sections reach
 // beyond an include.
 func (f *fpm) file(name string, from position, section string, depth int) string {
-	if depth > maxDepth {
-		f.tooDeep(from)
-		return section
-	}
-	data, ok := f.read(name, from)
+	data, ok := f.read(name, from, depth)
 	if !ok {
 		return section
 	}

@@ -176,9 +176,13 @@ func (r *reading) tooDeep(at position) {
 // over reports whether reading on is of no use.
 func (r *reading) over() bool { return r.stopped || len(r.doubts) >= maxRemarks }
 
-// read returns the content of a file of the configuration; when it cannot, it
-// doubts the limit, as the file could set it.
-func (r *reading) read(name string, from position) ([]byte, bool) {
+// read returns the content of a file of the configuration, that many includes
+// deep; when it cannot, it doubts the limit, as the file could set it.
+func (r *reading) read(name string, from position, depth int) ([]byte, bool) {
+	if depth > maxDepth {
+		r.tooDeep(from)
+		return nil, false
+	}
 	data, err := r.files.read(name)
 	if errors.Is(err, errTooMuch) {
 		r.stopped = true

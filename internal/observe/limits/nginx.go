@@ -56,17 +56,7 @@ func nginxOptions(p process) nginxLine {
 		args = splitTitle(strings.Fields(title))
 	}
 	var o nginxLine
-	for i := 1; i < len(args); i++ {
-		if len(args[i]) < 2 || args[i][0] != '-' || !strings.ContainsRune("pcge", rune(args[i][1])) {
-			continue
-		}
-		letter, value := args[i][1], args[i][2:]
-		if value == "" {
-			if i++; i == len(args) {
-				break
-			}
-			value = args[i]
-		}
+	letterOptions(args, "pcge", func(letter byte, value string) {
 		switch letter {
 		case 'p':
 			o.prefix = value
@@ -75,7 +65,7 @@ func nginxOptions(p process) nginxLine {
 		case 'g':
 			o.globals = value
 		}
-	}
+	})
 	return o
 }
 
@@ -122,11 +112,7 @@ func (n *nginx) mainFile(o nginxLine) string {
 }
 
 func (n *nginx) file(name string, from position, within []string, depth int) {
-	if depth > maxDepth {
-		n.tooDeep(from)
-		return
-	}
-	if data, ok := n.read(name, from); ok {
+	if data, ok := n.read(name, from, depth); ok {
 		n.items(data, position{file: name}, within, depth)
 	}
 }

@@ -44,6 +44,24 @@ func (p process) arguments() []string {
 	return strings.Split(line, "\x00")
 }
 
+// letterOptions calls each with those options of a command line that take a
+// value, in the way of getopt(3): it may be joined to its letter.
+func letterOptions(args []string, letters string, each func(letter byte, value string)) {
+	for i := 1; i < len(args); i++ {
+		if len(args[i]) < 2 || args[i][0] != '-' || !strings.ContainsRune(letters, rune(args[i][1])) {
+			continue
+		}
+		letter, value := args[i][1], args[i][2:]
+		if value == "" {
+			if i++; i == len(args) {
+				return
+			}
+			value = args[i]
+		}
+		each(letter, value)
+	}
+}
+
 // title returns what stands behind prefix in a command line that is a title.
 func (p process) title(prefix string) (string, bool) {
 	args := p.arguments()

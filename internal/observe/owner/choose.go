@@ -103,21 +103,7 @@ func (c *choice) run() {
 // round looks at each process and, where its listeners matter, at those of its
 // descriptors from and before to; it returns the processes that have more.
 func (c *choice) round(pids []int, from, to int) (more []int) {
-	for _, pid := range pids {
-		done, err := c.process(pid, from, to)
-		switch {
-		case err == nil && !done:
-			more = append(more, pid)
-		case err == nil:
-		case exhausted(err):
-			c.err = err
-			return nil
-		case refused(err):
-			c.limits.Unreadable++
-		default: // ENOENT, ESRCH: it ended
-			c.limits.Vanished++
-		}
-	}
+	more, c.err = c.limits.each(pids, func(pid int) (bool, error) { return c.process(pid, from, to) })
 	return more
 }
 

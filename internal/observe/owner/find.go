@@ -143,22 +143,36 @@ func (s *search) among(pids []int, bounds ...int) {
 // round searches the descriptors from and before to of each process, counted
 // in the order of the listing, and returns the processes that have more.
 func (s *search) round(pids []int, from, to int) (more []int) {
+	more, s.err = s.limits.each(pids, func(pid int) (bool, error) { return s.process(pid, from, to) })
+	return more
+}
+
+// each calls look with each process, counts those that cannot be read, and
+// returns those it was not done with. The error is that we ran out of something,
+// so that nothing can be told.
+func (l *Limits) each(pids []int, look func(pid int) (done bool, err error)) (more []int, err error) {
 	for _, pid := range pids {
-		done, err := s.process(pid, from, to)
+		done, err := look(pid)
 		switch {
 		case err == nil && !done:
 			more = append(more, pid)
 		case err == nil:
 		case exhausted(err):
-			s.err = fmt.Errorf("search process %d: %w", pid, err)
-			return nil
-		case refused(err):
-			s.limits.Unreadable++
-		default: // ENOENT, ESRCH: it ended
-			s.limits.Vanished++
+			return nil, fmt.Errorf("look at process %d: %w", pid, err)
+		default:
+			l.count(err)
 		}
 	}
-	return more
+	return more, nil
+}
+
+// count counts a process that could not be read.
+func (l *Limits) count(err error) {
+	if refused(err) {
+		l.Unreadable++
+	} else { // ENOENT, ESRCH: it ended
+		l.Vanished++
+	}
 }
 
 type search struct {

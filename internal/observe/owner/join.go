@@ -62,13 +62,8 @@ func joinTurns(proc string, chosen []Chosen, wanted []uint64, from Place, turn i
 		}
 		if at.next != done && len(j.wanted) > 0 && j.left > 0 {
 			var err error
-			at.next, err = j.process(p, at.next)
-			switch {
-			case err == nil:
-			case refused(err):
-				limits.Unreadable++
-			default: // ENOENT, ESRCH: it ended
-				limits.Vanished++
+			if at.next, err = j.process(p, at.next); err != nil {
+				limits.count(err)
 			}
 		}
 		next[p.PID] = at
