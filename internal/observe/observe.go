@@ -23,7 +23,8 @@ type Reader interface {
 	// Read makes one look and passes the sockets to add in batches of at most
 	// tcp.BatchSize; add must not keep the slice. The header's Begin,
 	// Namespace, CPU and Counters are the caller's to fill. An incomplete look
-	// is marked by its Completeness; an error means that nothing can be said.
+	// is marked by its Completeness; an error means that nothing can be said,
+	// whatever was passed to add.
 	Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, error)
 	// Abilities says what this reader can see.
 	Abilities() tcp.Ability

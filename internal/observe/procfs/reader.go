@@ -103,9 +103,7 @@ func (r *Reader) Close() error {
 	return errors.Join(r.tables[0].close(), r.tables[1].close())
 }
 
-// Read makes one look and passes the sockets to add in batches; add must not
-// keep the slice. The header's Begin, Namespace, CPU and Counters are the
-// caller's to fill.
+// Read makes one look, as observe.Reader has it.
 //
 // Complete means that both tables were read to their end. The kernel prints
 // listeners first and then bucket after bucket, letting go between pages:
@@ -113,8 +111,7 @@ func (r *Reader) Close() error {
 // prints twice is passed once, as it was first seen, as long as fewer than 16
 // came during the look; where dozens did, a few may be passed twice. A row that
 // is not understood is counted and left out; a table that ends in the middle of
-// a row makes the look Truncated. An error means that nothing can be said,
-// whatever was passed to add.
+// a row makes the look Truncated.
 func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, error) {
 	if r.closed {
 		return tcp.Look{}, os.ErrClosed

@@ -81,10 +81,8 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// Read makes one look and passes the sockets to add in batches; add must not
-// keep the slice. The header's Begin, Namespace and Counters are the caller's
-// to fill. A look that was interrupted or cut short is returned without an
-// error, marked by its Completeness. An error means that nothing can be said.
+// Read makes one look, as observe.Reader has it. One that was interrupted or cut
+// short is returned without an error, marked by its Completeness.
 func (r *Reader) Read(req tcp.Request, add func(batch []tcp.Socket)) (tcp.Look, error) {
 	if r.conn == nil {
 		return tcp.Look{}, os.ErrClosed
