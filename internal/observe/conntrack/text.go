@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+
+	"github.com/foreshock/foreshock/internal/observe/words"
 )
 
 // maxLine bounds a line of the text; one of IPv6 has about 300 bytes.
@@ -60,12 +62,12 @@ const (
 // Kernel: net/netfilter/nf_conntrack_standalone.c, ct_seq_show and print_tuple.
 func parseLine(line []byte) (original, reply tuple, kind entry) {
 	var word []byte
-	word, line = cutWord(line) // the family
+	word, line = words.Cut(line) // the family
 	if len(word) == 0 {
 		return tuple{}, tuple{}, malformed
 	}
-	_, line = cutWord(line)    // and its number
-	word, line = cutWord(line) // the protocol
+	_, line = words.Cut(line)    // and its number
+	word, line = words.Cut(line) // the protocol
 	switch {
 	case len(word) == 0:
 		return tuple{}, tuple{}, malformed
@@ -117,19 +119,10 @@ func cutTuple(line []byte) (t tuple, rest []byte, ok bool) {
 func cutValue(line []byte, key string) (value, rest []byte, ok bool) {
 	for len(line) > 0 {
 		var word []byte
-		word, line = cutWord(line)
+		word, line = words.Cut(line)
 		if value, ok := bytes.CutPrefix(word, []byte(key)); ok {
 			return value, line, true
 		}
 	}
 	return nil, nil, false
-}
-
-// cutWord returns the next run of bytes that are not blanks, and what follows.
-func cutWord(line []byte) (word, rest []byte) {
-	line = bytes.TrimLeft(line, " ")
-	if i := bytes.IndexByte(line, ' '); i >= 0 {
-		return line[:i], line[i:]
-	}
-	return line, nil
 }

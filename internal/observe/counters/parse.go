@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/foreshock/foreshock/internal/observe/words"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -44,7 +45,7 @@ func (r *reading) put(name, value []byte, first, last tcp.Counter) error {
 		r.named |= 1 << n
 		v, negative, ok := number(value)
 		if !ok {
-			return fmt.Errorf("%s is %q, not a number", n, quoted(value))
+			return fmt.Errorf("%s is %q, not a number", n, words.Shown(value))
 		}
 		if !negative {
 			r.values[n] = v
@@ -69,7 +70,7 @@ func parsePairs(file, prefix string, data []byte, first, last tcp.Counter, c *tc
 	for lineNo := 1; len(data) > 0; lineNo++ {
 		names, rest, ended := cutLine(data)
 		data = rest
-		word, names := field(names)
+		word, names := words.Cut(names)
 		if string(word) != prefix {
 			continue
 		}
@@ -77,9 +78,9 @@ func parsePairs(file, prefix string, data []byte, first, last tcp.Counter, c *tc
 			return fmt.Errorf("parse %s: line %d: ends within the names of %q", file, lineNo, prefix)
 		}
 		values, _, ended := cutLine(data)
-		word, values = field(values)
+		word, values = words.Cut(values)
 		if string(word) != prefix {
-			return fmt.Errorf("parse %s: line %d: %q where the values of %q were expected", file, lineNo+1, quoted(word), prefix)
+			return fmt.Errorf("parse %s: line %d: %q where the values of %q were expected", file, lineNo+1, words.Shown(word), prefix)
 		}
 		if !ended { // the last number may lack digits
 			return fmt.Errorf("parse %s: line %d: ends within the values of %q", file, lineNo+1, prefix)
@@ -99,8 +100,8 @@ func zip(names, values []byte, first, last tcp.Counter) (reading, error) {
 	var name, value []byte
 	restNames, restValues := names, values
 	for {
-		name, restNames = field(restNames)
-		value, restValues = field(restValues)
+		name, restNames = words.Cut(restNames)
+		value, restValues = words.Cut(restValues)
 		if len(name) == 0 || len(value) == 0 {
 			break
 		}
@@ -145,7 +146,7 @@ func parseLevels(file, prefix string, data []byte) (reading, error) {
 	for lineNo := 1; len(data) > 0; lineNo++ {
 		line, rest, ended := cutLine(data)
 		data = rest
-		word, line := field(line)
+		word, line := words.Cut(line)
 		if string(word) != prefix {
 			continue
 		}
@@ -165,13 +166,13 @@ func alternate(line []byte, first, last tcp.Counter) (reading, error) {
 	var r reading
 	for {
 		var name, value []byte
-		name, line = field(line)
+		name, line = words.Cut(line)
 		if len(name) == 0 {
 			return r, nil
 		}
-		value, line = field(line)
+		value, line = words.Cut(line)
 		if len(value) == 0 {
-			return reading{}, fmt.Errorf("%q without a value", quoted(name))
+			return reading{}, fmt.Errorf("%q without a value", words.Shown(name))
 		}
 		if err := r.put(name, value, first, last); err != nil {
 			return reading{}, err
@@ -185,29 +186,10 @@ func cutLine(b []byte) (line, rest []byte, ended bool) {
 	return bytes.Cut(b, []byte{'\n'})
 }
 
-// maxQuoted bounds the part of a wrong input that an error repeats.
-const maxQuoted = 60
-
-func quoted(b []byte) []byte { return b[:min(len(b), maxQuoted)] }
-
-// field returns the next run of characters that are not blanks, and what
-// follows it; empty when there is none.
-func field(b []byte) (f, rest []byte) {
-	i := 0
-	for i < len(b) && b[i] == ' ' {
-		i++
-	}
-	j := i
-	for j < len(b) && b[j] != ' ' {
-		j++
-	}
-	return b[i:j], b[j:]
-}
-
 func fields(b []byte) int {
 	for n := 0; ; n++ {
 		var f []byte
-		if f, b = field(b); len(f) == 0 {
+		if f, b = words.Cut(b); len(f) == 0 {
 			return n
 		}
 	}
@@ -215,18 +197,7 @@ func fields(b []byte) int {
 
 // number reads a decimal number of 64 bits with an optional minus.
 func number(b []byte) (v uint64, negative, ok bool) {
-	if len(b) > 0 && b[0] == '-' {
-		negative, b = true, b[1:]
-	}
-	if len(b) == 0 {
-		return 0, false, false
-	}
-	for _, c := range b {
-		d := uint64(c) - '0'
-		if c < '0' || c > '9' || v > (1<<64-1-d)/10 {
-			return 0, false, false
-		}
-		v = v*10 + d
-	}
-	return v, negative, true
+	b, negative = bytes.CutPrefix(b, []byte("-"))
+	v, ok = words.Number(b)
+	return v, negative, ok
 }

@@ -143,12 +143,12 @@ func twin(names, values []string, first, last tcp.Counter) (map[string]uint64, e
 	return got, nil
 }
 
-func words(s string) []string {
+func wordsOf(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
 }
 
 func isSection(line, prefix string) bool {
-	f := words(line)
+	f := wordsOf(line)
 	return len(f) > 0 && f[0] == prefix
 }
 
@@ -162,7 +162,7 @@ func twinPairs(text, prefix string, first, last tcp.Counter) (map[string]uint64,
 		if i+2 >= len(lines) || !isSection(lines[i+1], prefix) {
 			return nil, fmt.Errorf("no line of values")
 		}
-		return twin(words(lines[i])[1:], words(lines[i+1])[1:], first, last)
+		return twin(wordsOf(lines[i])[1:], wordsOf(lines[i+1])[1:], first, last)
 	}
 	return nil, fmt.Errorf("no section")
 }
@@ -174,7 +174,7 @@ func twinSockstat(text, prefix string) (map[string]uint64, error) {
 			continue
 		}
 		var names, values []string
-		for i, w := range words(line)[1:] {
+		for i, w := range wordsOf(line)[1:] {
 			if i%2 == 0 {
 				names = append(names, w)
 			} else {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/observe/words"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -20,20 +21,15 @@ var columns = [...]string{
 	"tr", "tm->when", "retrnsmt", "uid", "timeout", "inode",
 }
 
-// maxQuoted bounds the part of a wrong input that an error repeats.
-const maxQuoted = 120
-
-func quoted(b []byte) []byte { return b[:min(len(b), maxQuoted)] }
-
 // parseHeader checks that line is the header of a table whose rows parse
 // understands.
 func parseHeader(line []byte) error {
 	rest := line
 	for i, want := range columns {
 		var name []byte
-		name, rest = field(rest)
+		name, rest = words.Cut(rest)
 		if string(name) != want && (i != 2 || string(name) != "remote_address") {
-			return fmt.Errorf("header %q has %q where column %q was expected", quoted(line), quoted(name), want)
+			return fmt.Errorf("header %q has %q where column %q was expected", words.Shown(line), words.Shown(name), want)
 		}
 	}
 	return nil
@@ -56,19 +52,19 @@ const clockTick = time.Second / 100
 // Kernel: get_tcp4_sock, get_openreq4, get_timewait4_sock in
 // net/ipv4/tcp_ipv4.c; inet_sk_diag_fill in net/ipv4/inet_diag.c.
 func parse(s *tcp.Socket, line []byte, bigEndian bool) (wrong string) {
-	sl, rest := field(line)
+	sl, rest := words.Cut(line)
 	if len(sl) < 2 || sl[len(sl)-1] != ':' || !decimalDigits(sl[:len(sl)-1]) {
 		return "sl"
 	}
-	local, rest := field(rest)
-	remote, rest := field(rest)
-	state, rest := field(rest)
-	queues, rest := field(rest)
-	timer, rest := field(rest)
-	retrnsmt, rest := field(rest)
-	uid, rest := field(rest)
-	probes, rest := field(rest)
-	inode, _ := field(rest)
+	local, rest := words.Cut(rest)
+	remote, rest := words.Cut(rest)
+	state, rest := words.Cut(rest)
+	queues, rest := words.Cut(rest)
+	timer, rest := words.Cut(rest)
+	retrnsmt, rest := words.Cut(rest)
+	uid, rest := words.Cut(rest)
+	probes, rest := words.Cut(rest)
+	inode, _ := words.Cut(rest)
 
 	var ok bool
 	if s.Local, ok = addrPort(local, bigEndian); !ok {
@@ -99,14 +95,14 @@ func parse(s *tcp.Socket, line []byte, bigEndian bool) (wrong string) {
 	if !ok {
 		return "retrnsmt"
 	}
-	if user, ok := decimal(uid); !ok || user > 1<<32-1 {
+	if user, ok := words.Number(uid); !ok || user > 1<<32-1 {
 		return "uid"
 	}
-	probed, ok := decimal(probes)
+	probed, ok := words.Number(probes)
 	if !ok {
 		return "timeout"
 	}
-	if s.Inode, ok = decimal(inode); !ok {
+	if s.Inode, ok = words.Number(inode); !ok {
 		return "inode"
 	}
 	switch s.Timer {
@@ -124,20 +120,6 @@ func parse(s *tcp.Socket, line []byte, bigEndian bool) (wrong string) {
 
 // maxTicks is the largest tm->when that a time.Duration holds.
 const maxTicks = uint64(1<<63-1) / uint64(clockTick)
-
-// field returns the next run of characters that are not blanks, and what
-// follows it; empty when there is none.
-func field(b []byte) (f, rest []byte) {
-	i := 0
-	for i < len(b) && b[i] == ' ' {
-		i++
-	}
-	j := i
-	for j < len(b) && b[j] != ' ' {
-		j++
-	}
-	return b[i:j], b[j:]
-}
 
 // addrPort reads "0100007F:0050", or the same with four words for IPv6.
 func addrPort(b []byte, bigEndian bool) (netip.AddrPort, bool) {
@@ -210,19 +192,4 @@ func decimalDigits(b []byte) bool {
 		}
 	}
 	return len(b) > 0
-}
-
-// decimal reads an unsigned number of 64 bits.
-func decimal(b []byte) (v uint64, ok bool) {
-	if len(b) == 0 {
-		return 0, false
-	}
-	for _, c := range b {
-		d := uint64(c) - '0'
-		if c < '0' || c > '9' || v > (1<<64-1-d)/10 {
-			return 0, false
-		}
-		v = v*10 + d
-	}
-	return v, true
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 
+	"github.com/foreshock/foreshock/internal/observe/words"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -200,7 +201,7 @@ func (r *Reader) readTable(t *table) error {
 	switch {
 	case !headed:
 		if held > 0 {
-			return fmt.Errorf("ends within its header %q", quoted(r.buffer[:held]))
+			return fmt.Errorf("ends within its header %q", words.Shown(r.buffer[:held]))
 		}
 		return errors.New("is empty, without even a header")
 	case held > 0 || skipping:

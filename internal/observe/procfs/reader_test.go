@@ -222,7 +222,7 @@ func TestReadBadInput(t *testing.T) {
 		{"half a header", map[string]string{"tcp": header4[:20]}, outcome{Err: `read sockets from DIR/tcp: ends within its header "  sl  local_address "`}},
 		{"another file", map[string]string{"tcp": header4 + good, "tcp6": "Iface Destination\n"}, outcome{Err: `read sockets from DIR/tcp6: header "Iface Destination" has "Iface" where column "sl" was expected`}},
 		{"endless header", map[string]string{"tcp": strings.Repeat("x", 2*tcp.ScratchSize)}, outcome{
-			Err: fmt.Sprintf(`read sockets from DIR/tcp: header "%s" has "%[1]s" where column "sl" was expected`, strings.Repeat("x", maxQuoted)),
+			Err: fmt.Sprintf(`read sockets from DIR/tcp: header "%s" has "%[1]s" where column "sl" was expected`, strings.Repeat("x", 120)),
 		}},
 	}
 	for _, tt := range tests {
