@@ -42,7 +42,7 @@ func TestPortsOfAnotherNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside := func(f func() error) error { return netns.Do(w.Host("shop").Path(), f) }
+	inside := netns.Found{Path: w.Host("shop").Path()}.Do
 	open := at.open
 	at.name, at.enter = "shop", inside
 	at.open = func() (space observe.Space, err error) {

@@ -7,8 +7,6 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/foreshock/foreshock/internal/tcp"
 )
 
 // Errors a caller branches on.
@@ -23,24 +21,18 @@ var (
 	ErrStuck = errors.New("thread is stuck in another network namespace: its goroutine must end")
 )
 
-// Do runs f inside the namespace, if it is still the one that was found: a
-// pid, and a name too, may have been given to another since.
-func (n Found) Do(f func() error) error { return do(n.Path, n.ID, f) }
-
-// Do runs f inside the network namespace at path, "/run/netns/NAME" or
-// "/proc/PID/ns/net", and returns f's error as it is. The calling goroutine is
-// locked to its thread meanwhile; goroutines that f starts are elsewhere.
-// Sockets opened by f, and files of /proc/thread-self/net, stay in that
-// namespace, keep it alive and may be used from any thread.
+// Do runs f inside the namespace, if it is still the one that was found: its
+// pid, and its name too, may have been given to another since. Without an ID it
+// is whichever is at the Path. It returns f's error as it is. The calling
+// goroutine is locked to its thread meanwhile; goroutines that f starts are
+// elsewhere. Sockets opened by f, and files of /proc/thread-self/net, stay in
+// that namespace, keep it alive and may be used from any thread.
 //
 // The error is ErrGone when there is no such namespace any more, and ErrStuck,
 // joined with f's error, when the thread could not go back. f runs at most
 // once, and not at all when the namespace cannot be entered.
-func Do(path string, f func() error) error { return do(path, 0, f) }
-
-// do is Do; unless want is zero the namespace must be that one.
-func do(path string, want tcp.Namespace, f func() error) (err error) {
-	target, id, err := open(path)
+func (n Found) Do(f func() error) (err error) {
+	target, id, err := open(n.Path)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH), errors.Is(err, errNotNamespace):
 		return fmt.Errorf("%w: %w", ErrGone, err)
@@ -48,8 +40,8 @@ func do(path string, want tcp.Namespace, f func() error) (err error) {
 		return fmt.Errorf("enter network namespace: %w", err)
 	}
 	defer unix.Close(target)
-	if want != 0 && id != want {
-		return fmt.Errorf("%w: %s is namespace %d now, not %d", ErrGone, path, id, want)
+	if n.ID != 0 && id != n.ID {
+		return fmt.Errorf("%w: %s is namespace %d now, not %d", ErrGone, n.Path, id, n.ID)
 	}
 
 	runtime.LockOSThread()
@@ -65,11 +57,11 @@ func do(path string, want tcp.Namespace, f func() error) (err error) {
 	}
 	if err := unix.Setns(target, unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("enter network namespace %s: %w", path, hint(err))
+		return fmt.Errorf("enter network namespace %s: %w", n.Path, hint(err))
 	}
 	defer func() { // also when f panics or ends its goroutine
 		if backErr := unix.Setns(home, unix.CLONE_NEWNET); backErr != nil {
-			err = errors.Join(fmt.Errorf("leave network namespace %s: %w: %w", path, ErrStuck, backErr), err)
+			err = errors.Join(fmt.Errorf("leave network namespace %s: %w: %w", n.Path, ErrStuck, backErr), err)
 			return
 		}
 		runtime.UnlockOSThread()

@@ -92,7 +92,7 @@ func TestDo(t *testing.T) {
 	socket := -1
 	defer func() { _ = unix.Close(socket) }()
 	errOfF := errors.New("as it is")
-	err = Do(path, func() error {
+	err = Found{Path: path}.Do(func() error {
 		inside = self(t)
 		socket, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -129,7 +129,7 @@ func TestDoGoesBackWhateverHappens(t *testing.T) {
 	labtest.OnThread(func() {
 		func() {
 			defer func() { _ = recover() }()
-			_ = Do(path, func() error { panic("in f") })
+			_ = Found{Path: path}.Do(func() error { panic("in f") })
 		}()
 		if got := self(t); got != home {
 			t.Errorf("after a panic in %d, want %d", got, home)
@@ -141,13 +141,13 @@ func TestDoGoesBackWhateverHappens(t *testing.T) {
 				t.Errorf("after Goexit in %d, want %d", got, home)
 			}
 		}()
-		_ = Do(path, func() error { runtime.Goexit(); return nil })
+		_ = Found{Path: path}.Do(func() error { runtime.Goexit(); return nil })
 	})
 	// No thread may be left behind there.
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if err := Do(path, func() error { return nil }); err != nil {
+			if err := (Found{Path: path}).Do(func() error { return nil }); err != nil {
 				t.Error(err)
 			}
 			if got, err := Self(); err != nil || got != home {
@@ -165,18 +165,18 @@ func TestDoGone(t *testing.T) {
 	t.Run("the process ended", func(t *testing.T) {
 		process := child(t)
 		path := fmt.Sprintf("/proc/%d/ns/net", process.PID)
-		if err := Do(path, func() error { return nil }); err != nil {
+		if err := (Found{Path: path}).Do(func() error { return nil }); err != nil {
 			t.Fatalf("while it lives: %v", err)
 		}
 		process.Stop()
-		if err := Do(path, never); !errors.Is(err, ErrGone) {
+		if err := (Found{Path: path}).Do(never); !errors.Is(err, ErrGone) {
 			t.Errorf("got %v, want ErrGone", err)
 		}
 	})
 	t.Run("the name was removed", func(t *testing.T) {
 		path, remove := named(t, "gone")
 		remove()
-		if err := Do(path, never); !errors.Is(err, ErrGone) {
+		if err := (Found{Path: path}).Do(never); !errors.Is(err, ErrGone) {
 			t.Errorf("got %v, want ErrGone", err)
 		}
 	})
@@ -198,12 +198,12 @@ func TestDoGone(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := Do(path, never); !errors.Is(err, ErrGone) {
+		if err := (Found{Path: path}).Do(never); !errors.Is(err, ErrGone) {
 			t.Errorf("got %v, want ErrGone", err)
 		}
 	})
 	t.Run("another kind of namespace", func(t *testing.T) {
-		if err := Do("/proc/self/ns/uts", never); !errors.Is(err, ErrGone) {
+		if err := (Found{Path: "/proc/self/ns/uts"}).Do(never); !errors.Is(err, ErrGone) {
 			t.Errorf("got %v, want ErrGone", err)
 		}
 	})
@@ -213,7 +213,7 @@ func TestDoUnprivileged(t *testing.T) {
 	path, _ := named(t, "unprivileged")
 	labtest.OnThread(func() {
 		labtest.BecomeNobody(t)
-		err := Do(path, func() error {
+		err := Found{Path: path}.Do(func() error {
 			t.Error("f ran")
 			return nil
 		})
@@ -221,7 +221,7 @@ func TestDoUnprivileged(t *testing.T) {
 			t.Errorf("got %v, want EPERM with the capability it takes", err)
 		}
 		ran := false
-		if err := Do("/proc/self/ns/net", func() error { ran = true; return nil }); err != nil || !ran {
+		if err := (Found{Path: "/proc/self/ns/net"}).Do(func() error { ran = true; return nil }); err != nil || !ran {
 			t.Errorf("our own needs no privilege: %v, f ran: %t", err, ran)
 		}
 	})
@@ -232,7 +232,7 @@ func TestDoStuck(t *testing.T) {
 	home := self(t)
 	errOfF := errors.New("of f")
 	labtest.OnThread(func() {
-		err := Do(path, func() error {
+		err := Found{Path: path}.Do(func() error {
 			labtest.BecomeNobody(t)
 			return errOfF
 		})
