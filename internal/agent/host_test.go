@@ -282,12 +282,7 @@ func TestUnprivileged(t *testing.T) {
 	}
 	var out outcome
 	labtest.OnThread(func() {
-		_ = unix.Setfsuid(65534)
-		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var none [2]unix.CapUserData
-		if out.err = unix.Capset(&header, &none[0]); out.err != nil {
-			return
-		}
+		labtest.BecomeNobody(t)
 		var h *Host
 		if h, out.err = NewHost(lavish(), nil, observe.Auto, nil); out.err != nil {
 			return

@@ -63,18 +63,6 @@ func (c *Counters) Get(name Counter) (value uint64, ok bool) {
 	return c.values[name], c.seen&(1<<name) != 0
 }
 
-// Deltas is how far the counters moved between two readings.
-type Deltas struct {
-	values [NumCounters]uint64
-	seen   uint64
-}
-
-// Get returns the number of events, and false when it cannot be known: a
-// reading is missing, or the counter was reset in between.
-func (d *Deltas) Get(name Counter) (events uint64, ok bool) {
-	return d.values[name], d.seen&(1<<name) != 0
-}
-
 // Moved reports whether a segment came or went between two readings of one
 // namespace, a connection was opened, failed or ended, or a socket that is no
 // TIME_WAIT came or went. Without one of the numbers that tell it cannot know,
@@ -98,11 +86,12 @@ func Moved(prev, c *Counters) bool {
 // successor to be a wrap and not a reset: 2²⁸ events between two looks.
 const wrapMargin = 1 << 28
 
-// Since returns the movement since prev. The kernel keeps these counters in
-// an unsigned long: 32-bit kernels wrap at 2³², which is told apart from a
-// reset by being near it. A reset gives no delta. Gauges have none.
-func (c *Counters) Since(prev *Counters) Deltas {
-	var d Deltas
+// Since returns the number of events since prev, of those counters where it can
+// be known: both readings have it, and it was not reset. The kernel keeps them
+// in an unsigned long: 32-bit kernels wrap at 2³², which is told apart from a
+// reset by being near it. Gauges have none.
+func (c *Counters) Since(prev *Counters) Counters {
+	var d Counters
 	for i := range c.values {
 		name := Counter(i)
 		both := c.seen & prev.seen & (1 << name)

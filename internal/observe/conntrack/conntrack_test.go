@@ -45,6 +45,16 @@ var (
 
 type connection struct{ original, reply tuple }
 
+// Len returns the number of translated connections.
+func (t Table) Len() (n int) {
+	for _, to := range t.flows {
+		if to.IsValid() {
+			n++
+		}
+	}
+	return n
+}
+
 // undone is what Undo says of these connections.
 func undone(t Table, connections ...connection) map[string]string {
 	out := map[string]string{}

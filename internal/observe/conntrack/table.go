@@ -35,17 +35,6 @@ type Table struct {
 	Cut bool
 }
 
-// Len returns the number of translated connections.
-func (t Table) Len() int {
-	n := 0
-	for _, to := range t.flows {
-		if to.IsValid() {
-			n++
-		}
-	}
-	return n
-}
-
 // Undo returns where the connection from local to remote really goes; ok is
 // false when it is not translated, as far as the table knows. IPv4 addresses
 // may be v4-mapped.
