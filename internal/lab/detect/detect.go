@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package detect makes a real server fail and writes down who said so first:
 // the agent, its clients, or nobody.
 //

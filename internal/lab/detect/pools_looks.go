@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 // looksAnswer is what is needed of /api/v1/looks for the cost of looking.

@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package labtest gives tests the lab: worlds that skip the test where none
 // can be made, and that go when the test does.
 //
