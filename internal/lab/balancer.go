@@ -11,14 +11,12 @@ import (
 	"time"
 )
 
-// Nginx is nginx in front of one or more upstreams.
+// Nginx is nginx in front of one or more upstreams. It listens on IPv4 only.
 type Nginx struct {
 	// Workers is worker_processes. Zero is 1.
 	Workers int
 	// Connections is worker_connections. Zero is nginx's own 512.
 	Connections int
-	// Port is where it listens, IPv4 only. Zero is 80.
-	Port uint16
 	// KeepAlive keeps clients' connections for five seconds after an answer.
 	KeepAlive bool
 	// Kept is `keepalive`: how many idle connections to upstreams it keeps.
@@ -53,7 +51,6 @@ func (n Nginx) plan(at place) (plan, error) {
 	if n.KeepAlive {
 		keepAlive = 5
 	}
-	port := webPort(n.Port)
 	var b strings.Builder
 	fmt.Fprintf(&b, `daemon off;
 user www-data;
@@ -87,22 +84,21 @@ http {
     location / { proxy_pass http://app;%s }
   }
 }
-`, port, version)
+`, webPort, version)
 	return plan{
 		program: "nginx", pkg: "nginx-light",
 		args:         []string{"-c", at.dir + "/nginx.conf", "-e", at.dir + "/error.log"},
 		files:        map[string]string{"nginx.conf": b.String()},
 		logs:         []string{"error.log"},
-		listen:       netip.AddrPortFrom(at.addr, port),
+		listen:       at.web(),
 		stopSignal:   syscall.SIGTERM,
 		reloadSignal: syscall.SIGHUP,
 	}, nil
 }
 
-// HAProxy is HAProxy with one HTTP frontend and one backend, called "app".
+// HAProxy is HAProxy with one HTTP frontend, on IPv4 only, and one backend,
+// called "app".
 type HAProxy struct {
-	// Port is the frontend's, IPv4 only. Zero is 80.
-	Port uint16
 	// Check is the interval of the health checks; three failures mark a
 	// server down, as by default. Zero makes none.
 	Check time.Duration
@@ -128,7 +124,6 @@ func (p HAProxy) plan(at place) (plan, error) {
 	if p.Check > 0 {
 		check = fmt.Sprintf(" check inter %dms", max(p.Check.Milliseconds(), 1))
 	}
-	port := webPort(p.Port)
 	socket := at.dir + "/admin.sock"
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
@@ -145,7 +140,7 @@ frontend web
   default_backend app
 backend app
   balance roundrobin
-`, socket, port)
+`, socket, webPort)
 	if p.Health != "" {
 		fmt.Fprintf(&b, "  option httpchk GET %s\n", p.Health)
 	}
@@ -160,7 +155,7 @@ backend app
 		program: "haproxy", pkg: "haproxy",
 		args:        []string{mode, "-f", at.dir + "/haproxy.cfg"},
 		files:       map[string]string{"haproxy.cfg": b.String()},
-		listen:      netip.AddrPortFrom(at.addr, port),
+		listen:      at.web(),
 		statsSocket: socket,
 		stopSignal:  syscall.SIGTERM, reloadSignal: reload,
 	}, nil

@@ -39,20 +39,16 @@ type client struct {
 const idleConnections = 1000
 
 // runLoad is the child that sends load.
-func runLoad(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var load Load
-	if err := json.Unmarshal(config, &load); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
+func runLoad(ctx context.Context, load loadConfig, _ <-chan json.RawMessage, ready func(any) error) error {
 	rate, err := newRamp(load.Rate)
 	if err != nil {
 		return err
 	}
-	inFlight, err := descriptorLimit()
+	inFlight, err := descriptorRoom()
 	if err != nil {
 		return err
 	}
-	c, err := newClient(load)
+	c, err := newClient(load.Load)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // MaxFlood is the most SYNs that FloodSYN sends.
@@ -21,15 +19,15 @@ func (h *Host) FloodSYN(ctx context.Context, target netip.AddrPort, perSecond in
 	if perSecond < 1 || n < 1 || n > MaxFlood {
 		return fmt.Errorf("flood %v from %s: %d a second for %v is not 1 to %d SYNs", target, h.name, perSecond, span, MaxFlood)
 	}
-	fd := -1
+	var syns synSender
 	err := h.Do(func() (err error) {
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		syns, err = newSYNSender(target)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("flood %v from %s: open raw socket: %w", target, h.name, err)
+		return fmt.Errorf("flood %v from %s: %w", target, h.name, err)
 	}
-	defer unix.Close(fd)
+	defer syns.Close()
 	const batches = 20 // a second
 	ticker := time.NewTicker(time.Second / batches)
 	defer ticker.Stop()
@@ -42,9 +40,8 @@ func (h *Host) FloodSYN(ctx context.Context, target netip.AddrPort, perSecond in
 		}
 		for due := min(n, int(time.Since(began).Seconds()*float64(perSecond))); sent < due; sent++ {
 			from := netip.AddrPortFrom(addrPlus(void, 2+sent%60_000), uint16(1024+rand.IntN(60_000)))
-			packet := synPacket(from, target, rand.Uint32())
-			if err := unix.Sendto(fd, packet[:], 0, sockaddr(netip.AddrPortFrom(target.Addr(), 0))); err != nil {
-				return fmt.Errorf("flood %v from %s: SYN %d: %w", target, h.name, sent, err)
+			if err := syns.send(from); err != nil {
+				return fmt.Errorf("flood %v from %s: %w", target, h.name, err)
 			}
 		}
 	}

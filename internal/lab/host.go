@@ -25,9 +25,6 @@ type Host struct {
 	cgroup string
 }
 
-// Name returns the host's name in its world.
-func (h *Host) Name() string { return h.name }
-
 // Addr returns the host's first address.
 func (h *Host) Addr() netip.Addr { return h.addrs[0] }
 
@@ -90,28 +87,14 @@ func (c *Cmd) Wait() error {
 	return err
 }
 
-// Run is exec.Cmd.Run inside the namespace.
-func (c *Cmd) Run() error {
-	if err := c.Start(); err != nil {
-		return err
-	}
-	return c.Wait()
-}
-
-// Output is exec.Cmd.Output inside the namespace, but that an error does not
-// carry what the program wrote to its standard error.
-func (c *Cmd) Output() ([]byte, error) {
-	var out bytes.Buffer
-	c.Stdout = &out
-	err := c.Run()
-	return out.Bytes(), err
-}
-
 // CombinedOutput is exec.Cmd.CombinedOutput inside the namespace.
 func (c *Cmd) CombinedOutput() ([]byte, error) {
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
-	err := c.Run()
+	err := c.Start()
+	if err == nil {
+		err = c.Wait()
+	}
 	return out.Bytes(), err
 }
 

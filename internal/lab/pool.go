@@ -31,7 +31,7 @@ const poolPatience = 10 * time.Second
 
 // StartPool starts a pool on the host, which ends with Stop or with the world.
 // ctx bounds the start only.
-func (h *Host) StartPool(ctx context.Context, p Pool) (*RunningPool, error) {
+func (h *Host) StartPool(ctx context.Context, p Pool) (*Running, error) {
 	if len(p.Servers) == 0 {
 		return nil, errors.New("start pool: no servers")
 	}
@@ -41,41 +41,12 @@ func (h *Host) StartPool(ctx context.Context, p Pool) (*RunningPool, error) {
 	if p.Every == 0 {
 		p.Every = 200 * time.Millisecond
 	}
-	c, err := h.startChild(ctx, "pool", p, nil)
-	if err != nil {
-		return nil, err
-	}
-	run := &RunningPool{host: h, child: c}
-	if err := h.world.adopt(run); err != nil {
-		return nil, err
-	}
-	return run, nil
+	return h.run(ctx, "pool", p, nil)
 }
-
-// RunningPool is a pool at work.
-type RunningPool struct {
-	host  *Host
-	child *child
-}
-
-// PID returns the pool's process.
-func (r *RunningPool) PID() int { return r.child.cmd.Process.Pid }
-
-// Stop ends the pool. Stopping twice is no error.
-func (r *RunningPool) Stop() error {
-	r.host.world.disown(r)
-	return r.halt()
-}
-
-func (r *RunningPool) halt() error { return r.child.halt() }
 
 // runPool is the child that is a pool: one connection to each server, or with
 // Leak one more for each request.
-func runPool(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var p Pool
-	if err := json.Unmarshal(config, &p); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
+func runPool(ctx context.Context, p Pool, _ <-chan json.RawMessage, ready func(any) error) error {
 	if err := ready(struct{}{}); err != nil {
 		return err
 	}

@@ -161,7 +161,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("reloaded it answers at %s, was at %s: %v\n%s", balancer.Addr(), addr, err, file)
 	}
 	for name, other := range map[string]lab.Software{
-		"another program": lab.Nginx{Upstreams: []netip.AddrPort{app}}, "another port": lab.HAProxy{Reloads: true, Port: 81, Backends: []netip.AddrPort{app}},
+		"another program":          lab.Nginx{Upstreams: []netip.AddrPort{app}},
 		"one that does not reload": lab.HAProxy{Backends: []netip.AddrPort{app}},
 	} {
 		if err := balancer.Reload(t.Context(), other); err == nil {

@@ -2,7 +2,11 @@ package lab
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
+
+	"golang.org/x/sys/unix"
 )
 
 // synPacketLen is an IPv4 header and a TCP header, both without options.
@@ -46,4 +50,29 @@ func checksum(sum uint32, words []byte) uint32 {
 		sum = sum>>16 + sum&0xffff
 	}
 	return sum
+}
+
+// synSender sends SYNs to target from addresses that it is told.
+type synSender struct {
+	fd     int
+	target netip.AddrPort
+}
+
+// newSYNSender opens a sender in the calling thread's namespace. Close it.
+func newSYNSender(target netip.AddrPort) (synSender, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return synSender{}, fmt.Errorf("open raw socket: %w", err)
+	}
+	return synSender{fd, target}, nil
+}
+
+func (s synSender) Close() error { return unix.Close(s.fd) }
+
+func (s synSender) send(from netip.AddrPort) error {
+	packet := synPacket(from, s.target, rand.Uint32())
+	if err := unix.Sendto(s.fd, packet[:], 0, sockaddr(netip.AddrPortFrom(s.target.Addr(), 0))); err != nil {
+		return fmt.Errorf("send SYN from %v: %w", from, err)
+	}
+	return nil
 }

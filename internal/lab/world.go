@@ -203,9 +203,6 @@ func (w *World) Host(name string) *Host {
 	panic(fmt.Sprintf("lab: the world has no host %q", name))
 }
 
-// Hosts returns all hosts, in the order of the Config.
-func (w *World) Hosts() []*Host { return slices.Clone(w.hosts) }
-
 // Dir returns the world's run directory, which Close removes: configuration,
 // logs, records.
 func (w *World) Dir() string { return filepath.Join(runDir, w.name) }

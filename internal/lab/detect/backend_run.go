@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -221,18 +219,12 @@ const probeEvery = 15 * time.Second
 
 // startProber starts it. A program that is missing is a *lab.ErrMissing.
 func (p *pool) startProber(ctx context.Context) (*prober, error) {
-	file := filepath.Join(p.world.Dir(), "blackbox.yml")
-	if err := os.WriteFile(file, []byte(blackboxConfig), 0o644); err != nil {
+	cmd, err := startBlackbox(ctx, p.client, nil, p.world.Dir())
+	if err != nil {
 		return nil, fmt.Errorf("start prober: %w", err)
 	}
-	const name = "prometheus-blackbox-exporter"
-	listen := fmt.Sprintf("127.0.0.1:%d", blackboxPort)
-	b := &prober{cmd: p.client.Command(ctx, name, "--config.file="+file, "--web.listen-address="+listen), client: inside(p.client)}
+	b := &prober{cmd: cmd, client: p.client.Client(), url: "http://" + blackboxAddress + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)}
 	b.client.Timeout = probeEvery
-	b.url = "http://" + listen + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)
-	if err := b.cmd.Start(); err != nil {
-		return nil, errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
-	}
 	return b, nil
 }
 
@@ -253,16 +245,7 @@ func (b *prober) watch(ctx context.Context, fault time.Time) time.Time {
 
 // probe reports whether one probe succeeded.
 func (b *prober) probe(ctx context.Context) (bool, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url, nil)
-	if err != nil {
-		return false, err
-	}
-	answer, err := b.client.Do(request)
-	if err != nil {
-		return false, err
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	raw, err := lab.Get(ctx, b.client, b.url)
 	if err != nil {
 		return false, err
 	}
@@ -277,7 +260,6 @@ func (b *prober) probe(ctx context.Context) (bool, error) {
 }
 
 func (b *prober) stop() {
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
+	kill(b.cmd)
 	b.client.CloseIdleConnections()
 }

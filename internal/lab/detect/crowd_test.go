@@ -37,7 +37,7 @@ func TestAgentBesideACrowd(t *testing.T) {
 		Sockets: timeWait + 20_000, Odd: lab.OddSockets{TimeWait: timeWait, SynRecv: 10_000, SynSent: 500},
 	})
 	labtest.Need(t, err)
-	defer crowd.Close()
+	defer crowd.Stop()
 	agent, err := startAgent(t.Context(), host, binary, filepath.Join(t.TempDir(), "agent.log"), ownNamespace)
 	if err != nil {
 		t.Fatal(err)

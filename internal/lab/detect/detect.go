@@ -8,7 +8,6 @@
 package detect
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +24,6 @@ import (
 // Cell is one scenario on one server, as data.
 type Cell struct {
 	Name string
-	// Port is where the server listens.
-	Port uint16
 	// Software serves, with an application behind it at the address given.
 	Software func(application netip.AddrPort) lab.Software
 	// App is that application, on a host of its own, so that its connections
@@ -94,7 +91,7 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 		return out, err
 	}
 	defer agent.stop()
-	scope, err := agent.serviceAt(ctx, cell.Port)
+	scope, err := agent.serviceAt(ctx, st.target.Port())
 	if err != nil {
 		return out, err
 	}
@@ -160,7 +157,7 @@ func startAgent(ctx context.Context, host *lab.Host, binary, logFile, config str
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.Cancel = func() error { return a.cmd.Process.Signal(os.Interrupt) }
 	a.cmd.WaitDelay = 5 * time.Second
-	a.client = inside(host)
+	a.client = host.Client()
 	if err := a.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
 	}
@@ -169,21 +166,22 @@ func startAgent(ctx context.Context, host *lab.Host, binary, logFile, config str
 		a.endErr = a.cmd.Wait()
 		close(a.ended)
 	}()
-	ready := func() error { return a.get(ctx, "/readyz", nil) }
-	for deadline := time.Now().Add(20 * time.Second); ready() != nil; {
+	var unready error
+	ready, err := until(ctx, 20*time.Second, 100*time.Millisecond, func() (bool, error) {
 		select {
 		case <-a.ended:
-			return nil, fmt.Errorf("the agent ended at its start: %w: %s", a.endErr, a.tail())
-		case <-ctx.Done():
-			a.stop()
-			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+			return false, fmt.Errorf("the agent ended at its start: %w: %s", a.endErr, a.tail())
+		default:
+			unready = a.get(ctx, "/readyz", nil)
+			return unready == nil, nil
 		}
-		if time.Now().After(deadline) {
-			err := ready()
-			a.stop()
-			return nil, fmt.Errorf("the agent is not ready after 20 s: %w: %s", err, a.tail())
-		}
+	})
+	if err == nil && !ready {
+		err = fmt.Errorf("the agent is not ready after 20 s: %w: %s", unready, a.tail())
+	}
+	if err != nil {
+		a.stop()
+		return nil, err
 	}
 	return a, nil
 }
@@ -211,27 +209,15 @@ func (a *agent) tail() string {
 
 // get asks the API; into is filled from the JSON of the answer unless nil.
 func (a *agent) get(ctx context.Context, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+agentAddress+path, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := a.client.Do(req)
+	raw, err := lab.Get(ctx, a.client, "http://"+agentAddress+path)
 	if err != nil {
 		return fmt.Errorf("ask the agent: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask the agent: GET %s: %s", path, resp.Status)
 	}
 	if into == nil {
 		return nil
 	}
-	var raw bytes.Buffer
-	if _, err := raw.ReadFrom(resp.Body); err != nil {
-		return fmt.Errorf("ask the agent: GET %s: %w", path, err)
-	}
-	if err := json.Unmarshal(raw.Bytes(), into); err != nil {
-		return fmt.Errorf("ask the agent: GET %s: %w in %.200s", path, err, raw.Bytes())
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("ask the agent: GET %s: %w in %.200s", path, err, raw)
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func TestCellsAreWellFormed(t *testing.T) {
 			t.Errorf("cell %q: the name is missing or there twice", c.Name)
 		}
 		seen[c.Name] = true
-		if c.Port == 0 || c.Software == nil || c.Path == "" || c.Slow == 0 || c.Load.Duration == 0 || len(c.Load.Rate) == 0 {
+		if c.Software == nil || c.Path == "" || c.Slow == 0 || c.Load.Duration == 0 || len(c.Load.Rate) == 0 {
 			t.Errorf("cell %s is not whole: %+v", c.Name, c)
 		}
 		if c.Healthy == (len(c.Chain) > 0) {

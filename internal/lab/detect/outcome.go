@@ -85,13 +85,7 @@ func (o *Outcome) sum(cell Cell, run workersRun) {
 		d := at.Sub(began)
 		return &d
 	}
-	moment := func(m *lab.Moment) *time.Duration {
-		if m == nil {
-			return nil
-		}
-		return since(m.Wall)
-	}
-	o.Queue, o.FirstSlow, o.FirstFailed = since(run.queue), moment(s.FirstSlow), moment(s.FirstFailed)
+	o.Queue, o.FirstSlow, o.FirstFailed = since(run.queue), since(s.FirstSlow), since(s.FirstFailed)
 	earliest := func(into **time.Duration, at time.Time) {
 		if d := since(at); *into == nil || d != nil && *d < **into {
 			*into = d

@@ -63,8 +63,6 @@ const (
 	// poolWait is how long the connections may take to stand beyond poolHold,
 	// and the backends to be found.
 	poolWait = time.Minute
-	// poolPort is where backends answer.
-	poolPort = 8080
 )
 
 // backendsHost is a host with so many backends' addresses.
@@ -104,11 +102,11 @@ func RunPoolsGenerated(ctx context.Context, binary string, count, each int, span
 	defer world.Close()
 	host := world.Host("client")
 	began := time.Now()
-	crowd, err := host.FanOut(ctx, lab.FanOut{To: world.Host("backends"), Port: poolPort, Each: each})
+	crowd, err := host.FanOut(ctx, lab.FanOut{To: world.Host("backends"), Port: appPort, Each: each})
 	if err != nil {
 		return out, err
 	}
-	out.Holders = crowd.Processes()
+	out.Holders = crowd.Clients
 	progress(fmt.Sprintf("%d connections stand after %s", count*each, time.Since(began).Round(time.Second)))
 	w := poolWatch{out: &out, host: host, binary: binary, dir: world.Dir(), progress: progress}
 	if err := w.count(0); err != nil {
@@ -116,7 +114,7 @@ func RunPoolsGenerated(ctx context.Context, binary string, count, each int, span
 	}
 	var members []string
 	for _, a := range world.Host("backends").Addrs() {
-		members = append(members, strconv.Quote(netip.AddrPortFrom(a, poolPort).String()))
+		members = append(members, strconv.Quote(netip.AddrPortFrom(a, appPort).String()))
 	}
 	const chosen = "backends:\n  - {name: shop, process: {name: lab-fanout}"
 	listed := fmt.Sprintf("%s, discover: {static: [%s]}}\n", chosen, strings.Join(members, ", "))
@@ -139,12 +137,12 @@ func RunPoolsThroughTraefik(ctx context.Context, binary string, count, each int,
 	}
 	defer world.Close()
 	host, far := world.Host("balancer"), world.Host("backends")
-	if _, err := far.Serve(ctx, lab.App{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), poolPort)}); err != nil {
+	if _, err := far.Serve(ctx, lab.App{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), appPort)}); err != nil {
 		return out, err
 	}
 	software := lab.Traefik{Metrics: true}
 	for _, a := range far.Addrs() {
-		software.Backends = append(software.Backends, netip.AddrPortFrom(a, poolPort))
+		software.Backends = append(software.Backends, netip.AddrPortFrom(a, appPort))
 	}
 	traefik, err := host.Serve(ctx, software)
 	if err != nil {
@@ -215,20 +213,14 @@ func (w *poolWatch) fill(ctx context.Context) error {
 	// Requests that end at the moment, and the next ones that do not come to
 	// the same millisecond, are the missing hundredth.
 	want := 2 * w.out.Backends * w.out.Each * 99 / 100
-	for deadline := time.Now().Add(poolHold + poolWait); ; {
-		if err := w.count(0); err != nil {
-			return err
-		}
-		if w.out.Sockets[0] >= want {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("only %d of %d sockets stand at the balancer: one process may not open as many; ask for fewer with -count or -each", w.out.Sockets[0], want)
-		}
-		if err := wait(ctx, time.Second); err != nil {
-			return err
-		}
+	stand, err := until(ctx, poolHold+poolWait, time.Second, func() (bool, error) {
+		err := w.count(0)
+		return w.out.Sockets[0] >= want, err
+	})
+	if err == nil && !stand {
+		err = fmt.Errorf("only %d of %d sockets stand at the balancer: one process may not open as many; ask for fewer with -count or -each", w.out.Sockets[0], want)
 	}
+	return err
 }
 
 func (w *poolWatch) quiet(ctx context.Context) error {
@@ -340,22 +332,17 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 
 // findBackends waits until the agent knows so many backends, and returns how
 // many it knows after poolWait at the latest: fewer are a result, not a failure.
-func (a *agent) findBackends(ctx context.Context, want int) (int, error) {
-	found := 0
-	for deadline := a.started.Add(poolWait); ; {
+func (a *agent) findBackends(ctx context.Context, want int) (found int, err error) {
+	_, err = until(ctx, time.Until(a.started.Add(poolWait)), time.Second, func() (bool, error) {
 		var answer backendsAnswer
 		if err := a.get(ctx, "/api/v1/backends", &answer); err != nil {
-			return 0, err
+			return false, err
 		}
 		found = 0
 		for _, g := range answer.Groups {
 			found += len(g.Backends)
 		}
-		if found >= want || time.Now().After(deadline) {
-			return found, nil
-		}
-		if err := wait(ctx, time.Second); err != nil {
-			return found, err
-		}
-	}
+		return found >= want, nil
+	})
+	return found, err
 }

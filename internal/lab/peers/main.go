@@ -125,7 +125,7 @@ func measureAt(ctx context.Context, sockets, rounds int, odd float64, only strin
 	if err != nil {
 		return report{}, err
 	}
-	defer crowd.Close()
+	defer crowd.Stop()
 	st := crowd.Standing()
 	buckets, err := host.Buckets()
 	if err != nil {
