@@ -36,10 +36,7 @@ func TestContainedCells(t *testing.T) {
 	}
 }
 
-func inSeconds(n float64) *time.Duration {
-	d := time.Duration(n * float64(time.Second))
-	return &d
-}
+func inSeconds(n float64) *time.Duration { return new(time.Duration(n * float64(time.Second))) }
 
 func TestFollowedMisses(t *testing.T) {
 	whole := Followed{What: "restart", Connected: inSeconds(0.2), Shown: inSeconds(0.6), Named: inSeconds(1)}

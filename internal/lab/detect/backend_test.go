@@ -132,14 +132,13 @@ func TestBackendSum(t *testing.T) {
 		remotes:   map[string]netip.AddrPort{"backend/shop/a": remotes[0], "backend/shop/b": remotes[1], "backend/shop/c": remotes[2]},
 		members:   remotes,
 	}
-	seconds := func(n float64) *time.Duration { d := time.Duration(n * float64(time.Second)); return &d }
 	goal := want(withinAtOnce, "peer_refusing").then("orderly_stop")
 	goal.Resolved = 5 * time.Second
 	before, sibling, outside := "backend/shop/c churn warning", "backend/shop/b peer_slow watch", "service/web workers_full warning"
 	whole := BackendOutcome{
-		Remote: "192.0.2.1:80", Requests: 4, Failed: 2, Ends: map[lab.Outcome]int{lab.Reset: 1, lab.Status: 1}, FirstFailed: seconds(2.5),
-		Suspect: seconds(0.5), Watch: seconds(0.7), Found: seconds(2), Cause: "peer_refusing", First: "peer_refusing",
-		Answered: seconds(20), Resolved: seconds(23), Verdict: seconds(6),
+		Remote: "192.0.2.1:80", Requests: 4, Failed: 2, Ends: map[lab.Outcome]int{lab.Reset: 1, lab.Status: 1}, FirstFailed: inSeconds(2.5),
+		Suspect: inSeconds(0.5), Watch: inSeconds(0.7), Found: inSeconds(2), Cause: "peer_refusing", First: "peer_refusing",
+		Answered: inSeconds(20), Resolved: inSeconds(23), Verdict: inSeconds(6),
 		Siblings: []string{sibling}, Outside: []string{outside, before},
 		Missed: []string{"on siblings: " + sibling, "outside the chain: " + outside + ", " + before},
 	}
@@ -163,7 +162,7 @@ func TestBackendSum(t *testing.T) {
 			o.Missed = []string{"none of path_lost opened at warning", "named peer_refusing first", "on siblings: " + sibling, "outside the chain: " + strings.Join(o.Outside, ", ")}
 		}},
 		{"a watch is enough", watches("orderly_stop").then("peer_refusing"), func(_ *backendRun, o *BackendOutcome) {
-			o.Found, o.Cause, o.First = seconds(0.7), "orderly_stop", "orderly_stop"
+			o.Found, o.Cause, o.First = inSeconds(0.7), "orderly_stop", "orderly_stop"
 		}},
 		{"every backend", func() BackendGoal { g := goal; g.All = true; return g }(), func(_ *backendRun, o *BackendOutcome) {
 			o.Siblings = []string{} // the watch that lasts is not sent
@@ -231,8 +230,7 @@ func runsOf(cell string, found, verdict []float64) []BackendOutcome {
 		if s < 0 {
 			return nil
 		}
-		d := time.Duration(s * float64(time.Second))
-		return &d
+		return inSeconds(s)
 	}
 	var out []BackendOutcome
 	for i := range found {

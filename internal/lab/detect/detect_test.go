@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
 )
@@ -109,10 +108,7 @@ func TestHealthyServerIsLeftAlone(t *testing.T) {
 // TestCellsAreWellFormed holds the table to what a reader may expect of it.
 func TestCellsAreWellFormed(t *testing.T) {
 	seen := map[string]bool{}
-	var known []string
-	for _, cause := range judge.Causes() {
-		known = append(known, cause.String())
-	}
+	known := closedList()
 	for _, c := range Cells() {
 		if c.Name == "" || seen[c.Name] {
 			t.Errorf("cell %q: the name is missing or there twice", c.Name)

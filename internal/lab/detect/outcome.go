@@ -82,8 +82,7 @@ func (o *Outcome) sum(cell Cell, run workersRun) {
 		if at.IsZero() {
 			return nil
 		}
-		d := at.Sub(began)
-		return &d
+		return new(at.Sub(began))
 	}
 	o.Queue, o.FirstSlow, o.FirstFailed = since(run.queue), since(s.FirstSlow), since(s.FirstFailed)
 	earliest := func(into **time.Duration, at time.Time) {

@@ -16,12 +16,11 @@ import (
 // TestLookTiers: looks before the first answer are not of the span, and ages
 // are the greatest.
 func TestLookTiers(t *testing.T) {
-	age := func(s float64) *float64 { return &s }
 	var tiers lookTiers
 	for _, a := range []looksAnswer{
-		{Looks: []tierAnswer{{"focus", nil, 0, 0}, {"full", age(0.5), 1000, 7}}},
-		{Looks: []tierAnswer{{"focus", age(1.5), 10, 2}, {"full", age(4), 1100, 8}}},
-		{Looks: []tierAnswer{{"focus", age(0.2), 20, 5}, {"full", age(1), 1100, 8}}},
+		{Looks: []tierAnswer{{"focus", nil, 0, 0}, {"full", new(0.5), 1000, 7}}},
+		{Looks: []tierAnswer{{"focus", new(1.5), 10, 2}, {"full", new(4.0), 1100, 8}}},
+		{Looks: []tierAnswer{{"focus", new(0.2), 20, 5}, {"full", new(1.0), 1100, 8}}},
 	} {
 		tiers.add(a)
 	}
