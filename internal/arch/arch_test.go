@@ -78,7 +78,7 @@ var arrows = map[string][]string{
 	"internal/lab":         {},
 	"internal/lab/labtest": {"internal/lab"},
 	"internal/lab/trace":   {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
-	"internal/lab/detect":  {"internal/lab", "internal/lab/trace"},
+	"internal/lab/detect":  {"internal/lab", "internal/lab/trace", "internal/observe/balancer"},
 	"internal/lab/bench":   {"internal/lab", "internal/lab/detect"},
 }
 

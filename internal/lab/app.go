@@ -230,33 +230,28 @@ func (s *Server) FirstAsked(ctx context.Context) (time.Time, error) {
 }
 
 func (s *Server) firstAsked(ctx context.Context) (at time.Time, err error) {
-	answer, err := s.host.Get(ctx, s.URL(sincePath))
+	client := s.host.Client()
+	defer client.CloseIdleConnections()
+	answer, err := Get(ctx, client, s.URL(sincePath))
 	if err != nil || len(answer) == 0 {
 		return at, err
 	}
 	return time.Parse(time.RFC3339Nano, string(answer))
 }
 
+// Dial connects from inside the host's namespace, as net.Dialer's DialContext.
+func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = h.Do(func() error {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
 // Client returns a client whose connections begin in the host's namespace. An
 // answer must be there within 10 s.
 func (h *Host) Client() *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-			err = h.Do(func() error {
-				conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
-				return err
-			})
-			return conn, err
-		},
-	}}
-}
-
-// Get asks a server from inside the host's namespace, over a connection that
-// ends with the answer, so that nobody else sees one.
-func (h *Host) Get(ctx context.Context, url string) ([]byte, error) {
-	client := h.Client()
-	client.Transport.(*http.Transport).DisableKeepAlives = true
-	return Get(ctx, client, url)
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: h.Dial}}
 }
 
 // maxAnswer bounds an answer.

@@ -231,26 +231,40 @@ func (c *client) ask(conn net.Conn, deadline time.Time, r *Record) (answered boo
 			_ = conn.Close()
 		}
 	}()
+	reply, err := Converse(conn, c.request, deadline)
+	r.Status = reply.Status
+	keep = err == nil && c.keepAlive && reply.Keep
+	return reply.Begun, err
+}
+
+// Reply is what a request on a connection was answered with.
+type Reply struct {
+	Begun  bool // any of the answer came
+	Status int  // zero: no whole head came
+	Keep   bool // the server keeps the connection, and the answer was all
+}
+
+// Converse sends a request, as its bytes, and reads the whole answer.
+func Converse(conn net.Conn, request []byte, deadline time.Time) (reply Reply, err error) {
 	if err := conn.SetDeadline(deadline); err != nil {
-		return false, err
+		return reply, err
 	}
-	if _, err := conn.Write(c.request); err != nil {
-		return false, err
+	if _, err := conn.Write(request); err != nil {
+		return reply, err
 	}
 	in := bufio.NewReader(conn)
 	if _, err := in.Peek(1); err != nil {
-		return false, err
+		return reply, err
 	}
+	reply.Begun = true
 	answer, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return true, err
+		return reply, err
 	}
-	r.Status = answer.StatusCode
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		return true, err
-	}
-	keep = c.keepAlive && !answer.Close && in.Buffered() == 0
-	return true, nil
+	reply.Status = answer.StatusCode
+	_, err = io.Copy(io.Discard, answer.Body)
+	reply.Keep = !answer.Close && in.Buffered() == 0
+	return reply, err
 }
 
 // kept takes the connection that was used last, or nil.

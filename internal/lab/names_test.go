@@ -107,7 +107,7 @@ func TestDead(t *testing.T) {
 // TestVisitorIsNotInside holds that a process with one thread in a namespace
 // is not taken for one that belongs there.
 func TestVisitorIsNotInside(t *testing.T) {
-	if err := Available(); err != nil {
+	if err := available(); err != nil {
 		t.Skip(err)
 	}
 	w, err := New(t.Context(), Config{Hosts: []HostConfig{{Name: "only"}}})

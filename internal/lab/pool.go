@@ -1,14 +1,11 @@
 package lab
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"time"
@@ -88,20 +85,11 @@ func ask(ctx context.Context, server netip.AddrPort, conn net.Conn, last bool) (
 			return nil, err
 		}
 	}
-	if err := conn.SetDeadline(time.Now().Add(poolPatience)); err != nil {
-		return conn, err
-	}
 	connection := "keep-alive"
 	if last {
 		connection = "close"
 	}
-	if _, err := fmt.Fprintf(conn, "GET /sleep?ms=20 HTTP/1.1\r\nHost: %v\r\nConnection: %s\r\n\r\n", server, connection); err != nil {
-		return conn, err
-	}
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return conn, err
-	}
-	_, err = io.Copy(io.Discard, answer.Body)
+	request := fmt.Appendf(nil, "GET /sleep?ms=20 HTTP/1.1\r\nHost: %v\r\nConnection: %s\r\n\r\n", server, connection)
+	_, err := Converse(conn, request, time.Now().Add(poolPatience))
 	return conn, err
 }

@@ -151,7 +151,9 @@ func (p *pool) awaitVerdict(ctx context.Context, fault time.Time) (time.Time, er
 	heard, before := false, 0
 	var lastErr error
 	for wait(ctx, o.every) == nil {
-		down, err := o.down(ctx, p)
+		asking, done := context.WithTimeout(ctx, opinionWait)
+		down, err := o.down(asking, p)
+		done()
 		if err != nil {
 			lastErr = err // a balancer that restarts has no opinion
 			continue

@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -301,73 +300,4 @@ func TestBackendPicture(t *testing.T) {
 	if got := BackendPicture(nil); got != "" {
 		t.Errorf("of nothing: %q", got)
 	}
-}
-
-// statText is of HAProxy 2.6.12, `show stat`, with most columns cut away.
-const statText = `# pxname,svname,qcur,status,weight,
-web,FRONTEND,,OPEN,,
-app,s1,0,DOWN 1/2,1,
-app,s2,0,UP 1/3,1,
-app,s3,0,DOWN,1,
-app,spare,0,DOWN,1,
-app,BACKEND,0,UP,3,
-`
-
-func TestParseStat(t *testing.T) {
-	got, err := parseStat(statText)
-	if diff := cmp.Diff([]int{1, 3}, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	for _, text := range []string{"", "Unknown command", "# svname,status\ns1\n", "# svname,status\n\"s1"} {
-		if got, err := parseStat(text); err == nil {
-			t.Errorf("parseStat(%q) = %v", text, got)
-		}
-	}
-}
-
-// FuzzParseStat: nothing with an error, and every server it names is written
-// there as one that is down.
-func FuzzParseStat(f *testing.F) {
-	f.Add(statText)
-	f.Fuzz(func(t *testing.T, text string) {
-		got, err := parseStat(text)
-		if err != nil && got != nil {
-			t.Errorf("parseStat(%q) = %v beside %v", text, got, err)
-		}
-		if len(got) > strings.Count(text, "DOWN") {
-			t.Errorf("parseStat(%q) = %v", text, got)
-		}
-	})
-}
-
-func TestParseServerStatus(t *testing.T) {
-	got, err := parseServerStatus([]byte(`{"name":"app@file","serverStatus":{"http://192.0.2.1:8080":"DOWN","http://192.0.2.2:8080":"UP"}}`))
-	if diff := cmp.Diff([]string{"192.0.2.1:8080"}, words(got)); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	for _, text := range []string{"", "404 page not found", `{"serverStatus":{"http://name:80":"DOWN"}}`} {
-		if got, err := parseServerStatus([]byte(text)); err == nil {
-			t.Errorf("parseServerStatus(%q) = %v", text, got)
-		}
-	}
-}
-
-// FuzzParseServerStatus: nothing with an error, and no more than are there.
-func FuzzParseServerStatus(f *testing.F) {
-	f.Add([]byte(`{"serverStatus":{"http://192.0.2.1:8080":"DOWN"}}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := parseServerStatus(raw)
-		var there struct{ ServerStatus map[string]string }
-		if err == nil && json.Unmarshal(raw, &there) == nil && len(got) > len(there.ServerStatus) || err != nil && got != nil {
-			t.Errorf("parseServerStatus(%q) = %v, %v", raw, got, err)
-		}
-	})
-}
-
-func words(addrs []netip.AddrPort) []string {
-	var out []string
-	for _, a := range addrs {
-		out = append(out, a.String())
-	}
-	return out
 }

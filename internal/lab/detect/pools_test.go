@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
 )
 
@@ -82,9 +81,6 @@ agent: 50 of 50 backends after 1s; age at the most 1.2 s of backends, 3.0 s of a
 func TestPoolsGenerated(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the agent for seconds: left out with -short")
-	}
-	if err := lab.Available(); err != nil {
-		t.Skip(err)
 	}
 	t.Parallel()
 	const backends, each = 4, 25
