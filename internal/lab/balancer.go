@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -176,23 +177,27 @@ func (at place) apps(given []netip.AddrPort) ([]netip.AddrPort, error) {
 // Admin sends one command to HAProxy's admin socket and returns its answer,
 // at most a megabyte. It is an error for other software.
 func (s *Server) Admin(ctx context.Context, command string) (string, error) {
+	answer, err := s.admin(ctx, command)
+	if err != nil {
+		return "", fmt.Errorf("command %q to the server at %v: %w", command, s.Addr(), err)
+	}
+	return strings.TrimSpace(string(answer)), nil
+}
+
+func (s *Server) admin(ctx context.Context, command string) ([]byte, error) {
 	if s.plan.statsSocket == "" {
-		return "", fmt.Errorf("command %q: the server at %v has no admin socket", command, s.Addr())
+		return nil, errors.New("it has no admin socket")
 	}
 	conn, err := (&net.Dialer{Timeout: stopWait}).DialContext(ctx, "unix", s.plan.statsSocket)
 	if err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
+		return nil, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(stopWait)); err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
+		return nil, err
 	}
 	if _, err := fmt.Fprintf(conn, "%s\n", command); err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
+		return nil, err
 	}
-	answer, err := io.ReadAll(io.LimitReader(conn, 1<<20))
-	if err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
-	}
-	return strings.TrimSpace(string(answer)), nil
+	return io.ReadAll(io.LimitReader(conn, 1<<20))
 }

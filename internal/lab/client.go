@@ -63,11 +63,10 @@ func runLoad(ctx context.Context, load loadConfig, _ <-chan json.RawMessage, rea
 		rng = rand.New(rand.NewPCG(load.Seed, 0))
 	}
 	due := rate.arrivals(load.Duration, maxRequests, rng)
-	if err := ready(loadStarted{Due: len(due)}); err != nil {
+	if err := ready(struct{}{}); err != nil {
 		return err
 	}
 
-	var late time.Duration
 	var all sync.WaitGroup
 	slots := make(chan struct{}, max(inFlight-idleConnections, 1)) // full: the request is skipped
 	begin := time.Now()
@@ -80,7 +79,6 @@ func runLoad(ctx context.Context, load loadConfig, _ <-chan json.RawMessage, rea
 			return nil
 		case <-timer.C:
 		}
-		late = max(late, time.Since(begin)-at)
 		select {
 		case slots <- struct{}{}:
 			all.Go(func() {
@@ -114,7 +112,7 @@ func runLoad(ctx context.Context, load loadConfig, _ <-chan json.RawMessage, rea
 	if c.err != nil {
 		return fmt.Errorf("write log: %w", c.err)
 	}
-	return ready(loadEnded{Requests: c.done, MaxLate: late})
+	return ready(loadEnded{Requests: c.done})
 }
 
 func newClient(load Load) (*client, error) {

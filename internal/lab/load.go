@@ -94,14 +94,8 @@ type loadConfig struct {
 	Log string
 }
 
-// loadStarted and loadEnded are the child's two reports.
-type loadStarted struct{ Due int }
-type loadEnded struct {
-	Requests int
-	// MaxLate is how late the latest request began: what the client itself
-	// was too slow for.
-	MaxLate time.Duration
-}
+// loadEnded is the child's last report; its first has nothing in it.
+type loadEnded struct{ Requests int }
 
 // StartLoad begins to send load from the host. ctx bounds the start only.
 func (h *Host) StartLoad(ctx context.Context, load Load) (*Run, error) {
@@ -122,7 +116,7 @@ func (h *Host) startLoad(ctx context.Context, load Load) (*Run, error) {
 		return nil, err
 	}
 	run := &Run{log: filepath.Join(dir, "client.jsonl")}
-	run.Running, err = h.run(ctx, "load", loadConfig{load, run.log}, &loadStarted{})
+	run.Running, err = h.run(ctx, "load", loadConfig{load, run.log}, nil)
 	return run, err
 }
 

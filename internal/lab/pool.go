@@ -14,29 +14,23 @@ import (
 // Pool is a client program that talks to servers beside a balancer, such as a
 // program to its database. Its process is called lab-pool.
 type Pool struct {
-	// Servers are asked in turn, at least one.
+	// Servers are asked in turn, one each 200 ms; at least one.
 	Servers []netip.AddrPort
-	// Every is the time between requests. Zero is 200 ms.
-	Every time.Duration
 	// Leak closes no connection that its server has closed: a fresh
 	// connection for each request, after whose answer the server closes.
 	Leak bool
 }
 
-// poolPatience is the time-out of one request.
-const poolPatience = 10 * time.Second
+const (
+	poolEvery    = 200 * time.Millisecond
+	poolPatience = 10 * time.Second // the time-out of one request
+)
 
 // StartPool starts a pool on the host, which ends with Stop or with the world.
 // ctx bounds the start only.
 func (h *Host) StartPool(ctx context.Context, p Pool) (*Running, error) {
 	if len(p.Servers) == 0 {
 		return nil, errors.New("start pool: no servers")
-	}
-	if p.Every < 0 {
-		return nil, fmt.Errorf("start pool: interval %v is negative", p.Every)
-	}
-	if p.Every == 0 {
-		p.Every = 200 * time.Millisecond
 	}
 	return h.run(ctx, "pool", p, nil)
 }
@@ -49,7 +43,7 @@ func runPool(ctx context.Context, p Pool, _ <-chan json.RawMessage, ready func(a
 	}
 	conns := make([]net.Conn, len(p.Servers))
 	var leaked []net.Conn // kept in reach, or the garbage collector would close them
-	ticker := time.NewTicker(p.Every)
+	ticker := time.NewTicker(poolEvery)
 	defer ticker.Stop()
 	for i := 0; ; i = (i + 1) % len(conns) {
 		select {

@@ -26,11 +26,7 @@ func TestAgentBesideACrowd(t *testing.T) {
 		}
 	}
 	// The kernel keeps as many TIME_WAIT as half the hash table has buckets.
-	buckets := 4096
-	for buckets < 2*timeWait {
-		buckets *= 2
-	}
-	world := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}, Buckets: buckets})
+	world := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}, Buckets: 2 * timeWait})
 	host := world.Host("server")
 	binary := program(t)
 	crowd, err := host.Populate(t.Context(), lab.Population{
@@ -56,14 +52,7 @@ func TestAgentBesideACrowd(t *testing.T) {
 	for _, i := range incidents.Incidents {
 		t.Errorf("a crowd in which nobody waits made an incident: %+v", i)
 	}
-	var looks struct {
-		Looks []struct {
-			Tier    string `json:"tier"`
-			Sockets int    `json:"sockets"`
-			Looks   uint64 `json:"looks"`
-			Failed  uint64 `json:"failed"`
-		} `json:"looks"`
-	}
+	var looks looksAnswer
 	if err := agent.get(t.Context(), "/api/v1/looks", &looks); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,9 @@ import (
 // began is when the load of these tests began.
 var began = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
 
+// inSeconds is a time after it.
+func inSeconds(n float64) *time.Duration { return new(time.Duration(n * float64(time.Second))) }
+
 // request is a line of a client's log; the log's clocks agree.
 func request(at, took time.Duration, outcome lab.Outcome) lab.Record {
 	return lab.Record{Start: began.Add(at), Mono: int64(time.Hour + at), TotalMS: float64(took.Milliseconds()), Outcome: outcome}

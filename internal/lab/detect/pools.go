@@ -353,10 +353,12 @@ type looksAnswer struct {
 }
 
 type tierAnswer struct {
-	Tier  string   `json:"tier"`
-	Age   *float64 `json:"age_seconds"` // nil: never seen
-	Bytes int64    `json:"bytes"`       // of the last look
-	Looks uint64   `json:"looks"`
+	Tier    string   `json:"tier"`
+	Age     *float64 `json:"age_seconds"` // nil: never seen
+	Bytes   int64    `json:"bytes"`       // of the last look
+	Looks   uint64   `json:"looks"`
+	Failed  uint64   `json:"failed"`
+	Sockets int      `json:"sockets"`
 }
 
 // lookTiers sums up what the agent says of its looks, answer after answer.

@@ -17,9 +17,9 @@ import (
 func TestLookTiers(t *testing.T) {
 	var tiers lookTiers
 	for _, a := range []looksAnswer{
-		{Looks: []tierAnswer{{"focus", nil, 0, 0}, {"full", new(0.5), 1000, 7}}},
-		{Looks: []tierAnswer{{"focus", new(1.5), 10, 2}, {"full", new(4.0), 1100, 8}}},
-		{Looks: []tierAnswer{{"focus", new(0.2), 20, 5}, {"full", new(1.0), 1100, 8}}},
+		{Looks: []tierAnswer{{Tier: "focus", Age: nil, Bytes: 0, Looks: 0}, {Tier: "full", Age: new(0.5), Bytes: 1000, Looks: 7}}},
+		{Looks: []tierAnswer{{Tier: "focus", Age: new(1.5), Bytes: 10, Looks: 2}, {Tier: "full", Age: new(4.0), Bytes: 1100, Looks: 8}}},
+		{Looks: []tierAnswer{{Tier: "focus", Age: new(0.2), Bytes: 20, Looks: 5}, {Tier: "full", Age: new(1.0), Bytes: 1100, Looks: 8}}},
 	} {
 		tiers.add(a)
 	}
