@@ -183,27 +183,14 @@ func (h *Host) SockStat() (SockStat, error) {
 
 // parseSockStat reads the line "TCP: inuse 5 orphan 0 tw 2 alloc 9 mem 1".
 func parseSockStat(text []byte) (SockStat, error) {
-	for line := range bytes.Lines(text) {
-		fields := strings.Fields(string(line))
-		if len(fields) == 0 || fields[0] != "TCP:" {
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "TCP:") {
 			continue
 		}
 		var stat SockStat
-		found := 0
-		for i := 1; i+1 < len(fields); i += 2 {
-			into := map[string]*int{"inuse": &stat.InUse, "tw": &stat.TimeWait}[fields[i]]
-			if into == nil {
-				continue
-			}
-			n, err := strconv.Atoi(fields[i+1])
-			if err != nil || n < 0 {
-				return SockStat{}, fmt.Errorf("sockstat line %q: %s is no count", line, fields[i])
-			}
-			*into = n
-			found++
-		}
-		if found != 2 {
-			return SockStat{}, fmt.Errorf("sockstat line %q lacks inuse or tw", line)
+		var orphans int
+		if _, err := fmt.Sscanf(line, "TCP: inuse %d orphan %d tw %d", &stat.InUse, &orphans, &stat.TimeWait); err != nil || stat.InUse < 0 || stat.TimeWait < 0 {
+			return SockStat{}, fmt.Errorf("sockstat line %q is not of two counts", line)
 		}
 		return stat, nil
 	}

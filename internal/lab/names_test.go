@@ -171,7 +171,7 @@ func TestParseSockStat(t *testing.T) {
 	if diff := cmp.Diff(SockStat{InUse: 979006, TimeWait: 18000}, got); diff != "" {
 		t.Errorf("parseSockStat (-want +got):\n%s", diff)
 	}
-	for _, bad := range []string{"", "UDP: inuse 1 tw 2\n", "TCP: inuse x tw 1\n", "TCP: inuse 1\n", "TCP: inuse -1 tw 0\n", "TCP: tw 1 inuse"} {
+	for _, bad := range []string{"", "UDP: inuse 1 tw 2\n", "TCP: inuse x tw 1\n", "TCP: inuse 1\n", "TCP: inuse -1 orphan 0 tw 0\n", "TCP: inuse 1 orphan 0 tw -1\n", "TCP: tw 1 inuse"} {
 		if got, err := parseSockStat([]byte(bad)); err == nil || got != (SockStat{}) {
 			t.Errorf("parseSockStat(%q) = %+v, %v; want an error", bad, got, err)
 		}
