@@ -111,51 +111,9 @@ func runChild(run role, in io.Reader, out io.Writer) error {
 	return run(ctx, config, orders, encoder.Encode)
 }
 
-// process is a program on a host, from its start until it has been waited for.
-type process struct {
-	*Cmd
-	said   *tail         // the end of what it wrote to its error output
-	ended  chan struct{} // closed when it has ended
-	result error         // of the wait; read after ended
-}
-
-// launch starts c, and waits for it beside the caller. What c has no place for,
-// of its outputs, process.said keeps.
-func launch(c *Cmd) (*process, error) {
-	p := &process{Cmd: c, said: &tail{}, ended: make(chan struct{})}
-	c.Stderr = p.said
-	if c.Stdout == nil {
-		c.Stdout = p.said
-	}
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		p.result = c.Wait()
-		close(p.ended)
-	}()
-	return p, nil
-}
-
-// end gives p time to end by itself, then kills it, with its workers where it
-// leads a group of processes, and waits for it.
-func (p *process) end() error {
-	if waitFor(p.ended, stopWait) {
-		return nil
-	}
-	if p.SysProcAttr.Setpgid { // p is not waited for, so its group cannot be another's
-		_ = unix.Kill(-p.Process.Pid, unix.SIGKILL)
-	}
-	_ = p.Process.Kill()
-	if !waitFor(p.ended, killWait) {
-		return fmt.Errorf("process %d did not end within %v of SIGKILL", p.Process.Pid, killWait)
-	}
-	return nil
-}
-
 // child is a running child as its parent sees it.
 type child struct {
-	*process
+	*Program
 	stdin io.WriteCloser
 	pipe  *os.File // its standard output
 	out   *bufio.Reader
@@ -209,13 +167,13 @@ func (h *Host) launchRole(ctx context.Context, roleName string, config any, extr
 		return nil, err
 	}
 	cmd.Stdout = w
-	p, err := launch(cmd)
+	p, err := cmd.Launch()
 	_ = w.Close()
 	if err != nil {
 		_ = r.Close()
 		return nil, err
 	}
-	c := &child{process: p, stdin: stdin, pipe: r, out: bufio.NewReader(r)}
+	c := &child{Program: p, stdin: stdin, pipe: r, out: bufio.NewReader(r)}
 	if _, err := stdin.Write(append(line, '\n')); err != nil {
 		return nil, errors.Join(fmt.Errorf("write configuration: %w", err), c.halt())
 	}
@@ -258,8 +216,7 @@ func (c *child) order(ctx context.Context, order any) error {
 // halt asks the child to end, kills it when it does not, and waits for it.
 func (c *child) halt() error {
 	_ = c.stdin.Close()
-	_ = c.Process.Signal(unix.SIGCONT) // a stopped one would not see it
-	err := c.end()
+	err := c.End(unix.SIGCONT) // a stopped one would not see it
 	_ = c.pipe.Close()
 	return err
 }

@@ -51,8 +51,8 @@ type Server struct {
 	host    *Host
 	plan    plan
 	dir     string
-	process *process
-	role    *child  // the process, where it is this binary again
+	program *Program
+	role    *child  // the program, where it is this binary again
 	app     *Server // started for this server
 
 	orders sync.Mutex // held while the role follows one
@@ -105,7 +105,7 @@ func (s *Server) start(ctx context.Context, software Software) error {
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to kill its workers with it
 	cmd.WaitDelay = time.Second                           // a worker may hold the pipe open
-	if s.process, err = launch(cmd); err != nil {
+	if s.program, err = cmd.Launch(); err != nil {
 		return fmt.Errorf("start %s: %w", s.plan.program, err)
 	}
 	if err := s.awaitAnswer(ctx); err != nil {
@@ -175,7 +175,7 @@ func (s *Server) startRole(ctx context.Context) error {
 	if s.role, err = s.host.startChild(ctx, s.plan.role, s.plan.config, &report); err != nil {
 		return err
 	}
-	s.process = s.role.process
+	s.program = s.role.Program
 	s.plan.listen = report.Listen
 	return nil
 }
@@ -188,8 +188,8 @@ func (s *Server) awaitAnswer(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if waitFor(s.process.ended, pause) {
-			return fmt.Errorf("%s ended at once: %w", s.plan.program, cmp.Or(s.process.result, errors.New("exit status 0")))
+		if waitFor(s.program.ended, pause) {
+			return fmt.Errorf("%s ended at once: %w", s.plan.program, cmp.Or(s.program.result, errors.New("exit status 0")))
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s does not answer at %v: %w", s.plan.program, s.plan.listen, err)
@@ -216,11 +216,11 @@ func (s *Server) Addr() netip.AddrPort { return s.plan.listen }
 func (s *Server) URL(path string) string { return "http://" + s.plan.listen.String() + path }
 
 // PID returns the server's main process.
-func (s *Server) PID() int { return s.process.Process.Pid }
+func (s *Server) PID() int { return s.program.PID() }
 
 // ContainerID returns the identity that an agent reads from the cgroup of the
 // server's processes, 64 hexadecimal digits; "" where its host is not contained.
-func (s *Server) ContainerID() string { return s.process.container.id }
+func (s *Server) ContainerID() string { return s.program.container.id }
 
 // Dir returns the directory with the server's configuration and logs.
 func (s *Server) Dir() string { return s.dir }
@@ -230,7 +230,7 @@ func (s *Server) StatsSocket() string { return s.plan.statsSocket }
 
 // Log returns the end of what the server wrote to its error output and logs.
 func (s *Server) Log() string {
-	parts := []string{s.process.said.String()}
+	parts := []string{s.program.Said()}
 	for _, name := range s.plan.logs {
 		text, err := os.ReadFile(filepath.Join(s.dir, name))
 		if err != nil {
@@ -254,7 +254,7 @@ func (s *Server) quoteLog() string {
 // Signal sends a signal to the server's main process; where that has ended the
 // error is os.ErrProcessDone.
 func (s *Server) Signal(signal syscall.Signal) error {
-	if err := s.process.Process.Signal(signal); err != nil {
+	if err := s.program.Process.Signal(signal); err != nil {
 		return fmt.Errorf("send %v to the server at %v: %w", signal, s.Addr(), err)
 	}
 	return nil
@@ -265,7 +265,7 @@ func (s *Server) Kill() error {
 	if err := s.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	if !waitFor(s.process.ended, killWait) {
+	if !waitFor(s.program.ended, killWait) {
 		return fmt.Errorf("the server at %v did not end within %v of SIGKILL", s.Addr(), killWait)
 	}
 	return nil
@@ -284,9 +284,8 @@ func (s *Server) halt() error {
 	switch {
 	case s.role != nil:
 		errs = append(errs, s.role.halt())
-	case s.process != nil:
-		_ = s.process.Process.Signal(s.plan.stopSignal)
-		errs = append(errs, s.process.end())
+	case s.program != nil:
+		errs = append(errs, s.program.End(s.plan.stopSignal))
 	}
 	if s.app != nil {
 		errs = append(errs, s.app.Stop())

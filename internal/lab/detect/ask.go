@@ -79,7 +79,7 @@ func (a *agent) serviceAt(ctx context.Context, port uint16) (name string, err er
 		return name != "", nil
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("the agent has found no service on port %d: %s", port, a.tail())
+		err = fmt.Errorf("the agent has found no service on port %d: %s", port, a.Said())
 	}
 	return name, err
 }
@@ -134,7 +134,7 @@ func (a *agent) settle(ctx context.Context, patience time.Duration) ([]incident,
 // cpuShare is the agent's own processor time since its start, as a share of
 // one core.
 func (a *agent) cpuShare() (float64, error) {
-	used, err := cpuTime(a.cmd.Process.Pid)
+	used, err := cpuTime(a.PID())
 	if err != nil {
 		return 0, err
 	}

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path/filepath"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +31,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	if err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), config)
+	agent, err := startAgent(ctx, p.watcher, binary, p.world.Dir(), config)
 	if err != nil {
 		return out, err
 	}
@@ -211,9 +211,9 @@ func (p *pool) watchBackends(ctx context.Context, agent *agent, run *backendRun)
 
 // prober is blackbox_exporter on the clients' host, asked each 15 s.
 type prober struct {
-	cmd    *lab.Cmd
-	client *http.Client
-	url    string
+	program *lab.Program
+	client  *http.Client
+	url     string
 }
 
 // probeEvery is how often people let it probe.
@@ -221,11 +221,11 @@ const probeEvery = 15 * time.Second
 
 // startProber starts it. A program that is missing is a *lab.ErrMissing.
 func (p *pool) startProber(ctx context.Context) (*prober, error) {
-	cmd, err := startBlackbox(ctx, p.client, nil, p.world.Dir())
+	program, err := startBlackbox(ctx, p.client, p.world.Dir())
 	if err != nil {
 		return nil, fmt.Errorf("start prober: %w", err)
 	}
-	b := &prober{cmd: cmd, client: p.client.Client(), url: "http://" + blackboxAddress + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)}
+	b := &prober{program: program, client: p.client.Client(), url: "http://" + blackboxAddress + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)}
 	b.client.Timeout = probeEvery
 	return b, nil
 }
@@ -262,6 +262,6 @@ func (b *prober) probe(ctx context.Context) (bool, error) {
 }
 
 func (b *prober) stop() {
-	kill(b.cmd)
+	_ = b.program.End(os.Kill)
 	b.client.CloseIdleConnections()
 }

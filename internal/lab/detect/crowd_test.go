@@ -2,7 +2,6 @@ package detect
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -34,16 +33,16 @@ func TestAgentBesideACrowd(t *testing.T) {
 	})
 	labtest.Need(t, err)
 	defer crowd.Stop()
-	agent, err := startAgent(t.Context(), host, binary, filepath.Join(t.TempDir(), "agent.log"), ownNamespace)
+	agent, err := startAgent(t.Context(), host, binary, t.TempDir(), ownNamespace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer agent.stop()
-	u, err := use(t.Context(), "foreshock agent", agent.cmd.Process.Pid, 12*time.Second, func() error {
+	u, err := use(t.Context(), "foreshock agent", agent.PID(), 12*time.Second, func() error {
 		return agent.get(t.Context(), "/healthz", nil)
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, agent.tail())
+		t.Fatalf("%v\n%s", err, agent.Said())
 	}
 	var incidents incidentsAnswer
 	if err := agent.get(t.Context(), "/api/v1/incidents", &incidents); err != nil {

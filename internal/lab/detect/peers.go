@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -55,9 +54,8 @@ scrape_configs:
 // agent: blackbox_exporter and Prometheus on the client's host, node_exporter
 // on the server's.
 type peers struct {
-	commands   []*lab.Cmd
+	programs   []*lab.Program // Prometheus is the last
 	prometheus *http.Client
-	log        string // what they wrote to their standard errors
 }
 
 // startPeers starts them; probe is what blackbox_exporter asks for, slow from
@@ -75,23 +73,18 @@ func startPeers(ctx context.Context, server, client *lab.Host, dir, probe string
 	if err != nil {
 		return nil, fmt.Errorf("start peers: %w", err)
 	}
-	log, err := os.Create(filepath.Join(dir, "peers.log"))
-	if err != nil {
-		return nil, fmt.Errorf("start peers: %w", err)
-	}
-	defer log.Close() // the programs have their own copies
-	p := &peers{prometheus: client.Client(), log: log.Name()}
-	keep := func(cmd *lab.Cmd, err error) error {
+	p := &peers{prometheus: client.Client()}
+	keep := func(program *lab.Program, err error) error {
 		if err == nil {
-			p.commands = append(p.commands, cmd)
+			p.programs = append(p.programs, program)
 		}
 		return err
 	}
 	err = errors.Join(
-		keep(startPeer(ctx, server, log, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--collector.netstat",
+		keep(startPeer(ctx, server, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--collector.netstat",
 			"--web.listen-address="+server.Addr().String()+":"+nodeExporterPort)),
-		keep(startBlackbox(ctx, client, log, dir)),
-		keep(startPeer(ctx, client, log, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+		keep(startBlackbox(ctx, client, dir)),
+		keep(startPeer(ctx, client, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 			"--web.listen-address="+prometheusAddress, "--log.level=error")),
 	)
 	if err == nil {
@@ -106,30 +99,21 @@ func startPeers(ctx context.Context, server, client *lab.Host, dir, probe string
 
 // startPeer starts a program whose Debian package is called as it is. One that
 // is missing is a *lab.ErrMissing.
-func startPeer(ctx context.Context, host *lab.Host, log io.Writer, name string, args ...string) (*lab.Cmd, error) {
-	cmd := host.Command(ctx, name, args...)
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
+func startPeer(ctx context.Context, host *lab.Host, name string, args ...string) (*lab.Program, error) {
+	p, err := host.Command(ctx, name, args...).Launch()
+	if err != nil {
 		return nil, errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
 	}
-	return cmd, nil
+	return p, nil
 }
 
 // startBlackbox starts blackbox_exporter with a configuration in dir.
-func startBlackbox(ctx context.Context, host *lab.Host, log io.Writer, dir string) (*lab.Cmd, error) {
+func startBlackbox(ctx context.Context, host *lab.Host, dir string) (*lab.Program, error) {
 	file := filepath.Join(dir, "blackbox.yml")
 	if err := os.WriteFile(file, []byte("modules:\n  http_2xx: {prober: http, timeout: 10s}\n"), 0o644); err != nil {
 		return nil, err
 	}
-	return startPeer(ctx, host, log, "prometheus-blackbox-exporter", "--config.file="+file, "--web.listen-address="+blackboxAddress)
-}
-
-// kill ends programs that keep nothing.
-func kill(commands ...*lab.Cmd) {
-	for _, c := range commands {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-	}
+	return startPeer(ctx, host, "prometheus-blackbox-exporter", "--config.file="+file, "--web.listen-address="+blackboxAddress)
 }
 
 // ready waits until Prometheus has seen both of its targets up.
@@ -141,8 +125,7 @@ func (p *peers) ready(ctx context.Context) error {
 		return asked == nil && len(up) == 1 && len(up[0].Value) == 2 && up[0].Value[1] == "2", nil
 	})
 	if err == nil && !ready {
-		said, _ := os.ReadFile(p.log)
-		err = fmt.Errorf("prometheus has not seen its targets after a minute: %v, %w: %s", up, asked, said[max(0, len(said)-1000):])
+		err = fmt.Errorf("prometheus has not seen its targets after a minute: %v, %w: %s", up, asked, p.programs[len(p.programs)-1].Said())
 	}
 	return err
 }
@@ -196,6 +179,8 @@ func (p *peers) fired(ctx context.Context, from, to time.Time) (map[string]time.
 }
 
 func (p *peers) stop() {
-	kill(p.commands...)
+	for _, program := range p.programs {
+		_ = program.End(os.Kill)
+	}
 	p.prometheus.CloseIdleConnections()
 }

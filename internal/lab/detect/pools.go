@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -294,8 +293,7 @@ func bytesRead(pid int) (int64, error) {
 
 // agent measures the agent, once it has found all backends.
 func (w *poolWatch) agent(ctx context.Context, name, config string) error {
-	logFile := filepath.Join(w.dir, fmt.Sprintf("agent%d.log", len(w.out.Readers)))
-	a, err := startAgent(ctx, w.host, w.binary, logFile, config)
+	a, err := startAgent(ctx, w.host, w.binary, w.dir, config)
 	if err != nil {
 		return err
 	}
@@ -307,14 +305,14 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 	sight.FoundIn = time.Since(a.started)
 	w.progress(fmt.Sprintf("%s: %d of %d backends after %s; the next %s count", name, sight.Found, w.out.Backends, sight.FoundIn.Round(time.Second), w.out.Span))
 	var tiers lookTiers
-	r, err := w.reader(ctx, name, a.cmd.Process.Pid, func() error {
+	r, err := w.reader(ctx, name, a.PID(), func() error {
 		var now looksAnswer
 		err := a.get(ctx, "/api/v1/looks", &now)
 		tiers.add(now)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, a.tail())
+		return fmt.Errorf("%w: %s", err, a.Said())
 	}
 	var answer incidentsAnswer
 	if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {

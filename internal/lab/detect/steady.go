@@ -57,11 +57,11 @@ func RunSteady(ctx context.Context, binary string, sockets int, span time.Durati
 	}
 	out.Buckets = max(out.Buckets, -out.Buckets)
 	progress(fmt.Sprintf("%d sockets stand; the agent for %s", sockets, span))
-	a, err := startAgent(ctx, host, binary, filepath.Join(world.Dir(), "agent.log"), "")
+	a, err := startAgent(ctx, host, binary, world.Dir(), "")
 	if err != nil {
 		return out, err
 	}
-	out.Agent, err = use(ctx, "foreshock agent", a.cmd.Process.Pid, span, func() error { return nil })
+	out.Agent, err = use(ctx, "foreshock agent", a.PID(), span, func() error { return nil })
 	a.stop()
 	if err != nil {
 		return out, err
@@ -73,11 +73,11 @@ func RunSteady(ctx context.Context, binary string, sockets int, span time.Durati
 
 func usePeer(ctx context.Context, host *lab.Host, span time.Duration) (Usage, error) {
 	const address = "127.0.0.1:" + nodeExporterPort
-	cmd, err := startPeer(ctx, host, nil, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--web.listen-address="+address)
+	program, err := startPeer(ctx, host, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--web.listen-address="+address)
 	if err != nil {
 		return Usage{}, err
 	}
-	defer kill(cmd)
+	defer program.End(os.Kill)
 	client := host.Client()
 	defer client.CloseIdleConnections()
 	scrape := func() error {
@@ -98,7 +98,7 @@ func usePeer(ctx context.Context, host *lab.Host, span time.Duration) (Usage, er
 	if err != nil || !up {
 		return Usage{}, cmp.Or(err, missed)
 	}
-	return use(ctx, "node_exporter tcpstat at 1 Hz", cmd.Process.Pid, span, scrape)
+	return use(ctx, "node_exporter tcpstat at 1 Hz", program.PID(), span, scrape)
 }
 
 // use measures a process over span, calling each once a second.
