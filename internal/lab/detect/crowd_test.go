@@ -28,11 +28,10 @@ func TestAgentBesideACrowd(t *testing.T) {
 	world := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}, Buckets: 2 * timeWait})
 	host := world.Host("server")
 	binary := program(t)
-	crowd, err := host.Populate(t.Context(), lab.Population{
+	_, err := host.Populate(t.Context(), lab.Population{
 		Sockets: timeWait + 20_000, Odd: lab.OddSockets{TimeWait: timeWait, SynRecv: 10_000, SynSent: 500},
 	})
 	labtest.Need(t, err)
-	defer crowd.Stop()
 	agent, err := startAgent(t.Context(), host, binary, t.TempDir(), ownNamespace)
 	if err != nil {
 		t.Fatal(err)

@@ -47,11 +47,9 @@ func RunSteady(ctx context.Context, binary string, sockets int, span time.Durati
 	}
 	defer world.Close()
 	host := world.Host("bench")
-	crowd, err := host.Populate(ctx, lab.Population{Sockets: sockets, OddShare: 0.01})
-	if err != nil {
+	if _, err := host.Populate(ctx, lab.Population{Sockets: sockets, OddShare: 0.01}); err != nil {
 		return out, err
 	}
-	defer crowd.Stop()
 	if out.Buckets, err = host.Buckets(); err != nil {
 		return out, err
 	}
@@ -77,7 +75,7 @@ func usePeer(ctx context.Context, host *lab.Host, span time.Duration) (Usage, er
 	if err != nil {
 		return Usage{}, err
 	}
-	defer program.End(os.Kill)
+	defer func() { _ = program.End(os.Kill) }()
 	client := host.Client()
 	defer client.CloseIdleConnections()
 	scrape := func() error {

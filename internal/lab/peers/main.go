@@ -118,7 +118,6 @@ func measureAt(ctx context.Context, sockets, rounds int, stderr io.Writer) (repo
 	if err != nil {
 		return report{}, err
 	}
-	defer crowd.Stop()
 	st := crowd.Standing()
 	buckets, err := host.Buckets()
 	if err != nil {
