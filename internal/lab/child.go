@@ -124,25 +124,19 @@ type child struct {
 // wait for the report, which is decoded into report.
 func (h *Host) startChild(ctx context.Context, roleName string, config, report any) (*child, error) {
 	c, err := h.launchChild(ctx, roleName, config)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		if err = c.read(ctx, report); err != nil {
+			err = errors.Join(err, c.halt())
+		}
 	}
-	if err := c.read(ctx, report); err != nil {
-		return nil, errors.Join(fmt.Errorf("start lab child %s: %w", roleName, err), c.halt())
-	}
-	return c, nil
-}
-
-// launchChild is startChild without the wait for the first report.
-func (h *Host) launchChild(ctx context.Context, roleName string, config any, extra ...*os.File) (*child, error) {
-	c, err := h.launchRole(ctx, roleName, config, extra)
 	if err != nil {
 		return nil, fmt.Errorf("start lab child %s: %w", roleName, err)
 	}
 	return c, nil
 }
 
-func (h *Host) launchRole(ctx context.Context, roleName string, config any, extra []*os.File) (*child, error) {
+// launchChild is startChild without the wait for the first report.
+func (h *Host) launchChild(ctx context.Context, roleName string, config any, extra ...*os.File) (*child, error) {
 	line, err := json.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)

@@ -94,10 +94,11 @@ func (h *Host) run(ctx context.Context, roleName string, config, report any) (*R
 // launch starts one more child, on any host, whose report is still to be read.
 func (r *Running) launch(ctx context.Context, on *Host, roleName string, config any, extra ...*os.File) error {
 	c, err := on.launchChild(ctx, roleName, config, extra...)
-	if err == nil {
-		r.children = append(r.children, c)
+	if err != nil {
+		return fmt.Errorf("start lab child %s: %w", roleName, err)
 	}
-	return err
+	r.children = append(r.children, c)
+	return nil
 }
 
 // PID returns the process, the first where there are several.

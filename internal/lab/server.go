@@ -262,11 +262,8 @@ func (s *Server) Signal(signal syscall.Signal) error {
 
 // Kill ends the server's main process by SIGKILL and waits until it is gone.
 func (s *Server) Kill() error {
-	if err := s.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	if !waitFor(s.program.ended, killWait) {
-		return fmt.Errorf("the server at %v did not end within %v of SIGKILL", s.Addr(), killWait)
+	if err := s.program.End(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill the server at %v: %w", s.Addr(), err)
 	}
 	return nil
 }
