@@ -26,7 +26,7 @@ func TestRestartInAnotherContainer(t *testing.T) {
 	}
 	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "client", Contained: true}, {Name: "database"}}})
 	database := labtest.Serve(t, w.Host("database"), lab.App{Listen: netip.AddrPortFrom(w.Host("database").Addr(), 5432)})
-	connect := func() *lab.RunningPool {
+	connect := func() *lab.Running {
 		t.Helper()
 		client, err := w.Host("client").StartPool(t.Context(), lab.Pool{Servers: []netip.AddrPort{database.Addr()}})
 		labtest.Need(t, err)

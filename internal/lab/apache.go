@@ -1,8 +1,7 @@
-//go:build linux
-
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,15 +10,13 @@ import (
 
 // ApachePrefork is Apache with one process per connection: a request that
 // waits for the application occupies a worker, and so does an idle keep-alive
-// connection.
+// connection. It listens dual-stack, as Debian's own configuration does: its
+// sockets are IPv6 ones with v4-mapped addresses.
 type ApachePrefork struct {
 	// Workers is MaxRequestWorkers; all are started at once. Zero is 20.
 	Workers int
 	// Backlog is ListenBacklog. Zero is Apache's own 511.
 	Backlog int
-	// Port is where it listens, dual-stack as Debian's own configuration
-	// does: its sockets are IPv6 ones with v4-mapped addresses. Zero is 80.
-	Port uint16
 	// KeepAlive keeps connections for five seconds after an answer.
 	KeepAlive bool
 	// Upstream is the application it forwards every request to. The zero
@@ -31,13 +28,7 @@ type ApachePrefork struct {
 // keep-alive connections occupy none. Its fields mean what those of
 // ApachePrefork do; Workers is rounded up to whole processes of 25 threads
 // when there are more than 25.
-type ApacheEvent struct {
-	Workers   int
-	Backlog   int
-	Port      uint16
-	KeepAlive bool
-	Upstream  netip.AddrPort
-}
+type ApacheEvent ApachePrefork
 
 // eventThreads is Apache's own default of ThreadsPerChild.
 const eventThreads = 25
@@ -54,7 +45,7 @@ MinSpareServers %[1]d
 MaxSpareServers %[1]d
 MaxRequestWorkers %[1]d
 `, n)
-	return apachePlan(at, apacheConfig{mpm: mpm, backlog: a.Backlog, port: a.Port, keepAlive: a.KeepAlive, upstream: a.Upstream})
+	return a.behind(at, mpm)
 }
 
 func (a ApacheEvent) plan(at place) (plan, error) {
@@ -73,33 +64,74 @@ MinSpareThreads %[3]d
 MaxSpareThreads %[3]d
 MaxRequestWorkers %[3]d
 `, processes, threads, processes*threads)
-	return apachePlan(at, apacheConfig{mpm: mpm, backlog: a.Backlog, port: a.Port, keepAlive: a.KeepAlive, upstream: a.Upstream})
+	return ApachePrefork(a).behind(at, mpm)
 }
 
-type apacheConfig struct {
-	mpm       string
-	backlog   int
-	port      uint16
-	keepAlive bool
-	upstream  netip.AddrPort
-}
-
-func apachePlan(at place, c apacheConfig) (plan, error) {
-	backlog, err := countOr(c.backlog, 511, 65_535, "backlog")
+// behind is the plan with the lines of its MPM.
+func (a ApachePrefork) behind(at place, mpm string) (plan, error) {
+	backlog, err := countOr(a.Backlog, 511, 65_535, "backlog")
 	if err != nil {
 		return plan{}, err
 	}
-	upstream, err := at.app(c.upstream)
+	upstream, err := at.app(a.Upstream)
 	if err != nil {
 		return plan{}, err
 	}
-	port := webPort(c.port)
 	keepAlive := "Off"
-	if c.keepAlive {
+	if a.KeepAlive {
 		keepAlive = "On"
 	}
+	return apachePlan(at, mpm+fmt.Sprintf(`ListenBacklog %d
+KeepAlive %s
+KeepAliveTimeout 5
+MaxKeepAliveRequests 0
+Timeout 60
+ProxyRequests Off
+ProxyPass / http://%v/ disablereuse=On retry=0 timeout=60
+`, backlog, keepAlive, upstream)), nil
+}
+
+// ApacheBalancer is Apache's event MPM with mod_proxy_balancer, all as Debian
+// ships it: connections to backends are kept, and a backend that refused is
+// left alone for a minute (mod_proxy, "retry").
+type ApacheBalancer struct {
+	// Backends are the members, at least one.
+	Backends []netip.AddrPort
+}
+
+func (a ApacheBalancer) plan(at place) (plan, error) {
+	if len(a.Backends) == 0 {
+		return plan{}, errors.New("no backends")
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `ServerRoot /etc/apache2
+	b.WriteString(`LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule slotmem_shm_module /usr/lib/apache2/modules/mod_slotmem_shm.so
+LoadModule proxy_balancer_module /usr/lib/apache2/modules/mod_proxy_balancer.so
+LoadModule lbmethod_byrequests_module /usr/lib/apache2/modules/mod_lbmethod_byrequests.so
+StartServers 2
+MinSpareThreads 25
+MaxSpareThreads 75
+ThreadLimit 64
+ThreadsPerChild 25
+MaxRequestWorkers 150
+<Proxy balancer://app>
+`)
+	for _, backend := range a.Backends {
+		fmt.Fprintf(&b, "  BalancerMember http://%v\n", backend)
+	}
+	b.WriteString("</Proxy>\nProxyRequests Off\nProxyPass / balancer://app/\n")
+	p := apachePlan(at, b.String())
+	p.reloadSignal = syscall.SIGUSR1
+	return p, nil
+}
+
+// apachePlan is an Apache as a proxy of HTTP, whose configuration ends with
+// what its kind has of its own, the module of its MPM first.
+func apachePlan(at place, own string) plan {
+	return plan{
+		program: "apache2", pkg: "apache2",
+		args: []string{"-f", at.dir + "/apache.conf", "-D", "FOREGROUND"},
+		files: map[string]string{"apache.conf": fmt.Sprintf(`ServerRoot /etc/apache2
 ServerName lab.test
 PidFile %[1]s/apache.pid
 DefaultRuntimeDir %[1]s
@@ -108,26 +140,15 @@ ErrorLog %[1]s/error.log
 LogLevel warn
 User www-data
 Group www-data
-%[2]sLoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
 LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
 LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
-Listen %[3]d
-ListenBacklog %[4]d
-KeepAlive %[5]s
-KeepAliveTimeout 5
-MaxKeepAliveRequests 0
-Timeout 60
-ProxyRequests Off
-ProxyPass / http://%[6]v/ disablereuse=On retry=0 timeout=60
-`, at.dir, c.mpm, port, backlog, keepAlive, upstream)
-	return plan{
-		program: "apache2", pkg: "apache2",
-		args:       []string{"-f", at.dir + "/apache.conf", "-D", "FOREGROUND"},
-		files:      map[string]string{"apache.conf": b.String()},
+%[3]sListen %[2]d
+`, at.dir, webPort, own)},
 		logs:       []string{"error.log"},
-		listen:     netip.AddrPortFrom(at.addr, port),
+		listen:     at.web(),
 		stopSignal: syscall.SIGTERM,
-	}, nil
+	}
 }
 
 // countOr returns n, or without one the default.
@@ -141,10 +162,8 @@ func countOr(n, otherwise, most int, what string) (int, error) {
 	return n, nil
 }
 
-// webPort returns port, or without one that of the web.
-func webPort(port uint16) uint16 {
-	if port == 0 {
-		return 80
-	}
-	return port
-}
+// webPort is where all servers but App answer.
+const webPort = 80
+
+// web is where the server answers.
+func (at place) web() netip.AddrPort { return netip.AddrPortFrom(at.addr, webPort) }

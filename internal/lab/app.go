@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -73,11 +71,7 @@ func (a App) plan(place) (plan, error) {
 }
 
 // runApp is the child that serves.
-func runApp(ctx context.Context, config json.RawMessage, orders <-chan json.RawMessage, ready func(any) error) error {
-	var app App
-	if err := json.Unmarshal(config, &app); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
+func runApp(ctx context.Context, app App, orders <-chan json.RawMessage, ready func(any) error) error {
 	if err := app.limitDescriptors(); err != nil {
 		return err
 	}
@@ -117,12 +111,10 @@ func (a App) serviceAt(since time.Duration) time.Duration {
 	return service
 }
 
-// limitDescriptors raises the limit as far as it goes, or lowers it to what was
-// asked for.
+// limitDescriptors lowers the limit to what was asked for.
 func (a App) limitDescriptors() error {
 	if a.Descriptors == 0 {
-		_, err := descriptorLimit()
-		return err
+		return nil
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -238,26 +230,35 @@ func (s *Server) FirstAsked(ctx context.Context) (time.Time, error) {
 }
 
 func (s *Server) firstAsked(ctx context.Context) (at time.Time, err error) {
-	answer, err := s.host.Get(ctx, s.URL(sincePath))
+	client := s.host.Client()
+	defer client.CloseIdleConnections()
+	answer, err := Get(ctx, client, s.URL(sincePath))
 	if err != nil || len(answer) == 0 {
 		return at, err
 	}
 	return time.Parse(time.RFC3339Nano, string(answer))
 }
 
-// Get asks a server from inside the host's namespace, so that nobody else sees
-// a connection, and returns the answer, at most a megabyte.
-func (h *Host) Get(ctx context.Context, url string) ([]byte, error) {
-	client := http.Client{Timeout: stopWait, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-			err = h.Do(func() error {
-				conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
-				return err
-			})
-			return conn, err
-		},
-	}}
+// Dial connects from inside the host's namespace, as net.Dialer's DialContext.
+func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = h.Do(func() error {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// Client returns a client whose connections begin in the host's namespace. An
+// answer must be there within 10 s.
+func (h *Host) Client() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: h.Dial}}
+}
+
+// maxAnswer bounds an answer.
+const maxAnswer = 64 << 20
+
+// Get returns the body of an answer whose status is 200 to 299.
+func Get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -267,10 +268,11 @@ func (h *Host) Get(ctx context.Context, url string) ([]byte, error) {
 		return nil, err
 	}
 	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if answer.StatusCode >= 300 {
-		return nil, errors.New(answer.Status)
+		return nil, fmt.Errorf("GET %s: %s: %.200s", url, answer.Status, body)
 	}
-	return io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	return body, err
 }
 
 // leak answers and forgets the connection.

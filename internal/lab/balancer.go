@@ -1,9 +1,8 @@
-//go:build linux
-
 package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,14 +12,12 @@ import (
 	"time"
 )
 
-// Nginx is nginx in front of one or more upstreams.
+// Nginx is nginx in front of one or more upstreams. It listens on IPv4 only.
 type Nginx struct {
 	// Workers is worker_processes. Zero is 1.
 	Workers int
 	// Connections is worker_connections. Zero is nginx's own 512.
 	Connections int
-	// Port is where it listens, IPv4 only. Zero is 80.
-	Port uint16
 	// KeepAlive keeps clients' connections for five seconds after an answer.
 	KeepAlive bool
 	// Kept is `keepalive`: how many idle connections to upstreams it keeps.
@@ -55,7 +52,6 @@ func (n Nginx) plan(at place) (plan, error) {
 	if n.KeepAlive {
 		keepAlive = 5
 	}
-	port := webPort(n.Port)
 	var b strings.Builder
 	fmt.Fprintf(&b, `daemon off;
 user www-data;
@@ -89,22 +85,21 @@ http {
     location / { proxy_pass http://app;%s }
   }
 }
-`, port, version)
+`, webPort, version)
 	return plan{
 		program: "nginx", pkg: "nginx-light",
 		args:         []string{"-c", at.dir + "/nginx.conf", "-e", at.dir + "/error.log"},
 		files:        map[string]string{"nginx.conf": b.String()},
 		logs:         []string{"error.log"},
-		listen:       netip.AddrPortFrom(at.addr, port),
+		listen:       at.web(),
 		stopSignal:   syscall.SIGTERM,
 		reloadSignal: syscall.SIGHUP,
 	}, nil
 }
 
-// HAProxy is HAProxy with one HTTP frontend and one backend, called "app".
+// HAProxy is HAProxy with one HTTP frontend, on IPv4 only, and one backend,
+// called "app".
 type HAProxy struct {
-	// Port is the frontend's, IPv4 only. Zero is 80.
-	Port uint16
 	// Check is the interval of the health checks; three failures mark a
 	// server down, as by default. Zero makes none.
 	Check time.Duration
@@ -130,7 +125,6 @@ func (p HAProxy) plan(at place) (plan, error) {
 	if p.Check > 0 {
 		check = fmt.Sprintf(" check inter %dms", max(p.Check.Milliseconds(), 1))
 	}
-	port := webPort(p.Port)
 	socket := at.dir + "/admin.sock"
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
@@ -147,7 +141,7 @@ frontend web
   default_backend app
 backend app
   balance roundrobin
-`, socket, port)
+`, socket, webPort)
 	if p.Health != "" {
 		fmt.Fprintf(&b, "  option httpchk GET %s\n", p.Health)
 	}
@@ -162,7 +156,7 @@ backend app
 		program: "haproxy", pkg: "haproxy",
 		args:        []string{mode, "-f", at.dir + "/haproxy.cfg"},
 		files:       map[string]string{"haproxy.cfg": b.String()},
-		listen:      netip.AddrPortFrom(at.addr, port),
+		listen:      at.web(),
 		statsSocket: socket,
 		stopSignal:  syscall.SIGTERM, reloadSignal: reload,
 	}, nil
@@ -183,23 +177,27 @@ func (at place) apps(given []netip.AddrPort) ([]netip.AddrPort, error) {
 // Admin sends one command to HAProxy's admin socket and returns its answer,
 // at most a megabyte. It is an error for other software.
 func (s *Server) Admin(ctx context.Context, command string) (string, error) {
+	answer, err := s.admin(ctx, command)
+	if err != nil {
+		return "", fmt.Errorf("command %q to the server at %v: %w", command, s.Addr(), err)
+	}
+	return strings.TrimSpace(string(answer)), nil
+}
+
+func (s *Server) admin(ctx context.Context, command string) ([]byte, error) {
 	if s.plan.statsSocket == "" {
-		return "", fmt.Errorf("command %q: the server at %v has no admin socket", command, s.Addr())
+		return nil, errors.New("it has no admin socket")
 	}
 	conn, err := (&net.Dialer{Timeout: stopWait}).DialContext(ctx, "unix", s.plan.statsSocket)
 	if err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
+		return nil, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(stopWait)); err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
+		return nil, err
 	}
 	if _, err := fmt.Fprintf(conn, "%s\n", command); err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
+		return nil, err
 	}
-	answer, err := io.ReadAll(io.LimitReader(conn, 1<<20))
-	if err != nil {
-		return "", fmt.Errorf("command %q: %w", command, err)
-	}
-	return strings.TrimSpace(string(answer)), nil
+	return io.ReadAll(io.LimitReader(conn, 1<<20))
 }

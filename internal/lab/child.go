@@ -1,10 +1,9 @@
-//go:build linux
-
 package lab
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,32 +26,34 @@ const (
 	stopWait = 5 * time.Second
 )
 
-// role is what a child does. It reports once it is ready, and ends when it is
-// done or when ctx is, which is when the parent closes the child's standard
-// input or dies. Each line its parent writes after the configuration is an
-// order; a role that takes none is sent none.
-type role func(ctx context.Context, config json.RawMessage, orders <-chan json.RawMessage, ready func(report any) error) error
+// role is what a child does: its configuration is one line of JSON. It reports
+// once it is ready, and ends when it is done or when ctx is, which is when the
+// parent closes the child's standard input or dies. Each line its parent writes
+// after the configuration is an order; a role that takes none is sent none.
+type role func(ctx context.Context, config []byte, orders <-chan json.RawMessage, ready func(report any) error) error
 
 func roleNamed(name string) role {
-	switch name {
-	case "app":
-		return runApp
-	case "load":
-		return runLoad
-	case "established":
-		return runEstablished
-	case "odd":
-		return runOdd
-	case "pool":
-		return runPool
-	case "poller":
-		return runPoller
-	case "fanout":
-		return runFanOut
-	case "take":
-		return runTake
+	return map[string]role{
+		"app":         roleOf(runApp),
+		"load":        roleOf(runLoad),
+		"established": roleOf(runEstablished),
+		"odd":         roleOf(runOdd),
+		"pool":        roleOf(runPool),
+		"poller":      roleOf(runPoller),
+		"fanout":      roleOf(runFanOut),
+		"take":        roleOf(runTake),
+	}[name]
+}
+
+// roleOf is the role whose configuration is a C.
+func roleOf[C any](run func(ctx context.Context, config C, orders <-chan json.RawMessage, ready func(report any) error) error) role {
+	return func(ctx context.Context, line []byte, orders <-chan json.RawMessage, ready func(any) error) error {
+		var config C
+		if err := json.Unmarshal(line, &config); err != nil {
+			return fmt.Errorf("read configuration: %w", err)
+		}
+		return run(ctx, config, orders, ready)
 	}
-	return nil
 }
 
 // Child must be the first thing that main, or TestMain, of a program that uses
@@ -112,25 +113,24 @@ func runChild(run role, in io.Reader, out io.Writer) error {
 
 // child is a running child as its parent sees it.
 type child struct {
-	cmd    *Cmd
-	stdin  io.WriteCloser
-	pipe   *os.File // its standard output
-	out    *bufio.Reader
-	said   *tail
-	ended  chan struct{} // closed when the process has ended
-	result error         // of the wait; read after ended
+	*Program
+	stdin io.WriteCloser
+	pipe  *os.File // its standard output
+	out   *bufio.Reader
 }
 
-// startChild starts this binary again with a role inside the host's namespace.
-// It is stopped by halt, never by ctx; ctx bounds the wait for its report,
-// which is decoded into report.
+// startChild starts this binary again with a role inside the host's namespace,
+// and waits for its report. It is stopped by halt, never by ctx; ctx bounds the
+// wait for the report, which is decoded into report.
 func (h *Host) startChild(ctx context.Context, roleName string, config, report any) (*child, error) {
 	c, err := h.launchChild(ctx, roleName, config)
+	if err == nil {
+		if err = c.read(ctx, report); err != nil {
+			err = errors.Join(err, c.halt())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start lab child %s: %w", roleName, err)
-	}
-	if err := c.read(ctx, report); err != nil {
-		return nil, errors.Join(fmt.Errorf("start lab child %s: %w", roleName, err), c.halt())
 	}
 	return c, nil
 }
@@ -145,13 +145,13 @@ func (h *Host) launchChild(ctx context.Context, roleName string, config any, ext
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	c := &child{cmd: h.Command(context.WithoutCancel(ctx), self, childArgument), said: &tail{}, ended: make(chan struct{})}
+	cmd := h.Command(context.WithoutCancel(ctx), self, childArgument)
 	// A child of a binary with the race detector would sleep for a second
 	// before it exits.
-	c.cmd.Env = append(os.Environ(), roleVariable+"="+roleName, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
-	c.cmd.Stderr = c.said
-	c.cmd.ExtraFiles = extra
-	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+	cmd.Env = append(os.Environ(), roleVariable+"="+roleName, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	cmd.ExtraFiles = extra
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
 	// A pipe of our own: exec's StdoutPipe is closed by Wait, which runs
@@ -160,19 +160,15 @@ func (h *Host) launchChild(ctx context.Context, roleName string, config any, ext
 	if err != nil {
 		return nil, err
 	}
-	c.cmd.Stdout = w
-	err = c.cmd.Start()
+	cmd.Stdout = w
+	p, err := cmd.Launch()
 	_ = w.Close()
 	if err != nil {
 		_ = r.Close()
 		return nil, err
 	}
-	c.pipe, c.out = r, bufio.NewReader(r)
-	go func() {
-		c.result = c.cmd.Wait()
-		close(c.ended)
-	}()
-	if _, err := c.stdin.Write(append(line, '\n')); err != nil {
+	c := &child{Program: p, stdin: stdin, pipe: r, out: bufio.NewReader(r)}
+	if _, err := stdin.Write(append(line, '\n')); err != nil {
 		return nil, errors.Join(fmt.Errorf("write configuration: %w", err), c.halt())
 	}
 	return c, nil
@@ -180,7 +176,7 @@ func (h *Host) launchChild(ctx context.Context, roleName string, config any, ext
 
 // read waits for the child's next report.
 func (c *child) read(ctx context.Context, report any) error {
-	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
+	stop := context.AfterFunc(ctx, func() { _ = c.Process.Kill() })
 	line, err := c.out.ReadBytes('\n')
 	stop()
 	if ctx.Err() != nil {
@@ -188,7 +184,7 @@ func (c *child) read(ctx context.Context, report any) error {
 	}
 	if err != nil {
 		<-c.ended
-		return fmt.Errorf("ended without a report: %w: %s", cmpError(c.result, err), c.said)
+		return fmt.Errorf("ended without a report: %w: %s", cmp.Or(c.result, err), c.said)
 	}
 	if report == nil {
 		return nil
@@ -197,13 +193,6 @@ func (c *child) read(ctx context.Context, report any) error {
 		return fmt.Errorf("read report %q: %w", line, err)
 	}
 	return nil
-}
-
-func cmpError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // order gives the child an order and waits until it says that it follows.
@@ -221,15 +210,9 @@ func (c *child) order(ctx context.Context, order any) error {
 // halt asks the child to end, kills it when it does not, and waits for it.
 func (c *child) halt() error {
 	_ = c.stdin.Close()
-	_ = c.cmd.Process.Signal(unix.SIGCONT) // a stopped one would not see it
-	if !waitFor(c.ended, stopWait) {
-		_ = c.cmd.Process.Kill()
-		if !waitFor(c.ended, killWait) {
-			return fmt.Errorf("lab child %d did not end within %v of SIGKILL", c.cmd.Process.Pid, killWait)
-		}
-	}
+	err := c.End(unix.SIGCONT) // a stopped one would not see it
 	_ = c.pipe.Close()
-	return nil
+	return err
 }
 
 // waitFor reports whether ended was closed within d.
@@ -268,20 +251,17 @@ func (t *tail) String() string {
 	return string(bytes.TrimSpace(t.text))
 }
 
-// descriptorLimit raises the soft limit on descriptors to the hard one and
-// returns how many the process may use for sockets. Where we test a process
-// may have 20,000 at most.
-func descriptorLimit() (int, error) {
+// descriptorRoom returns how many descriptors a process of the lab may use for
+// sockets. Go raises the soft limit to the hard one as a program starts
+// (os/rlimit.go).
+func descriptorRoom() (int, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("read descriptor limit: %w", err)
 	}
-	limit.Cur = limit.Max
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("raise descriptor limit to %d: %w", limit.Max, err)
-	}
 	return usableDescriptors(limit.Max), nil
 }
 
-// usableDescriptors leaves room for what the process itself has open.
+// usableDescriptors leaves room for what the process itself has open. Where we
+// test a process may have 20,000 at most.
 func usableDescriptors(hard uint64) int { return max(int(min(hard, 20_000))-100, 0) }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -41,20 +39,16 @@ type client struct {
 const idleConnections = 1000
 
 // runLoad is the child that sends load.
-func runLoad(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var load Load
-	if err := json.Unmarshal(config, &load); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
+func runLoad(ctx context.Context, load loadConfig, _ <-chan json.RawMessage, ready func(any) error) error {
 	rate, err := newRamp(load.Rate)
 	if err != nil {
 		return err
 	}
-	inFlight, err := descriptorLimit()
+	inFlight, err := descriptorRoom()
 	if err != nil {
 		return err
 	}
-	c, err := newClient(load)
+	c, err := newClient(load.Load)
 	if err != nil {
 		return err
 	}
@@ -69,11 +63,10 @@ func runLoad(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessa
 		rng = rand.New(rand.NewPCG(load.Seed, 0))
 	}
 	due := rate.arrivals(load.Duration, maxRequests, rng)
-	if err := ready(loadStarted{Due: len(due)}); err != nil {
+	if err := ready(struct{}{}); err != nil {
 		return err
 	}
 
-	var late time.Duration
 	var all sync.WaitGroup
 	slots := make(chan struct{}, max(inFlight-idleConnections, 1)) // full: the request is skipped
 	begin := time.Now()
@@ -86,7 +79,6 @@ func runLoad(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessa
 			return nil
 		case <-timer.C:
 		}
-		late = max(late, time.Since(begin)-at)
 		select {
 		case slots <- struct{}{}:
 			all.Go(func() {
@@ -120,7 +112,7 @@ func runLoad(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessa
 	if c.err != nil {
 		return fmt.Errorf("write log: %w", c.err)
 	}
-	return ready(loadEnded{Requests: c.done, MaxLate: late})
+	return ready(loadEnded{Requests: c.done})
 }
 
 func newClient(load Load) (*client, error) {
@@ -237,26 +229,40 @@ func (c *client) ask(conn net.Conn, deadline time.Time, r *Record) (answered boo
 			_ = conn.Close()
 		}
 	}()
+	reply, err := Converse(conn, c.request, deadline)
+	r.Status = reply.Status
+	keep = err == nil && c.keepAlive && reply.Keep
+	return reply.Begun, err
+}
+
+// Reply is what a request on a connection was answered with.
+type Reply struct {
+	Begun  bool // any of the answer came
+	Status int  // zero: no whole head came
+	Keep   bool // the server keeps the connection, and the answer was all
+}
+
+// Converse sends a request, as its bytes, and reads the whole answer.
+func Converse(conn net.Conn, request []byte, deadline time.Time) (reply Reply, err error) {
 	if err := conn.SetDeadline(deadline); err != nil {
-		return false, err
+		return reply, err
 	}
-	if _, err := conn.Write(c.request); err != nil {
-		return false, err
+	if _, err := conn.Write(request); err != nil {
+		return reply, err
 	}
 	in := bufio.NewReader(conn)
 	if _, err := in.Peek(1); err != nil {
-		return false, err
+		return reply, err
 	}
+	reply.Begun = true
 	answer, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return true, err
+		return reply, err
 	}
-	r.Status = answer.StatusCode
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		return true, err
-	}
-	keep = c.keepAlive && !answer.Close && in.Buffered() == 0
-	return true, nil
+	reply.Status = answer.StatusCode
+	_, err = io.Copy(io.Discard, answer.Body)
+	reply.Keep = !answer.Close && in.Buffered() == 0
+	return reply, err
 }
 
 // kept takes the connection that was used last, or nil.

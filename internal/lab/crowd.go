@@ -1,13 +1,11 @@
-//go:build linux
-
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -19,14 +17,7 @@ import (
 // collector closes one. The kernel does when the process ends.
 
 // runEstablished is the child that holds established connections.
-func runEstablished(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var c establishedConfig
-	if err := json.Unmarshal(config, &c); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	if _, err := descriptorLimit(); err != nil {
-		return err
-	}
+func runEstablished(ctx context.Context, c establishedConfig, _ <-chan json.RawMessage, ready func(any) error) error {
 	for i := range c.Pairs {
 		if i%256 == 0 && ctx.Err() != nil {
 			return nil
@@ -49,15 +40,8 @@ func runEstablished(ctx context.Context, config json.RawMessage, _ <-chan json.R
 }
 
 // runOdd is the child that makes sockets in other states.
-func runOdd(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var c oddConfig
-	if err := json.Unmarshal(config, &c); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	if _, err := descriptorLimit(); err != nil {
-		return err
-	}
-	report := populationReport{Odd: c.Odd, Established: 2 * c.Odd.Unaccepted}
+func runOdd(ctx context.Context, c oddConfig, _ <-chan json.RawMessage, ready func(any) error) error {
+	report := populationReport{Odd: c.Odd}
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	ring := &sourceRing{first: c.Source}
 	busy := netip.AddrPortFrom(loopback, c.Port)
@@ -77,25 +61,13 @@ func runOdd(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessag
 		}
 		closeWaits = append(closeWaits, fd)
 	}
-	if c.Odd.Unaccepted > 0 {
-		queue := netip.AddrPortFrom(loopback, c.Port+1)
-		if _, err := listenOn(queue, c.Odd.Unaccepted, resetOnClose); err != nil {
-			return err
-		}
-		report.Listeners++
-		for i := range c.Odd.Unaccepted {
-			if _, err := connectFrom(ring.next(), queue); err != nil {
-				return fmt.Errorf("un-accepted connection %d: %w", i, err)
-			}
-		}
-	}
 	for i := range c.Odd.SynSent {
 		if err := makeSynSent(c.Void, i); err != nil {
 			return fmt.Errorf("SYN_SENT socket %d: %w", i, err)
 		}
 	}
 	if c.Odd.SynRecv > 0 {
-		half := netip.AddrPortFrom(c.Host, c.Port+2)
+		half := netip.AddrPortFrom(c.Host, c.Port+1)
 		// Room for twice as many, or the kernel drops the oldest early.
 		if _, err := listenOn(half, min(2*c.Odd.SynRecv+64, 65_535), retryForHours); err != nil {
 			return err
@@ -283,7 +255,7 @@ func makeSynSent(void netip.Prefix, i int) error {
 	// Void's first two addresses are the network's and the gateway's.
 	to := netip.AddrPortFrom(addrPlus(void.Addr(), 2+i/connectionsPerSource), 443)
 	if err := unix.Connect(fd, sockaddr(to)); !errors.Is(err, unix.EINPROGRESS) {
-		return fmt.Errorf("connect to %v: %w", to, cmpError(err, errors.New("it answered")))
+		return fmt.Errorf("connect to %v: %w", to, cmp.Or(err, errors.New("it answered")))
 	}
 	return nil
 }
@@ -291,16 +263,15 @@ func makeSynSent(void netip.Prefix, i int) error {
 // sendSYNs opens n half-open connections to target from addresses in void,
 // which never answer.
 func sendSYNs(void netip.Prefix, target netip.AddrPort, n int) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	syns, err := newSYNSender(target)
 	if err != nil {
-		return fmt.Errorf("open raw socket: %w", err)
+		return err
 	}
-	defer unix.Close(fd)
+	defer syns.Close()
 	for i := range n {
 		from := netip.AddrPortFrom(addrPlus(void.Addr(), 2+i/connectionsPerSource), uint16(1024+i%connectionsPerSource))
-		packet := synPacket(from, target, rand.Uint32())
-		if err := unix.Sendto(fd, packet[:], 0, sockaddr(netip.AddrPortFrom(target.Addr(), 0))); err != nil {
-			return fmt.Errorf("send SYN %d from %v: %w", i, from, err)
+		if err := syns.send(from); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -27,11 +25,11 @@ type FanOut struct {
 	Each int
 }
 
-// RunningFanOut is a fan-out that stands. It ends with Stop, or with its
-// world; its connections are reset.
+// RunningFanOut is a fan-out that stands. Its connections are reset as it ends.
 type RunningFanOut struct {
-	host             *Host
-	clients, servers []*child // filled as they start, so that halt finds them
+	*Running
+	// Clients is how many processes hold the clients' ends.
+	Clients int
 }
 
 // fanOutConfig is one client's part: connections First to First+Count-1 of
@@ -48,11 +46,11 @@ type takeConfig struct{ Count int }
 // making only. Both ends are spread over as few processes as the limit on
 // descriptors allows.
 func (h *Host) FanOut(ctx context.Context, f FanOut) (*RunningFanOut, error) {
-	run := &RunningFanOut{host: h}
+	run := &RunningFanOut{Running: &Running{host: h}}
 	if err := run.make(ctx, f); err != nil {
 		return nil, errors.Join(fmt.Errorf("fan out from %s: %w", h.name, err), run.halt())
 	}
-	if err := h.world.adopt(run); err != nil {
+	if err := h.world.adopt(run.Running); err != nil {
 		return nil, err
 	}
 	return run, nil
@@ -70,27 +68,27 @@ func (r *RunningFanOut) make(ctx context.Context, f FanOut) error {
 	if f.Port == 0 || f.Each <= 0 || all > MaxPopulation/2 {
 		return fmt.Errorf("%d connections to port %d of each of %d servers: want a port, one or more to each, %d at the most", f.Each, f.Port, len(servers), MaxPopulation/2)
 	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("read descriptor limit: %w", err)
+	room, err := descriptorRoom()
+	if err != nil {
+		return err
 	}
-	parts := shares(all, usableDescriptors(limit.Max))
+	parts := shares(all, room)
 	if parts == nil {
-		return fmt.Errorf("a limit of %d descriptors leaves no room for connections", limit.Max)
+		return errors.New("the limit on descriptors leaves no room for connections")
 	}
 	if err := r.launchServers(ctx, f, parts); err != nil {
 		return err
 	}
 	first := 0
 	for _, n := range parts {
-		c, err := r.host.launchChild(ctx, "fanout", fanOutConfig{Servers: servers, First: first, Count: n})
-		if err != nil {
-			return fmt.Errorf("start lab child fanout: %w", err)
+		if err := r.launch(ctx, r.host, "fanout", fanOutConfig{Servers: servers, First: first, Count: n}); err != nil {
+			return err
 		}
-		r.clients = append(r.clients, c)
+		r.Clients++
 		first += n
 	}
-	for _, c := range r.children() {
+	// The clients first: when one of them fails, the servers wait for good.
+	for _, c := range slices.Backward(r.children) {
 		if err := c.read(ctx, nil); err != nil {
 			return err
 		}
@@ -113,18 +111,12 @@ func (r *RunningFanOut) launchServers(ctx context.Context, f FanOut, parts []int
 	}
 	defer listener.Close()
 	for _, n := range parts {
-		c, err := f.To.launchChild(ctx, "take", takeConfig{Count: n}, listener)
-		if err != nil {
-			return fmt.Errorf("start lab child take: %w", err)
+		if err := r.launch(ctx, f.To, "take", takeConfig{Count: n}, listener); err != nil {
+			return err
 		}
-		r.servers = append(r.servers, c)
 	}
 	return nil
 }
-
-// children are all processes, the clients' first: when one of them fails, the
-// servers wait for good.
-func (r *RunningFanOut) children() []*child { return slices.Concat(r.clients, r.servers) }
 
 // shares cuts n into the fewest parts of at most room, as even as can be; nil
 // when there is no room.
@@ -142,36 +134,8 @@ func shares(n, room int) []int {
 	return parts
 }
 
-// Processes returns how many processes hold the clients' ends.
-func (r *RunningFanOut) Processes() int { return len(r.clients) }
-
-// Stop ends the fan-out. Stopping twice is no error.
-func (r *RunningFanOut) Stop() error {
-	r.host.world.disown(r)
-	return r.halt()
-}
-
-func (r *RunningFanOut) halt() error {
-	// All at once: each takes a while to let go of its sockets.
-	for _, c := range r.children() {
-		_ = c.stdin.Close()
-	}
-	var errs []error
-	for _, c := range r.children() {
-		errs = append(errs, c.halt())
-	}
-	return errors.Join(errs...)
-}
-
 // runFanOut is the child that holds clients' ends.
-func runFanOut(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var c fanOutConfig
-	if err := json.Unmarshal(config, &c); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	if _, err := descriptorLimit(); err != nil {
-		return err
-	}
+func runFanOut(ctx context.Context, c fanOutConfig, _ <-chan json.RawMessage, ready func(any) error) error {
 	for i := range c.Count {
 		if i%256 == 0 && ctx.Err() != nil {
 			return nil
@@ -193,14 +157,7 @@ func runFanOut(ctx context.Context, config json.RawMessage, _ <-chan json.RawMes
 const takePause = 100 * time.Millisecond
 
 // runTake is the child that holds servers' ends.
-func runTake(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var c takeConfig
-	if err := json.Unmarshal(config, &c); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	if _, err := descriptorLimit(); err != nil {
-		return err
-	}
+func runTake(ctx context.Context, c takeConfig, _ <-chan json.RawMessage, ready func(any) error) error {
 	const listener = 3
 	// Another may have taken the one that poll has seen.
 	if err := unix.SetNonblock(listener, true); err != nil {

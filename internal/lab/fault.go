@@ -1,13 +1,9 @@
-//go:build linux
-
 package lab
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -31,18 +27,12 @@ func (h *Host) Loss(ctx context.Context, other *Host, percent float64) error {
 	if !(percent >= 0 && percent <= 100) {
 		return fmt.Errorf("lose packets between %s and %s: %v percent is not within 0 to 100", h.name, other.name, percent)
 	}
-	if h == other || h.world != other.world {
-		return fmt.Errorf("lose packets between %s and %s: they must be two hosts of one world", h.name, other.name)
-	}
 	return h.world.setFaults(ctx, map[fault]float64{{from: h, to: other}: percent, {from: other, to: h}: percent})
 }
 
 // LoseFIN loses every FIN that h sends to other: closings are never
 // acknowledged and all else goes on.
 func (h *Host) LoseFIN(ctx context.Context, other *Host) error {
-	if h == other || h.world != other.world {
-		return fmt.Errorf("lose FINs from %s to %s: they must be two hosts of one world", h.name, other.name)
-	}
 	return h.world.setFaults(ctx, map[fault]float64{{from: h, to: other, closing: true}: 100})
 }
 
@@ -61,6 +51,11 @@ func (h *Host) Heal(ctx context.Context) error {
 
 // setFaults changes the faults and makes the kernel follow.
 func (w *World) setFaults(ctx context.Context, change map[fault]float64) error {
+	for f := range change {
+		if f.from == f.to || f.from.world != f.to.world {
+			return fmt.Errorf("lose packets from %s to %s: they must be two hosts of one world", f.from.name, f.to.name)
+		}
+	}
 	nft, err := program("nft", "nftables")
 	if err != nil {
 		return fmt.Errorf("change faults: %w", err)
@@ -90,38 +85,27 @@ func (w *World) setFaults(ctx context.Context, change map[fault]float64) error {
 // faultRules writes the rules by which host loses packets, as one transaction
 // that replaces all earlier ones.
 func faultRules(host *Host, faults map[fault]float64) string {
-	var b strings.Builder
-	// Naming the table first lets the delete succeed when there is none.
-	b.WriteString("table ip foreshock_lab\ndelete table ip foreshock_lab\n")
-	incoming := slices.SortedFunc(maps.Keys(faults), func(a, b fault) int {
-		return cmp.Or(cmp.Compare(a.from.name, b.from.name), compareBool(a.closing, b.closing))
-	})
-	incoming = slices.DeleteFunc(incoming, func(f fault) bool { return f.to != host })
-	if len(incoming) == 0 {
-		return b.String()
-	}
-	b.WriteString("table ip foreshock_lab {\n chain arrive {\n  type filter hook prerouting priority raw; policy accept;\n")
-	for _, f := range incoming {
+	var rules []string
+	for f, percent := range faults {
+		what := "drop"
+		switch {
+		case f.to != host:
+			continue
+		case f.closing:
+			what = "tcp flags & fin == fin drop"
+		case percent < 100:
+			what = fmt.Sprintf("numgen random mod 10000 < %d drop", int(percent*100))
+		}
 		for _, addr := range f.from.addrs {
-			if percent := faults[f]; f.closing {
-				fmt.Fprintf(&b, "  ip saddr %v tcp flags & fin == fin drop\n", addr)
-			} else if percent == 100 {
-				fmt.Fprintf(&b, "  ip saddr %v drop\n", addr)
-			} else {
-				fmt.Fprintf(&b, "  ip saddr %v numgen random mod 10000 < %d drop\n", addr, int(percent*100))
-			}
+			rules = append(rules, fmt.Sprintf("  ip saddr %v %s\n", addr, what))
 		}
 	}
-	b.WriteString(" }\n}\n")
-	return b.String()
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
+	// Naming the table first lets the delete succeed when there is none.
+	const none = "table ip foreshock_lab\ndelete table ip foreshock_lab\n"
+	if len(rules) == 0 {
+		return none
 	}
-	return 1
+	slices.Sort(rules)
+	return none + "table ip foreshock_lab {\n chain arrive {\n  type filter hook prerouting priority raw; policy accept;\n" +
+		strings.Join(rules, "") + " }\n}\n"
 }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -26,9 +24,6 @@ type Host struct {
 	// they run in none.
 	cgroup string
 }
-
-// Name returns the host's name in its world.
-func (h *Host) Name() string { return h.name }
 
 // Addr returns the host's first address.
 func (h *Host) Addr() netip.Addr { return h.addrs[0] }
@@ -92,28 +87,14 @@ func (c *Cmd) Wait() error {
 	return err
 }
 
-// Run is exec.Cmd.Run inside the namespace.
-func (c *Cmd) Run() error {
-	if err := c.Start(); err != nil {
-		return err
-	}
-	return c.Wait()
-}
-
-// Output is exec.Cmd.Output inside the namespace, but that an error does not
-// carry what the program wrote to its standard error.
-func (c *Cmd) Output() ([]byte, error) {
-	var out bytes.Buffer
-	c.Stdout = &out
-	err := c.Run()
-	return out.Bytes(), err
-}
-
 // CombinedOutput is exec.Cmd.CombinedOutput inside the namespace.
 func (c *Cmd) CombinedOutput() ([]byte, error) {
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
-	err := c.Run()
+	err := c.Start()
+	if err == nil {
+		err = c.Wait()
+	}
 	return out.Bytes(), err
 }
 
@@ -202,27 +183,14 @@ func (h *Host) SockStat() (SockStat, error) {
 
 // parseSockStat reads the line "TCP: inuse 5 orphan 0 tw 2 alloc 9 mem 1".
 func parseSockStat(text []byte) (SockStat, error) {
-	for line := range bytes.Lines(text) {
-		fields := strings.Fields(string(line))
-		if len(fields) == 0 || fields[0] != "TCP:" {
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "TCP:") {
 			continue
 		}
 		var stat SockStat
-		found := 0
-		for i := 1; i+1 < len(fields); i += 2 {
-			into := map[string]*int{"inuse": &stat.InUse, "tw": &stat.TimeWait}[fields[i]]
-			if into == nil {
-				continue
-			}
-			n, err := strconv.Atoi(fields[i+1])
-			if err != nil || n < 0 {
-				return SockStat{}, fmt.Errorf("sockstat line %q: %s is no count", line, fields[i])
-			}
-			*into = n
-			found++
-		}
-		if found != 2 {
-			return SockStat{}, fmt.Errorf("sockstat line %q lacks inuse or tw", line)
+		var orphans int
+		if _, err := fmt.Sscanf(line, "TCP: inuse %d orphan %d tw %d", &stat.InUse, &orphans, &stat.TimeWait); err != nil || stat.InUse < 0 || stat.TimeWait < 0 {
+			return SockStat{}, fmt.Errorf("sockstat line %q is not of two counts", line)
 		}
 		return stat, nil
 	}

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -33,9 +31,6 @@ type Load struct {
 	Body int
 	// KeepAlive reuses connections; else each request has a fresh one.
 	KeepAlive bool
-	// Log is the file for the client's log. None is a file in the world's
-	// run directory, which goes with the world.
-	Log string
 }
 
 // maxRequests bounds the requests of a load.
@@ -89,19 +84,18 @@ func addrOf(u *url.URL) (netip.AddrPort, error) {
 
 // Run is a load on its way.
 type Run struct {
-	host  *Host
-	child *child
-	log   string
+	*Running
+	log string // the file of the client's log, which grows as requests end
 }
 
-// loadStarted and loadEnded are the child's two reports.
-type loadStarted struct{ Due int }
-type loadEnded struct {
-	Requests int
-	// MaxLate is how late the latest request began: what the client itself
-	// was too slow for.
-	MaxLate time.Duration
+// loadConfig is what the child gets: the load, and where to write the log.
+type loadConfig struct {
+	Load
+	Log string
 }
+
+// loadEnded is the child's last report; its first has nothing in it.
+type loadEnded struct{ Requests int }
 
 // StartLoad begins to send load from the host. ctx bounds the start only.
 func (h *Host) StartLoad(ctx context.Context, load Load) (*Run, error) {
@@ -117,41 +111,23 @@ func (h *Host) startLoad(ctx context.Context, load Load) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if load.Log == "" {
-		dir, err := h.world.subdir(h.name + "-load")
-		if err != nil {
-			return nil, err
-		}
-		load.Log = filepath.Join(dir, "client.jsonl")
-	} else if load.Log, err = filepath.Abs(load.Log); err != nil {
+	dir, err := h.world.subdir(h.name + "-load")
+	if err != nil {
 		return nil, err
 	}
-	run := &Run{host: h, log: load.Log}
-	if run.child, err = h.startChild(ctx, "load", load, &loadStarted{}); err != nil {
-		return nil, err
-	}
-	if err := h.world.adopt(run); err != nil {
-		return nil, err
-	}
-	return run, nil
+	run := &Run{log: filepath.Join(dir, "client.jsonl")}
+	run.Running, err = h.run(ctx, "load", loadConfig{load, run.log}, nil)
+	return run, err
 }
 
-// Log returns the file of the client's log, which grows as requests end.
-func (r *Run) Log() string { return r.log }
-
-// Records reads what the client's log holds by now.
-func (r *Run) Records() ([]Record, error) { return readRecordsFile(r.log) }
-
-// Ended is closed when the load has ended.
-func (r *Run) Ended() <-chan struct{} { return r.child.ended }
-
 // Wait waits for the load's end and returns the client's log. A ctx that is
-// done first stops the load; the log up to there comes with its error.
+// done first stops the load; the log up to there comes with its error. Requests
+// in flight when a load is stopped are not in the log.
 func (r *Run) Wait(ctx context.Context) ([]Record, error) {
 	var ended loadEnded
-	err := r.child.read(ctx, &ended)
+	err := r.children[0].read(ctx, &ended)
 	err = errors.Join(err, r.Stop())
-	records, readErr := r.Records()
+	records, readErr := readRecordsFile(r.log)
 	if err == nil && readErr == nil && len(records) != ended.Requests {
 		err = fmt.Errorf("client's log has %d of %d requests", len(records), ended.Requests)
 	}
@@ -160,12 +136,3 @@ func (r *Run) Wait(ctx context.Context) ([]Record, error) {
 	}
 	return records, nil
 }
-
-// Stop ends the load at once. Requests in flight are not in the log. Stopping
-// twice is no error.
-func (r *Run) Stop() error {
-	r.host.world.disown(r)
-	return r.halt()
-}
-
-func (r *Run) halt() error { return r.child.halt() }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -109,7 +107,7 @@ func TestDead(t *testing.T) {
 // TestVisitorIsNotInside holds that a process with one thread in a namespace
 // is not taken for one that belongs there.
 func TestVisitorIsNotInside(t *testing.T) {
-	if err := Available(); err != nil {
+	if err := available(); err != nil {
 		t.Skip(err)
 	}
 	w, err := New(t.Context(), Config{Hosts: []HostConfig{{Name: "only"}}})
@@ -173,7 +171,7 @@ func TestParseSockStat(t *testing.T) {
 	if diff := cmp.Diff(SockStat{InUse: 979006, TimeWait: 18000}, got); diff != "" {
 		t.Errorf("parseSockStat (-want +got):\n%s", diff)
 	}
-	for _, bad := range []string{"", "UDP: inuse 1 tw 2\n", "TCP: inuse x tw 1\n", "TCP: inuse 1\n", "TCP: inuse -1 tw 0\n", "TCP: tw 1 inuse"} {
+	for _, bad := range []string{"", "UDP: inuse 1 tw 2\n", "TCP: inuse x tw 1\n", "TCP: inuse 1\n", "TCP: inuse -1 orphan 0 tw 0\n", "TCP: inuse 1 orphan 0 tw -1\n", "TCP: tw 1 inuse"} {
 		if got, err := parseSockStat([]byte(bad)); err == nil || got != (SockStat{}) {
 			t.Errorf("parseSockStat(%q) = %+v, %v; want an error", bad, got, err)
 		}

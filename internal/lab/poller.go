@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -9,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,15 +25,9 @@ type Poller struct {
 	Metrics bool
 }
 
-// RunningPoller is a poller at work.
-type RunningPoller struct {
-	host  *Host
-	child *child
-}
-
 // StartPoller starts a poller and returns once its first round has succeeded.
-// It ends with Stop, or with the world. ctx bounds the start only.
-func (h *Host) StartPoller(ctx context.Context, p Poller) (*RunningPoller, error) {
+// ctx bounds the start only.
+func (h *Host) StartPoller(ctx context.Context, p Poller) (*Running, error) {
 	if len(p.URLs) == 0 {
 		return nil, errors.New("start poller: no URLs")
 	}
@@ -46,47 +37,14 @@ func (h *Host) StartPoller(ctx context.Context, p Poller) (*RunningPoller, error
 	if p.Every == 0 {
 		p.Every = time.Second
 	}
-	c, err := h.startChild(ctx, "poller", p, nil)
-	if err != nil {
-		return nil, err
-	}
-	run := &RunningPoller{host: h, child: c}
-	if err := h.world.adopt(run); err != nil {
-		return nil, err
-	}
-	return run, nil
+	return h.run(ctx, "poller", p, nil)
 }
-
-// PID returns the poller's process.
-func (r *RunningPoller) PID() int { return r.child.cmd.Process.Pid }
-
-// Check returns what ended the poller, nil while it runs.
-func (r *RunningPoller) Check() error {
-	select {
-	case <-r.child.ended:
-		return fmt.Errorf("the poller ended: %w: %s", cmpError(r.child.result, io.EOF), r.child.said)
-	default:
-		return nil
-	}
-}
-
-// Stop ends the poller. Stopping twice is no error.
-func (r *RunningPoller) Stop() error {
-	r.host.world.disown(r)
-	return r.halt()
-}
-
-func (r *RunningPoller) halt() error { return r.child.halt() }
 
 // pollPatience is the time-out of one answer.
 const pollPatience = 10 * time.Second
 
 // runPoller is the child that polls.
-func runPoller(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var p Poller
-	if err := json.Unmarshal(config, &p); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
+func runPoller(ctx context.Context, p Poller, _ <-chan json.RawMessage, ready func(any) error) error {
 	client := &http.Client{Timeout: pollPatience}
 	ticker := time.NewTicker(p.Every)
 	defer ticker.Stop()
@@ -111,24 +69,9 @@ func runPoller(ctx context.Context, config json.RawMessage, _ <-chan json.RawMes
 	}
 }
 
-// maxAnswer bounds an answer.
-const maxAnswer = 64 << 20
-
 // poll asks once.
 func (p Poller) poll(ctx context.Context, client *http.Client, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return errors.New(answer.Status)
-	}
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	raw, err := Get(ctx, client, url)
 	if err != nil {
 		return err
 	}

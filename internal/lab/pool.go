@@ -1,16 +1,11 @@
-//go:build linux
-
 package lab
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,71 +14,36 @@ import (
 // Pool is a client program that talks to servers beside a balancer, such as a
 // program to its database. Its process is called lab-pool.
 type Pool struct {
-	// Servers are asked in turn, at least one.
+	// Servers are asked in turn, one each 200 ms; at least one.
 	Servers []netip.AddrPort
-	// Every is the time between requests. Zero is 200 ms.
-	Every time.Duration
 	// Leak closes no connection that its server has closed: a fresh
 	// connection for each request, after whose answer the server closes.
 	Leak bool
 }
 
-// poolPatience is the time-out of one request.
-const poolPatience = 10 * time.Second
+const (
+	poolEvery    = 200 * time.Millisecond
+	poolPatience = 10 * time.Second // the time-out of one request
+)
 
 // StartPool starts a pool on the host, which ends with Stop or with the world.
 // ctx bounds the start only.
-func (h *Host) StartPool(ctx context.Context, p Pool) (*RunningPool, error) {
+func (h *Host) StartPool(ctx context.Context, p Pool) (*Running, error) {
 	if len(p.Servers) == 0 {
 		return nil, errors.New("start pool: no servers")
 	}
-	if p.Every < 0 {
-		return nil, fmt.Errorf("start pool: interval %v is negative", p.Every)
-	}
-	if p.Every == 0 {
-		p.Every = 200 * time.Millisecond
-	}
-	c, err := h.startChild(ctx, "pool", p, nil)
-	if err != nil {
-		return nil, err
-	}
-	run := &RunningPool{host: h, child: c}
-	if err := h.world.adopt(run); err != nil {
-		return nil, err
-	}
-	return run, nil
+	return h.run(ctx, "pool", p, nil)
 }
-
-// RunningPool is a pool at work.
-type RunningPool struct {
-	host  *Host
-	child *child
-}
-
-// PID returns the pool's process.
-func (r *RunningPool) PID() int { return r.child.cmd.Process.Pid }
-
-// Stop ends the pool. Stopping twice is no error.
-func (r *RunningPool) Stop() error {
-	r.host.world.disown(r)
-	return r.halt()
-}
-
-func (r *RunningPool) halt() error { return r.child.halt() }
 
 // runPool is the child that is a pool: one connection to each server, or with
 // Leak one more for each request.
-func runPool(ctx context.Context, config json.RawMessage, _ <-chan json.RawMessage, ready func(any) error) error {
-	var p Pool
-	if err := json.Unmarshal(config, &p); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
+func runPool(ctx context.Context, p Pool, _ <-chan json.RawMessage, ready func(any) error) error {
 	if err := ready(struct{}{}); err != nil {
 		return err
 	}
 	conns := make([]net.Conn, len(p.Servers))
 	var leaked []net.Conn // kept in reach, or the garbage collector would close them
-	ticker := time.NewTicker(p.Every)
+	ticker := time.NewTicker(poolEvery)
 	defer ticker.Stop()
 	for i := 0; ; i = (i + 1) % len(conns) {
 		select {
@@ -119,20 +79,11 @@ func ask(ctx context.Context, server netip.AddrPort, conn net.Conn, last bool) (
 			return nil, err
 		}
 	}
-	if err := conn.SetDeadline(time.Now().Add(poolPatience)); err != nil {
-		return conn, err
-	}
 	connection := "keep-alive"
 	if last {
 		connection = "close"
 	}
-	if _, err := fmt.Fprintf(conn, "GET /sleep?ms=20 HTTP/1.1\r\nHost: %v\r\nConnection: %s\r\n\r\n", server, connection); err != nil {
-		return conn, err
-	}
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return conn, err
-	}
-	_, err = io.Copy(io.Discard, answer.Body)
+	request := fmt.Appendf(nil, "GET /sleep?ms=20 HTTP/1.1\r\nHost: %v\r\nConnection: %s\r\n\r\n", server, connection)
+	_, err := Converse(conn, request, time.Now().Add(poolPatience))
 	return conn, err
 }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -10,10 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Population describes a crowd of sockets inside one host's namespace.
@@ -34,8 +29,7 @@ type Population struct {
 	OddShare float64
 }
 
-// OddSockets counts connections in states other than ESTABLISHED, and those no
-// one has accepted.
+// OddSockets counts connections in states other than ESTABLISHED.
 type OddSockets struct {
 	// TimeWait are made anew as the kernel drops them after 60 s; their
 	// number dips for as long as that takes (20 µs each).
@@ -47,18 +41,15 @@ type OddSockets struct {
 	SynSent int
 	// SynRecv are half-open: their clients, in Void, never answer.
 	SynRecv int
-	// Unaccepted are connections in an accept queue. Both ends are
-	// ESTABLISHED, so each counts two sockets.
-	Unaccepted int
 }
 
 // sockets returns how many kernel sockets o is.
 func (o OddSockets) sockets() int {
-	return o.TimeWait + o.CloseWait + o.SynSent + o.SynRecv + 2*o.Unaccepted
+	return o.TimeWait + o.CloseWait + o.SynSent + o.SynRecv
 }
 
 func (o OddSockets) plus(p OddSockets) OddSockets {
-	return OddSockets{o.TimeWait + p.TimeWait, o.CloseWait + p.CloseWait, o.SynSent + p.SynSent, o.SynRecv + p.SynRecv, o.Unaccepted + p.Unaccepted}
+	return OddSockets{o.TimeWait + p.TimeWait, o.CloseWait + p.CloseWait, o.SynSent + p.SynSent, o.SynRecv + p.SynRecv}
 }
 
 const (
@@ -67,19 +58,17 @@ const (
 	MaxPopulation = 2_000_000
 	// PopulationPort is the port of a population's first listener.
 	PopulationPort = 20_000
-	// maxQueue is the longest accept queue, and the most half-open
-	// connections, of one listener. Kernel: net.core.somaxconn fits a
-	// listener's backlog into this, and half-open ones are dropped early
-	// once they are more than half of the backlog
+	// maxSynRecv is the most half-open connections of one listener. Kernel:
+	// net.core.somaxconn bounds its backlog, 65,535 at most, and half-open
+	// ones are dropped early once they are more than half of the backlog
 	// (net/ipv4/inet_connection_sock.c, reqsk_timer_handler).
-	maxQueue   = 60_000
 	maxSynRecv = 20_000
 )
 
 // Standing is what a population has made.
 type Standing struct {
-	Established int // sockets in ESTABLISHED, both ends, un-accepted ones too
-	Listeners   int // of Population.Listeners and one to three per process of odd ones
+	Established int // sockets in ESTABLISHED, both ends
+	Listeners   int // of Population.Listeners and one or two per process of odd ones
 	Odd         OddSockets
 	Processes   int           // that hold them
 	Took        time.Duration // to make
@@ -88,13 +77,10 @@ type Standing struct {
 	Kernel SockStat
 }
 
-// Crowd is a population that stands. It ends with Close, or with its world.
+// Crowd is a population that stands. Its sockets are reset as it ends.
 type Crowd struct {
-	host     *Host
+	*Running
 	standing Standing
-
-	mu       sync.Mutex
-	children []*child
 }
 
 // establishedConfig is one child's part of the ESTABLISHED sockets. It has the
@@ -109,7 +95,7 @@ type establishedConfig struct {
 type oddConfig struct {
 	Odd    OddSockets
 	Host   netip.Addr // an address of the host outside loopback
-	Port   uint16     // the first of three for its listeners
+	Port   uint16     // the first of two for its listeners
 	Source netip.Addr
 	Void   netip.Prefix
 }
@@ -128,11 +114,11 @@ const connectionsPerSource = 2000
 // bounds the making only. The namespace's settings for queue lengths and
 // TIME_WAIT are raised as needed.
 func (h *Host) Populate(ctx context.Context, p Population) (*Crowd, error) {
-	c := &Crowd{host: h}
+	c := &Crowd{Running: &Running{host: h}}
 	if err := c.make(ctx, p); err != nil {
 		return nil, errors.Join(fmt.Errorf("populate %s: %w", h.name, err), c.halt())
 	}
-	if err := h.world.adopt(c); err != nil {
+	if err := h.world.adopt(c.Running); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -154,7 +140,7 @@ func (p Population) withDefaults() (Population, error) {
 		p.Odd = OddSockets{CloseWait: odd / 5, SynSent: odd / 10, SynRecv: odd / 10}
 		p.Odd.TimeWait = odd - p.Odd.sockets()
 	}
-	for _, n := range []int{p.Odd.TimeWait, p.Odd.CloseWait, p.Odd.SynSent, p.Odd.SynRecv, p.Odd.Unaccepted} {
+	for _, n := range []int{p.Odd.TimeWait, p.Odd.CloseWait, p.Odd.SynSent, p.Odd.SynRecv} {
 		if n < 0 || n > MaxPopulation {
 			return p, fmt.Errorf("odd sockets %+v: %d is not within 0 to %d", p.Odd, n, MaxPopulation)
 		}
@@ -171,11 +157,10 @@ func (c *Crowd) make(ctx context.Context, p Population) error {
 	if err != nil {
 		return err
 	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("read descriptor limit: %w", err)
+	room, err := descriptorRoom()
+	if err != nil {
+		return err
 	}
-	room := usableDescriptors(limit.Max)
 	before, err := c.host.SockStat()
 	if err != nil {
 		return err
@@ -234,13 +219,8 @@ func (c *Crowd) raiseSettings(p Population) error {
 func (c *Crowd) startChildren(ctx context.Context, p Population, room int) error {
 	source := netip.AddrFrom4([4]byte{127, 1, 0, 1})
 	launch := func(role string, config any, connections int, extra ...*os.File) error {
-		child, err := c.host.launchChild(ctx, role, config, extra...)
-		if err != nil {
-			return fmt.Errorf("start lab child %s: %w", role, err)
-		}
-		c.children = append(c.children, child)
 		source = addrPlus(source, connections/connectionsPerSource+2)
-		return nil
+		return c.launch(ctx, c.host, role, config, extra...)
 	}
 
 	if pairs := (p.Sockets - p.Odd.sockets()) / 2; pairs > 0 {
@@ -267,20 +247,20 @@ func (c *Crowd) startChildren(ctx context.Context, p Population, room int) error
 	}
 
 	port := PopulationPort + p.Listeners
-	for left := p.Odd; left != (OddSockets{}); port += 3 {
+	for left := p.Odd; left != (OddSockets{}); port += 2 {
 		part := left.take(room - 10)
 		config := oddConfig{Odd: part, Host: c.host.Addr(), Port: uint16(port), Source: source, Void: Void()}
 		// A TIME_WAIT keeps its port for a minute, and is made anew beside
 		// the ports of its predecessors.
-		if err := launch("odd", config, part.CloseWait+3*part.TimeWait+part.Unaccepted); err != nil {
+		if err := launch("odd", config, part.CloseWait+3*part.TimeWait); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take moves what one process can hold out of o: CloseWait, SynSent and
-// Unaccepted cost a descriptor each.
+// take moves what one process can hold out of o: CloseWait and SynSent cost a
+// descriptor each.
 func (o *OddSockets) take(room int) OddSockets {
 	move := func(from *int, most int) int {
 		n := max(min(*from, most), 0)
@@ -288,8 +268,6 @@ func (o *OddSockets) take(room int) OddSockets {
 		return n
 	}
 	var part OddSockets
-	part.Unaccepted = move(&o.Unaccepted, min(room, maxQueue))
-	room -= part.Unaccepted
 	part.CloseWait = move(&o.CloseWait, room)
 	room -= part.CloseWait
 	part.SynSent = move(&o.SynSent, room)
@@ -343,28 +321,6 @@ func (c *Crowd) settle(ctx context.Context, before SockStat) error {
 
 // Standing returns what stood when Populate returned.
 func (c *Crowd) Standing() Standing { return c.standing }
-
-// Close ends the population; its sockets are reset. Closing twice is no error.
-func (c *Crowd) Close() error {
-	c.host.world.disown(c)
-	return c.halt()
-}
-
-func (c *Crowd) halt() error {
-	c.mu.Lock()
-	children := c.children
-	c.children = nil
-	c.mu.Unlock()
-	// All at once: each takes a while to let go of its sockets.
-	for _, child := range children {
-		_ = child.stdin.Close()
-	}
-	var errs []error
-	for _, child := range children {
-		errs = append(errs, child.halt())
-	}
-	return errors.Join(errs...)
-}
 
 // addrPlus returns the IPv4 address n further.
 func addrPlus(a netip.Addr, n int) netip.Addr {

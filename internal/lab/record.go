@@ -2,13 +2,11 @@ package lab
 
 import (
 	"bufio"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -53,9 +51,6 @@ func (r Record) Total() time.Duration { return time.Duration(r.TotalMS * float64
 // End is when the request ended, on the wall clock.
 func (r Record) End() time.Time { return r.Start.Add(r.Total()) }
 
-// EndMono is when the request ended, on CLOCK_MONOTONIC.
-func (r Record) EndMono() time.Duration { return time.Duration(r.Mono) + r.Total() }
-
 // ReadRecords reads a client's log in the order requests ended. A last line
 // without an end, of a client that was killed, is left out.
 func ReadRecords(in io.Reader) ([]Record, error) {
@@ -93,48 +88,35 @@ func readRecordsFile(path string) ([]Record, error) {
 	return ReadRecords(file)
 }
 
-// Moment is an instant on both clocks.
-type Moment struct {
-	Wall time.Time
-	Mono time.Duration // CLOCK_MONOTONIC
-}
-
 // Summary is what a client's log says.
 type Summary struct {
 	Requests int
 	Outcomes map[Outcome]int
-	// Begin is the start of the first request.
-	Begin Moment
 	// FirstSlow is when the first request became slow: its start plus the
-	// threshold. Failed requests that took as long count too. Nil: none.
-	FirstSlow *Moment
-	// FirstFailed is when a client first saw a request fail. Nil: none.
-	FirstFailed *Moment
+	// threshold. Failed requests that took as long count too. Zero: none.
+	FirstSlow time.Time
+	// FirstFailed is when a client first saw a request fail. Zero: none.
+	FirstFailed time.Time
 }
 
 // Summarize sums up a client's log; requests longer than slow are slow.
 func Summarize(records []Record, slow time.Duration) Summary {
 	s := Summary{Requests: len(records), Outcomes: map[Outcome]int{}}
-	if len(records) == 0 {
-		return s
-	}
-	first := slices.MinFunc(records, func(a, b Record) int { return cmp.Compare(a.Mono, b.Mono) })
-	s.Begin = Moment{Wall: first.Start, Mono: time.Duration(first.Mono)}
 	for _, r := range records {
 		s.Outcomes[r.Outcome]++
 		if r.Total() > slow {
-			s.FirstSlow = earlier(s.FirstSlow, Moment{Wall: r.Start.Add(slow), Mono: time.Duration(r.Mono) + slow})
+			s.FirstSlow = earlier(s.FirstSlow, r.Start.Add(slow))
 		}
 		if r.Outcome != OK {
-			s.FirstFailed = earlier(s.FirstFailed, Moment{Wall: r.End(), Mono: r.EndMono()})
+			s.FirstFailed = earlier(s.FirstFailed, r.End())
 		}
 	}
 	return s
 }
 
-func earlier(a *Moment, b Moment) *Moment {
-	if a != nil && a.Mono <= b.Mono {
-		return a
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
 	}
-	return &b
+	return a
 }

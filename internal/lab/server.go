@@ -1,8 +1,7 @@
-//go:build linux
-
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,15 +48,12 @@ type plan struct {
 
 // Server is a running server. It ends with Stop, or with its world.
 type Server struct {
-	host  *Host
-	plan  plan
-	dir   string
-	cmd   *Cmd
-	role  *child // instead of cmd
-	said  *tail
-	app   *Server // started for this server
-	ended chan struct{}
-	err   error // of the wait; read after ended
+	host    *Host
+	plan    plan
+	dir     string
+	program *Program
+	role    *child  // the program, where it is this binary again
+	app     *Server // started for this server
 
 	orders sync.Mutex // held while the role follows one
 }
@@ -70,7 +66,7 @@ const startWait = 15 * time.Second
 // ctx bounds the start only. Where its package is not installed the error is a
 // *ErrMissing.
 func (h *Host) Serve(ctx context.Context, software Software) (*Server, error) {
-	s := &Server{host: h, said: &tail{}, ended: make(chan struct{})}
+	s := &Server{host: h}
 	if err := s.start(ctx, software); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve %T on %s: %w", software, h.name, err), s.Stop())
 	}
@@ -105,19 +101,13 @@ func (s *Server) start(ctx context.Context, software Software) error {
 	if s.dial() == nil {
 		return fmt.Errorf("something else answers at %v", s.plan.listen)
 	}
-	s.cmd = s.host.Command(context.WithoutCancel(ctx), path, s.plan.args...)
-	s.cmd.Dir = s.dir
-	s.cmd.Stdout, s.cmd.Stderr = s.said, s.said
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to kill its workers with it
-	s.cmd.WaitDelay = time.Second                           // a worker may hold the pipe open
-	if err := s.cmd.Start(); err != nil {
-		s.cmd = nil
+	cmd := s.host.Command(context.WithoutCancel(ctx), path, s.plan.args...)
+	cmd.Dir = s.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to kill its workers with it
+	cmd.WaitDelay = time.Second                           // a worker may hold the pipe open
+	if s.program, err = cmd.Launch(); err != nil {
 		return fmt.Errorf("start %s: %w", s.plan.program, err)
 	}
-	go func() {
-		s.err = s.cmd.Wait()
-		close(s.ended)
-	}()
 	if err := s.awaitAnswer(ctx); err != nil {
 		return fmt.Errorf("%w%s", err, s.quoteLog())
 	}
@@ -156,14 +146,14 @@ func (s *Server) writeFiles(files map[string]string) error {
 }
 
 // Reload lets a running server take up another configuration as its operator
-// would: by a signal, or by its own watch on its files. Where the server
-// answers must stay. It does not wait until the server has done so.
+// would: by a signal, or by its own watch on its files. It does not wait until
+// the server has done so.
 func (s *Server) Reload(ctx context.Context, software Software) error {
 	next, err := software.plan(s.place(ctx))
 	switch {
 	case err != nil:
-	case next.program != s.plan.program || next.listen != s.plan.listen:
-		err = fmt.Errorf("%s at %v cannot become %s at %v", s.plan.program, s.plan.listen, next.program, next.listen)
+	case next.program != s.plan.program:
+		err = fmt.Errorf("%s cannot become %s", s.plan.program, next.program)
 	case next.reloadSignal == 0 && !next.watches:
 		err = errors.New("it does not reload")
 	default:
@@ -185,7 +175,7 @@ func (s *Server) startRole(ctx context.Context) error {
 	if s.role, err = s.host.startChild(ctx, s.plan.role, s.plan.config, &report); err != nil {
 		return err
 	}
-	s.said = s.role.said
+	s.program = s.role.Program
 	s.plan.listen = report.Listen
 	return nil
 }
@@ -198,8 +188,8 @@ func (s *Server) awaitAnswer(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if waitFor(s.ended, pause) {
-			return fmt.Errorf("%s ended at once: %w", s.plan.program, cmpError(s.err, errors.New("exit status 0")))
+		if waitFor(s.program.ended, pause) {
+			return fmt.Errorf("%s ended at once: %w", s.plan.program, cmp.Or(s.program.result, errors.New("exit status 0")))
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s does not answer at %v: %w", s.plan.program, s.plan.listen, err)
@@ -226,16 +216,11 @@ func (s *Server) Addr() netip.AddrPort { return s.plan.listen }
 func (s *Server) URL(path string) string { return "http://" + s.plan.listen.String() + path }
 
 // PID returns the server's main process.
-func (s *Server) PID() int { return s.process().Pid }
+func (s *Server) PID() int { return s.program.PID() }
 
 // ContainerID returns the identity that an agent reads from the cgroup of the
 // server's processes, 64 hexadecimal digits; "" where its host is not contained.
-func (s *Server) ContainerID() string {
-	if s.role != nil {
-		return s.role.cmd.container.id
-	}
-	return s.cmd.container.id
-}
+func (s *Server) ContainerID() string { return s.program.container.id }
 
 // Dir returns the directory with the server's configuration and logs.
 func (s *Server) Dir() string { return s.dir }
@@ -243,12 +228,9 @@ func (s *Server) Dir() string { return s.dir }
 // StatsSocket returns the path of HAProxy's admin socket, "" for others.
 func (s *Server) StatsSocket() string { return s.plan.statsSocket }
 
-// App returns the application that was started behind the server, or nil.
-func (s *Server) App() *Server { return s.app }
-
 // Log returns the end of what the server wrote to its error output and logs.
 func (s *Server) Log() string {
-	parts := []string{s.said.String()}
+	parts := []string{s.program.Said()}
 	for _, name := range s.plan.logs {
 		text, err := os.ReadFile(filepath.Join(s.dir, name))
 		if err != nil {
@@ -272,7 +254,7 @@ func (s *Server) quoteLog() string {
 // Signal sends a signal to the server's main process; where that has ended the
 // error is os.ErrProcessDone.
 func (s *Server) Signal(signal syscall.Signal) error {
-	if err := s.process().Signal(signal); err != nil {
+	if err := s.program.Process.Signal(signal); err != nil {
 		return fmt.Errorf("send %v to the server at %v: %w", signal, s.Addr(), err)
 	}
 	return nil
@@ -280,24 +262,10 @@ func (s *Server) Signal(signal syscall.Signal) error {
 
 // Kill ends the server's main process by SIGKILL and waits until it is gone.
 func (s *Server) Kill() error {
-	if err := s.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	ended := s.ended
-	if s.role != nil {
-		ended = s.role.ended
-	}
-	if !waitFor(ended, killWait) {
-		return fmt.Errorf("the server at %v did not end within %v of SIGKILL", s.Addr(), killWait)
+	if err := s.program.End(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill the server at %v: %w", s.Addr(), err)
 	}
 	return nil
-}
-
-func (s *Server) process() *os.Process {
-	if s.role != nil {
-		return s.role.cmd.Process
-	}
-	return s.cmd.Process
 }
 
 // Stop ends the server as its own stop command would, kills it and its workers
@@ -310,32 +278,14 @@ func (s *Server) Stop() error {
 
 func (s *Server) halt() error {
 	var errs []error
-	if s.role != nil {
+	switch {
+	case s.role != nil:
 		errs = append(errs, s.role.halt())
-	}
-	if s.cmd != nil {
-		errs = append(errs, s.haltProgram())
+	case s.program != nil:
+		errs = append(errs, s.program.End(s.plan.stopSignal))
 	}
 	if s.app != nil {
 		errs = append(errs, s.app.Stop())
 	}
 	return errors.Join(errs...)
-}
-
-func (s *Server) haltProgram() error {
-	select {
-	case <-s.ended:
-		return nil
-	default:
-	}
-	_ = s.cmd.Process.Signal(s.plan.stopSignal)
-	if waitFor(s.ended, stopWait) {
-		return nil
-	}
-	// The main process is there, so its group cannot be another's.
-	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
-	if !waitFor(s.ended, killWait) {
-		return fmt.Errorf("%s %d did not end within %v of SIGKILL", s.plan.program, s.cmd.Process.Pid, killWait)
-	}
-	return nil
 }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -15,8 +13,6 @@ import (
 // Traefik is Traefik with its file provider and one service, "app@file". It is
 // in no Debian package: `make lab-traefik` builds it once.
 type Traefik struct {
-	// Port is where it listens. Zero is 80.
-	Port uint16
 	// Health is the path of its health checks, at Traefik's own interval of
 	// 30 s and time-out of 5 s. None makes none, as by default.
 	Health string
@@ -54,16 +50,15 @@ func (t Traefik) plan(at place) (plan, error) {
 	if _, err := os.Stat(path); err != nil {
 		return plan{}, &ErrMissing{Program: "traefik", Build: "make lab-traefik"}
 	}
-	port := webPort(t.Port)
 	static := fmt.Sprintf(`global: {checkNewVersion: false, sendAnonymousUsage: false}
 log: {level: WARN}
 api: {insecure: true}
 entryPoints:
-  web: {address: "%v:%d"}
+  web: {address: "%v"}
   traefik: {address: ":%d"}
 providers:
   file: {filename: %q, watch: true}
-`, at.addr, port, TraefikAPI, at.dir+"/dynamic.yml")
+`, at.web(), TraefikAPI, at.dir+"/dynamic.yml")
 	if t.Metrics {
 		static += "metrics: {prometheus: {}}\n"
 	}
@@ -86,7 +81,7 @@ providers:
 		program:    path,
 		args:       []string{"--configFile=" + at.dir + "/traefik.yml"},
 		files:      map[string]string{"traefik.yml": static, "dynamic.yml": b.String()},
-		listen:     netip.AddrPortFrom(at.addr, port),
+		listen:     at.web(),
 		stopSignal: syscall.SIGTERM,
 		watches:    true,
 	}, nil

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lab
 
 import (
@@ -77,9 +75,9 @@ func (e *ErrMissing) Error() string {
 	return fmt.Sprintf("%s is missing: install %s", e.Program, e.Package)
 }
 
-// Available says why no world can be made here, or nil: worlds need root, the
+// available says why no world can be made here, or nil: worlds need root, the
 // program ip, and a kernel and sandbox that allow network namespaces.
-func Available() error {
+func available() error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%w: needs root, not user %d", ErrUnavailable, os.Geteuid())
 	}
@@ -129,7 +127,7 @@ func New(ctx context.Context, cfg Config) (*World, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("make world: %w", err)
 	}
-	if err := Available(); err != nil {
+	if err := available(); err != nil {
 		return nil, err
 	}
 	if _, err := Reap(); err != nil {
@@ -204,9 +202,6 @@ func (w *World) Host(name string) *Host {
 	}
 	panic(fmt.Sprintf("lab: the world has no host %q", name))
 }
-
-// Hosts returns all hosts, in the order of the Config.
-func (w *World) Hosts() []*Host { return slices.Clone(w.hosts) }
 
 // Dir returns the world's run directory, which Close removes: configuration,
 // logs, records.

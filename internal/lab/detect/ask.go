@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -65,24 +63,25 @@ type (
 
 // serviceAt returns the name of the service that listens on port, once the
 // agent has found it.
-func (a *agent) serviceAt(ctx context.Context, port uint16) (string, error) {
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
+func (a *agent) serviceAt(ctx context.Context, port uint16) (name string, err error) {
+	found, err := until(ctx, 15*time.Second, 250*time.Millisecond, func() (bool, error) {
 		var answer scopesAnswer
 		if err := a.get(ctx, "/api/v1/scopes", &answer); err != nil {
-			return "", err
+			return false, err
 		}
 		for _, s := range answer.Scopes {
 			for _, l := range s.Listen {
 				if at, err := netip.ParseAddrPort(l); err == nil && at.Port() == port && s.Kind == "service" {
-					return s.Name, nil
+					name = s.Name
 				}
 			}
 		}
-		if err := wait(ctx, 250*time.Millisecond); err != nil {
-			return "", err
-		}
+		return name != "", nil
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("the agent has found no service on port %d: %s", port, a.Said())
 	}
-	return "", fmt.Errorf("the agent has found no service on port %d: %s", port, a.tail())
+	return name, err
 }
 
 // watchQueue asks for the queue's depth until ended, and returns since when it
@@ -123,25 +122,19 @@ func (a *agent) watchQueue(ctx context.Context, service string, ended <-chan str
 // settle waits until no incident is open, at most for patience, and returns
 // all there are.
 func (a *agent) settle(ctx context.Context, patience time.Duration) ([]incident, error) {
-	for deadline := time.Now().Add(patience); ; {
-		var answer incidentsAnswer
-		if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {
-			return nil, err
-		}
-		open := slices.ContainsFunc(answer.Incidents, func(i incident) bool { return i.State == "open" })
-		if !open || time.Now().After(deadline) {
-			return answer.Incidents, nil
-		}
-		if err := wait(ctx, time.Second); err != nil {
-			return nil, err
-		}
-	}
+	var answer incidentsAnswer
+	_, err := until(ctx, patience, time.Second, func() (bool, error) {
+		answer = incidentsAnswer{}
+		err := a.get(ctx, "/api/v1/incidents", &answer)
+		return err == nil && !slices.ContainsFunc(answer.Incidents, func(i incident) bool { return i.State == "open" }), err
+	})
+	return answer.Incidents, err
 }
 
 // cpuShare is the agent's own processor time since its start, as a share of
 // one core.
 func (a *agent) cpuShare() (float64, error) {
-	used, err := cpuTime(a.cmd.Process.Pid)
+	used, err := cpuTime(a.PID())
 	if err != nil {
 		return 0, err
 	}
@@ -154,5 +147,21 @@ func wait(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	case <-time.After(d):
 		return nil
+	}
+}
+
+// until does something each every until that is done, and reports whether it
+// was before the end of patience.
+func until(ctx context.Context, patience, every time.Duration, do func() (done bool, err error)) (bool, error) {
+	for deadline := time.Now().Add(patience); ; {
+		if done, err := do(); done || err != nil {
+			return done, err
+		}
+		if time.Now().After(deadline) {
+			return false, nil
+		}
+		if err := wait(ctx, every); err != nil {
+			return false, err
+		}
 	}
 }

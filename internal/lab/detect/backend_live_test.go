@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -11,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/lab/trace"
 )
@@ -28,9 +25,6 @@ func recorded(t *testing.T, name string, before, after time.Duration) (lines []t
 	cell.At, cell.Load.Duration = before, before+after
 	var out bytes.Buffer
 	err := RecordBackend(t.Context(), cell, &out, func(line string) { t.Log(line) })
-	if errors.Is(err, lab.ErrUnavailable) {
-		t.Skip(err)
-	}
 	labtest.Need(t, err)
 	for in := json.NewDecoder(&out); ; {
 		var line trace.Line

@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -126,8 +124,7 @@ func (o *BackendOutcome) sum(cell BackendCell, run backendRun) {
 		if at.IsZero() {
 			return nil
 		}
-		d := at.Sub(run.fault)
-		return &d
+		return new(at.Sub(run.fault))
 	}
 	o.Remote = run.members[0].String()
 	o.Answered, o.Verdict, o.Probe = since(run.answered), since(run.verdict), since(run.probe)

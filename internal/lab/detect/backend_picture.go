@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -41,12 +39,7 @@ func marks() []mark {
 // Without faults it is empty. Whoever saw it never in any run is drawn there,
 // too, but for clients, who may have lost nothing.
 func BackendPicture(outcomes []BackendOutcome) string {
-	var rows []summary
-	for _, s := range summaries(outcomes) {
-		if !s.healthy {
-			rows = append(rows, s)
-		}
-	}
+	rows, _ := split(outcomes)
 	if len(rows) == 0 {
 		return ""
 	}
@@ -73,8 +66,8 @@ func BackendPicture(outcomes []BackendOutcome) string {
 }
 
 // draw writes one row, whose middle is at y.
-func (s summary) draw(b *strings.Builder, y int) {
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", pictureNames-12, y+4, html.EscapeString(s.cell))
+func (s runs) draw(b *strings.Builder, y int) {
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", pictureNames-12, y+4, html.EscapeString(s[0].Cell))
 	found, verdict := s.quantile(0.5, foundAt), s.quantile(0.5, verdictAt)
 	if found != nil {
 		end := axisNever()

@@ -1,17 +1,13 @@
-//go:build linux
-
 package detect
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +31,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	if err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, p.watcher, binary, filepath.Join(p.world.Dir(), "agent.log"), config)
+	agent, err := startAgent(ctx, p.watcher, binary, p.world.Dir(), config)
 	if err != nil {
 		return out, err
 	}
@@ -155,7 +151,9 @@ func (p *pool) awaitVerdict(ctx context.Context, fault time.Time) (time.Time, er
 	heard, before := false, 0
 	var lastErr error
 	for wait(ctx, o.every) == nil {
-		down, err := o.down(ctx, p)
+		asking, done := context.WithTimeout(ctx, opinionWait)
+		down, err := o.down(asking, p)
+		done()
 		if err != nil {
 			lastErr = err // a balancer that restarts has no opinion
 			continue
@@ -213,9 +211,9 @@ func (p *pool) watchBackends(ctx context.Context, agent *agent, run *backendRun)
 
 // prober is blackbox_exporter on the clients' host, asked each 15 s.
 type prober struct {
-	cmd    *lab.Cmd
-	client *http.Client
-	url    string
+	program *lab.Program
+	client  *http.Client
+	url     string
 }
 
 // probeEvery is how often people let it probe.
@@ -223,18 +221,12 @@ const probeEvery = 15 * time.Second
 
 // startProber starts it. A program that is missing is a *lab.ErrMissing.
 func (p *pool) startProber(ctx context.Context) (*prober, error) {
-	file := filepath.Join(p.world.Dir(), "blackbox.yml")
-	if err := os.WriteFile(file, []byte(blackboxConfig), 0o644); err != nil {
+	program, err := startBlackbox(ctx, p.client, p.world.Dir())
+	if err != nil {
 		return nil, fmt.Errorf("start prober: %w", err)
 	}
-	const name = "prometheus-blackbox-exporter"
-	listen := fmt.Sprintf("127.0.0.1:%d", blackboxPort)
-	b := &prober{cmd: p.client.Command(ctx, name, "--config.file="+file, "--web.listen-address="+listen), client: inside(p.client)}
+	b := &prober{program: program, client: p.client.Client(), url: "http://" + blackboxAddress + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)}
 	b.client.Timeout = probeEvery
-	b.url = "http://" + listen + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)
-	if err := b.cmd.Start(); err != nil {
-		return nil, errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
-	}
 	return b, nil
 }
 
@@ -255,16 +247,7 @@ func (b *prober) watch(ctx context.Context, fault time.Time) time.Time {
 
 // probe reports whether one probe succeeded.
 func (b *prober) probe(ctx context.Context) (bool, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url, nil)
-	if err != nil {
-		return false, err
-	}
-	answer, err := b.client.Do(request)
-	if err != nil {
-		return false, err
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	raw, err := lab.Get(ctx, b.client, b.url)
 	if err != nil {
 		return false, err
 	}
@@ -279,7 +262,6 @@ func (b *prober) probe(ctx context.Context) (bool, error) {
 }
 
 func (b *prober) stop() {
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
+	_ = b.program.End(os.Kill)
 	b.client.CloseIdleConnections()
 }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -7,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
 )
 
-// appPort is where the backends answer.
+// appPort is where applications answer.
 const appPort = 8080
 
 // spares is how many hosts stand ready for backends that a cell adds.
@@ -142,7 +139,7 @@ func (p *pool) introduction(how string) string {
 // startLoad begins the cell's load.
 func (p *pool) startLoad(ctx context.Context) (*lab.Run, time.Time, error) {
 	load := p.cell.Load
-	load.URL, load.Log = p.url, filepath.Join(p.world.Dir(), "client.jsonl")
+	load.URL = p.url
 	run, err := p.client.StartLoad(ctx, load)
 	return run, time.Now(), err
 }

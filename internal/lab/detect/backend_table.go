@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -10,31 +8,26 @@ import (
 	"time"
 )
 
-// summary is what the runs of one cell have in common.
-type summary struct {
-	cell, balancer, fault string
-	healthy               bool
-	runs                  []BackendOutcome
-}
+// runs are outcomes of one cell, at least one.
+type runs []BackendOutcome
 
-// summaries gathers the runs of each cell, in the order of their first.
-func summaries(outcomes []BackendOutcome) []summary {
-	var all []summary
-	for _, o := range outcomes {
-		i := slices.IndexFunc(all, func(s summary) bool { return s.cell == o.Cell })
-		if i < 0 {
-			i = len(all)
-			all = append(all, summary{cell: o.Cell, balancer: o.Balancer, fault: o.Fault, healthy: o.Healthy})
+// split gathers the runs of each cell, in the order of their first: those of
+// faults, and those of healthy days.
+func split(outcomes []BackendOutcome) (faults, healthy []runs) {
+	for _, s := range byCell(outcomes) {
+		if s[0].Healthy {
+			healthy = append(healthy, s)
+		} else {
+			faults = append(faults, s)
 		}
-		all[i].runs = append(all[i].runs, o)
 	}
-	return all
+	return faults, healthy
 }
 
 // times are those of the runs that have one, sorted.
-func (s summary) times(of func(BackendOutcome) *time.Duration) []time.Duration {
+func (s runs) times(of func(BackendOutcome) *time.Duration) []time.Duration {
 	var out []time.Duration
-	for _, o := range s.runs {
+	for _, o := range s {
 		if d := of(o); d != nil {
 			out = append(out, *d)
 		}
@@ -45,9 +38,9 @@ func (s summary) times(of func(BackendOutcome) *time.Duration) []time.Duration {
 
 // quantile of a sorted list by the nearest rank; nil without any. A share of
 // the runs that never saw it counts as later than all.
-func (s summary) quantile(q float64, of func(BackendOutcome) *time.Duration) *time.Duration {
+func (s runs) quantile(q float64, of func(BackendOutcome) *time.Duration) *time.Duration {
 	times := s.times(of)
-	rank := max(int(math.Ceil(q*float64(len(s.runs)))), 1)
+	rank := max(int(math.Ceil(q*float64(len(s)))), 1)
 	if rank > len(times) {
 		return nil
 	}
@@ -70,14 +63,7 @@ func leadOf(o BackendOutcome) *time.Duration {
 // the runs and 95 % of them; "never" where so many runs did not see it.
 func BackendTable(outcomes []BackendOutcome) string {
 	var b strings.Builder
-	var faults, healthy []summary
-	for _, s := range summaries(outcomes) {
-		if s.healthy {
-			healthy = append(healthy, s)
-		} else {
-			faults = append(faults, s)
-		}
-	}
+	faults, healthy := split(outcomes)
 	if len(faults) > 0 {
 		fmt.Fprintln(&b, "| fault | runs | named as | found p50 | p95 | balancer p50 | p95 | lead p50 | probe p50 | first error p50 | lost of requests | goals missed |")
 		fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|")
@@ -85,7 +71,7 @@ func BackendTable(outcomes []BackendOutcome) string {
 	for _, s := range faults {
 		lost, asked := 0, 0
 		var named []string
-		for _, o := range s.runs {
+		for _, o := range s {
 			lost, asked = lost+o.Failed, asked+o.Requests
 			if o.Cause != "" && !slices.Contains(named, o.Cause) {
 				named = append(named, o.Cause)
@@ -96,7 +82,7 @@ func BackendTable(outcomes []BackendOutcome) string {
 		if d := s.quantile(0.5, leadOf); d != nil {
 			lead = tenths(d)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %d of %d | %s |\n", s.cell, len(s.runs), list(named),
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %d of %d | %s |\n", s[0].Cell, len(s), list(named),
 			tenths(s.quantile(0.5, foundAt)), tenths(s.quantile(0.95, foundAt)), tenths(s.quantile(0.5, verdictAt)), tenths(s.quantile(0.95, verdictAt)),
 			lead, tenths(s.quantile(0.5, probeAt)), tenths(s.quantile(0.5, failedAt)), lost, asked, list(s.missed()))
 	}
@@ -109,20 +95,20 @@ func BackendTable(outcomes []BackendOutcome) string {
 	}
 	for _, s := range healthy {
 		failed, asked := 0, 0
-		for _, o := range s.runs {
+		for _, o := range s {
 			failed, asked = failed+o.Failed, asked+o.Requests
 		}
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s |\n", s.cell, len(s.runs), asked, failed, list(s.missed()))
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s |\n", s[0].Cell, len(s), asked, failed, list(s.missed()))
 	}
 	return b.String()
 }
 
 // missed is each goal that a run missed, with how many runs did where that is
 // not the only one.
-func (s summary) missed() []string {
+func (s runs) missed() []string {
 	var order []string
 	times := map[string]int{}
-	for _, o := range s.runs {
+	for _, o := range s {
 		for _, m := range o.Missed {
 			if times[m]++; times[m] == 1 {
 				order = append(order, m)
@@ -130,7 +116,7 @@ func (s summary) missed() []string {
 		}
 	}
 	for i, m := range order {
-		if len(s.runs) > 1 {
+		if len(s) > 1 {
 			order[i] = fmt.Sprintf("%s (%d×)", m, times[m])
 		}
 	}
@@ -142,4 +128,74 @@ func tenths(d *time.Duration) string {
 		return "never"
 	}
 	return fmt.Sprintf("%.1f", d.Seconds())
+}
+
+// outsideOf is the name of a contained cell's twin, whose balancer runs beside
+// the agent.
+func outsideOf(cell string) string { return strings.Replace(cell, "-contained", "", 1) }
+
+// ContainedTable writes, as Markdown, when faults were found behind a balancer
+// in a container and when outside of one, in seconds since the fault; empty
+// when no cell was played both ways.
+func ContainedTable(outcomes []BackendOutcome) string {
+	faults, _ := split(outcomes)
+	var b strings.Builder
+	for _, inside := range faults {
+		twin := outsideOf(inside[0].Cell)
+		i := slices.IndexFunc(faults, func(s runs) bool { return s[0].Cell == twin })
+		if i < 0 || twin == inside[0].Cell {
+			continue
+		}
+		if b.Len() == 0 {
+			fmt.Fprintln(&b, "| fault | runs outside | found p50 | p95 | runs in a container | found p50 | p95 | goals missed there |")
+			fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|")
+		}
+		outside := faults[i]
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %d | %s | %s | %s |\n", twin,
+			len(outside), tenths(outside.quantile(0.5, foundAt)), tenths(outside.quantile(0.95, foundAt)),
+			len(inside), tenths(inside.quantile(0.5, foundAt)), tenths(inside.quantile(0.95, foundAt)), list(inside.missed()))
+	}
+	return b.String()
+}
+
+// RestartTable writes, as Markdown, how restarts of the balancer were followed:
+// seconds from the new process's first connection to a backend, at worst. Empty
+// when none happened.
+func RestartTable(outcomes []BackendOutcome) string {
+	var b strings.Builder
+	for _, s := range byCell(outcomes) {
+		restarts, blind := 0, 0
+		var connected, shown, named []*time.Duration
+		for _, o := range s {
+			for _, f := range o.Followed {
+				restarts++
+				blind = max(blind, f.Blind)
+				connected, shown, named = append(connected, f.Connected), append(shown, f.Shown), append(named, f.Named)
+			}
+		}
+		if restarts == 0 {
+			continue
+		}
+		if b.Len() == 0 {
+			fmt.Fprintln(&b, "| balancer restarted | restarts | connected after | shown after | blind looks | process named after | goals missed |")
+			fmt.Fprintln(&b, "|---|---|---|---|---|---|---|")
+		}
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %d | %s | %s |\n",
+			s[0].Cell, restarts, tenths(worst(connected)), tenths(worst(shown)), blind, tenths(worst(named)), list(runs(s).missed()))
+	}
+	return b.String()
+}
+
+// worst is the longest of them; nil, which is never, is longer than any.
+func worst(times []*time.Duration) *time.Duration {
+	var out *time.Duration
+	for _, d := range times {
+		if d == nil {
+			return nil
+		}
+		if out == nil || *d > *out {
+			out = d
+		}
+	}
+	return out
 }

@@ -1,9 +1,6 @@
-//go:build linux
-
 package detect
 
 import (
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -134,14 +131,13 @@ func TestBackendSum(t *testing.T) {
 		remotes:   map[string]netip.AddrPort{"backend/shop/a": remotes[0], "backend/shop/b": remotes[1], "backend/shop/c": remotes[2]},
 		members:   remotes,
 	}
-	seconds := func(n float64) *time.Duration { d := time.Duration(n * float64(time.Second)); return &d }
 	goal := want(withinAtOnce, "peer_refusing").then("orderly_stop")
 	goal.Resolved = 5 * time.Second
 	before, sibling, outside := "backend/shop/c churn warning", "backend/shop/b peer_slow watch", "service/web workers_full warning"
 	whole := BackendOutcome{
-		Remote: "192.0.2.1:80", Requests: 4, Failed: 2, Ends: map[lab.Outcome]int{lab.Reset: 1, lab.Status: 1}, FirstFailed: seconds(2.5),
-		Suspect: seconds(0.5), Watch: seconds(0.7), Found: seconds(2), Cause: "peer_refusing", First: "peer_refusing",
-		Answered: seconds(20), Resolved: seconds(23), Verdict: seconds(6),
+		Remote: "192.0.2.1:80", Requests: 4, Failed: 2, Ends: map[lab.Outcome]int{lab.Reset: 1, lab.Status: 1}, FirstFailed: inSeconds(2.5),
+		Suspect: inSeconds(0.5), Watch: inSeconds(0.7), Found: inSeconds(2), Cause: "peer_refusing", First: "peer_refusing",
+		Answered: inSeconds(20), Resolved: inSeconds(23), Verdict: inSeconds(6),
 		Siblings: []string{sibling}, Outside: []string{outside, before},
 		Missed: []string{"on siblings: " + sibling, "outside the chain: " + outside + ", " + before},
 	}
@@ -165,7 +161,7 @@ func TestBackendSum(t *testing.T) {
 			o.Missed = []string{"none of path_lost opened at warning", "named peer_refusing first", "on siblings: " + sibling, "outside the chain: " + strings.Join(o.Outside, ", ")}
 		}},
 		{"a watch is enough", watches("orderly_stop").then("peer_refusing"), func(_ *backendRun, o *BackendOutcome) {
-			o.Found, o.Cause, o.First = seconds(0.7), "orderly_stop", "orderly_stop"
+			o.Found, o.Cause, o.First = inSeconds(0.7), "orderly_stop", "orderly_stop"
 		}},
 		{"every backend", func() BackendGoal { g := goal; g.All = true; return g }(), func(_ *backendRun, o *BackendOutcome) {
 			o.Siblings = []string{} // the watch that lasts is not sent
@@ -233,8 +229,7 @@ func runsOf(cell string, found, verdict []float64) []BackendOutcome {
 		if s < 0 {
 			return nil
 		}
-		d := time.Duration(s * float64(time.Second))
-		return &d
+		return inSeconds(s)
 	}
 	var out []BackendOutcome
 	for i := range found {
@@ -307,71 +302,103 @@ func TestBackendPicture(t *testing.T) {
 	}
 }
 
-// statText is of HAProxy 2.6.12, `show stat`, with most columns cut away.
-const statText = `# pxname,svname,qcur,status,weight,
-web,FRONTEND,,OPEN,,
-app,s1,0,DOWN 1/2,1,
-app,s2,0,UP 1/3,1,
-app,s3,0,DOWN,1,
-app,spare,0,DOWN,1,
-app,BACKEND,0,UP,3,
+// TestContainedCells: each fault in a container is the same outside of one, and
+// its name says so.
+func TestContainedCells(t *testing.T) {
+	all := map[string]BackendCell{}
+	for _, c := range BackendCells() {
+		all[c.Name] = c
+	}
+	contained := 0
+	for _, inside := range all {
+		if !inside.Contained {
+			if strings.Contains(inside.Name, "contained") {
+				t.Errorf("cell %s is not contained", inside.Name)
+			}
+			continue
+		}
+		contained++
+		outside, ok := all[outsideOf(inside.Name)]
+		if !ok || outside.Contained || outside.Fault != inside.Fault || outside.At != inside.At || len(outside.Events) != len(inside.Events) ||
+			outside.Load.Duration != inside.Load.Duration || outside.Goal.Within != inside.Goal.Within {
+			t.Errorf("cell %s has no twin outside: %+v", inside.Name, outside)
+		}
+	}
+	if contained < 24 {
+		t.Errorf("%d contained cells: some are missing", contained)
+	}
+}
+
+func TestFollowedMisses(t *testing.T) {
+	whole := Followed{What: "restart", Connected: inSeconds(0.2), Shown: inSeconds(0.6), Named: inSeconds(1)}
+	tests := []struct {
+		name   string
+		change func(*Followed)
+		want   string // in it
+	}{
+		{"followed", func(*Followed) {}, ""},
+		{"one look was blind", func(f *Followed) { f.Blind = 1 }, ""},
+		{"two were", func(f *Followed) { f.Blind = 2 }, "after 2 looks"},
+		{"never shown", func(f *Followed) { f.Shown = nil }, "not followed"},
+		{"the balancer did nothing", func(f *Followed) { f.Connected, f.Shown = nil, nil }, "proves nothing"},
+		{"not measured", func(f *Followed) { f.Problem = "no agent" }, "no agent"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := whole
+			tt.change(&f)
+			got := f.misses()
+			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+				t.Errorf("misses %q, want %q in it", got, tt.want)
+			}
+			outcome := BackendOutcome{Followed: []Followed{whole, f}}
+			if missed := (BackendGoal{}).misses(outcome); slices.Contains(missed, got) != (got != "") {
+				t.Errorf("the goal misses %q of a restart that misses %q", missed, got)
+			}
+		})
+	}
+}
+
+// TestLasts: a finding that ends while its backend is dead is a goal missed.
+func TestLasts(t *testing.T) {
+	goal := want(withinAtOnce, "peer_refusing")
+	goal.Lasts = true
+	outcome := BackendOutcome{Found: inSeconds(1), First: "peer_refusing"}
+	if missed := goal.misses(outcome); len(missed) > 0 {
+		t.Errorf("it lasts, and misses %q", missed)
+	}
+	outcome.Resolved = inSeconds(20)
+	if diff := cmp.Diff([]string{"resolved after 20.0 s, while the backend is dead"}, goal.misses(outcome)); diff != "" {
+		t.Errorf("goals missed (-want +got):\n%s", diff)
+	}
+}
+
+func TestContainedTables(t *testing.T) {
+	outcomes := []BackendOutcome{
+		{Cell: "haproxy-killed", Found: inSeconds(0.6)},
+		{Cell: "haproxy-hang", Found: inSeconds(2.6)},
+		{Cell: "haproxy-contained-killed", Contained: true, Found: inSeconds(0.8)},
+		{Cell: "haproxy-contained-killed", Contained: true, Missed: []string{"none of peer_refusing opened at warning"}},
+		{Cell: "traefik-contained-killed", Contained: true, Found: inSeconds(1)}, // not played outside
+		{Cell: "healthy-haproxy-restart", Healthy: true, Followed: []Followed{
+			{Connected: inSeconds(0.2), Shown: inSeconds(0.4), Named: inSeconds(1)}, {Connected: inSeconds(0.3), Shown: inSeconds(0.9), Blind: 1},
+		}},
+	}
+	want := `| fault | runs outside | found p50 | p95 | runs in a container | found p50 | p95 | goals missed there |
+|---|---|---|---|---|---|---|---|
+| haproxy-killed | 1 | 0.6 | 0.6 | 2 | 0.8 | never | none of peer_refusing opened at warning (1×) |
 `
-
-func TestParseStat(t *testing.T) {
-	got, err := parseStat(statText)
-	if diff := cmp.Diff([]int{1, 3}, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+	if diff := cmp.Diff(want, ContainedTable(outcomes)); diff != "" {
+		t.Errorf("in and out of a container (-want +got):\n%s", diff)
 	}
-	for _, text := range []string{"", "Unknown command", "# svname,status\ns1\n", "# svname,status\n\"s1"} {
-		if got, err := parseStat(text); err == nil {
-			t.Errorf("parseStat(%q) = %v", text, got)
-		}
+	want = `| balancer restarted | restarts | connected after | shown after | blind looks | process named after | goals missed |
+|---|---|---|---|---|---|---|
+| healthy-haproxy-restart | 2 | 0.3 | 0.9 | 1 | never | – |
+`
+	if diff := cmp.Diff(want, RestartTable(outcomes)); diff != "" {
+		t.Errorf("restarts (-want +got):\n%s", diff)
 	}
-}
-
-// FuzzParseStat: nothing with an error, and every server it names is written
-// there as one that is down.
-func FuzzParseStat(f *testing.F) {
-	f.Add(statText)
-	f.Fuzz(func(t *testing.T, text string) {
-		got, err := parseStat(text)
-		if err != nil && got != nil {
-			t.Errorf("parseStat(%q) = %v beside %v", text, got, err)
-		}
-		if len(got) > strings.Count(text, "DOWN") {
-			t.Errorf("parseStat(%q) = %v", text, got)
-		}
-	})
-}
-
-func TestParseServerStatus(t *testing.T) {
-	got, err := parseServerStatus([]byte(`{"name":"app@file","serverStatus":{"http://192.0.2.1:8080":"DOWN","http://192.0.2.2:8080":"UP"}}`))
-	if diff := cmp.Diff([]string{"192.0.2.1:8080"}, words(got)); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+	if got := ContainedTable(outcomes[:2]) + RestartTable(outcomes[:2]); got != "" {
+		t.Errorf("tables of nothing:\n%s", got)
 	}
-	for _, text := range []string{"", "404 page not found", `{"serverStatus":{"http://name:80":"DOWN"}}`} {
-		if got, err := parseServerStatus([]byte(text)); err == nil {
-			t.Errorf("parseServerStatus(%q) = %v", text, got)
-		}
-	}
-}
-
-// FuzzParseServerStatus: nothing with an error, and no more than are there.
-func FuzzParseServerStatus(f *testing.F) {
-	f.Add([]byte(`{"serverStatus":{"http://192.0.2.1:8080":"DOWN"}}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := parseServerStatus(raw)
-		var there struct{ ServerStatus map[string]string }
-		if err == nil && json.Unmarshal(raw, &there) == nil && len(got) > len(there.ServerStatus) || err != nil && got != nil {
-			t.Errorf("parseServerStatus(%q) = %v, %v", raw, got, err)
-		}
-	})
-}
-
-func words(addrs []netip.AddrPort) []string {
-	var out []string
-	for _, a := range addrs {
-		out = append(out, a.String())
-	}
-	return out
 }

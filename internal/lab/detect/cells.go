@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -30,7 +28,7 @@ func chain() []string { return []string{"workers_filling", "workers_full", "clie
 
 func prefork(workers int, more func(*lab.ApachePrefork)) func(netip.AddrPort) lab.Software {
 	return func(app netip.AddrPort) lab.Software {
-		a := lab.ApachePrefork{Workers: workers, Port: 80, Upstream: app}
+		a := lab.ApachePrefork{Workers: workers, Upstream: app}
 		if more != nil {
 			more(&a)
 		}
@@ -40,13 +38,13 @@ func prefork(workers int, more func(*lab.ApachePrefork)) func(netip.AddrPort) la
 
 func event(keepAlive bool) func(netip.AddrPort) lab.Software {
 	return func(app netip.AddrPort) lab.Software {
-		return lab.ApacheEvent{Workers: articleWorkers, Port: 80, Upstream: app, KeepAlive: keepAlive}
+		return lab.ApacheEvent{Workers: articleWorkers, Upstream: app, KeepAlive: keepAlive}
 	}
 }
 
 func nginx(connections int, keepAlive bool) func(netip.AddrPort) lab.Software {
 	return func(app netip.AddrPort) lab.Software {
-		return lab.Nginx{Connections: connections, Port: 80, Upstreams: []netip.AddrPort{app}, KeepAlive: keepAlive}
+		return lab.Nginx{Connections: connections, Upstreams: []netip.AddrPort{app}, KeepAlive: keepAlive}
 	}
 }
 
@@ -69,7 +67,7 @@ func load(seconds int, random bool, seed uint64, pairs ...float64) lab.Load {
 func Prefork(workers int, span, duration time.Duration) Cell {
 	n := float64(workers)
 	return Cell{
-		Name: "gradual", Port: 80, Slow: 2 * time.Second, Software: prefork(workers, nil), Path: oneSecond, Chain: chain(),
+		Name: "gradual", Slow: 2 * time.Second, Software: prefork(workers, nil), Path: oneSecond, Chain: chain(),
 		Load: load(int(duration.Seconds()), false, 0, 0, 0.1*n, span.Seconds(), 1.3*n),
 	}
 }
@@ -77,7 +75,7 @@ func Prefork(workers int, span, duration time.Duration) Cell {
 // Healthy is the same server at a share of its capacity, with random arrivals.
 func Healthy(workers int, share float64, duration time.Duration, seed uint64) Cell {
 	return Cell{
-		Name: fmt.Sprintf("healthy-poisson-%.0f", 100*share), Port: 80, Slow: 2 * time.Second, Healthy: true,
+		Name: fmt.Sprintf("healthy-poisson-%.0f", 100*share), Slow: 2 * time.Second, Healthy: true,
 		Software: prefork(workers, nil), Path: oneSecond,
 		Load: load(int(duration.Seconds()), true, seed, 0, float64(workers)*share), Goal: Goal{WatchesPerHour: 6},
 	}
@@ -88,7 +86,7 @@ func Cells() []Cell { return append(failing(), healthy()...) }
 
 func failing() []Cell {
 	ramp := func(name string, c Cell) Cell {
-		c.Name, c.Port, c.Slow, c.Chain = name, 80, 2*time.Second, chain()
+		c.Name, c.Slow, c.Chain = name, 2*time.Second, chain()
 		if c.Software == nil {
 			c.Software = prefork(articleWorkers, nil)
 		}
@@ -148,24 +146,24 @@ func failing() []Cell {
 		{
 			// Ten connections a second are never closed: the descriptors last
 			// for 200 s, and then nobody is accepted.
-			Name: "leak", Port: 80, Slow: 2 * time.Second, Chain: append(chain(), "leak"), Path: "/",
+			Name: "leak", Slow: 2 * time.Second, Chain: append(chain(), "leak"), Path: "/",
 			Software: func(netip.AddrPort) lab.Software {
 				return lab.App{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 80), Service: 20 * time.Millisecond, LeakEvery: 2, Descriptors: 2048}
 			},
 			Load: load(240, false, 0, 0, 20), Goal: Goal{Found: []string{"leak"}, Lead: time.Second},
 		},
 		{
-			Name: "syn-flood", Port: 80, Slow: 2 * time.Second, Chain: []string{"syn_flood"}, Goal: Goal{Found: []string{"syn_flood"}}, Software: prefork(articleWorkers, nil), Path: quick,
+			Name: "syn-flood", Slow: 2 * time.Second, Chain: []string{"syn_flood"}, Goal: Goal{Found: []string{"syn_flood"}}, Software: prefork(articleWorkers, nil), Path: quick,
 			Load: load(90, false, 0, 0, 20), Events: []Event[*stage]{floodSYN(30*time.Second, 2000, 30*time.Second)},
 		},
 		{
-			Name: "traffic-missing", Port: 80, Slow: 2 * time.Second, Chain: []string{"traffic_missing"}, Goal: Goal{Found: []string{"traffic_missing"}}, Software: prefork(articleWorkers, nil), Path: quick,
+			Name: "traffic-missing", Slow: 2 * time.Second, Chain: []string{"traffic_missing"}, Goal: Goal{Found: []string{"traffic_missing"}}, Software: prefork(articleWorkers, nil), Path: quick,
 			Load: load(900, true, 4, 0, 20, 690, 20, 691, 1, 840, 1, 841, 20),
 		},
 		{
 			// The server closes what is idle for five seconds, and nobody is
 			// left to answer.
-			Name: "stuck-closing", Port: 80, Slow: 2 * time.Second, Chain: []string{"stuck_closing"}, Goal: Goal{Found: []string{"stuck_closing"}}, Software: event(true), Path: quick,
+			Name: "stuck-closing", Slow: 2 * time.Second, Chain: []string{"stuck_closing"}, Goal: Goal{Found: []string{"stuck_closing"}}, Software: event(true), Path: quick,
 			Load: load(120, false, 0, 0, 5), Users: Users{Count: 40, Every: 4 * time.Second},
 			Events: []Event[*stage]{deafen(30 * time.Second), heal(80 * time.Second)},
 		},
@@ -174,7 +172,7 @@ func failing() []Cell {
 
 func healthy() []Cell {
 	calm := func(name string, c Cell) Cell {
-		c.Name, c.Port, c.Slow, c.Healthy = "healthy-"+name, 80, 2*time.Second, true
+		c.Name, c.Slow, c.Healthy = "healthy-"+name, 2*time.Second, true
 		if c.Software == nil {
 			c.Software = prefork(articleWorkers, nil)
 		}

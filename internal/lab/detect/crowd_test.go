@@ -1,10 +1,7 @@
-//go:build linux
-
 package detect
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -28,28 +25,23 @@ func TestAgentBesideACrowd(t *testing.T) {
 		}
 	}
 	// The kernel keeps as many TIME_WAIT as half the hash table has buckets.
-	buckets := 4096
-	for buckets < 2*timeWait {
-		buckets *= 2
-	}
-	world := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}, Buckets: buckets})
+	world := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}, Buckets: 2 * timeWait})
 	host := world.Host("server")
 	binary := program(t)
-	crowd, err := host.Populate(t.Context(), lab.Population{
+	_, err := host.Populate(t.Context(), lab.Population{
 		Sockets: timeWait + 20_000, Odd: lab.OddSockets{TimeWait: timeWait, SynRecv: 10_000, SynSent: 500},
 	})
 	labtest.Need(t, err)
-	defer crowd.Close()
-	agent, err := startAgent(t.Context(), host, binary, filepath.Join(t.TempDir(), "agent.log"), ownNamespace)
+	agent, err := startAgent(t.Context(), host, binary, t.TempDir(), ownNamespace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer agent.stop()
-	u, err := use(t.Context(), "foreshock agent", agent.cmd.Process.Pid, 12*time.Second, func() error {
+	u, err := use(t.Context(), "foreshock agent", agent.PID(), 12*time.Second, func() error {
 		return agent.get(t.Context(), "/healthz", nil)
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, agent.tail())
+		t.Fatalf("%v\n%s", err, agent.Said())
 	}
 	var incidents incidentsAnswer
 	if err := agent.get(t.Context(), "/api/v1/incidents", &incidents); err != nil {
@@ -58,14 +50,7 @@ func TestAgentBesideACrowd(t *testing.T) {
 	for _, i := range incidents.Incidents {
 		t.Errorf("a crowd in which nobody waits made an incident: %+v", i)
 	}
-	var looks struct {
-		Looks []struct {
-			Tier    string `json:"tier"`
-			Sockets int    `json:"sockets"`
-			Looks   uint64 `json:"looks"`
-			Failed  uint64 `json:"failed"`
-		} `json:"looks"`
-	}
+	var looks looksAnswer
 	if err := agent.get(t.Context(), "/api/v1/looks", &looks); err != nil {
 		t.Fatal(err)
 	}

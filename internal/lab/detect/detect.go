@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package detect makes a real server fail and writes down who said so first:
 // the agent, its clients, or nobody.
 //
@@ -10,10 +8,8 @@
 package detect
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -27,8 +23,6 @@ import (
 // Cell is one scenario on one server, as data.
 type Cell struct {
 	Name string
-	// Port is where the server listens.
-	Port uint16
 	// Software serves, with an application behind it at the address given.
 	Software func(application netip.AddrPort) lab.Software
 	// App is that application, on a host of its own, so that its connections
@@ -91,12 +85,12 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 	if err := st.serve(ctx); err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, st.server, binary, filepath.Join(world.Dir(), "agent.log"), ownNamespace+cell.Config)
+	agent, err := startAgent(ctx, st.server, binary, world.Dir(), ownNamespace+cell.Config)
 	if err != nil {
 		return out, err
 	}
 	defer agent.stop()
-	scope, err := agent.serviceAt(ctx, cell.Port)
+	scope, err := agent.serviceAt(ctx, st.target.Port())
 	if err != nil {
 		return out, err
 	}
@@ -132,11 +126,8 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 
 // agent is a running agent, asked over its API from inside its namespace.
 type agent struct {
-	cmd     *lab.Cmd
-	ended   chan struct{} // closed when the program has ended, with endErr
-	endErr  error
+	*lab.Program
 	client  *http.Client
-	log     *os.File
 	started time.Time
 }
 
@@ -147,93 +138,51 @@ const agentAddress = "127.0.0.1:9748"
 // leads a configuration that says nothing else about observing.
 const ownNamespace = "observe: {namespaces: host}\n"
 
-// startAgent starts the program as a user would.
-func startAgent(ctx context.Context, host *lab.Host, binary, logFile, config string) (*agent, error) {
-	log, err := os.Create(logFile)
-	if err != nil {
+// startAgent starts the program as a user would, with a configuration in dir.
+func startAgent(ctx context.Context, host *lab.Host, binary, dir, config string) (*agent, error) {
+	file := filepath.Join(dir, "agent.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
-	file := logFile + ".yaml"
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
+	cmd := host.Command(ctx, binary, "agent", "--listen", agentAddress, "--log-format", "json", "--config", file)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	a := &agent{client: host.Client(), started: time.Now()}
+	var err error
+	if a.Program, err = cmd.Launch(); err != nil {
+		return nil, fmt.Errorf("start agent: %w", err)
 	}
-	args := []string{"agent", "--listen", agentAddress, "--log-format", "json", "--config", file}
-	a := &agent{cmd: host.Command(ctx, binary, args...), log: log, started: time.Now()}
-	a.cmd.Stdout, a.cmd.Stderr = log, log
-	a.cmd.Cancel = func() error { return a.cmd.Process.Signal(os.Interrupt) }
-	a.cmd.WaitDelay = 5 * time.Second
-	a.client = inside(host)
-	if err := a.cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start agent: %w", err), log.Close())
+	var unready error
+	ready, err := until(ctx, 20*time.Second, 100*time.Millisecond, func() (bool, error) {
+		unready = a.get(ctx, "/readyz", nil)
+		return unready == nil, a.Check()
+	})
+	if err == nil && !ready {
+		err = fmt.Errorf("not ready after 20 s: %w: %s", unready, a.Said())
 	}
-	a.ended = make(chan struct{})
-	go func() {
-		a.endErr = a.cmd.Wait()
-		close(a.ended)
-	}()
-	ready := func() error { return a.get(ctx, "/readyz", nil) }
-	for deadline := time.Now().Add(20 * time.Second); ready() != nil; {
-		select {
-		case <-a.ended:
-			return nil, fmt.Errorf("the agent ended at its start: %w: %s", a.endErr, a.tail())
-		case <-ctx.Done():
-			a.stop()
-			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			err := ready()
-			a.stop()
-			return nil, fmt.Errorf("the agent is not ready after 20 s: %w: %s", err, a.tail())
-		}
+	if err != nil {
+		a.stop()
+		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	return a, nil
 }
 
 func (a *agent) stop() {
-	_ = a.cmd.Process.Signal(os.Interrupt)
-	select {
-	case <-a.ended:
-	case <-time.After(10 * time.Second):
-		_ = a.cmd.Process.Kill()
-		<-a.ended
-	}
+	_ = a.End(os.Interrupt)
 	a.client.CloseIdleConnections()
-	_ = a.log.Close()
-}
-
-// tail is the end of the agent's log.
-func (a *agent) tail() string {
-	raw, err := os.ReadFile(a.log.Name())
-	if err != nil {
-		return err.Error()
-	}
-	return string(raw[max(0, len(raw)-2000):])
 }
 
 // get asks the API; into is filled from the JSON of the answer unless nil.
 func (a *agent) get(ctx context.Context, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+agentAddress+path, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := a.client.Do(req)
+	raw, err := lab.Get(ctx, a.client, "http://"+agentAddress+path)
 	if err != nil {
 		return fmt.Errorf("ask the agent: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask the agent: GET %s: %s", path, resp.Status)
 	}
 	if into == nil {
 		return nil
 	}
-	var raw bytes.Buffer
-	if _, err := raw.ReadFrom(resp.Body); err != nil {
-		return fmt.Errorf("ask the agent: GET %s: %w", path, err)
-	}
-	if err := json.Unmarshal(raw.Bytes(), into); err != nil {
-		return fmt.Errorf("ask the agent: GET %s: %w in %.200s", path, err, raw.Bytes())
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("ask the agent: GET %s: %w in %.200s", path, err, raw)
 	}
 	return nil
 }

@@ -1,11 +1,8 @@
-//go:build linux
-
 package detect
 
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -93,7 +90,7 @@ func RunNamespaces(ctx context.Context, binary string, count, each int, shared b
 	}
 	out.Buckets = max(out.Buckets, -out.Buckets)
 	progress(fmt.Sprintf("%d sockets stand in each; the agent", each))
-	a, err := startAgent(ctx, bench, binary, filepath.Join(world.Dir(), "agent.log"), "")
+	a, err := startAgent(ctx, bench, binary, world.Dir(), "")
 	if err != nil {
 		return out, err
 	}
@@ -104,15 +101,15 @@ func RunNamespaces(ctx context.Context, binary string, count, each int, shared b
 		return a.get(ctx, "/api/v1/looks", &last)
 	}
 	for last.Namespaces.Read < count {
-		if _, err := use(ctx, "foreshock agent", a.cmd.Process.Pid, time.Second, look); err != nil {
+		if _, err := use(ctx, "foreshock agent", a.PID(), time.Second, look); err != nil {
 			return out, err
 		}
 		if out.FoundAfter = time.Since(a.started); out.FoundAfter > foundWithin {
-			return out, fmt.Errorf("after %s the agent reads %d of %d namespaces: %s", foundWithin, last.Namespaces.Read, count, a.tail())
+			return out, fmt.Errorf("after %s the agent reads %d of %d namespaces: %s", foundWithin, last.Namespaces.Read, count, a.Said())
 		}
 	}
 	progress(fmt.Sprintf("all are read after %s; the next %s count", out.FoundAfter.Round(time.Second), span))
-	out.Agent, err = use(ctx, "foreshock agent", a.cmd.Process.Pid, span, func() error {
+	out.Agent, err = use(ctx, "foreshock agent", a.PID(), span, func() error {
 		err := look()
 		out.PulseAge = max(out.PulseAge, last.Namespaces.PulseAge)
 		return err

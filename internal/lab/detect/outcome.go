@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -84,16 +82,9 @@ func (o *Outcome) sum(cell Cell, run workersRun) {
 		if at.IsZero() {
 			return nil
 		}
-		d := at.Sub(began)
-		return &d
+		return new(at.Sub(began))
 	}
-	moment := func(m *lab.Moment) *time.Duration {
-		if m == nil {
-			return nil
-		}
-		return since(m.Wall)
-	}
-	o.Queue, o.FirstSlow, o.FirstFailed = since(run.queue), moment(s.FirstSlow), moment(s.FirstFailed)
+	o.Queue, o.FirstSlow, o.FirstFailed = since(run.queue), since(s.FirstSlow), since(s.FirstFailed)
 	earliest := func(into **time.Duration, at time.Time) {
 		if d := since(at); *into == nil || d != nil && *d < **into {
 			*into = d

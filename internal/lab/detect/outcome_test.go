@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -14,6 +12,9 @@ import (
 
 // began is when the load of these tests began.
 var began = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+
+// inSeconds is a time after it.
+func inSeconds(n float64) *time.Duration { return new(time.Duration(n * float64(time.Second))) }
 
 // request is a line of a client's log; the log's clocks agree.
 func request(at, took time.Duration, outcome lab.Outcome) lab.Record {
@@ -53,7 +54,6 @@ const ramped = `{"incidents": [
 ]}`
 
 func TestSum(t *testing.T) {
-	seconds := func(n float64) *time.Duration { d := time.Duration(n * float64(time.Second)); return &d }
 	records := []lab.Record{
 		request(0, time.Second, lab.OK),
 		request(180*time.Second, 5*time.Second, lab.OK),
@@ -74,16 +74,16 @@ func TestSum(t *testing.T) {
 			Outside: []string{}, Missed: []string{"no request failed: the load proves nothing"}, Patterns: []string{}, Steps: []string{}, Found: map[string]string{},
 		}},
 		{"a ramp", ramp, records, began.Add(170 * time.Second), ramped, Outcome{
-			Requests: 3, Failed: 1, Queue: seconds(170),
-			Suspect: seconds(20), Forecast: seconds(20), Warning: seconds(70), Critical: seconds(200),
-			FirstSlow: seconds(182), FirstFailed: seconds(210), Recovered: seconds(300),
+			Requests: 3, Failed: 1, Queue: inSeconds(170),
+			Suspect: inSeconds(20), Forecast: inSeconds(20), Warning: inSeconds(70), Critical: inSeconds(200),
+			FirstSlow: inSeconds(182), FirstFailed: inSeconds(210), Recovered: inSeconds(300),
 			Watches: 1, Found: map[string]string{"workers_full": "critical", "workers_filling": "warning", "syn_flood": "warning"},
 			Outside: []string{"service/web syn_flood warning"}, Missed: []string{"outside the chain: service/web syn_flood warning"},
 			Patterns: []string{"gradual_saturation"},
 		}},
 		{"what came before the second saturation is left out", again, records, time.Time{}, ramped, Outcome{
-			Requests: 2, Failed: 1, Warning: seconds(190), Critical: seconds(200),
-			FirstSlow: seconds(182), FirstFailed: seconds(210), Recovered: seconds(300),
+			Requests: 2, Failed: 1, Warning: inSeconds(190), Critical: inSeconds(200),
+			FirstSlow: inSeconds(182), FirstFailed: inSeconds(210), Recovered: inSeconds(300),
 			Found: map[string]string{"workers_full": "critical", "syn_flood": "warning"}, Outside: []string{"service/web syn_flood warning"},
 			Missed:   []string{"warning 20.0 s before the first failed request, goal 60 s", "outside the chain: service/web syn_flood warning"},
 			Patterns: []string{"gradual_saturation"},
@@ -91,14 +91,14 @@ func TestSum(t *testing.T) {
 		{"one that lasts", ramp, records[2:], time.Time{},
 			`{"incidents": [{"state": "open", "cause": "workers_full", "scope": "service/web", "peak_severity": "critical", "opened_at": "2026-11-21T04:00:01Z",
 			 "timeline": [{"at": "2026-11-21T04:00:01Z", "what": "open, critical: queue wait above 3 s", "severity": "critical"}]}]}`, Outcome{
-				Requests: 1, Failed: 1, Warning: seconds(1), Critical: seconds(1), FirstSlow: seconds(202), FirstFailed: seconds(210),
+				Requests: 1, Failed: 1, Warning: inSeconds(1), Critical: inSeconds(1), FirstSlow: inSeconds(202), FirstFailed: inSeconds(210),
 				Found: map[string]string{"workers_full": "critical"}, Outside: []string{}, Missed: []string{}, Patterns: []string{},
 				Steps: []string{"+1.0s service/web workers_full: open, critical: queue wait above 3 s"},
 			}},
 		{"one from before the load", ramp, records, time.Time{},
 			`{"incidents": [{"state": "open", "cause": "workers_full", "scope": "service/web", "peak_severity": "critical", "opened_at": "2026-11-21T03:59:58Z",
 			 "timeline": [{"at": "2026-11-21T03:59:58Z", "what": "worded otherwise", "severity": "critical"}]}]}`, Outcome{
-				Requests: 3, Failed: 1, FirstSlow: seconds(182), FirstFailed: seconds(210), Found: map[string]string{}, Patterns: []string{},
+				Requests: 3, Failed: 1, FirstSlow: inSeconds(182), FirstFailed: inSeconds(210), Found: map[string]string{}, Patterns: []string{},
 				Outside: []string{"service/web workers_full critical"}, Missed: []string{"no warning", "outside the chain: service/web workers_full critical"},
 				Steps: []string{"-2.0s service/web workers_full: worded otherwise"},
 			}},
@@ -117,8 +117,7 @@ func TestSum(t *testing.T) {
 }
 
 func TestMisses(t *testing.T) {
-	at := func(seconds int) *time.Duration { d := time.Duration(seconds) * time.Second; return &d }
-	led := Outcome{Warning: at(60), FirstFailed: at(200), Found: map[string]string{"leak": "watch"}}
+	led := Outcome{Warning: inSeconds(60), FirstFailed: inSeconds(200), Found: map[string]string{"leak": "watch"}}
 	for _, test := range []struct {
 		name    string
 		goal    Goal
@@ -128,8 +127,8 @@ func TestMisses(t *testing.T) {
 		{"no goal", Goal{}, Outcome{}, []string{}},
 		{"lead reached", Goal{Lead: 140 * time.Second}, led, []string{}},
 		{"lead missed", Goal{Lead: 141 * time.Second}, led, []string{"warning 140.0 s before the first failed request, goal 141 s"}},
-		{"lead without a warning", Goal{Lead: time.Second}, Outcome{FirstFailed: at(1)}, []string{"no warning"}},
-		{"lead without a failure", Goal{Lead: time.Second}, Outcome{Warning: at(1)}, []string{"no request failed: the load proves nothing"}},
+		{"lead without a warning", Goal{Lead: time.Second}, Outcome{FirstFailed: inSeconds(1)}, []string{"no warning"}},
+		{"lead without a failure", Goal{Lead: time.Second}, Outcome{Warning: inSeconds(1)}, []string{"no request failed: the load proves nothing"}},
 		{"in time", Goal{By: time.Minute}, led, []string{}},
 		{"late", Goal{By: 59 * time.Second}, led, []string{"warning at 60.0 s, goal 59 s"}},
 		{"never", Goal{By: time.Minute}, Outcome{}, []string{"no warning"}},
@@ -152,10 +151,9 @@ func TestMisses(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	at := func(seconds float64) *time.Duration { d := time.Duration(seconds * float64(time.Second)); return &d }
 	outcomes := []Outcome{
 		{
-			Cell: "gradual", Minutes: 4, Forecast: at(46.7), Warning: at(66.8), Critical: at(185), FirstSlow: at(180.7), FirstFailed: at(233), Watches: 1,
+			Cell: "gradual", Minutes: 4, Forecast: inSeconds(46.7), Warning: inSeconds(66.8), Critical: inSeconds(185), FirstSlow: inSeconds(180.7), FirstFailed: inSeconds(233), Watches: 1,
 			Patterns: []string{"gradual_saturation"}, Found: map[string]string{"workers_full": "critical", "workers_filling": "warning"},
 			Peers: map[string]time.Duration{"probe_slow": 204 * time.Second, "probe_failed": 234 * time.Second},
 		},
@@ -175,16 +173,11 @@ func TestTable(t *testing.T) {
 }
 
 func TestSpread(t *testing.T) {
-	run := func(cell string, warning, failed int) Outcome {
-		o := Outcome{Cell: cell, Minutes: 30, Watches: 2}
-		if warning > 0 {
-			d := time.Duration(warning) * time.Second
-			o.Warning = &d
-		} else {
-			o.Missed = []string{"no warning"}
+	run := func(cell string, warning, failed float64) Outcome {
+		o := Outcome{Cell: cell, Minutes: 30, Watches: 2, Warning: inSeconds(warning), FirstFailed: inSeconds(failed)}
+		if warning == 0 {
+			o.Warning, o.Missed = nil, []string{"no warning"}
 		}
-		d := time.Duration(failed) * time.Second
-		o.FirstFailed = &d
 		return o
 	}
 	outcomes := []Outcome{run("fast", 17, 34), run("once", 1, 2), run("fast", 18, 33), run("burst", 31, 40), run("fast", 0, 30), run("burst", 31, 42)}

@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -17,11 +15,12 @@ import (
 	"github.com/foreshock/foreshock/internal/lab"
 )
 
-// The peers' ports inside the world.
+// Where the peers listen inside the world, node_exporter beside the agent or on
+// the server's address.
 const (
-	nodeExporterPort = 9100
-	blackboxPort     = 9115
-	prometheusPort   = 9090
+	nodeExporterPort  = "9100"
+	blackboxAddress   = "127.0.0.1:9115"
+	prometheusAddress = "127.0.0.1:9090"
 )
 
 // articleRules are what people run today: a probe that fails or is slow, and
@@ -44,24 +43,19 @@ const prometheusConfig = `global: {scrape_interval: 15s, evaluation_interval: 15
 rule_files: [%[1]q]
 scrape_configs:
 - job_name: node
-  static_configs: [{targets: ["%[2]s:%[3]d"]}]
+  static_configs: [{targets: ["%[2]s:%[3]s"]}]
 - job_name: probe
   metrics_path: /probe
   params: {module: [http_2xx], target: [%[4]q]}
-  static_configs: [{targets: ["127.0.0.1:%[5]d"]}]
-`
-
-const blackboxConfig = `modules:
-  http_2xx: {prober: http, timeout: 10s}
+  static_configs: [{targets: [%[5]q]}]
 `
 
 // peers are the programs that people watch a server with today, beside the
 // agent: blackbox_exporter and Prometheus on the client's host, node_exporter
 // on the server's.
 type peers struct {
-	commands   []*lab.Cmd
+	programs   []*lab.Program // Prometheus is the last
 	prometheus *http.Client
-	log        string // what they wrote to their standard errors
 }
 
 // startPeers starts them; probe is what blackbox_exporter asks for, slow from
@@ -75,35 +69,23 @@ func startPeers(ctx context.Context, server, client *lab.Host, dir, probe string
 	if err != nil {
 		return nil, fmt.Errorf("start peers: %w", err)
 	}
-	config, err := write("prometheus.yml", fmt.Sprintf(prometheusConfig, rules, server.Addr(), nodeExporterPort, probe, blackboxPort))
+	config, err := write("prometheus.yml", fmt.Sprintf(prometheusConfig, rules, server.Addr(), nodeExporterPort, probe, blackboxAddress))
 	if err != nil {
 		return nil, fmt.Errorf("start peers: %w", err)
 	}
-	blackbox, err := write("blackbox.yml", blackboxConfig)
-	if err != nil {
-		return nil, fmt.Errorf("start peers: %w", err)
-	}
-	log, err := os.Create(filepath.Join(dir, "peers.log"))
-	if err != nil {
-		return nil, fmt.Errorf("start peers: %w", err)
-	}
-	defer log.Close() // the programs have their own copies
-	p := &peers{prometheus: inside(client), log: log.Name()}
-	start := func(host *lab.Host, name string, args ...string) error {
-		cmd := host.Command(ctx, name, args...)
-		cmd.Stderr = log
-		if err := cmd.Start(); err != nil {
-			return errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
+	p := &peers{prometheus: client.Client()}
+	keep := func(program *lab.Program, err error) error {
+		if err == nil {
+			p.programs = append(p.programs, program)
 		}
-		p.commands = append(p.commands, cmd)
-		return nil
+		return err
 	}
 	err = errors.Join(
-		start(server, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--collector.netstat",
-			"--web.listen-address="+server.Addr().String()+":"+strconv.Itoa(nodeExporterPort)),
-		start(client, "prometheus-blackbox-exporter", "--config.file="+blackbox, "--web.listen-address=127.0.0.1:"+strconv.Itoa(blackboxPort)),
-		start(client, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
-			"--web.listen-address=127.0.0.1:"+strconv.Itoa(prometheusPort), "--log.level=error"),
+		keep(startPeer(ctx, server, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--collector.netstat",
+			"--web.listen-address="+server.Addr().String()+":"+nodeExporterPort)),
+		keep(startBlackbox(ctx, client, dir)),
+		keep(startPeer(ctx, client, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+			"--web.listen-address="+prometheusAddress, "--log.level=error")),
 	)
 	if err == nil {
 		err = p.ready(ctx)
@@ -115,21 +97,37 @@ func startPeers(ctx context.Context, server, client *lab.Host, dir, probe string
 	return p, nil
 }
 
+// startPeer starts a program whose Debian package is called as it is. One that
+// is missing is a *lab.ErrMissing.
+func startPeer(ctx context.Context, host *lab.Host, name string, args ...string) (*lab.Program, error) {
+	p, err := host.Command(ctx, name, args...).Launch()
+	if err != nil {
+		return nil, errors.Join(&lab.ErrMissing{Program: name, Package: name}, err)
+	}
+	return p, nil
+}
+
+// startBlackbox starts blackbox_exporter with a configuration in dir.
+func startBlackbox(ctx context.Context, host *lab.Host, dir string) (*lab.Program, error) {
+	file := filepath.Join(dir, "blackbox.yml")
+	if err := os.WriteFile(file, []byte("modules:\n  http_2xx: {prober: http, timeout: 10s}\n"), 0o644); err != nil {
+		return nil, err
+	}
+	return startPeer(ctx, host, "prometheus-blackbox-exporter", "--config.file="+file, "--web.listen-address="+blackboxAddress)
+}
+
 // ready waits until Prometheus has seen both of its targets up.
 func (p *peers) ready(ctx context.Context) error {
-	for deadline := time.Now().Add(60 * time.Second); ; {
-		up, err := p.query(ctx, "/api/v1/query?query="+url.QueryEscape("sum(up)"))
-		if err == nil && len(up) == 1 && len(up[0].Value) == 2 && up[0].Value[1] == "2" {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			said, _ := os.ReadFile(p.log)
-			return fmt.Errorf("prometheus has not seen its targets after a minute: %v, %w: %s", up, err, said[max(0, len(said)-1000):])
-		}
-		if err := wait(ctx, time.Second); err != nil {
-			return err
-		}
+	var up []series
+	var asked error
+	ready, err := until(ctx, time.Minute, time.Second, func() (bool, error) {
+		up, asked = p.query(ctx, "/api/v1/query?query="+url.QueryEscape("sum(up)"))
+		return asked == nil && len(up) == 1 && len(up[0].Value) == 2 && up[0].Value[1] == "2", nil
+	})
+	if err == nil && !ready {
+		err = fmt.Errorf("prometheus has not seen its targets after a minute: %v, %w: %s", up, asked, p.programs[len(p.programs)-1].Said())
 	}
+	return err
 }
 
 // series is one of Prometheus's answer.
@@ -140,26 +138,17 @@ type series struct {
 }
 
 func (p *peers) query(ctx context.Context, path string) ([]series, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(prometheusPort)+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := p.prometheus.Do(req)
+	raw, err := lab.Get(ctx, p.prometheus, "http://"+prometheusAddress+path)
 	if err != nil {
 		return nil, fmt.Errorf("ask prometheus: %w", err)
 	}
-	defer resp.Body.Close()
 	var answer struct {
-		Error string `json:"error"`
-		Data  struct {
+		Data struct {
 			Result []series `json:"result"`
 		} `json:"data"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("ask prometheus: %s: %w", resp.Status, err)
-	}
-	if answer.Error != "" {
-		return nil, fmt.Errorf("ask prometheus: %s", answer.Error)
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return nil, fmt.Errorf("ask prometheus: %w", err)
 	}
 	return answer.Data.Result, nil
 }
@@ -190,9 +179,8 @@ func (p *peers) fired(ctx context.Context, from, to time.Time) (map[string]time.
 }
 
 func (p *peers) stop() {
-	for _, c := range p.commands {
-		_ = c.Process.Kill()
-		_ = c.Wait()
+	for _, program := range p.programs {
+		_ = program.End(os.Kill)
 	}
 	p.prometheus.CloseIdleConnections()
 }

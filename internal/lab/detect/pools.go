@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -7,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -65,8 +62,6 @@ const (
 	// poolWait is how long the connections may take to stand beyond poolHold,
 	// and the backends to be found.
 	poolWait = time.Minute
-	// poolPort is where backends answer.
-	poolPort = 8080
 )
 
 // backendsHost is a host with so many backends' addresses.
@@ -106,11 +101,11 @@ func RunPoolsGenerated(ctx context.Context, binary string, count, each int, span
 	defer world.Close()
 	host := world.Host("client")
 	began := time.Now()
-	crowd, err := host.FanOut(ctx, lab.FanOut{To: world.Host("backends"), Port: poolPort, Each: each})
+	crowd, err := host.FanOut(ctx, lab.FanOut{To: world.Host("backends"), Port: appPort, Each: each})
 	if err != nil {
 		return out, err
 	}
-	out.Holders = crowd.Processes()
+	out.Holders = crowd.Clients
 	progress(fmt.Sprintf("%d connections stand after %s", count*each, time.Since(began).Round(time.Second)))
 	w := poolWatch{out: &out, host: host, binary: binary, dir: world.Dir(), progress: progress}
 	if err := w.count(0); err != nil {
@@ -118,7 +113,7 @@ func RunPoolsGenerated(ctx context.Context, binary string, count, each int, span
 	}
 	var members []string
 	for _, a := range world.Host("backends").Addrs() {
-		members = append(members, strconv.Quote(netip.AddrPortFrom(a, poolPort).String()))
+		members = append(members, strconv.Quote(netip.AddrPortFrom(a, appPort).String()))
 	}
 	const chosen = "backends:\n  - {name: shop, process: {name: lab-fanout}"
 	listed := fmt.Sprintf("%s, discover: {static: [%s]}}\n", chosen, strings.Join(members, ", "))
@@ -141,12 +136,12 @@ func RunPoolsThroughTraefik(ctx context.Context, binary string, count, each int,
 	}
 	defer world.Close()
 	host, far := world.Host("balancer"), world.Host("backends")
-	if _, err := far.Serve(ctx, lab.App{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), poolPort)}); err != nil {
+	if _, err := far.Serve(ctx, lab.App{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), appPort)}); err != nil {
 		return out, err
 	}
 	software := lab.Traefik{Metrics: true}
 	for _, a := range far.Addrs() {
-		software.Backends = append(software.Backends, netip.AddrPortFrom(a, poolPort))
+		software.Backends = append(software.Backends, netip.AddrPortFrom(a, appPort))
 	}
 	traefik, err := host.Serve(ctx, software)
 	if err != nil {
@@ -217,20 +212,14 @@ func (w *poolWatch) fill(ctx context.Context) error {
 	// Requests that end at the moment, and the next ones that do not come to
 	// the same millisecond, are the missing hundredth.
 	want := 2 * w.out.Backends * w.out.Each * 99 / 100
-	for deadline := time.Now().Add(poolHold + poolWait); ; {
-		if err := w.count(0); err != nil {
-			return err
-		}
-		if w.out.Sockets[0] >= want {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("only %d of %d sockets stand at the balancer: one process may not open as many; ask for fewer with -count or -each", w.out.Sockets[0], want)
-		}
-		if err := wait(ctx, time.Second); err != nil {
-			return err
-		}
+	stand, err := until(ctx, poolHold+poolWait, time.Second, func() (bool, error) {
+		err := w.count(0)
+		return w.out.Sockets[0] >= want, err
+	})
+	if err == nil && !stand {
+		err = fmt.Errorf("only %d of %d sockets stand at the balancer: one process may not open as many; ask for fewer with -count or -each", w.out.Sockets[0], want)
 	}
+	return err
 }
 
 func (w *poolWatch) quiet(ctx context.Context) error {
@@ -304,8 +293,7 @@ func bytesRead(pid int) (int64, error) {
 
 // agent measures the agent, once it has found all backends.
 func (w *poolWatch) agent(ctx context.Context, name, config string) error {
-	logFile := filepath.Join(w.dir, fmt.Sprintf("agent%d.log", len(w.out.Readers)))
-	a, err := startAgent(ctx, w.host, w.binary, logFile, config)
+	a, err := startAgent(ctx, w.host, w.binary, w.dir, config)
 	if err != nil {
 		return err
 	}
@@ -317,14 +305,14 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 	sight.FoundIn = time.Since(a.started)
 	w.progress(fmt.Sprintf("%s: %d of %d backends after %s; the next %s count", name, sight.Found, w.out.Backends, sight.FoundIn.Round(time.Second), w.out.Span))
 	var tiers lookTiers
-	r, err := w.reader(ctx, name, a.cmd.Process.Pid, func() error {
+	r, err := w.reader(ctx, name, a.PID(), func() error {
 		var now looksAnswer
 		err := a.get(ctx, "/api/v1/looks", &now)
 		tiers.add(now)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, a.tail())
+		return fmt.Errorf("%w: %s", err, a.Said())
 	}
 	var answer incidentsAnswer
 	if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {
@@ -342,22 +330,53 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 
 // findBackends waits until the agent knows so many backends, and returns how
 // many it knows after poolWait at the latest: fewer are a result, not a failure.
-func (a *agent) findBackends(ctx context.Context, want int) (int, error) {
-	found := 0
-	for deadline := a.started.Add(poolWait); ; {
+func (a *agent) findBackends(ctx context.Context, want int) (found int, err error) {
+	_, err = until(ctx, time.Until(a.started.Add(poolWait)), time.Second, func() (bool, error) {
 		var answer backendsAnswer
 		if err := a.get(ctx, "/api/v1/backends", &answer); err != nil {
-			return 0, err
+			return false, err
 		}
 		found = 0
 		for _, g := range answer.Groups {
 			found += len(g.Backends)
 		}
-		if found >= want || time.Now().After(deadline) {
-			return found, nil
+		return found >= want, nil
+	})
+	return found, err
+}
+
+// looksAnswer is what is needed of /api/v1/looks for the cost of looking.
+type looksAnswer struct {
+	Looks []tierAnswer `json:"looks"`
+}
+
+type tierAnswer struct {
+	Tier    string   `json:"tier"`
+	Age     *float64 `json:"age_seconds"` // nil: never seen
+	Bytes   int64    `json:"bytes"`       // of the last look
+	Looks   uint64   `json:"looks"`
+	Failed  uint64   `json:"failed"`
+	Sockets int      `json:"sockets"`
+}
+
+// lookTiers sums up what the agent says of its looks, answer after answer.
+type lookTiers struct {
+	seen  map[string]uint64  // how many looks a tier had made
+	ages  map[string]float64 // the greatest
+	bytes int64              // since the first answer, as if looks since the last answer were as big as the last one
+}
+
+func (t *lookTiers) add(a looksAnswer) {
+	if t.seen == nil {
+		t.seen, t.ages = map[string]uint64{}, map[string]float64{}
+	}
+	for _, l := range a.Looks {
+		if before, known := t.seen[l.Tier]; known {
+			t.bytes += int64(l.Looks-before) * l.Bytes
 		}
-		if err := wait(ctx, time.Second); err != nil {
-			return found, err
+		t.seen[l.Tier] = l.Looks
+		if l.Age != nil {
+			t.ages[l.Tier] = max(t.ages[l.Tier], *l.Age)
 		}
 	}
 }

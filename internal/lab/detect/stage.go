@@ -1,5 +1,3 @@
-//go:build linux
-
 package detect
 
 import (
@@ -7,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -17,7 +14,7 @@ import (
 // serve starts the application, the server and what stands in front of it.
 func (st *stage) serve(ctx context.Context) error {
 	app := st.cell.App
-	app.Listen = netip.AddrPortFrom(st.apps.Addr(), 8080)
+	app.Listen = netip.AddrPortFrom(st.apps.Addr(), appPort)
 	behind, err := st.apps.Serve(ctx, app)
 	if err != nil {
 		return err
@@ -25,10 +22,10 @@ func (st *stage) serve(ctx context.Context) error {
 	if st.software, err = st.server.Serve(ctx, st.cell.Software(behind.Addr())); err != nil {
 		return err
 	}
-	st.target = netip.AddrPortFrom(st.server.Addr(), st.cell.Port)
+	st.target = netip.AddrPortFrom(st.server.Addr(), st.software.Addr().Port())
 	asked := st.target
 	if st.cell.Front {
-		front, err := st.world.Host("front").Serve(ctx, lab.HAProxy{Port: 80, Backends: []netip.AddrPort{st.target}})
+		front, err := st.world.Host("front").Serve(ctx, lab.HAProxy{Backends: []netip.AddrPort{st.target}})
 		if err != nil {
 			return err
 		}
@@ -51,7 +48,7 @@ type workersRun struct {
 // be asked for.
 func (st *stage) play(ctx context.Context, agent *agent, scope string, progress func(string)) (seen workersRun, err error) {
 	load := st.cell.Load
-	load.URL, load.Log = st.url, filepath.Join(st.world.Dir(), "client.jsonl")
+	load.URL = st.url
 	run, err := st.client.StartLoad(ctx, load)
 	if err != nil {
 		return seen, err
@@ -110,7 +107,7 @@ func restart(at time.Duration) Event[*stage] {
 		if err := st.software.Stop(); err != nil {
 			return err
 		}
-		app := netip.AddrPortFrom(st.apps.Addr(), 8080)
+		app := netip.AddrPortFrom(st.apps.Addr(), appPort)
 		software, err := st.server.Serve(ctx, st.cell.Software(app))
 		if err == nil {
 			st.software = software

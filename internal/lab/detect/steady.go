@@ -1,13 +1,10 @@
-//go:build linux
-
 package detect
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,9 +37,6 @@ type Steady struct {
 	Peer Usage `json:"peer"`
 }
 
-// peerAddress is where the peer listens inside the world.
-const peerAddress = "127.0.0.1:9100"
-
 // RunSteady makes a population and lets the agent and the peer watch it, one
 // after the other, each for span.
 func RunSteady(ctx context.Context, binary string, sockets int, span time.Duration, progress func(string)) (Steady, error) {
@@ -53,21 +47,19 @@ func RunSteady(ctx context.Context, binary string, sockets int, span time.Durati
 	}
 	defer world.Close()
 	host := world.Host("bench")
-	crowd, err := host.Populate(ctx, lab.Population{Sockets: sockets, OddShare: 0.01})
-	if err != nil {
+	if _, err := host.Populate(ctx, lab.Population{Sockets: sockets, OddShare: 0.01}); err != nil {
 		return out, err
 	}
-	defer crowd.Close()
 	if out.Buckets, err = host.Buckets(); err != nil {
 		return out, err
 	}
 	out.Buckets = max(out.Buckets, -out.Buckets)
 	progress(fmt.Sprintf("%d sockets stand; the agent for %s", sockets, span))
-	a, err := startAgent(ctx, host, binary, filepath.Join(world.Dir(), "agent.log"), "")
+	a, err := startAgent(ctx, host, binary, world.Dir(), "")
 	if err != nil {
 		return out, err
 	}
-	out.Agent, err = use(ctx, "foreshock agent", a.cmd.Process.Pid, span, func() error { return nil })
+	out.Agent, err = use(ctx, "foreshock agent", a.PID(), span, func() error { return nil })
 	a.stop()
 	if err != nil {
 		return out, err
@@ -78,39 +70,33 @@ func RunSteady(ctx context.Context, binary string, sockets int, span time.Durati
 }
 
 func usePeer(ctx context.Context, host *lab.Host, span time.Duration) (Usage, error) {
-	cmd := host.Command(ctx, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--web.listen-address="+peerAddress)
-	if err := cmd.Start(); err != nil {
-		return Usage{}, &lab.ErrMissing{Program: "prometheus-node-exporter", Package: "prometheus-node-exporter"}
+	const address = "127.0.0.1:" + nodeExporterPort
+	program, err := startPeer(ctx, host, "prometheus-node-exporter", "--collector.disable-defaults", "--collector.tcpstat", "--web.listen-address="+address)
+	if err != nil {
+		return Usage{}, err
 	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	client := inside(host)
+	defer func() { _ = program.End(os.Kill) }()
+	client := host.Client()
 	defer client.CloseIdleConnections()
 	scrape := func() error {
-		resp, err := client.Get("http://" + peerAddress + "/metrics")
+		raw, err := lab.Get(ctx, client, "http://"+address+"/metrics")
+		if err == nil && !strings.Contains(string(raw), "node_tcp_connection_states") {
+			err = errors.New("no tcpstat in its answer")
+		}
 		if err != nil {
 			return fmt.Errorf("scrape the peer: %w", err)
 		}
-		defer resp.Body.Close()
-		raw, err := io.ReadAll(resp.Body)
-		if err != nil || !strings.Contains(string(raw), "node_tcp_connection_states") {
-			return fmt.Errorf("scrape the peer: no tcpstat in its answer: %w", err)
-		}
 		return nil
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		err := scrape()
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			return Usage{}, err
-		}
-		time.Sleep(100 * time.Millisecond)
+	var missed error
+	up, err := until(ctx, 10*time.Second, 100*time.Millisecond, func() (bool, error) {
+		missed = scrape()
+		return missed == nil, nil
+	})
+	if err != nil || !up {
+		return Usage{}, cmp.Or(err, missed)
 	}
-	return use(ctx, "node_exporter tcpstat at 1 Hz", cmd.Process.Pid, span, scrape)
+	return use(ctx, "node_exporter tcpstat at 1 Hz", program.PID(), span, scrape)
 }
 
 // use measures a process over span, calling each once a second.
@@ -177,17 +163,4 @@ func kilobytes(status []byte, key string) int64 {
 		}
 	}
 	return -1
-}
-
-// inside returns a client whose connections begin in the host's namespace.
-func inside(host *lab.Host) *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-			err = host.Do(func() error {
-				conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
-				return err
-			})
-			return conn, err
-		},
-	}}
 }

@@ -1,14 +1,10 @@
-//go:build linux
-
 package detect
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"sync"
@@ -73,22 +69,22 @@ func (u Users) ask(ctx context.Context, from *lab.Host, span time.Duration) []la
 // the answer; the connection comes back while the server keeps it. One that the server closed meanwhile is replaced,
 // as browsers do.
 func (u Users) once(from *lab.Host, conn net.Conn, r *lab.Record) (net.Conn, error) {
+	target, err := url.Parse(u.url)
+	if err != nil {
+		return nil, err
+	}
 	r.Reused = conn != nil
 	if !r.Reused {
-		target, err := url.Parse(u.url)
-		if err != nil {
-			return nil, err
-		}
-		err = from.Do(func() (err error) {
-			conn, err = net.DialTimeout("tcp4", target.Host, patience)
-			return err
-		})
-		if err != nil {
+		dialing, done := context.WithTimeout(context.Background(), patience)
+		defer done()
+		if conn, err = from.Dial(dialing, "tcp4", target.Host); err != nil {
 			return nil, err
 		}
 	}
-	keep, err := u.exchange(conn, r)
-	if err == nil && keep {
+	request := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target.RequestURI(), target.Host)
+	reply, err := lab.Converse(conn, request, time.Now().Add(patience))
+	r.Status = reply.Status
+	if err == nil && reply.Keep {
 		return conn, nil
 	}
 	_ = conn.Close()
@@ -96,27 +92,4 @@ func (u Users) once(from *lab.Host, conn net.Conn, r *lab.Record) (net.Conn, err
 		return u.once(from, nil, r)
 	}
 	return nil, err
-}
-
-func (u Users) exchange(conn net.Conn, r *lab.Record) (keep bool, err error) {
-	req, err := http.NewRequest(http.MethodGet, u.url, nil)
-	if err != nil {
-		return false, err
-	}
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return false, err
-	}
-	if err := req.Write(conn); err != nil {
-		return false, err
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
-	if err != nil {
-		return false, err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return false, err
-	}
-	r.Status = resp.StatusCode
-	return !resp.Close, nil
 }

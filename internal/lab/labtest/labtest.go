@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package labtest gives tests the lab: worlds that skip the test where none
 // can be made, and that go when the test does.
 //
@@ -21,12 +19,7 @@ import (
 func World(t testing.TB, cfg lab.Config) *lab.World {
 	t.Helper()
 	w, err := lab.New(t.Context(), cfg)
-	if errors.Is(err, lab.ErrUnavailable) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	Need(t, err)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)
@@ -44,12 +37,12 @@ func Serve(t testing.TB, h *lab.Host, software lab.Software) *lab.Server {
 	return s
 }
 
-// Need skips the test when err says that a package is not installed, and fails
-// it at any other error.
+// Need skips the test when err says that no world can be made here or that a
+// program is not installed, and fails it at any other error.
 func Need(t testing.TB, err error) {
 	t.Helper()
-	if missing, ok := errors.AsType[*lab.ErrMissing](err); ok {
-		t.Skip(missing)
+	if _, missing := errors.AsType[*lab.ErrMissing](err); missing || errors.Is(err, lab.ErrUnavailable) {
+		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -43,37 +42,37 @@ func main() {
 // result is what one method costs per look at one population, the median of
 // all rounds.
 type result struct {
-	Method string `json:"method"`
+	Method string
 	// Sockets is how many the method passed on.
-	Sockets int `json:"sockets"`
+	Sockets int
 	// CPU is processor time, children's included; Wall is time on the clock.
-	CPU  time.Duration `json:"cpu_ns"`
-	Wall time.Duration `json:"wall_ns"`
+	CPU  time.Duration
+	Wall time.Duration
 	// Allocated is bytes of Go heap per look; -1 for other programs.
-	Allocated int64 `json:"allocated_bytes"`
+	Allocated int64
 	// Ratio is CPU over that of the baseline, the median of the rounds' own
 	// ratios: what the machine does meanwhile hits both alike.
-	Ratio float64 `json:"ratio"`
+	Ratio float64
 	// Baseline names what Ratio is against.
-	Baseline string `json:"baseline,omitempty"`
+	Baseline string
 }
 
 type report struct {
-	Sockets     int      `json:"sockets"`
-	HostSockets int      `json:"host_sockets"`
-	Buckets     int      `json:"buckets"`
-	Rounds      int      `json:"rounds"`
-	Results     []result `json:"results"`
+	Sockets     int
+	HostSockets int
+	Buckets     int
+	Rounds      int
+	Results     []result
 }
+
+// oddShare is the share of the sockets in odd states.
+const oddShare = 0.02
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	sizes := flags.String("sockets", "1000,10000,100000", "populations to measure, sockets each")
 	rounds := flags.Int("rounds", 7, "looks by each method, in turn")
-	odd := flags.Float64("odd", 0.02, "share of the sockets in odd states")
-	asJSON := flags.Bool("json", false, "print JSON")
-	only := flags.String("only", "", "only the methods whose name contains this")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -83,15 +82,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return fmt.Errorf("size %q is not a number", text)
 		}
 		fmt.Fprintf(stderr, "peers: making %d sockets\n", n)
-		r, err := measureAt(ctx, n, *rounds, *odd, *only, stderr)
+		r, err := measureAt(ctx, n, *rounds, stderr)
 		if err != nil {
 			return fmt.Errorf("%d sockets: %w", n, err)
-		}
-		if *asJSON {
-			if err := json.NewEncoder(stdout).Encode(r); err != nil {
-				return err
-			}
-			continue
 		}
 		write(stdout, r)
 	}
@@ -114,18 +107,17 @@ func write(out io.Writer, r report) {
 	fmt.Fprintln(out)
 }
 
-func measureAt(ctx context.Context, sockets, rounds int, odd float64, only string, stderr io.Writer) (report, error) {
+func measureAt(ctx context.Context, sockets, rounds int, stderr io.Writer) (report, error) {
 	world, err := lab.New(ctx, lab.Config{Hosts: []lab.HostConfig{{Name: "bench"}}, Buckets: -1})
 	if err != nil {
 		return report{}, err
 	}
 	defer world.Close()
 	host := world.Host("bench")
-	crowd, err := host.Populate(ctx, lab.Population{Sockets: sockets, OddShare: odd})
+	crowd, err := host.Populate(ctx, lab.Population{Sockets: sockets, OddShare: oddShare})
 	if err != nil {
 		return report{}, err
 	}
-	defer crowd.Close()
 	st := crowd.Standing()
 	buckets, err := host.Buckets()
 	if err != nil {
@@ -142,9 +134,6 @@ func measureAt(ctx context.Context, sockets, rounds int, odd float64, only strin
 			return err
 		}
 		defer stop()
-		methods = slices.DeleteFunc(methods, func(m method) bool {
-			return only != "" && !strings.Contains(m.name, only) && m.name != bare && m.name != ssAll
-		})
 		out.Results, err = rotate(ctx, methods, rounds)
 		return err
 	})
