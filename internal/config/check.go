@@ -14,19 +14,19 @@ import (
 // check turns what was read into a Config, on top of the defaults.
 func check(p *problems, raw rawFile) Config {
 	cfg := Default()
-	if raw.Name.Good && checkName(p, "name", scalar(raw.Name)) {
+	if raw.Name.Good && checkName(p, "name", raw.Name.scalar) {
 		cfg.Name = raw.Name.Text
 	}
 	cfg.Labels = checkLabels(p, raw.Labels)
 	if raw.Listen.Good {
-		cfg.Listen = checkListen(p, scalar(raw.Listen))
+		cfg.Listen = checkListen(p, raw.Listen.scalar)
 	}
 	cfg.Token = checkSecret(p, "token", raw.Token)
 	if raw.Observe.CPUBudget.Good {
-		cfg.Observe.CPUBudget = checkBudget(p, "observe.cpu_budget", scalar(raw.Observe.CPUBudget))
+		cfg.Observe.CPUBudget = checkBudget(p, "observe.cpu_budget", raw.Observe.CPUBudget.scalar)
 	}
 	if raw.Observe.Namespaces.Good {
-		cfg.Observe.Namespaces = checkNamespaces(p, "observe.namespaces", scalar(raw.Observe.Namespaces))
+		cfg.Observe.Namespaces = checkNamespaces(p, "observe.namespaces", raw.Observe.Namespaces.scalar)
 	}
 	cfg.Services = checkServices(p, raw.Services)
 	cfg.Backends = checkBackends(p, raw.Backends)
@@ -75,7 +75,7 @@ func checkLabels(p *problems, raw rawLabels) map[string]string {
 		case !identifier.MatchString(l.Key) || strings.HasPrefix(l.Key, "__") || len(l.Key) > maxName:
 			p.add(l.At, path, l.Key, "the label "+quote(l.Key)+" cannot be the name of a label",
 				"use letters, digits and _, not beginning with a digit or with __")
-		case l.Value.Good && checkName(p, path, scalar(l.Value)):
+		case l.Value.Good && checkName(p, path, l.Value.scalar):
 			out[l.Key] = l.Value.Text
 		}
 	}
@@ -209,23 +209,14 @@ type claim struct {
 
 func checkServices(p *problems, raw []rawService) []Service {
 	var out []Service
-	named := map[string]int{} // name → line
+	names := uniqueNames{what: "service", example: "web", twice: "give each its own name, or list all addresses under one", lines: map[string]int{}}
 	claims := map[netip.AddrPort]claim{}
 	for i, r := range raw {
-		path := fmt.Sprintf("services[%d]", i)
-		s := Service{Name: r.Name.Text}
-		switch {
-		case !r.Name.Given:
-			p.add(r.At, path+".name", "", path+" has no name", "add name: web")
-		case !r.Name.Good || !checkName(p, path+".name", scalar(r.Name)):
-		case s.Name == "":
-			p.add(r.Name.At, path+".name", "", path+".name is empty", "give it a name")
-		case named[s.Name] != 0:
-			p.add(r.Name.At, path+".name", s.Name, fmt.Sprintf("the service %s is there twice, first on line %d", quote(s.Name), named[s.Name]),
-				"give each its own name, or list all addresses under one")
-		default:
-			named[s.Name] = r.Name.At.Line
+		if r.Spoiled {
+			continue
 		}
+		path := fmt.Sprintf("services[%d]", i)
+		s := Service{Name: names.check(p, path, r.At, r.Name)}
 		if len(r.Listen) == 0 {
 			p.add(r.At, path+".listen", s.Name, fmt.Sprintf("%s %s listens nowhere", path, quote(s.Name)), `add listen: [":80"]`)
 		}
@@ -234,12 +225,12 @@ func checkServices(p *problems, raw []rawService) []Service {
 			if !l.Good {
 				continue
 			}
-			ap, ok := checkListener(p, at, scalar(l))
+			ap, ok := checkListener(p, at, l.scalar)
 			if ok && free(p, claims, raw, i, at, l, ap) {
 				s.Listen = append(s.Listen, ap)
 			}
 		}
-		s.WorkersFrom = checkWorkers(p, path+".workers_from", scalar(r.WorkersFrom))
+		s.WorkersFrom = checkWorkers(p, path+".workers_from", r.WorkersFrom.scalar)
 		out = append(out, s)
 	}
 	return out

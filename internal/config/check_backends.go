@@ -21,21 +21,24 @@ const (
 
 func checkBackends(p *problems, raw []rawBackends) []Backends {
 	var out []Backends
-	named := map[string]int{}
+	names := uniqueNames{what: "pool", example: "shop", twice: ownName, lines: map[string]int{}}
 	for i, r := range raw {
+		if r.Spoiled {
+			continue
+		}
 		key := fmt.Sprintf("backends[%d]", i)
-		b := Backends{Name: uniqueName(p, "pool", key, "shop", r.At, r.Name, named)}
+		b := Backends{Name: names.check(p, key, r.At, r.Name)}
 		// A member is called "shop/s1": with a slash in the pool's name, two
 		// members could share one.
 		if r.Name.Good && strings.Contains(b.Name, "/") {
 			p.add(r.Name.At, key+".name", b.Name, fmt.Sprintf("%s.name %s has a slash", key, quote(b.Name)), "write it without: a slash parts the pool from its member")
 		}
-		if r.Process.At == (position{}) {
+		if !r.Process.there() {
 			p.add(r.At, key+".process", b.Name, fmt.Sprintf("%s %s does not say whose connections are meant", key, quote(b.Name)), "add process: {unit: haproxy.service}, or another of its keys")
 		} else {
 			b.Process = checkProcess(p, key+".process", r.Process)
 		}
-		if r.Discover.At != (position{}) {
+		if r.Discover.there() {
 			b.Discover = checkDiscover(p, key+".discover", r.Discover)
 		}
 		b.Status = checkStatus(p, key, r)
@@ -64,46 +67,46 @@ func checkProcess(p *problems, key string, raw rawProcess) Process {
 	refuse := func(s scalar, name, problem, hint string) {
 		p.add(s.At, key+"."+name, s.Text, fmt.Sprintf("%s.%s %s %s", key, name, quote(s.Text), problem), hint)
 	}
-	if !raw.Name.Given && !raw.Exe.Given && !raw.Unit.Given && !raw.Container.Given && !raw.Cgroup.Given && !raw.Listens.Given {
+	if !raw.Spoiled && !raw.Name.Given && !raw.Exe.Given && !raw.Unit.Given && !raw.Container.Given && !raw.Cgroup.Given && !raw.Listens.Given {
 		p.add(raw.At, key, "", key+" chooses no process", "give it one of name, exe, unit, container, cgroup and listens")
 	}
-	if s := raw.Name; s.Good && checkName(p, key+".name", scalar(s)) {
+	if s := raw.Name; s.Good && checkName(p, key+".name", s.scalar) {
 		switch {
 		case s.Text == "":
 			p.add(s.At, key+".name", "", key+".name is empty", "write the name that ps -o comm shows, or remove the key")
 		case len(s.Text) > maxComm:
-			refuse(scalar(s), "name", fmt.Sprintf("is longer than %d bytes, and the kernel keeps no more", maxComm), "write the name that ps -o comm shows, or use exe")
+			refuse(s.scalar, "name", fmt.Sprintf("is longer than %d bytes, and the kernel keeps no more", maxComm), "write the name that ps -o comm shows, or use exe")
 		default:
 			out.Name = s.Text
 		}
 	}
 	if s := raw.Exe; s.Good {
-		out.Exe = checkPath(p, key+".exe", scalar(s), maxPath, "/usr/sbin/haproxy")
+		out.Exe = checkPath(p, key+".exe", s.scalar, maxPath, "/usr/sbin/haproxy")
 	}
 	if s := raw.Unit; s.Good {
 		switch {
 		case len(s.Text) <= maxUnit && unitName.MatchString(s.Text):
 			out.Unit = s.Text
 		case strings.HasSuffix(s.Text, ".slice"):
-			refuse(scalar(s), "unit", "holds other units, not processes", "write cgroup: /"+shorten(s.Text)+", or its whole path where it is deeper")
+			refuse(s.scalar, "unit", "holds other units, not processes", "write cgroup: /"+shorten(s.Text)+", or its whole path where it is deeper")
 		case unitName.MatchString(s.Text + ".service"):
-			refuse(scalar(s), "unit", "has no ending that a unit with processes has", fmt.Sprintf("did you mean %q?", s.Text+".service"))
+			refuse(s.scalar, "unit", "has no ending that a unit with processes has", fmt.Sprintf("did you mean %q?", s.Text+".service"))
 		default:
-			refuse(scalar(s), "unit", "is not the name of a unit", "write it as systemctl status shows it: haproxy.service")
+			refuse(s.scalar, "unit", "is not the name of a unit", "write it as systemctl status shows it: haproxy.service")
 		}
 	}
 	if s := raw.Container; s.Good {
 		if containerStart.MatchString(s.Text) {
 			out.Container = s.Text
 		} else {
-			refuse(scalar(s), "container", "is not a container's id", "write 12 to 64 of its hexadecimal digits, as docker ps shows them; names of containers are not known to the kernel")
+			refuse(s.scalar, "container", "is not a container's id", "write 12 to 64 of its hexadecimal digits, as docker ps shows them; names of containers are not known to the kernel")
 		}
 	}
 	if s := raw.Cgroup; s.Good {
-		out.Cgroup = checkCgroup(p, key+".cgroup", scalar(s))
+		out.Cgroup = checkCgroup(p, key+".cgroup", s.scalar)
 	}
 	if s := raw.Listens; s.Good {
-		out.Listens, _ = checkListener(p, key+".listens", scalar(s))
+		out.Listens, _ = checkListener(p, key+".listens", s.scalar)
 	}
 	return out
 }
@@ -150,16 +153,16 @@ func checkCgroup(p *problems, key string, s scalar) string {
 func checkDiscover(p *problems, key string, raw rawDiscover) Discover {
 	var out Discover
 	var kinds []string
-	if r := raw.HAProxy; r.At != (position{}) {
+	if r := raw.HAProxy; r.there() {
 		kinds = append(kinds, "haproxy")
 		switch {
-		case !r.Socket.Given:
+		case !r.Socket.Given && !r.Spoiled:
 			p.add(r.At, key+".haproxy.socket", "", key+".haproxy has no socket", "add socket: /run/haproxy/admin.sock, HAProxy's stats socket")
 		case r.Socket.Good:
-			out.HAProxySocket = checkPath(p, key+".haproxy.socket", scalar(r.Socket), maxSocket, "/run/haproxy/admin.sock")
+			out.HAProxySocket = checkPath(p, key+".haproxy.socket", r.Socket.scalar, maxSocket, "/run/haproxy/admin.sock")
 		}
 	}
-	if r := raw.Traefik; r.At != (position{}) {
+	if r := raw.Traefik; r.there() {
 		kinds = append(kinds, "traefik")
 		out.TraefikAPI, out.TraefikFile = checkTraefik(p, key+".traefik", r)
 	}
@@ -171,11 +174,10 @@ func checkDiscover(p *problems, key string, raw rawDiscover) Discover {
 		kinds = append(kinds, "static")
 		out.Static = checkMembers(p, key+".static", raw.Static)
 	}
-	switch len(kinds) {
-	case 0:
+	switch {
+	case len(kinds) == 0 && !raw.Spoiled:
 		p.add(raw.At, key, "", key+" does not say where the members come from", "give it one of haproxy, traefik, dns and static, or remove it to take the addresses that the process talks to")
-	case 1:
-	default:
+	case len(kinds) > 1:
 		p.add(raw.At, key, "", fmt.Sprintf("%s has %d sources: %s", key, len(kinds), strings.Join(kinds, ", ")), "keep one of them; a second pool of the same process may have another")
 	}
 	return out
@@ -185,12 +187,12 @@ func checkTraefik(p *problems, key string, raw rawTraefik) (api, file string) {
 	switch {
 	case raw.API.Given && raw.File.Given:
 		p.add(raw.At, key, "", key+" has both an api and a file", "keep one of them")
-	case !raw.API.Given && !raw.File.Given:
+	case !raw.API.Given && !raw.File.Given && !raw.Spoiled:
 		p.add(raw.At, key, "", key+" has neither an api nor a file", `add api: "http://127.0.0.1:8080" or file: /etc/traefik/dyn.yml`)
 	}
 	if raw.API.Good {
 		const example = "http://127.0.0.1:8080"
-		switch text := checkURL(p, key+".api", scalar(raw.API), example); {
+		switch text := checkURL(p, key+".api", raw.API.scalar, example); {
 		case strings.Contains(text, "?"):
 			p.add(raw.API.At, key+".api", "", key+".api has a query", "write the base address, as "+example)
 		case strings.HasSuffix(text, "/api"), strings.Contains(text, "/api/"), strings.Contains(text, "/dashboard"):
@@ -200,7 +202,7 @@ func checkTraefik(p *problems, key string, raw rawTraefik) (api, file string) {
 		}
 	}
 	if raw.File.Good {
-		file = checkPath(p, key+".file", scalar(raw.File), maxPath, "/etc/traefik/dyn.yml")
+		file = checkPath(p, key+".file", raw.File.scalar, maxPath, "/etc/traefik/dyn.yml")
 	}
 	return api, file
 }
@@ -252,13 +254,16 @@ func checkMembers(p *problems, key string, raw []rawMember) []Member {
 	var out []Member
 	names, addresses := map[string]int{}, map[netip.AddrPort]int{}
 	for i, r := range raw {
+		if r.Spoiled {
+			continue
+		}
 		at := fmt.Sprintf("%s[%d]", key, i)
 		if !r.Address.Given {
 			p.add(r.At, at+".address", r.Name.Text, at+" has no address", `add address: "192.0.2.10:8080"`)
 		}
 		var m Member
 		if r.Address.Good {
-			remote, ok := checkRemote(p, at, scalar(r.Address))
+			remote, ok := checkRemote(p, at, r.Address.scalar)
 			if ok && addresses[remote] != 0 {
 				p.add(r.Address.At, at, r.Address.Text, fmt.Sprintf("%s %s is there twice, first on line %d", at, quote(r.Address.Text), addresses[remote]), "keep one of them")
 			} else if ok {
@@ -266,7 +271,7 @@ func checkMembers(p *problems, key string, raw []rawMember) []Member {
 				m = Member{Name: remote.String(), Remote: remote}
 			}
 		}
-		if s := r.Name; s.Good && checkName(p, at+".name", scalar(s)) {
+		if s := r.Name; s.Good && checkName(p, at+".name", s.scalar) {
 			if s.Text == "" {
 				p.add(s.At, at+".name", "", at+".name is empty", "give it a name, or remove the key to call it by its address")
 			}
@@ -303,7 +308,8 @@ func checkRemote(p *problems, key string, s scalar) (netip.AddrPort, bool) {
 // checkStatus reads "10s" or "off", and gives the default where a balancer can
 // be asked.
 func checkStatus(p *problems, key string, raw rawBackends) time.Duration {
-	asked := raw.Discover.HAProxy.At != (position{}) || raw.Discover.Traefik.API.Given
+	d := &raw.Discover
+	asked := d.Spoiled || d.HAProxy.there() || d.Traefik.Spoiled || d.Traefik.API.Given
 	key += ".status"
 	switch {
 	case raw.Status.Good && raw.Status.Text == "off":
@@ -315,7 +321,7 @@ func checkStatus(p *problems, key string, raw rawBackends) time.Duration {
 		p.add(raw.Status.At, key, raw.Status.Text, key+" "+quote(raw.Status.Text)+" is neither a duration nor off", "write it as 10s, or off")
 		return 0
 	case raw.Status.Good:
-		return checkDuration(p, key, scalar(raw.Status), MinStatus, MaxStatus)
+		return checkDuration(p, key, raw.Status.scalar, MinStatus, MaxStatus)
 	case asked:
 		return DefaultStatus
 	}

@@ -26,28 +26,45 @@ func checkWorkers(p *problems, path string, s scalar) WorkersFrom {
 	problem, hint := path+" "+quote(s.Text)+" is neither auto, learn nor a number of workers", "write auto to read it from the server's configuration, learn to wait for the first saturation, or the number"
 	if err == nil {
 		problem, hint = fmt.Sprintf("%s %s is not from 1 to %d", path, quote(s.Text), MaxWorkers), "write how many the server can serve at once"
-	} else if near, ok := spelling.Nearest(s.Text, []string{"auto", "learn"}); ok {
-		hint = fmt.Sprintf("did you mean %q?", near)
+	} else {
+		hint = didYouMean(s.Text, []string{"auto", "learn"}, hint)
 	}
 	p.add(s.At, path, s.Text, problem, hint)
 	return WorkersFrom{}
 }
 
-// uniqueName checks a name that must be there once in a list. named holds the
-// lines of those before.
-func uniqueName(p *problems, what, path, example string, at position, s rawText, named map[string]int) string {
+// uniqueNames checks the names in a list, each of which must be there once.
+type uniqueNames struct {
+	what, example string // "service", "web"
+	twice         string // what to do about a name that is there twice
+	lines         map[string]int
+}
+
+// ownName is what to do about two of a name where nothing else helps.
+const ownName = "give each its own name"
+
+// check checks the name s of the element of that path.
+func (u *uniqueNames) check(p *problems, path string, at position, s rawText) string {
 	switch {
 	case !s.Given:
-		p.add(at, path+".name", "", path+" has no name", "add name: "+example)
-	case !s.Good || !checkName(p, path+".name", scalar(s)):
+		p.add(at, path+".name", "", path+" has no name", "add name: "+u.example)
+	case !s.Good || !checkName(p, path+".name", s.scalar):
 	case s.Text == "":
 		p.add(s.At, path+".name", "", path+".name is empty", "give it a name")
-	case named[s.Text] != 0:
-		p.add(s.At, path+".name", s.Text, fmt.Sprintf("the %s %s is there twice, first on line %d", what, quote(s.Text), named[s.Text]), "give each its own name")
+	case u.lines[s.Text] != 0:
+		p.add(s.At, path+".name", s.Text, fmt.Sprintf("the %s %s is there twice, first on line %d", u.what, quote(s.Text), u.lines[s.Text]), u.twice)
 	default:
-		named[s.Text] = s.At.Line
+		u.lines[s.Text] = s.At.Line
 	}
 	return s.Text
+}
+
+// didYouMean is what to do about a word that is not among the known ones.
+func didYouMean(word string, known []string, otherwise string) string {
+	if near, ok := spelling.Nearest(word, known); ok {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return otherwise
 }
 
 func checkPresets(p *problems, raw []rawPreset) []string {
@@ -61,10 +78,7 @@ func checkPresets(p *problems, raw []rawPreset) []string {
 		case slices.Contains(known, r.Text):
 			out = append(out, r.Text)
 		default:
-			hint := "the presets are " + strings.Join(known, ", ")
-			if near, ok := spelling.Nearest(r.Text, known); ok {
-				hint = fmt.Sprintf("did you mean %q?", near)
-			}
+			hint := didYouMean(r.Text, known, "the presets are "+strings.Join(known, ", "))
 			p.add(r.At, path, r.Text, fmt.Sprintf("%s %s is no preset", path, quote(r.Text)), hint)
 		}
 	}
@@ -73,11 +87,14 @@ func checkPresets(p *problems, raw []rawPreset) []string {
 
 func checkRules(p *problems, raw []rawRule) []Rule {
 	var out []Rule
-	named := map[string]int{}
+	names := uniqueNames{what: "rule", example: "web-waits", twice: ownName, lines: map[string]int{}}
 	for i, r := range raw {
+		if r.Spoiled {
+			continue
+		}
 		path := fmt.Sprintf("rules[%d]", i)
 		rule := Rule{
-			Name: uniqueName(p, "rule", path, "web-waits", r.At, r.Name, named), When: r.When.Text, Hold: DefaultHold, Severity: "warning",
+			Name: names.check(p, path, r.At, r.Name), When: r.When.Text, Hold: DefaultHold, Severity: "warning",
 			Line: r.When.At.Line,
 		}
 		if r.When.Exact {
@@ -93,10 +110,10 @@ func checkRules(p *problems, raw []rawRule) []Rule {
 			p.add(r.When.At, path+".when", r.When.Text, fmt.Sprintf("%s.when is longer than %d bytes", path, MaxExpression), "make it several rules")
 		}
 		if r.Hold.Good {
-			rule.Hold = checkDuration(p, path+".hold", scalar(r.Hold), 0, MaxHold)
+			rule.Hold = checkDuration(p, path+".hold", r.Hold.scalar, 0, MaxHold)
 		}
 		if r.Severity.Good {
-			rule.Severity = checkSeverity(p, path+".severity", scalar(r.Severity))
+			rule.Severity = checkSeverity(p, path+".severity", r.Severity.scalar)
 		}
 		if r.Advice.Good && printable(r.Advice.Text) {
 			rule.Advice = r.Advice.Text
@@ -144,20 +161,20 @@ func checkSeverity(p *problems, path string, s scalar) string {
 	if slices.Contains(known, s.Text) {
 		return s.Text
 	}
-	hint := "write one of " + strings.Join(known, ", ")
-	if near, ok := spelling.Nearest(s.Text, known); ok {
-		hint = fmt.Sprintf("did you mean %q?", near)
-	}
+	hint := didYouMean(s.Text, known, "write one of "+strings.Join(known, ", "))
 	p.add(s.At, path, s.Text, path+" "+quote(s.Text)+" is no severity", hint)
 	return ""
 }
 
 func checkChannels(p *problems, raw []rawChannel) []Channel {
 	var out []Channel
-	named := map[string]int{}
+	names := uniqueNames{what: "channel", example: "ops", twice: ownName, lines: map[string]int{}}
 	for i, r := range raw {
+		if r.Spoiled {
+			continue
+		}
 		path := fmt.Sprintf("notify[%d]", i)
-		c := Channel{Name: uniqueName(p, "channel", path, "ops", r.At, r.Name, named), Severities: checkSeverities(p, path, r.Severities)}
+		c := Channel{Name: names.check(p, path, r.At, r.Name), Severities: checkSeverities(p, path, r.Severities)}
 		kinds := 0
 		if r.Log.Given {
 			kinds++
@@ -166,11 +183,11 @@ func checkChannels(p *problems, raw []rawChannel) []Channel {
 				p.add(r.Log.At, path+".log", r.Log.Text, path+".log is false, so the channel goes nowhere", "write log: true, or remove the channel")
 			}
 		}
-		if r.Webhook.At != (position{}) {
+		if r.Webhook.there() {
 			kinds++
 			c.Webhook = checkWebhook(p, path+".webhook", r.Webhook)
 		}
-		if r.Alertmanager.At != (position{}) {
+		if r.Alertmanager.there() {
 			kinds++
 			c.Alertmanager = checkAlertmanager(p, path+".alertmanager", r.Alertmanager)
 		}
@@ -193,7 +210,7 @@ func checkSeverities(p *problems, path string, raw []rawSeverity) []string {
 		if !s.Good {
 			continue
 		}
-		switch severity := checkSeverity(p, at, scalar(s)); {
+		switch severity := checkSeverity(p, at, s.scalar); {
 		case severity == "":
 		case slices.Contains(out, severity):
 			p.add(s.At, at, s.Text, at+" "+quote(s.Text)+" is there twice", "keep one of them")
@@ -210,17 +227,17 @@ func checkSeverities(p *problems, path string, raw []rawSeverity) []string {
 func checkWebhook(p *problems, path string, raw rawWebhook) *Webhook {
 	w := Webhook{Secret: checkSecret(p, path+".secret", raw.Secret)}
 	switch {
-	case !raw.URL.Given:
+	case !raw.URL.Given && !raw.Spoiled:
 		p.add(raw.At, path+".url", "", path+" has no url", "add url: https://ops.example/hook")
 	case raw.URL.Good:
-		w.URL = checkURL(p, path+".url", scalar(raw.URL), "https://ops.example/hook")
+		w.URL = checkURL(p, path+".url", raw.URL.scalar, "https://ops.example/hook")
 	}
 	return &w
 }
 
 func checkAlertmanager(p *problems, path string, raw rawAlertmanager) *Alertmanager {
 	var a Alertmanager
-	if len(raw.URLs) == 0 {
+	if len(raw.URLs) == 0 && !raw.Spoiled {
 		p.add(raw.At, path+".urls", "", path+" has no urls", `add urls: ["http://127.0.0.1:9093"]`)
 	}
 	for i, u := range raw.URLs {
@@ -228,7 +245,7 @@ func checkAlertmanager(p *problems, path string, raw rawAlertmanager) *Alertmana
 		if !u.Good {
 			continue
 		}
-		text := strings.TrimRight(checkURL(p, at, scalar(u), "http://127.0.0.1:9093"), "/")
+		text := strings.TrimRight(checkURL(p, at, u.scalar, "http://127.0.0.1:9093"), "/")
 		switch {
 		case text == "":
 		case slices.Contains(a.URLs, text):
@@ -246,7 +263,7 @@ func checkPublicURL(p *problems, raw rawURL) string {
 	if !raw.Good {
 		return ""
 	}
-	text := checkURL(p, "public_url", scalar(raw), "https://web03.example:9748")
+	text := checkURL(p, "public_url", raw.scalar, "https://web03.example:9748")
 	if strings.Contains(text, "?") {
 		p.add(raw.At, "public_url", "", "public_url has a query", "write the address of the page alone")
 		return ""

@@ -107,7 +107,7 @@ func decodeStruct(p *problems, path string, pairs []*ast.MappingValueNode, v ref
 		i := slices.IndexFunc(known, func(f field) bool { return f.key == key })
 		if i < 0 {
 			if meant := unknown(p, path, key, at, known, secret); meant >= 0 {
-				noteGiven(v.Field(known[meant].index))
+				spoil(v.Field(known[meant].index))
 			}
 			continue
 		}
@@ -116,38 +116,26 @@ func decodeStruct(p *problems, path string, pairs []*ast.MappingValueNode, v ref
 			continue
 		}
 		seen[key] = at.Line
-		decodeValue(p, join(path, key), pair.Value, at, v.Field(known[i].index))
+		decodeValue(p, join(path, key), pair.Value, at, known[i], v.Field(known[i].index))
 	}
 }
 
-// noteGiven marks a field as given though misspelled, so that it is not
-// reported as missing too.
-func noteGiven(v reflect.Value) {
-	switch dst := v.Addr().Interface().(type) {
-	case *rawText:
-		dst.Given = true
-	case *rawExpression:
-		dst.Given = true
-	case *rawURL:
-		dst.Given = true
-	case *rawBool:
-		dst.Given = true
-	case *rawWebhook:
-		dst.At = position{1, 1}
-		dst.URL.Given = true
-	case *rawAlertmanager:
-		dst.At = position{1, 1}
-		dst.URLs = []rawURL{{Given: true}}
-	case *[]rawListen:
-		*dst = append(*dst, rawListen{Given: true})
-	default:
-		noteBackends(v)
+// spoil marks a field as given though no good, so that it is not reported as
+// missing too.
+func spoil(v reflect.Value) {
+	switch s, ok := v.Addr().Interface().(interface{ spoil() }); {
+	case ok:
+		s.spoil()
+	case v.Kind() == reflect.Slice:
+		el := reflect.New(v.Type().Elem()).Elem()
+		spoil(el)
+		v.Set(reflect.Append(v, el))
 	}
 }
 
-// decodeValue fills v, a field of a raw struct or an element of a list. at is
-// where its key stands, which is what is named when there is no value.
-func decodeValue(p *problems, path string, n ast.Node, at position, v reflect.Value) {
+// decodeValue fills v, the field f of a raw struct or an element of its list.
+// at is where its key stands, which is what is named when there is no value.
+func decodeValue(p *problems, path string, n ast.Node, at position, f field, v reflect.Value) {
 	if !empty(n) {
 		at = start(n)
 	}
@@ -155,93 +143,41 @@ func decodeValue(p *problems, path string, n ast.Node, at position, v reflect.Va
 	case *rawLabels:
 		*dst = decodeLabels(p, path, n)
 	case *rawSecret:
-		dst.At = at
 		decodeSecret(p, path, n, at, v)
-	case *[]rawService:
-		decodeOptionalList(p, path, n, at, `- {name: web, listen: [":80"]}`, v)
-	case *[]rawRule:
-		decodeOptionalList(p, path, n, at, `- {name: web-waits, when: service.queue_wait_seconds > 0.5}`, v)
-	case *[]rawChannel:
-		decodeOptionalList(p, path, n, at, `- {name: ops, webhook: {url: https://ops.example/hook}}`, v)
-	case *[]rawPreset:
-		decodeOptionalList(p, path, n, at, "[workers-article]", v)
-	case *[]rawSeverity:
-		decodeList(p, path, n, at, "[warning, critical]", v)
-	case *[]rawURL:
-		if _, ok := n.(*ast.SequenceNode); !ok {
-			*dst = append(*dst, rawURL{At: at, Given: true}) // there, though no good
-		}
-		decodeList(p, path, n, at, `["http://127.0.0.1:9093"]`, v)
-	case *[]rawListen:
-		if _, ok := n.(*ast.SequenceNode); !ok {
-			*dst = append(*dst, rawListen{At: at, Given: true}) // there, though no good
-		}
-		decodeList(p, path, n, at, `[":80"]`, v)
-	case *rawService:
-		dst.At = at
-		if !decodeMapping(p, path, n, at, `{name: web, listen: [":80"]}`, v) {
-			dst.Name.Given, dst.Listen = true, []rawListen{{At: at}} // not also reported as nameless
-		}
-	case *rawRule:
-		dst.At = at
-		if !decodeMapping(p, path, n, at, "{name: web-waits, when: service.queue_wait_seconds > 0.5}", v) {
-			dst.Name.Given, dst.When.Given = true, true
-		}
-	case *rawChannel:
-		dst.At = at
-		if !decodeMapping(p, path, n, at, "{name: ops, webhook: {url: https://ops.example/hook}}", v) {
-			dst.Name.Given, dst.Log.Given = true, true
-		}
-	case *rawWebhook:
-		dst.At = at
-		if !decodeMapping(p, path, n, at, "{url: https://ops.example/hook}", v) {
-			dst.URL.Given = true
-		}
-	case *rawAlertmanager:
-		dst.At = at
-		if !decodeMapping(p, path, n, at, `{urls: ["http://127.0.0.1:9093"]}`, v) {
-			dst.URLs = []rawURL{{At: at, Given: true}}
-		}
-	case *rawObserve:
-		if !empty(n) {
-			decodeMapping(p, path, n, at, "{cpu_budget: 1%}", v)
-		}
 	case leaf:
-		decodeLeaf(p, path, n, at, dst, v)
+		decodeLeaf(p, path, n, at, dst)
+	case interface{ begin(position) }:
+		if empty(n) && f.empty {
+			return
+		}
+		dst.begin(at)
+		pairs, ok := mapping(n)
+		member, isMember := dst.(*rawMember)
+		switch {
+		case ok:
+			decodeStruct(p, path, pairs, v)
+		case isMember: // its address alone
+			decodeLeaf(p, path, n, at, &member.Address)
+		default:
+			spoil(v)
+			wrongType(p, path, n, at, "a mapping", f.example)
+		}
 	default:
-		decodeBackends(p, path, n, at, v)
+		if !empty(n) || !f.empty {
+			decodeList(p, path, n, at, f.example, v)
+		}
 	}
 }
 
-// decodeMapping fills a raw struct, or says that there is none.
-func decodeMapping(p *problems, path string, n ast.Node, at position, example string, v reflect.Value) bool {
-	pairs, ok := mapping(n)
-	if ok {
-		decodeStruct(p, path, pairs, v)
-	} else {
-		wrongType(p, path, n, at, "a mapping", example)
-	}
-	return ok
-}
-
-// decodeOptionalList fills a list that is the same as none when all of it is
-// commented out.
-func decodeOptionalList(p *problems, path string, n ast.Node, at position, example string, v reflect.Value) {
-	if !empty(n) {
-		decodeList(p, path, n, at, example, v)
-	}
-}
-
-func decodeLeaf(p *problems, path string, n ast.Node, at position, l leaf, v reflect.Value) {
-	s := scalar{At: at, Given: true}
-	if !empty(n) && l.fits(n.Type()) {
+func decodeLeaf(p *problems, path string, n ast.Node, at position, l leaf) {
+	s, k := scalar{At: at, Given: true}, l.kind()
+	if !empty(n) && fits(k.schema, n.Type()) {
 		s.Good, s.Text = true, textOf(n)
 		s.Exact, s.Lead = exact(n.GetToken(), s.Text)
 	} else {
-		what, example := l.takes()
-		wrongType(p, path, n, at, what, example)
+		wrongType(p, path, n, at, k.what, k.example)
 	}
-	v.Set(reflect.ValueOf(s).Convert(v.Type()))
+	l.set(s)
 }
 
 // exact reports whether a token's text stands in the file as it is, on one
@@ -279,16 +215,18 @@ func wrongType(p *problems, path string, n ast.Node, at position, what, example 
 func decodeList(p *problems, path string, n ast.Node, at position, example string, v reflect.Value) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
+		spoil(v)
 		wrongType(p, path, n, at, "a list", example)
 		return
 	}
+	element := field{example: strings.TrimPrefix(example, "- ")}
 	for i, item := range list.Values {
 		at := place(list.GetToken())
 		if i < len(list.Entries) && list.Entries[i].Start != nil {
 			at = place(list.Entries[i].Start)
 		}
 		el := reflect.New(v.Type().Elem()).Elem()
-		decodeValue(p, fmt.Sprintf("%s[%d]", path, i), item, at, el)
+		decodeValue(p, fmt.Sprintf("%s[%d]", path, i), item, at, element, el)
 		v.Set(reflect.Append(v, el))
 	}
 }
@@ -312,7 +250,7 @@ func decodeLabels(p *problems, path string, n ast.Node) rawLabels {
 		}
 		seen[key] = at.Line
 		l := rawLabel{At: at, Key: key}
-		decodeValue(p, join(path, shorten(key)), pair.Value, at, reflect.ValueOf(&l.Value).Elem())
+		decodeValue(p, join(path, shorten(key)), pair.Value, at, field{}, reflect.ValueOf(&l.Value).Elem())
 		out = append(out, l)
 	}
 	return out

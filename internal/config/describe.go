@@ -4,6 +4,7 @@ import (
 	_ "embed" // the reference file
 	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"github.com/invopop/jsonschema"
 )
@@ -24,6 +25,12 @@ func Schema() ([]byte, error) {
 		DoNotReference:             true,
 		RequiredFromJSONSchemaTags: true,
 		FieldNameTag:               "yaml",
+		Mapper: func(t reflect.Type) *jsonschema.Schema {
+			if l, ok := reflect.New(t).Interface().(leaf); ok {
+				return l.kind().schema
+			}
+			return nil
+		},
 	}
 	s := r.Reflect(&rawFile{})
 	s.Title = "Foreshock's configuration"
@@ -34,51 +41,12 @@ func Schema() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// JSONSchema describes text that is shown to people.
-func (rawText) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", MaxLength: new(uint64(maxName))}
-}
-
-// JSONSchema describes the address to serve on.
-func (rawAddress) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: `^(\[[0-9A-Fa-f:.]+\]|[0-9.]+|[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]):[0-9]+$`, Default: Default().Listen.String()}
-}
-
-// JSONSchema describes where a service listens.
-func (rawListen) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: `^(\[[0-9A-Fa-f:.]+\]|[0-9.]*):[0-9]+$`}
-}
-
-// JSONSchema describes a share, as text with % or as a number.
-func (rawShare) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{
-		AnyOf: []*jsonschema.Schema{
-			{Type: "string", Pattern: plainNumber.String()},
-			{Type: "number", Minimum: number(MinCPUBudget), Maximum: number(MaxCPUBudget)},
-		},
-		Default: percent(Default().Observe.CPUBudget),
-	}
-}
-
-// number writes a bound; the range is given in constants.
-func number(f float64) json.Number { return json.Number(fmt.Sprint(f)) }
-
-// JSONSchema describes an absolute path.
-func (rawPath) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: "^/"}
-}
-
-// JSONSchema describes the name of an environment variable.
-func (rawEnv) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: identifier.String(), MaxLength: new(uint64(maxName))}
-}
-
 // JSONSchema describes the labels.
 func (rawLabels) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{
 		Type:                 "object",
 		PropertyNames:        &jsonschema.Schema{Pattern: identifier.String(), MaxLength: new(uint64(maxName))},
-		AdditionalProperties: rawText{}.JSONSchema(), // any name, but only text
+		AdditionalProperties: rawText{}.kind().schema, // any name, but only text
 	}
 }
 
@@ -92,83 +60,6 @@ func (rawService) JSONSchemaExtend(s *jsonschema.Schema) {
 	if listen, ok := s.Properties.Get("listen"); ok {
 		listen.MinItems = new(uint64(1))
 	}
-}
-
-// JSONSchema describes where a limit comes from.
-func (rawWorkers) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{
-		AnyOf: []*jsonschema.Schema{
-			{Type: "string", Enum: []any{"auto", "learn"}},
-			{Type: "integer", Minimum: number(1), Maximum: number(MaxWorkers)},
-		},
-		Default: "auto",
-	}
-}
-
-// JSONSchema describes an address that requests or people go to.
-func (rawURL) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: "^https?://[^@ #]+$"}
-}
-
-// JSONSchema describes which namespaces are read.
-func (rawNamespaces) JSONSchema() *jsonschema.Schema {
-	s := oneOf(namespaceNames[:])
-	s.Default = Default().Observe.Namespaces.String()
-	return s
-}
-
-// JSONSchema describes the name of a preset.
-func (rawPreset) JSONSchema() *jsonschema.Schema { return oneOf(Presets()) }
-
-// JSONSchema describes an expression.
-func (rawExpression) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", MinLength: new(uint64(1)), MaxLength: new(uint64(MaxExpression))}
-}
-
-// JSONSchema describes a hold.
-func (rawDuration) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`, Default: durationText(DefaultHold)}
-}
-
-// JSONSchema describes a severity.
-func (rawSeverity) JSONSchema() *jsonschema.Schema { return oneOf(Severities()) }
-
-// JSONSchema describes a switch.
-func (rawBool) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type: "boolean"} }
-
-func oneOf(words []string) *jsonschema.Schema {
-	s := &jsonschema.Schema{Type: "string"}
-	for _, w := range words {
-		s.Enum = append(s.Enum, w)
-	}
-	return s
-}
-
-// JSONSchema describes an absolute path.
-func (rawAbsolute) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: "^/"}
-}
-
-// JSONSchema describes a unit.
-func (rawUnit) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: unitName.String(), MaxLength: new(uint64(maxUnit))}
-}
-
-// JSONSchema describes a name with a port.
-func (rawTarget) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: `^[0-9A-Za-z_.-]+:[0-9]+$`}
-}
-
-// JSONSchema describes an address with a port.
-func (rawRemote) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: remotePattern}
-}
-
-const remotePattern = `^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]+$`
-
-// JSONSchema describes how often a balancer is asked.
-func (rawStatus) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: `^(off|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`}
 }
 
 // JSONSchemaExtend asks for at least one way to choose.
@@ -185,9 +76,10 @@ func (rawTraefik) JSONSchemaExtend(s *jsonschema.Schema) {
 }
 
 // JSONSchemaExtend says that a member may be its address alone. What the
+
 // schema says of keys holds for a mapping only.
 func (rawMember) JSONSchemaExtend(s *jsonschema.Schema) {
-	s.Type, s.AnyOf = "", []*jsonschema.Schema{{Type: "string", Pattern: remotePattern}, {Type: "object"}}
+	s.Type, s.AnyOf = "", []*jsonschema.Schema{rawRemote{}.kind().schema, {Type: "object"}}
 }
 
 // JSONSchemaExtend says that a channel goes to one place.

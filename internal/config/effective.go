@@ -60,12 +60,12 @@ func effectiveServices(line writeLine, services []Service) {
 	}
 	line("services:")
 	for _, s := range services {
-		listen := make([]string, len(s.Listen))
-		for i, l := range s.Listen {
-			listen[i] = `"` + listenText(l) + `"`
-		}
 		line("  - name: %s", yamlText(s.Name))
-		line("    listen: [%s]", strings.Join(listen, ", "))
+		var listen []string
+		for _, l := range s.Listen {
+			listen = append(listen, listenText(l))
+		}
+		line("    listen: [%s]", yamlList(listen))
 		switch w := s.WorkersFrom; {
 		case w.Limit > 0:
 			line("    workers_from: %d", w.Limit)
@@ -111,15 +111,20 @@ func effectiveChannels(line writeLine, channels []Channel) {
 				line("      secret: %s", c.Webhook.Secret)
 			}
 		case c.Alertmanager != nil:
-			urls := make([]string, len(c.Alertmanager.URLs))
-			for i, u := range c.Alertmanager.URLs {
-				urls[i] = yamlQuoted(u)
-			}
-			line("    alertmanager: {urls: [%s]}", strings.Join(urls, ", "))
+			line("    alertmanager: {urls: [%s]}", yamlList(c.Alertmanager.URLs))
 		default:
 			line("    log: true")
 		}
 	}
+}
+
+// yamlList writes the elements of a list, each in quotes.
+func yamlList(list []string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = yamlQuoted(s)
+	}
+	return strings.Join(out, ", ")
 }
 
 // yamlQuoted writes s in double quotes, with line breaks escaped.
@@ -145,5 +150,5 @@ func yamlText(s string) string {
 	if obvious.MatchString(s) && !token.IsNeedQuoted(s) {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return yamlQuoted(s)
 }

@@ -1,7 +1,5 @@
 package config
 
-import "strings"
-
 func effectiveBackends(line writeLine, pools []Backends) {
 	if len(pools) == 0 {
 		line("backends: []  # known load balancers are found by themselves")
@@ -43,11 +41,7 @@ func effectiveDiscover(line writeLine, d Discover) {
 	case d.TraefikFile != "":
 		line("    discover: {traefik: {file: %s}}", yamlQuoted(d.TraefikFile))
 	case len(d.DNS) > 0:
-		names := make([]string, len(d.DNS))
-		for i, name := range d.DNS {
-			names[i] = yamlQuoted(name)
-		}
-		line("    discover: {dns: [%s]}", strings.Join(names, ", "))
+		line("    discover: {dns: [%s]}", yamlList(d.DNS))
 	case len(d.Static) > 0:
 		line("    discover:")
 		line("      static:")

@@ -3,30 +3,30 @@ package config
 import (
 	"reflect"
 	"strings"
-
-	"github.com/goccy/go-yaml/ast"
 )
 
 // The raw types are the file as written: every key once, with its description
 // for editors. Only decode, check and Schema see them. A leaf keeps its text
-// and its place, so that check can quote both.
+// and its place, so that check can quote both. A list or a mapping has an
+// example of itself, for messages; "empty" says that it may stand there with
+// nothing in it, as when all of it is commented out.
 
 type rawFile struct {
 	Name      rawText       `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
 	Labels    rawLabels     `yaml:"labels" jsonschema_description:"Labels added to every notice, and to the metric foreshock_host_info. Default: none."`
 	Listen    rawAddress    `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
 	Token     rawSecret     `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
-	Observe   rawObserve    `yaml:"observe" jsonschema_description:"How hard to look."`
-	Services  []rawService  `yaml:"services" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
-	Backends  []rawBackends `yaml:"backends" jsonschema_description:"Pools that processes of this host talk to, listed to name or tune them. Default: those of known load balancers."`
+	Observe   rawObserve    `yaml:"observe" empty:"yes" example:"{cpu_budget: 1%}" jsonschema_description:"How hard to look."`
+	Services  []rawService  `yaml:"services" empty:"yes" example:"- {name: web, listen: [\":80\"]}" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
+	Backends  []rawBackends `yaml:"backends" empty:"yes" example:"- {name: shop, process: {unit: haproxy.service}}" jsonschema_description:"Pools that processes of this host talk to, listed to name or tune them. Default: those of known load balancers."`
 	PublicURL rawURL        `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
-	Presets   []rawPreset   `yaml:"presets" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
-	Rules     []rawRule     `yaml:"rules" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
-	Notify    []rawChannel  `yaml:"notify" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
+	Presets   []rawPreset   `yaml:"presets" empty:"yes" example:"[workers-article]" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
+	Rules     []rawRule     `yaml:"rules" empty:"yes" example:"- {name: web-waits, when: service.queue_wait_seconds > 0.5}" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
+	Notify    []rawChannel  `yaml:"notify" empty:"yes" example:"- {name: ops, webhook: {url: https://ops.example/hook}}" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
 }
 
 type rawRule struct {
-	At       position      `yaml:"-"`
+	section
 	Name     rawText       `yaml:"name" jsonschema:"required" jsonschema_description:"The rule's name, unique in the file."`
 	When     rawExpression `yaml:"when" jsonschema:"required" jsonschema_description:"An expression over signals that is true or false."`
 	Hold     rawDuration   `yaml:"hold" jsonschema_description:"For how long it must be true, from 0s to 1h."`
@@ -35,51 +35,66 @@ type rawRule struct {
 }
 
 type rawChannel struct {
-	At           position        `yaml:"-"`
+	section
 	Name         rawText         `yaml:"name" jsonschema:"required" jsonschema_description:"The channel's name, unique in the file."`
-	Severities   []rawSeverity   `yaml:"severities" jsonschema_description:"Which incidents it gets. Default: warning and critical."`
+	Severities   []rawSeverity   `yaml:"severities" example:"[warning, critical]" jsonschema_description:"Which incidents it gets. Default: warning and critical."`
 	Log          rawBool         `yaml:"log" jsonschema_description:"Write notices to our own log."`
-	Webhook      rawWebhook      `yaml:"webhook" jsonschema_description:"Post signed JSON to a URL."`
-	Alertmanager rawAlertmanager `yaml:"alertmanager" jsonschema_description:"Send alerts to Alertmanager, API v2."`
+	Webhook      rawWebhook      `yaml:"webhook" example:"{url: https://ops.example/hook}" jsonschema_description:"Post signed JSON to a URL."`
+	Alertmanager rawAlertmanager `yaml:"alertmanager" example:"{urls: [\"http://127.0.0.1:9093\"]}" jsonschema_description:"Send alerts to Alertmanager, API v2."`
 }
 
 type rawWebhook struct {
-	At     position  `yaml:"-"`
+	section
 	URL    rawURL    `yaml:"url" jsonschema:"required" jsonschema_description:"Where to post, http or https."`
 	Secret rawSecret `yaml:"secret" jsonschema_description:"Where the key of the signature is. Default: none, and requests are not signed."`
 }
 
 type rawAlertmanager struct {
-	At   position `yaml:"-"`
-	URLs []rawURL `yaml:"urls" jsonschema:"required" jsonschema_description:"The base address of each member of the cluster; every one is told."`
+	section
+	URLs []rawURL `yaml:"urls" example:"[\"http://127.0.0.1:9093\"]" jsonschema:"required" jsonschema_description:"The base address of each member of the cluster; every one is told."`
 }
 
 type rawSecret struct {
-	At   position `yaml:"-"`
-	File rawPath  `yaml:"file" jsonschema_description:"Absolute path of a file that holds the secret and that not everybody may read. One newline at its end is left out."`
-	Env  rawEnv   `yaml:"env" jsonschema_description:"Name of an environment variable that holds the secret."`
+	File rawPath `yaml:"file" jsonschema_description:"Absolute path of a file that holds the secret and that not everybody may read. One newline at its end is left out."`
+	Env  rawEnv  `yaml:"env" jsonschema_description:"Name of an environment variable that holds the secret."`
 }
 
 type rawObserve struct {
+	section
 	CPUBudget  rawShare      `yaml:"cpu_budget" jsonschema_description:"What all looks together may cost, as a share of one core, from 0.1% to 50%."`
 	Namespaces rawNamespaces `yaml:"namespaces" jsonschema_description:"Which network namespaces are read: all of this host's, with those of its containers, or the host's own only."`
 }
 
 type rawService struct {
-	At          position    `yaml:"-"`
+	section
 	Name        rawText     `yaml:"name" jsonschema:"required" jsonschema_description:"The service's name, unique in the file."`
-	Listen      []rawListen `yaml:"listen" jsonschema:"required" jsonschema_description:"Where it listens: \":80\" on every address, \"192.0.2.1:80\", \"[::1]:80\"."`
+	Listen      []rawListen `yaml:"listen" example:"[\":80\"]" jsonschema:"required" jsonschema_description:"Where it listens: \":80\" on every address, \"192.0.2.1:80\", \"[::1]:80\"."`
 	WorkersFrom rawWorkers  `yaml:"workers_from" jsonschema_description:"Where the limit of its workers comes from: auto, learn, or a number."`
 }
 
 // rawLabels keeps the order of the file, for stable messages.
 type rawLabels []rawLabel
 
+// spoil does nothing: no label is required.
+func (*rawLabels) spoil() {}
+
 type rawLabel struct {
 	At    position
 	Key   string
 	Value rawText
 }
+
+// section is the place of a mapping, or of an element of a list.
+type section struct {
+	At position `yaml:"-"`
+	// Spoiled: what is there is no good and was reported, so that nothing is
+	// said to be missing in it.
+	Spoiled bool `yaml:"-"`
+}
+
+func (s *section) begin(at position) { s.At = at }
+func (s *section) spoil()            { s.Spoiled = true }
+func (s *section) there() bool       { return s.Spoiled || s.At != position{} }
 
 // scalar is a leaf as written.
 type scalar struct {
@@ -93,89 +108,23 @@ type scalar struct {
 	Given, Good bool
 }
 
-// The kinds of leaves differ in what they take.
-type (
-	rawText    scalar
-	rawAddress scalar
-	rawListen  scalar
-	rawShare   scalar
-	rawPath    scalar
-	rawEnv     scalar
-
-	rawWorkers    scalar
-	rawURL        scalar
-	rawPreset     scalar
-	rawNamespaces scalar
-	rawExpression scalar
-	rawDuration   scalar
-	rawSeverity   scalar
-	rawBool       scalar
-)
-
-// leaf is what every kind of leaf can say of itself.
-type leaf interface {
-	// takes says what is expected, in words, with an example to copy.
-	takes() (what, example string)
-	// fits says whether a node of type t may be it.
-	fits(t ast.NodeType) bool
-}
-
-func (rawText) takes() (what, example string)    { return "text", `"web03"` }
-func (rawAddress) takes() (what, example string) { return "an address and a port", "127.0.0.1:9748" }
-func (rawListen) takes() (what, example string) {
-	return "an address and a port", `":80" or "192.0.2.1:80"`
-}
-func (rawShare) takes() (what, example string) { return "a share of one core", "1% or 0.01" }
-func (rawPath) takes() (what, example string)  { return "a path", "/etc/foreshock/token" }
-func (rawEnv) takes() (what, example string) {
-	return "the name of an environment variable", "FORESHOCK_TOKEN"
-}
-
-func (rawWorkers) takes() (what, example string) {
-	return "auto, learn or a number of workers", "auto or 150"
-}
-func (rawURL) takes() (what, example string)        { return "a URL", "https://ops.example/hook" }
-func (rawPreset) takes() (what, example string)     { return "the name of a preset", "workers-article" }
-func (rawNamespaces) takes() (what, example string) { return "which namespaces", "all or host" }
-func (rawExpression) takes() (what, example string) {
-	return "an expression", "service.queue_wait_seconds > 0.5"
-}
-func (rawDuration) takes() (what, example string) { return "a duration", "10s or 2m30s" }
-func (rawSeverity) takes() (what, example string) { return "a severity", "watch, warning or critical" }
-func (rawBool) takes() (what, example string)     { return "true or false", "true" }
-
-func isText(t ast.NodeType) bool { return t == ast.StringType || t == ast.LiteralType }
-
-func (rawText) fits(t ast.NodeType) bool    { return isText(t) }
-func (rawAddress) fits(t ast.NodeType) bool { return isText(t) }
-func (rawListen) fits(t ast.NodeType) bool  { return isText(t) }
-func (rawShare) fits(t ast.NodeType) bool {
-	return isText(t) || t == ast.IntegerType || t == ast.FloatType
-}
-func (rawPath) fits(t ast.NodeType) bool { return isText(t) }
-func (rawEnv) fits(t ast.NodeType) bool  { return isText(t) }
-
-func (rawWorkers) fits(t ast.NodeType) bool    { return isText(t) || t == ast.IntegerType }
-func (rawURL) fits(t ast.NodeType) bool        { return isText(t) }
-func (rawPreset) fits(t ast.NodeType) bool     { return isText(t) }
-func (rawNamespaces) fits(t ast.NodeType) bool { return isText(t) }
-func (rawExpression) fits(t ast.NodeType) bool { return isText(t) }
-func (rawDuration) fits(t ast.NodeType) bool   { return isText(t) }
-func (rawSeverity) fits(t ast.NodeType) bool   { return isText(t) }
-func (rawBool) fits(t ast.NodeType) bool       { return t == ast.BoolType }
+func (s *scalar) set(read scalar) { *s = read }
+func (s *scalar) spoil()          { s.Given = true }
 
 // field is one key of a raw struct.
 type field struct {
-	key   string
-	index int
+	key     string
+	index   int
+	example string // of a list or a mapping
+	empty   bool   // it may have no value
 }
 
 // fields returns the keys of a raw struct in the order of its declaration.
 func fields(t reflect.Type) []field {
 	var out []field
 	for i := range t.NumField() {
-		if key := t.Field(i).Tag.Get("yaml"); key != "" && key != "-" {
-			out = append(out, field{key, i})
+		if tag := t.Field(i).Tag; tag.Get("yaml") != "" {
+			out = append(out, field{tag.Get("yaml"), i, tag.Get("example"), tag.Get("empty") != ""})
 		}
 	}
 	return out

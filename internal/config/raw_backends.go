@@ -1,19 +1,17 @@
 package config
 
-import "github.com/goccy/go-yaml/ast"
-
 // The raw types of the backends section; raw.go says what raw types are.
 
 type rawBackends struct {
-	At       position    `yaml:"-"`
+	section
 	Name     rawText     `yaml:"name" jsonschema:"required" jsonschema_description:"The pool's name, unique in the file and without a slash."`
-	Process  rawProcess  `yaml:"process" jsonschema:"required" jsonschema_description:"Whose connections are meant. Every key that is given must match; all processes that match count, also those that start later."`
-	Discover rawDiscover `yaml:"discover" jsonschema_description:"Where the members come from. Default: the addresses that the process is seen to talk to."`
+	Process  rawProcess  `yaml:"process" example:"{unit: haproxy.service}" jsonschema:"required" jsonschema_description:"Whose connections are meant. Every key that is given must match; all processes that match count, also those that start later."`
+	Discover rawDiscover `yaml:"discover" empty:"yes" example:"{haproxy: {socket: /run/haproxy/admin.sock}}" jsonschema_description:"Where the members come from. Default: the addresses that the process is seen to talk to."`
 	Status   rawStatus   `yaml:"status" jsonschema_description:"How often HAProxy or Traefik is asked what it thinks of its backends, from 1s to 10m, or off. Default: 10s with haproxy or traefik's api, else off."`
 }
 
 type rawProcess struct {
-	At        position    `yaml:"-"`
+	section
 	Name      rawText     `yaml:"name" jsonschema_description:"The short name, as in /proc/PID/comm: at most 15 bytes."`
 	Exe       rawAbsolute `yaml:"exe" jsonschema_description:"The program's absolute path."`
 	Unit      rawUnit     `yaml:"unit" jsonschema_description:"The service unit, with its ending: haproxy.service."`
@@ -23,53 +21,27 @@ type rawProcess struct {
 }
 
 type rawDiscover struct {
-	At      position    `yaml:"-"`
-	HAProxy rawHAProxy  `yaml:"haproxy" jsonschema_description:"Ask HAProxy."`
-	Traefik rawTraefik  `yaml:"traefik" jsonschema_description:"Ask Traefik, or read the file of its file provider."`
-	DNS     []rawTarget `yaml:"dns" jsonschema_description:"Names with ports, looked up again and again."`
-	Static  []rawMember `yaml:"static" jsonschema_description:"The members themselves."`
+	section
+	HAProxy rawHAProxy  `yaml:"haproxy" example:"{socket: /run/haproxy/admin.sock}" jsonschema_description:"Ask HAProxy."`
+	Traefik rawTraefik  `yaml:"traefik" example:"{api: \"http://127.0.0.1:8080\"}" jsonschema_description:"Ask Traefik, or read the file of its file provider."`
+	DNS     []rawTarget `yaml:"dns" example:"[\"shop.internal:8080\"]" jsonschema_description:"Names with ports, looked up again and again."`
+	Static  []rawMember `yaml:"static" example:"[\"192.0.2.10:8080\"]" jsonschema_description:"The members themselves."`
 }
 
 type rawHAProxy struct {
-	At     position    `yaml:"-"`
+	section
 	Socket rawAbsolute `yaml:"socket" jsonschema:"required" jsonschema_description:"Path of the runtime socket: HAProxy's stats socket."`
 }
 
 type rawTraefik struct {
-	At   position    `yaml:"-"`
+	section
 	API  rawURL      `yaml:"api" jsonschema_description:"Base address of Traefik's API."`
 	File rawAbsolute `yaml:"file" jsonschema_description:"Path of the file that Traefik's file provider reads."`
 }
 
 // rawMember is an address alone, or a mapping.
 type rawMember struct {
-	At      position  `yaml:"-"`
+	section
 	Name    rawText   `yaml:"name" jsonschema_description:"The member's name, unique in the pool. Default: its address."`
 	Address rawRemote `yaml:"address" jsonschema:"required" jsonschema_description:"Its IP address and port."`
 }
-
-type (
-	rawAbsolute scalar
-	rawUnit     scalar
-	rawTarget   scalar
-	rawRemote   scalar
-	rawStatus   scalar
-)
-
-func (rawAbsolute) takes() (what, example string) {
-	return "an absolute path", "/run/haproxy/admin.sock"
-}
-func (rawUnit) takes() (what, example string) { return "the name of a unit", "haproxy.service" }
-func (rawTarget) takes() (what, example string) {
-	return "a name with a port", `"shop.internal:8080"`
-}
-func (rawRemote) takes() (what, example string) {
-	return "an address and a port", `"192.0.2.10:8080"`
-}
-func (rawStatus) takes() (what, example string) { return "a duration or off", "10s or off" }
-
-func (rawAbsolute) fits(t ast.NodeType) bool { return isText(t) }
-func (rawUnit) fits(t ast.NodeType) bool     { return isText(t) }
-func (rawTarget) fits(t ast.NodeType) bool   { return isText(t) }
-func (rawRemote) fits(t ast.NodeType) bool   { return isText(t) }
-func (rawStatus) fits(t ast.NodeType) bool   { return isText(t) }
