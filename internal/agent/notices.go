@@ -91,10 +91,7 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial
 	for _, c := range cfg.Notify {
 		channel := notify.Channel{Name: c.Name}
 		for _, s := range c.Severities {
-			severity, err := rule.ParseSeverity(s)
-			if err != nil {
-				return notify.Config{}, fmt.Errorf("notify %s: %w", c.Name, err)
-			}
+			severity, _ := rule.ParseSeverity(s) // the configuration has checked it
 			channel.Severities = append(channel.Severities, severity)
 		}
 		switch {
@@ -113,9 +110,6 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial
 			channel.Log = log
 		}
 		out.Channels = append(out.Channels, channel)
-	}
-	if err := out.Check(); err != nil {
-		return notify.Config{}, fmt.Errorf("notify: %w", err)
 	}
 	return out, nil
 }

@@ -33,11 +33,7 @@ func Rules(cfg config.Config, file string) (rules []rule.Rule, warnings []string
 			errs = append(errs, c.Refused(file, offset, wrong.Problem, wrong.Hint))
 			continue
 		}
-		severity, err := rule.ParseSeverity(c.Severity)
-		if err != nil {
-			errs = append(errs, c.Refused(file, -1, err.Error(), "write one of them"))
-			continue
-		}
+		severity, _ := rule.ParseSeverity(c.Severity) // the configuration has checked it
 		for _, w := range when.Warnings() {
 			warnings = append(warnings, fmt.Sprintf("%s:%d: rule %s: %s", file, c.Line, c.Name, w))
 		}

@@ -66,8 +66,7 @@ type Lane struct {
 var errRemoved = errors.New("the receiver was taken out of the configuration")
 
 // NewOutbox returns an empty outbox and the lanes to run. random spreads the
-// retries; the outbox has it for itself from here. The channels have passed
-// [Config.Check].
+// retries; the outbox has it for itself from here.
 func NewOutbox(random *rand.Rand, channels []Channel) (*Outbox, []*Lane) {
 	o := &Outbox{random: random}
 	return o, o.Configure(channels)
@@ -76,8 +75,7 @@ func NewOutbox(random *rand.Rand, channels []Channel) (*Outbox, []*Lane) {
 // Configure sets the channels anew and returns the lanes that are new, for
 // the roof to run; Run of those that are no longer wanted returns. A channel
 // that keeps name and kind keeps its queue and counts, also with another
-// address or key, and tries again at once. The channels have passed
-// [Config.Check].
+// address or key, and tries again at once.
 func (o *Outbox) Configure(channels []Channel) []*Lane {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -137,12 +135,12 @@ type receiver struct {
 	sender sender
 }
 
-// receivers are where a checked channel's notices go. A webhook's lane has no
+// receivers are where a channel's notices go. A webhook's lane has no
 // name, so that it stays when the address is corrected.
 func receivers(c *Channel) []receiver {
 	switch {
 	case c.Webhook != nil:
-		u, _ := url.Parse(c.Webhook.URL) // Check has seen it
+		u, _ := url.Parse(c.Webhook.URL) // the configuration has been read as one
 		return []receiver{{"", &webhook{newClient(u, c.Webhook.RootCAs, c.Webhook.Dial), slices.Clone(c.Webhook.Key)}}}
 	case c.Alertmanager != nil:
 		var out []receiver

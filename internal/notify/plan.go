@@ -40,8 +40,7 @@ type told struct {
 	seen     uint64 // the plan that saw the incident last
 }
 
-// NewPlanner returns a Planner that has told nobody anything. cfg has passed
-// [Config.Check].
+// NewPlanner returns a Planner that has told nobody anything.
 func NewPlanner(cfg Config) *Planner {
 	p := &Planner{told: make(map[toldKey]*told)}
 	p.Configure(cfg)
@@ -50,7 +49,7 @@ func NewPlanner(cfg Config) *Planner {
 
 // Configure sets the host's words and the channels anew. A channel that stays,
 // by name and kind, keeps what it was told; a new one is told of what is open
-// now. cfg has passed [Config.Check].
+// now.
 func (p *Planner) Configure(cfg Config) {
 	cfg.Labels, cfg.Channels = maps.Clone(cfg.Labels), slices.Clone(cfg.Channels)
 	if cfg.Labels == nil {

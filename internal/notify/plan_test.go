@@ -223,30 +223,3 @@ func TestPlanAllocatesNothing(t *testing.T) {
 		t.Errorf("%.0f allocations", got)
 	}
 }
-
-func TestConfigErrors(t *testing.T) {
-	hook := &Webhook{URL: "https://ops.example/hook"}
-	for _, tt := range []struct {
-		name    string
-		channel Channel
-		want    string
-	}{
-		{"no kind", Channel{Name: "a"}, "channel a: has 0 kinds; set exactly one of log, webhook and alertmanager"},
-		{"two kinds", Channel{Name: "a", Webhook: hook, Alertmanager: &Alertmanager{}}, "channel a: has 2 kinds; set exactly one of log, webhook and alertmanager"},
-		{"no name", Channel{Webhook: hook}, "channel 1 has no name; give it one"},
-		{"no severity", Channel{Name: "a", Webhook: hook, Severities: []judge.Severity{0}}, "channel a: severity none cannot be sent; use watch, warning or critical"},
-		{"not a URL", Channel{Name: "a", Webhook: &Webhook{URL: "https://s3cret\x7f"}}, "channel a: the address is not a URL; write one like https://host/path"},
-		{"scheme", Channel{Name: "a", Webhook: &Webhook{URL: "ftp://h/s3cret"}}, `channel a: the address has scheme "ftp"; use http or https`},
-		{"no host", Channel{Name: "a", Webhook: &Webhook{URL: "https:///s3cret"}}, "channel a: the address has no host; write one like https://host/path"},
-		{"no member", Channel{Name: "a", Alertmanager: &Alertmanager{}}, "channel a: has no member; give at least one address under urls"},
-		{"bad member", Channel{Name: "a", Alertmanager: &Alertmanager{URLs: []string{"http://a", "b:9093"}}}, `channel a: member 2: the address has scheme "b"; use http or https`},
-		{"member twice", Channel{Name: "a", Alertmanager: &Alertmanager{URLs: []string{"http://u:s3cret@a", "http://u:s3cret@a"}}}, "channel a: member a is there twice; name each once"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			err := (&Config{Channels: []Channel{tt.channel}}).Check()
-			if err == nil || err.Error() != tt.want {
-				t.Errorf("error %v, want %s", err, tt.want)
-			}
-		})
-	}
-}
