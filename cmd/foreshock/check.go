@@ -32,12 +32,7 @@ configuration of which no member is known, or not all, is UNKNOWN.`,
 		Example: `  foreshock check
   foreshock check apache2:80 --agent http://127.0.0.1:9748
   foreshock check --backend shop/s1`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage{fmt.Errorf("check takes one service, got %q", args)}
-			}
-			return nil
-		},
+		Args:              atMostOne("check takes one service"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	address := cmd.Flags().String("agent", "", "the agent to ask (default "+defaultAgent+", or where the configuration says it listens)")

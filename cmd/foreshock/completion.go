@@ -32,13 +32,7 @@ func completionCommand(cmd *cobra.Command) {
 	cmd.Short = "Print a script with which the shell completes commands and flags"
 	cmd.Long = "Prints a script with which bash, zsh or fish completes commands, flags and their\nvalues. The help of each shell's own command says how to load it for good."
 	cmd.Example = "  source <(foreshock completion bash)\n  foreshock completion zsh --help"
-	cmd.Args = func(_ *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usage{fmt.Errorf("unknown shell %q: use bash, zsh or fish", args[0])}
-		}
-		return nil
-	}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	onlyHelps(cmd, "unknown shell %q: use bash, zsh or fish")
 	for _, shell := range cmd.Commands() {
 		if shell.Name() == "powershell" { // Foreshock runs on Linux alone
 			cmd.RemoveCommand(shell)

@@ -56,14 +56,8 @@ func configCommand() *cobra.Command {
 what this host serves by itself.`,
 		Example: `  foreshock config check /etc/foreshock/foreshock.yaml
   foreshock config reference > foreshock.yaml`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage{fmt.Errorf("unknown command %q: use check, reference or schema", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	onlyHelps(cmd, "unknown command %q: use check, reference or schema")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:   "check [FILE]",
@@ -75,12 +69,7 @@ no mistake. Without FILE it reads
 ` + defaultConfig + `.`,
 			Example: `  foreshock config check
   foreshock config check new.yaml && systemctl reload foreshock`,
-			Args: func(_ *cobra.Command, args []string) error {
-				if len(args) > 1 {
-					return usage{fmt.Errorf("config check takes one file, got %q", args)}
-				}
-				return nil
-			},
+			Args: atMostOne("config check takes one file"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				path := defaultConfig
 				if len(args) == 1 {

@@ -28,12 +28,7 @@ Without a scenario it plays gradual and, in a terminal, then asks for another.`,
 		Example: `  foreshock demo
   foreshock demo slow-clients --output json`,
 		ValidArgs: scenarios(),
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage{fmt.Errorf("demo takes one scenario, got %q", args)}
-			}
-			return nil
-		},
+		Args:      atMostOne("demo takes one scenario"),
 	}
 	duration := cmd.Flags().Duration("duration", 0, "how long it takes, 15s to 90s; 0 for the scenario's own")
 	output := outputFlag(cmd)

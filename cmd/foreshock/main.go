@@ -88,20 +88,36 @@ accepts, long before a health check asks.`,
 		Example: `  foreshock agent          watch this host; the page is on http://127.0.0.1:9748
   foreshock look           count its sockets, once, by service`,
 		SilenceUsage: true, SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage{fmt.Errorf("unknown command %q: foreshock --help lists them", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	onlyHelps(root, "unknown command %q: foreshock --help lists them")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
 	})
 	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), configCommand(), ruleCommand(), demoCommand(), versionCommand())
 	addStandardCommands(root)
 	return root
+}
+
+// onlyHelps makes cmd one that does nothing but have others below it. refusal
+// is what it says of an argument, quoted, that is none of these.
+func onlyHelps(cmd *cobra.Command, refusal string) {
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usage{fmt.Errorf(refusal, args[0])}
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// atMostOne refuses more than one argument. takes is "check takes one service".
+func atMostOne(takes string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usage{fmt.Errorf("%s, got %q", takes, args)}
+		}
+		return nil
+	}
 }
 
 // noArgs refuses arguments with words of ours.

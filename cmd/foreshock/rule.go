@@ -30,14 +30,8 @@ them under rules, and switches on those that come with the program under
 presets. Rules only tell; none of them acts.`,
 		Example: `  foreshock rule test web_test.yaml
   foreshock rule show workers-article`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage{fmt.Errorf("unknown command %q: use test, presets, show or signals", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	onlyHelps(cmd, "unknown command %q: use test, presets, show or signals")
 	cmd.AddCommand(ruleTestCommand(), rulePresetsCommand(), ruleShowCommand(), ruleSignalsCommand())
 	return cmd
 }

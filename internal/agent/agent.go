@@ -285,14 +285,19 @@ type request struct {
 
 // ask hands do to the loop and waits for its answer.
 func (a *agent) ask(ctx context.Context, do func(*Host) error) error {
-	r := request{do, make(chan error, 1)}
+	answer := make(chan error, 1)
+	return hand(ctx, a.requests, request{do, answer}, answer)
+}
+
+// hand sends a request and waits for its answer.
+func hand[T any](ctx context.Context, to chan<- T, request T, answer <-chan error) error {
 	select {
-	case a.requests <- r:
+	case to <- request:
 	case <-ctx.Done():
 		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
 	}
 	select {
-	case err := <-r.answer:
+	case err := <-answer:
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
@@ -312,17 +317,7 @@ func (a *agent) Acknowledge(ctx context.Context, id uint64, by string) error {
 // Reload implements api.Actor.
 func (a *agent) Reload(ctx context.Context) error {
 	answer := make(chan error, 1)
-	select {
-	case a.reloads <- answer:
-	case <-ctx.Done():
-		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
-	}
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
-	}
+	return hand(ctx, a.reloads, answer, answer)
 }
 
 // errAbandoned ends an agent whose terminal was closed.
@@ -416,12 +411,8 @@ func (a *agent) tellServiceManager(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(every / 3)
 	defer ticker.Stop()
-	for !a.latest().Ready {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-a.Changed():
-		}
+	if s := a.firstReady(ctx); s == nil {
+		return nil
 	}
 	a.tellSystemd(daemon.SdNotifyReady)
 	for {
@@ -451,10 +442,17 @@ func (a *agent) announce(ctx context.Context, address string) error {
 	if a.options.Announce == nil {
 		return nil
 	}
+	if s := a.firstReady(ctx); s != nil {
+		a.options.Announce(s, address)
+	}
+	return nil
+}
+
+// firstReady waits for the first snapshot that is ready; nil when ctx ended.
+func (a *agent) firstReady(ctx context.Context) *api.Snapshot {
 	for {
 		if s := a.latest(); s.Ready {
-			a.options.Announce(s, address)
-			return nil
+			return s
 		}
 		select {
 		case <-ctx.Done():

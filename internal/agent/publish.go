@@ -90,7 +90,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Pools:     pools(h.pipelines()),
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
-		Budget:    api.BudgetStatus{Allowed: a.config.Observe.CPUBudget, Used: h.budget.Used()},
+		Budget:    api.Budget{Allowed: a.config.Observe.CPUBudget, Used: h.budget.Used()},
 		Limits:    h.limits(),
 
 		Namespaces: h.namespaces(),

@@ -109,7 +109,7 @@ func sample(at time.Time) *Snapshot {
 			{Tier: tcp.Pulse, Wanted: time.Second, Interval: time.Second, Seen: at, Last: tcp.Look{Begin: at, Reader: "sock_diag", Completeness: tcp.Complete}},
 			{Tier: tcp.Full, LastError: "full look: out of memory", Failed: 1},
 		},
-		Budget:   BudgetStatus{Allowed: 0.01, Used: 0.002},
+		Budget:   Budget{Allowed: 0.01, Used: 0.002},
 		Limits:   []Limit{{Subject: "QUIC and UDP", Reason: "not TCP"}},
 		Channels: []notify.Status{{Name: "oncall", Kind: "webhook", Delivered: 3, Undelivered: 1, LastError: "oncall: hooks.example: 500", LastErrorAt: at, LastDeliveredAt: at}},
 	}

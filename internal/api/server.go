@@ -314,7 +314,7 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) looks(w http.ResponseWriter, _ *http.Request) {
 	v := s.report()
-	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: Budget(v.s.Budget), Namespaces: v.namespaces()})
+	s.json(w, http.StatusOK, Looks{At: v.time(v.s.At), Reader: v.s.Reader, Looks: v.looks(), Budget: v.s.Budget, Namespaces: v.namespaces()})
 }
 
 func (s *server) namespaces(w http.ResponseWriter, _ *http.Request) {

@@ -36,7 +36,7 @@ type Snapshot struct {
 	// first.
 	Incidents []judge.Incident
 	Looks     []LookStatus
-	Budget    BudgetStatus
+	Budget    Budget
 	// Channels is how the notices do.
 	Channels []notify.Status
 	Limits   []Limit
@@ -95,17 +95,17 @@ type LookStatus struct {
 	Covered bool
 }
 
-// BudgetStatus is the processor budget, as shares of one core.
-type BudgetStatus struct {
-	Allowed float64
+// Budget is the processor budget, as shares of one core.
+type Budget struct {
+	Allowed float64 `json:"allowed_ratio"`
 	// Used is the process's mean over the last 10 s, looks and all.
-	Used float64
+	Used float64 `json:"used_ratio"`
 }
 
 // Limit is one thing this agent cannot see, and why.
 type Limit struct {
-	Subject string // "QUIC and UDP"
-	Reason  string // "not TCP: the kernel's table does not hold it"
+	Subject string `json:"subject"` // "QUIC and UDP"
+	Reason  string `json:"reason"`  // "not TCP: the kernel's table does not hold it"
 }
 
 // Source gives snapshots. The agent is one; tests have another.

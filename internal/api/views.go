@@ -146,22 +146,10 @@ type NamespaceList struct {
 	Namespaces []Namespace `json:"namespaces"`
 }
 
-// Budget is the processor budget, as shares of one core.
-type Budget struct {
-	Allowed float64 `json:"allowed_ratio"`
-	Used    float64 `json:"used_ratio"`
-}
-
-// LimitView is one thing this agent cannot see, and why.
-type LimitView struct {
-	Subject string `json:"subject"`
-	Reason  string `json:"reason"`
-}
-
 // Limits is the answer of /api/v1/limits.
 type Limits struct {
-	At     time.Time   `json:"at"`
-	Limits []LimitView `json:"limits"`
+	At     time.Time `json:"at"`
+	Limits []Limit   `json:"limits"`
 }
 
 // Status is the answer of /api/v1/status.
@@ -179,12 +167,12 @@ type Status struct {
 
 // Picture is one whole snapshot, as the event stream sends it.
 type Picture struct {
-	Status    Status      `json:"status"`
-	Scopes    []Scope     `json:"scopes"`
-	Incidents []Incident  `json:"incidents"`
-	Looks     []Look      `json:"looks"`
-	Limits    []LimitView `json:"limits"`
-	Channels  []Channel   `json:"channels"`
+	Status    Status     `json:"status"`
+	Scopes    []Scope    `json:"scopes"`
+	Incidents []Incident `json:"incidents"`
+	Looks     []Look     `json:"looks"`
+	Limits    []Limit    `json:"limits"`
+	Channels  []Channel  `json:"channels"`
 	// Scopes are those of the agent's own namespace and at most 50 services of
 	// others, those with incidents first; so many scopes are left out.
 	ScopesLeftOut int        `json:"scopes_left_out"`
@@ -377,13 +365,8 @@ func (v viewer) looks() []Look {
 	return out
 }
 
-func (v viewer) limits() []LimitView {
-	out := make([]LimitView, 0, len(v.s.Limits))
-	for _, l := range v.s.Limits {
-		out = append(out, LimitView(l))
-	}
-	return out
-}
+// limits is never nil: its JSON is a list.
+func (v viewer) limits() []Limit { return append([]Limit{}, v.s.Limits...) }
 
 func (v viewer) channels() []Channel {
 	out := make([]Channel, 0, len(v.s.Channels))
@@ -416,7 +399,7 @@ func (v viewer) status() Status {
 	}
 	return Status{
 		At: v.time(v.s.At), Host: v.s.Host, Labels: labels, Version: v.s.Version, StartedAt: v.time(v.s.StartedAt),
-		Ready: v.s.Ready, Reader: v.s.Reader, Budget: Budget(v.s.Budget), OpenByWorst: open,
+		Ready: v.s.Ready, Reader: v.s.Reader, Budget: v.s.Budget, OpenByWorst: open,
 	}
 }
 

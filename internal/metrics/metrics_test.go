@@ -30,7 +30,7 @@ func reading(v float64) measure.Reading {
 
 func snapshot(services int) *api.Snapshot {
 	s := &api.Snapshot{
-		At: at, Ready: true, Reader: "sock_diag", Budget: api.BudgetStatus{Allowed: 0.01, Used: 0.005},
+		At: at, Ready: true, Reader: "sock_diag", Budget: api.Budget{Allowed: 0.01, Used: 0.005},
 		Looks: []api.LookStatus{
 			{Tier: tcp.Pulse, Interval: 250 * time.Millisecond, Cost: 150 * time.Microsecond, Seen: at.Add(-time.Second), Looks: 8, Partial: 1, Last: tcp.Look{Begin: at.Add(-time.Second), Sockets: 3}},
 			{Tier: tcp.Full, Interval: time.Minute},

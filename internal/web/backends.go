@@ -103,7 +103,7 @@ func groupOf(s api.Scope) string {
 
 func backendOf(p api.Picture, s api.Scope, open []api.Incident) backend {
 	out := backend{
-		ID: s.ID, Name: s.Name, What: or(s.Process, "unknown process"), Level: "unknown", Verdict: "unknown", Since: "–",
+		ID: s.ID, Name: s.Name, What: cmp.Or(s.Process, "unknown process"), Level: "unknown", Verdict: "unknown", Since: "–",
 		Balancer: opinion(s), Pending: share(signal(s, "pending"), signal(s, "established")), Longest: seconds(signal(s, "pending_longest_seconds")),
 		Answers: within(signal(s, "answer_now_seconds")), Usually: within(signal(s, "answer_usual_seconds")),
 		Reason: "the agent does not say",

@@ -18,7 +18,7 @@ var reasons = map[string]string{
 	"no_traffic": "no traffic", "not_answered": "no answer for a minute, and no cause found", "no_evidence": "no evidence",
 }
 
-func reason(v api.Value) string { return or(reasons[v.Unknown], spaced(v.Unknown)) }
+func reason(v api.Value) string { return cmp.Or(reasons[v.Unknown], spaced(v.Unknown)) }
 
 func count(v api.Value) string {
 	if v.Value == nil {
@@ -74,5 +74,3 @@ func hundredth(v float64) string {
 func percent(share float64) string { return hundredth(share*100) + " %" }
 
 func spaced(s string) string { return strings.ReplaceAll(s, "_", " ") }
-
-func or(s, otherwise string) string { return cmp.Or(s, otherwise) }

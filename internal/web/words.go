@@ -23,17 +23,17 @@ const maxNeeds = 5
 // view is the page in words. words.js makes the same from the same picture; a
 // test holds the two against each other, so a change here is a change there.
 type view struct {
-	Title    string          `json:"title"`
-	Sub      string          `json:"sub"`
-	Lost     bool            `json:"lost"` // the picture is old
-	Needs    []need          `json:"needs"`
-	More     string          `json:"more"` // "and 3 more"; empty
-	Services []service       `json:"services"`
-	Groups   []group         `json:"groups"`
-	Rest     string          `json:"rest"` // backends that are not drawn: "and 3 more"; empty
-	Looks    []lookRow       `json:"looks"`
-	Limits   []api.LimitView `json:"limits"`
-	Version  string          `json:"version"`
+	Title    string      `json:"title"`
+	Sub      string      `json:"sub"`
+	Lost     bool        `json:"lost"` // the picture is old
+	Needs    []need      `json:"needs"`
+	More     string      `json:"more"` // "and 3 more"; empty
+	Services []service   `json:"services"`
+	Groups   []group     `json:"groups"`
+	Rest     string      `json:"rest"` // backends that are not drawn: "and 3 more"; empty
+	Looks    []lookRow   `json:"looks"`
+	Limits   []api.Limit `json:"limits"`
+	Version  string      `json:"version"`
 }
 
 type need struct {
@@ -106,7 +106,7 @@ func viewOf(p api.Picture, age time.Duration) view {
 	v := view{
 		Title: title(p, open, age), Lost: age > silentAfter, Version: p.Status.Version,
 		Sub: fmt.Sprintf("%s · %s · %s · %s of one core, budget %s", p.Status.Host, p.Status.At.UTC().Format("2006-01-02 15:04:05 UTC"),
-			or(p.Status.Reader, "no reader yet"), percent(p.Status.Budget.Used), percent(p.Status.Budget.Allowed)),
+			cmp.Or(p.Status.Reader, "no reader yet"), percent(p.Status.Budget.Used), percent(p.Status.Budget.Allowed)),
 		Needs: []need{}, Services: []service{}, Looks: []lookRow{}, Limits: slices.Concat(undelivered(p), p.Limits),
 	}
 	for i, inc := range open {
@@ -130,8 +130,8 @@ func viewOf(p api.Picture, age time.Duration) view {
 
 // undelivered are the channels that somebody was not told by, or is not told by
 // now.
-func undelivered(p api.Picture) []api.LimitView {
-	out := []api.LimitView{}
+func undelivered(p api.Picture) []api.Limit {
+	out := []api.Limit{}
 	for _, c := range p.Channels {
 		if !c.Failing && c.Undelivered == 0 {
 			continue
@@ -140,7 +140,7 @@ func undelivered(p api.Picture) []api.LimitView {
 		if c.LastError != "" {
 			words += ": " + c.LastError
 		}
-		out = append(out, api.LimitView{Subject: "notices to " + c.Name, Reason: words})
+		out = append(out, api.Limit{Subject: "notices to " + c.Name, Reason: words})
 	}
 	return out
 }
@@ -250,7 +250,7 @@ func needOf(p api.Picture, inc api.Incident) need {
 		n.Sure, n.Basis = "unknown", "no evidence since "+clock(inc.BlindSince)
 	}
 	if inc.AcknowledgedAt != nil {
-		n.Basis += "; taken by " + or(inc.AcknowledgedBy, "someone")
+		n.Basis += "; taken by " + cmp.Or(inc.AcknowledgedBy, "someone")
 	}
 	if inc.Pattern != "" {
 		n.Pattern = spaced(inc.Pattern)
@@ -320,7 +320,7 @@ func limitWords(s api.Scope) string {
 	lim := limitOf(s)
 	words := "limit unknown: no forecast before the first saturation"
 	if lim.Value != nil {
-		words = fmt.Sprintf("limit %s, %s", whole(*lim.Value), or(origin, "learned"))
+		words = fmt.Sprintf("limit %s, %s", whole(*lim.Value), cmp.Or(origin, "learned"))
 	}
 	if problem != "" {
 		words += "; " + problem
@@ -386,7 +386,7 @@ func lookOf(l api.Look) lookRow {
 
 // whatOf says what a service is: "apache prefork · :80 :443".
 func whatOf(s api.Scope) string {
-	what := or(s.Process, "listener")
+	what := cmp.Or(s.Process, "listener")
 	if s.Workers != nil && s.Workers.Software != "" {
 		what = s.Workers.Software
 	}
