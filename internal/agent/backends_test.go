@@ -95,7 +95,7 @@ func TestBackendsFound(t *testing.T) {
 	look := func(tier tcp.Tier) *measure.View {
 		t.Helper()
 		at = at.Add(peersEvery)
-		_, view, err := p.Tick(at, tier)
+		_, view, err := tick(p, at, tier)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestStaticBackends(t *testing.T) {
 	cfg.Backends = []config.Backends{{Name: "db", Discover: config.Discover{Static: []config.Member{{Name: "primary", Remote: far}}}}}
 	p := pipeline(t, cfg, observe.Auto)
 	for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Full} {
-		if _, _, err := p.Tick(start, tier); err != nil {
+		if _, _, err := tick(p, start, tier); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -235,11 +235,11 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 	// An opinion is a reading of the backend, once there is something to read.
-	if _, _, err := p.Tick(at, tcp.Full); err != nil {
+	if _, _, err := tick(p, at, tcp.Full); err != nil {
 		t.Fatal(err)
 	}
 	p.take(answer{pool: "shop", members: []discover.Member{member("s2", s2)}, opinions: []opinion{{"app", "s2", s2, balancer.Down}}, seen: at, every: time.Second})
-	_, view, err := p.Tick(at, tcp.Full)
+	_, view, err := tick(p, at, tcp.Full)
 	if err != nil {
 		t.Fatal(err)
 	}

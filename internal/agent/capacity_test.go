@@ -22,7 +22,7 @@ import (
 func tickWhole(p *Pipeline, now time.Time, tier tcp.Tier) (*measure.View, error) {
 	for range 100 {
 		whole := p.status[tier].looks
-		_, view, err := p.Tick(now, tier)
+		_, view, err := tick(p, now, tier)
 		if err != nil || p.status[tier].looks > whole {
 			return view, err
 		}
@@ -85,7 +85,7 @@ func TestPortsOfAnotherNamespace(t *testing.T) {
 	}
 	// A thread that cannot come back ends the loop.
 	p.place.enter = func(func() error) error { return netns.ErrStuck }
-	if _, _, err := p.Tick(start.Add(2*time.Minute), tcp.Pulse); !errors.Is(err, netns.ErrStuck) {
+	if _, _, err := tick(p, start.Add(2*time.Minute), tcp.Pulse); !errors.Is(err, netns.ErrStuck) {
 		t.Errorf("error %v, want %v", err, netns.ErrStuck)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
-	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -23,11 +22,12 @@ import (
 func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duration) (*api.Snapshot, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p, err := NewPipeline(cfg, observe.Auto)
+	h, err := newOwnHost(cfg, observe.Auto)
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
+	defer h.Close()
+	p := h.own
 	clock := NewClock()
 	host, err := hostName(cfg)
 	if err != nil {
@@ -38,16 +38,11 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 	}
 	started := clock.Now()
 	var incidents []judge.Incident
-	var view *measure.View
 	// The first pulse finds the services; it is no look of theirs.
 	for i := range looks + 1 {
 		at := started.Add(span * time.Duration(max(0, i-1)) / time.Duration(max(1, looks-1)))
-		timer := time.NewTimer(at.Sub(clock.Now()))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !sleep(ctx, at.Sub(clock.Now())) {
 			return nil, fmt.Errorf("look %d of %d: %w", i, looks, ctx.Err())
-		case <-timer.C:
 		}
 		tiers := []tcp.Tier{tcp.Full, tcp.Pulse}
 		if i == 0 {
@@ -55,14 +50,14 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 			tiers = []tcp.Tier{tcp.Pulse, tcp.Full}
 		}
 		for _, tier := range tiers {
-			if incidents, view, err = p.Tick(clock.Now(), tier); err != nil {
+			if incidents, err = h.Tick(clock.Now(), Turn{h.of[p.schedule], tier}); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return &api.Snapshot{
 		Host: host, StartedAt: started, At: clock.Now(), ClockOffset: clock.Offset(), Ready: true,
-		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, Pools: pools([]*Pipeline{p}), View: *view, Incidents: incidents,
+		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, Pools: pools([]*Pipeline{p}), View: h.view(), Incidents: incidents,
 		Looks:  p.lookStatus(),
 		Limits: append(append(p.limits(nil), poolLimits([]*Pipeline{p})...), api.Limit{Subject: "other network namespaces", Reason: "a glance without the agent sees its own; ask a running agent"}),
 	}, nil

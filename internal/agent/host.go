@@ -107,12 +107,22 @@ func NewHost(cfg config.Config, rules []rule.Rule, source observe.Source, probes
 	if err != nil {
 		return nil, err
 	}
-	at.shared, at.processes.listeners, at.probes = true, h.listeners, probes
+	at.processes.listeners, at.probes = h.listeners, probes
 	if h.own, err = newPipeline(cfg, rules, at); err != nil {
 		return nil, err
 	}
 	h.of[h.own.schedule] = &resident{Pipeline: h.own}
 	return h, nil
+}
+
+// newOwnHost opens the calling thread's namespace and no other.
+func newOwnHost(cfg config.Config, source observe.Source) (*Host, error) {
+	rules, _, err := Rules(cfg, "the configuration")
+	if err != nil {
+		return nil, err
+	}
+	cfg.Observe.Namespaces = config.HostNamespace
+	return NewHost(cfg, rules, source, nil)
 }
 
 // Close lets go of all namespaces.
@@ -240,7 +250,7 @@ func nameOf(f netns.Found) string {
 // join opens a namespace's readers.
 func (h *Host) join(s spaces.Space) error {
 	p, err := newPipeline(h.cfg, h.rules, place{
-		name: s.Label, namespace: s.ID, budget: h.budget, numbers: h.own.place.numbers, processes: h.own.place.processes, probes: h.own.place.probes, shared: true,
+		name: s.Label, namespace: s.ID, budget: h.budget, numbers: h.own.place.numbers, processes: h.own.place.processes, probes: h.own.place.probes,
 		open:  func() (observe.Space, error) { return observe.OpenIn(procRoot, s.Found, h.source, h.scratch) },
 		enter: s.Do,
 	})
@@ -323,7 +333,7 @@ func (h *Host) search(now time.Time) {
 	for _, p := range wanting {
 		// Those with a socket nobody there holds wait a while for the next wide
 		// walk: a service without a program has another name.
-		if now.Sub(p.wantingSince) >= unownedAfter || !p.listens(left) {
+		if now.Sub(p.wanting) >= unownedAfter || !p.listens(left) {
 			p.adopt(now, owners, unseen[p], err)
 		}
 	}
@@ -394,7 +404,7 @@ func (h *Host) wantOwners(now time.Time) []*Pipeline {
 	var out []*Pipeline
 	fresh := false
 	for _, r := range h.of {
-		if r.wanting {
+		if !r.wanting.IsZero() {
 			out = append(out, r.Pipeline)
 		}
 		fresh = fresh || r.status[tcp.Pulse].last.Begin.IsZero() && r.failures == 0

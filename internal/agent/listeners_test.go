@@ -38,7 +38,7 @@ func TestServicesOutliveASpoiltPulse(t *testing.T) {
 			found := func() bool {
 				return slices.ContainsFunc(p.services, func(s scope.Service) bool { return slices.Contains(s.Listen, address) })
 			}
-			if _, _, err := p.Tick(start, tcp.Pulse); err != nil {
+			if _, _, err := tick(p, start, tcp.Pulse); err != nil {
 				t.Fatal(err)
 			}
 			if !found() {
@@ -47,7 +47,7 @@ func TestServicesOutliveASpoiltPulse(t *testing.T) {
 			whole := p.reader
 			tt.spoilt.Reader = whole
 			p.reader = tt.spoilt
-			if _, _, err := p.Tick(start.Add(listenEvery), tcp.Pulse); (err != nil) != (tt.spoilt.err != nil) {
+			if _, _, err := tick(p, start.Add(listenEvery), tcp.Pulse); (err != nil) != (tt.spoilt.err != nil) {
 				t.Fatalf("the spoilt pulse: %v", err)
 			}
 			if tt.spoilt.err == nil {

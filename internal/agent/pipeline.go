@@ -27,8 +27,8 @@ import (
 const procRoot = "/proc"
 
 // Pipeline is one namespace's way from the kernel to incidents: look, measure,
-// judge. It starts no goroutine and keeps no clock; the agent's loop, an
-// agentless check and tests call Tick. It is not safe for concurrent use.
+// judge. It starts no goroutine and keeps no clock; its Host calls Tick, and
+// tells it who owns its listeners. It is not safe for concurrent use.
 type Pipeline struct {
 	reader    observe.Reader
 	fallback  error // why procfs took sock_diag's place
@@ -41,30 +41,28 @@ type Pipeline struct {
 	services   []scope.Service
 	// workersFrom is by the name of a configured service; capacityAt is when
 	// limits and descriptors are read next.
-	workersFrom  map[string]config.WorkersFrom
-	capacityAt   time.Time
-	limitsRead   map[string]readLimit // by service
-	answers      *limitAnswers        // to what is read beside the loop
-	ports        measure.Ports        // as last read
-	finder       backendFinder
-	index        *scope.Index // of services
-	problems     []discover.Problem
-	listeners    listenerSet
-	discovered   time.Time
-	searchAt     time.Time // owners are not searched again before
-	wanting      bool      // its listeners wait for the search that a Host makes for all
-	wantingSince time.Time
-	ownCounts    ownCounts
-	counted      [2]tcp.Counters // by the last two pulses, in turn
-	countedNow   int
-	listenedAt   time.Time // when the listeners were last asked for
-	repeated     bool      // the last pulse found nothing moved
-	rested       bool      // and was not judged
-	view         *measure.View
-	atPeace      bool // there was no incident at the last step
-	owners       map[uint64][]owner.Process
-	unseen       owner.Limits
-	ownersE      error // why the owners are not all known; the search goes on
+	workersFrom map[string]config.WorkersFrom
+	capacityAt  time.Time
+	limitsRead  map[string]readLimit // by service
+	answers     *limitAnswers        // to what is read beside the loop
+	ports       measure.Ports        // as last read
+	finder      backendFinder
+	index       *scope.Index // of services
+	problems    []discover.Problem
+	listeners   listenerSet
+	discovered  time.Time
+	wanting     time.Time // since when its listeners wait for the Host's search; zero: they do not
+	ownCounts   ownCounts
+	counted     [2]tcp.Counters // by the last two pulses, in turn
+	countedNow  int
+	listenedAt  time.Time // when the listeners were last asked for
+	repeated    bool      // the last pulse found nothing moved
+	rested      bool      // and was not judged
+	view        *measure.View
+	atPeace     bool // there was no incident at the last step
+	owners      map[uint64][]owner.Process
+	unseen      owner.Limits
+	ownersE     error // why the owners are not all known; the search goes on
 
 	tallier  *measure.Tallier
 	measure  *measure.Measure
@@ -112,22 +110,6 @@ type place struct {
 	// probes are the agent's own connections, left out of every count; nil
 	// where nothing connects.
 	probes *dial.Dialer
-	// shared: the owners of sockets are searched for all namespaces at once, by
-	// the Host.
-	shared bool
-}
-
-// NewPipeline opens the readers for the calling thread's namespace.
-func NewPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
-	rules, _, err := Rules(cfg, "the configuration")
-	if err != nil {
-		return nil, err
-	}
-	own, err := ownPlace(observe.NewBudget(cfg.Observe.CPUBudget), source, tcp.NewScratch())
-	if err != nil {
-		return nil, err
-	}
-	return newPipeline(cfg, rules, own)
 }
 
 // ownPlace is the calling thread's namespace.
@@ -193,7 +175,7 @@ func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.finder.configure(cfg)
 	p.finder.rebuild(now, p.place.name)
-	p.discover(nil)
+	p.discover()
 }
 
 // Close lets go of the readers.
@@ -279,17 +261,8 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	}
 	tallies := p.tallier.End(look, p.schedule.Interval(tier))
 	p.noteUse(tallies)
-	switch {
-	case tier != tcp.Pulse || !look.Judgeable() || !p.listeners.changed() && p.ownersE == nil:
-	case p.place.shared:
-		if !p.wanting {
-			p.wanting, p.wantingSince = true, now
-		}
-	case !now.Before(p.searchAt):
-		p.listeners.accept()
-		p.discover(p.listeners.rows)
-		p.discovered = now
-		p.searchAt = now.Add(max(rediscoverAfter, rediscoverTimes*(threadTime()-began-look.CPU)))
+	if tier == tcp.Pulse && look.Judgeable() && (p.listeners.changed() || p.ownersE != nil) && p.wanting.IsZero() {
+		p.wanting = now
 	}
 	if tier == tcp.Pulse {
 		p.takeLimits(now)
@@ -406,19 +379,10 @@ func (p *Pipeline) reopen() {
 	p.reader, p.fallback, p.counters, p.countersE = space.Reader, space.Fallback, space.Counters, space.CountersErr
 }
 
-// discover works out the services from the listeners, nil for those known
-// already, and the configuration.
-func (p *Pipeline) discover(rows []tcp.Socket) {
-	if rows != nil {
-		inodes := make([]uint64, 0, len(rows))
-		for i := range rows {
-			inodes = append(inodes, rows[i].Inode)
-		}
-		p.own(owner.Find(procRoot, nil, inodes, owner.Thorough))
-	} else {
-		rows = p.listeners.rows
-	}
-	p.services, p.problems = p.discoverHere(rows)
+// discover works out the services from the listeners, whose owners are known,
+// and the configuration.
+func (p *Pipeline) discover() {
+	p.services, p.problems = p.discoverHere(p.listeners.rows)
 	p.finder.relisten()
 	p.index = scope.NewIndex(p.services)
 	p.setScopes()

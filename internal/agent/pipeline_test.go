@@ -53,12 +53,29 @@ func connect(t *testing.T, to netip.AddrPort) {
 
 func pipeline(t *testing.T, cfg config.Config, source observe.Source) *Pipeline {
 	t.Helper()
-	p, err := NewPipeline(cfg, source)
+	p, err := ownPipeline(cfg, source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
 	return p
+}
+
+// ownPipeline opens the readers of the calling thread's namespace.
+func ownPipeline(cfg config.Config, source observe.Source) (*Pipeline, error) {
+	h, err := newOwnHost(cfg, source)
+	if err != nil {
+		return nil, err
+	}
+	return h.own, nil
+}
+
+// tick looks, and has the owners of new listeners searched, as a Host does.
+func tick(p *Pipeline, now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
+	incidents, view, err := p.Tick(now, tier)
+	h := Host{of: map[*observe.Schedule]*resident{p.schedule: {Pipeline: p}}}
+	h.search(now)
+	return incidents, view, err
 }
 
 // run ticks the pulse at 4 Hz and the focus at 1 Hz of a time that only the
@@ -69,11 +86,11 @@ func run(t *testing.T, p *Pipeline, from time.Time, span time.Duration) ([]judge
 	var view *measure.View
 	for at := from; at.Before(from.Add(span)); at = at.Add(250 * time.Millisecond) {
 		var err error
-		if incidents, view, err = p.Tick(at, tcp.Pulse); err != nil {
+		if incidents, view, err = tick(p, at, tcp.Pulse); err != nil {
 			t.Fatal(err)
 		}
 		if at.Sub(from)%time.Second == 0 {
-			if incidents, view, err = p.Tick(at, tcp.Focus); err != nil {
+			if incidents, view, err = tick(p, at, tcp.Focus); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -232,7 +249,7 @@ func TestLookAllocatesLittle(t *testing.T) {
 		}
 		// Owners, limits and processes are read each few seconds, not at each
 		// look, and other programs' listeners come and go meanwhile.
-		p.searchAt, p.capacityAt, p.finder.nextAt, p.finder.chooseAt = at.Add(time.Hour), at.Add(time.Hour), at.Add(time.Hour), at.Add(time.Hour)
+		p.capacityAt, p.finder.nextAt, p.finder.chooseAt = at.Add(time.Hour), at.Add(time.Hour), at.Add(time.Hour)
 		if got := testing.AllocsPerRun(40, look); got > 8 {
 			t.Errorf("a %s look allocates %v times", tier, got)
 		}

@@ -84,10 +84,10 @@ func quiet(c *tcp.Counters) bool {
 // adopt works out the services from the listeners of the last pulse, with
 // owners that were searched for many namespaces at once.
 func (p *Pipeline) adopt(now time.Time, owners map[uint64][]owner.Process, limits owner.Limits, err error) {
-	p.wanting = false
+	p.wanting = time.Time{}
 	p.listeners.accept()
 	p.own(owners, limits, err)
-	p.discover(nil)
+	p.discover()
 	p.discovered = now
 }
 

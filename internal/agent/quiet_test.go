@@ -29,7 +29,7 @@ func TestQuietPulse(t *testing.T) {
 	defer runtime.UnlockOSThread()
 	var p *Pipeline
 	inside(func() (err error) {
-		p, err = NewPipeline(config.Default(), observe.SockDiag)
+		p, err = ownPipeline(config.Default(), observe.SockDiag)
 		return err
 	})
 	defer p.Close()
@@ -43,7 +43,7 @@ func TestQuietPulse(t *testing.T) {
 	look := func(later time.Duration) pulse {
 		t.Helper()
 		now = now.Add(later)
-		_, view, err := p.Tick(now, tcp.Pulse)
+		_, view, err := tick(p, now, tcp.Pulse)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,7 @@ func TestRestartInAnotherContainer(t *testing.T) {
 	cfg.Backends = []config.Backends{{Name: "pool", Process: config.Process{Exe: exe}}}
 	var p *Pipeline
 	labtest.Need(t, w.Host("client").Do(func() (err error) {
-		p, err = NewPipeline(cfg, observe.Auto)
+		p, err = ownPipeline(cfg, observe.Auto)
 		return err
 	}))
 	t.Cleanup(func() { _ = p.Close() })
@@ -45,7 +45,7 @@ func TestRestartInAnotherContainer(t *testing.T) {
 	look := func(tier tcp.Tier) *measure.View {
 		t.Helper()
 		at = at.Add(time.Second)
-		_, view, err := p.Tick(at, tier)
+		_, view, err := tick(p, at, tier)
 		labtest.Need(t, err)
 		return view
 	}

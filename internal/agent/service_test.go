@@ -76,7 +76,7 @@ func TestServiceAddress(t *testing.T) {
 		}
 		cfg := config.Default()
 		cfg.Backends = []config.Backends{{Name: "pool", Process: config.Process{Exe: exe}}}
-		if p, err = NewPipeline(cfg, observe.Auto); err != nil {
+		if p, err = ownPipeline(cfg, observe.Auto); err != nil {
 			return err
 		}
 		t.Cleanup(func() { _ = p.Close() })
@@ -84,12 +84,12 @@ func TestServiceAddress(t *testing.T) {
 		if p.place.namespace, err = netns.Of("/proc", os.Getpid()); err != nil {
 			return err
 		}
-		if _, _, err := p.Tick(start, tcp.Pulse); err != nil {
+		if _, _, err := tick(p, start, tcp.Pulse); err != nil {
 			return err
 		}
 		// A look that is interrupted finds nothing.
 		for i := 1; i <= 40 && !slices.ContainsFunc(p.finder.backends, func(b scope.Backend) bool { return len(b.Behind) > 0 }); i++ {
-			if _, _, err := p.Tick(start.Add(time.Duration(i)*peersEvery), tcp.Full); err != nil {
+			if _, _, err := tick(p, start.Add(time.Duration(i)*peersEvery), tcp.Full); err != nil {
 				return err
 			}
 		}

@@ -19,29 +19,34 @@ import (
 func Watch(ctx context.Context, cfg config.Config, each func(time.Time, []judge.Incident, *measure.View)) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p, err := NewPipeline(cfg, observe.Auto)
+	h, err := newOwnHost(cfg, observe.Auto)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	clock, failed := NewClock(), 0
+	defer h.Close()
+	clock := NewClock()
 	for {
-		_, tier, at := p.budget.Next(clock.Now())
-		timer := time.NewTimer(at.Sub(clock.Now()))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		turn, at := h.Next(clock.Now())
+		if !sleep(ctx, at.Sub(clock.Now())) {
 			return nil
-		case <-timer.C:
 		}
 		now := clock.Now()
-		incidents, view, err := p.Tick(now, tier)
-		if failed++; err == nil {
-			failed = 0
-		}
-		if failed == maxFailures {
+		incidents, err := h.Tick(now, turn)
+		if turn.of.failures == maxFailures {
 			return err
 		}
-		each(now, incidents, view)
+		each(now, incidents, turn.of.view)
+	}
+}
+
+// sleep waits so long, and reports whether it did: false when ctx ended before.
+func sleep(ctx context.Context, long time.Duration) bool {
+	timer := time.NewTimer(long)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
