@@ -275,5 +275,5 @@ func (s *server) backends(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no group %.200q", group), "GET /api/v1/backends lists the groups")
 		return
 	}
-	s.json(w, http.StatusOK, Backends{At: v.time(v.s.At), Groups: v.backends(group, failing == "true"), Pools: append([]Pool{}, v.s.Pools...)})
+	s.json(w, http.StatusOK, Backends{At: v.time(v.s.At), Groups: v.backends(group, failing == "true"), Pools: listed(v.s.Pools)})
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"math"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
@@ -62,10 +61,7 @@ type Evidence struct {
 }
 
 // Considered is another cause, and why it was rejected.
-type Considered struct {
-	Cause string `json:"cause"`
-	Why   string `json:"why"`
-}
+type Considered = judge.Considered
 
 // Step is one event of an incident's life.
 type Step struct {
@@ -89,7 +85,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		SuspectedAt: v.maybe(i.SuspectedAt), OpenedAt: v.maybe(i.OpenedAt), ResolvedAt: v.maybe(i.ResolvedAt),
 		UpdatedAt: v.maybe(i.UpdatedAt), BlindSince: v.maybe(i.BlindSince),
 		AcknowledgedAt: v.maybe(i.AcknowledgedAt), AcknowledgedBy: i.AcknowledgedBy, End: i.End.String(),
-		Evidence: []Evidence{}, Considered: []Considered{}, Advice: append([]string{}, f.Advice...), Timeline: []Step{},
+		Evidence: []Evidence{}, Considered: listed(f.Considered), Advice: listed(f.Advice), Timeline: []Step{},
 		Examples: v.sockets(f.Examples),
 		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
 		Siblings: f.Siblings,
@@ -103,14 +99,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		out.BalancerLagSeconds = new(lead.Seconds())
 	}
 	for _, e := range f.Evidence {
-		x := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Reading: v.value(e.Reading), Origin: e.Origin}
-		if e.HasThreshold && !math.IsNaN(e.Threshold) && !math.IsInf(e.Threshold, 0) {
-			x.Threshold = new(e.Threshold)
-		}
-		out.Evidence = append(out.Evidence, x)
-	}
-	for _, c := range f.Considered {
-		out.Considered = append(out.Considered, Considered(c))
+		out.Evidence = append(out.Evidence, Evidence{e.Name(), string(e.Counts()), v.value(e.Reading), e.Level(), e.Origin})
 	}
 	for _, s := range i.Timeline {
 		step := Step{At: v.time(s.At), What: s.What}

@@ -324,7 +324,7 @@ func (s *server) namespaces(w http.ResponseWriter, _ *http.Request) {
 
 func (s *server) limits(w http.ResponseWriter, _ *http.Request) {
 	v := s.report()
-	s.json(w, http.StatusOK, Limits{At: v.time(v.s.At), Limits: v.limits()})
+	s.json(w, http.StatusOK, Limits{At: v.time(v.s.At), Limits: listed(v.s.Limits)})
 }
 
 func (s *server) channels(w http.ResponseWriter, _ *http.Request) {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -230,16 +229,8 @@ func (v viewer) maybe(t time.Time) *time.Time {
 }
 
 func (v viewer) value(r measure.Reading) Value {
-	out := Value{Samples: r.Samples, SeenAt: v.maybe(r.Seen)}
-	switch value, known := r.Get(); {
-	case !known:
-		out.Unknown = r.Validity.String()
-	case math.IsNaN(value) || math.IsInf(value, 0):
-		out.Unknown = "not_a_number" // JSON has no way to say it: one would cost the whole answer
-	default:
-		out.Value = &value
-	}
-	return out
+	value, unknown := r.Shown()
+	return Value{Value: value, Unknown: unknown, Samples: r.Samples, SeenAt: v.maybe(r.Seen)}
 }
 
 func (v viewer) sockets(in []tcp.Socket) []Socket {
@@ -311,7 +302,7 @@ func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
 		}
 		if b := backends[sig.Scope]; b != nil {
 			x.Process, x.PIDs, x.Configured = b.Process, b.PIDs, b.Configured
-			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, append([]string{}, b.Also...), addresses(b.Behind), b.Limit, note(sig), worst.of(sig)}
+			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, listed(b.Also), addresses(b.Behind), b.Limit, note(sig), worst.of(sig)}
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {
@@ -347,6 +338,9 @@ func prefixes(in []measure.PrefixHeld) []Prefix {
 	return out
 }
 
+// listed is a list that is never nil: its JSON is one, too.
+func listed[T any](in []T) []T { return append([]T{}, in...) }
+
 func (v viewer) looks() []Look {
 	out := make([]Look, 0, len(v.s.Looks))
 	for i := range v.s.Looks {
@@ -364,9 +358,6 @@ func (v viewer) looks() []Look {
 	}
 	return out
 }
-
-// limits is never nil: its JSON is a list.
-func (v viewer) limits() []Limit { return append([]Limit{}, v.s.Limits...) }
 
 func (v viewer) channels() []Channel {
 	out := make([]Channel, 0, len(v.s.Channels))
@@ -407,7 +398,7 @@ func (v viewer) picture() Picture {
 	scopes, leftOut := v.pictured()
 	return Picture{
 		ScopesLeftOut: leftOut, Namespaces: v.namespaces(),
-		Status: v.status(), Scopes: v.scopesOf(scopes), Looks: v.looks(), Limits: v.limits(), Channels: v.channels(),
+		Status: v.status(), Scopes: v.scopesOf(scopes), Looks: v.looks(), Limits: listed(v.s.Limits), Channels: v.channels(),
 		Incidents: v.incidents(func(*judge.Incident) bool { return true }),
 	}
 }

@@ -166,6 +166,16 @@ func (e *Evidence) Name() string {
 	return e.Signal.String()
 }
 
+// Level is the threshold as JSON can say it: nil where there is none, or none
+// that is a number.
+func (e *Evidence) Level() *float64 {
+	if !e.HasThreshold {
+		return nil
+	}
+	level, _ := measure.Reading{Value: e.Threshold, Validity: measure.Known}.Shown()
+	return level
+}
+
 // Counts is the unit of the value.
 func (e *Evidence) Counts() measure.Unit {
 	if e.Unit != "" {
@@ -177,8 +187,8 @@ func (e *Evidence) Counts() measure.Unit {
 // Considered is another cause that was looked at, and why it was rejected or
 // could not be told.
 type Considered struct {
-	Cause string
-	Why   string
+	Cause string `json:"cause"`
+	Why   string `json:"why"`
 }
 
 // State is where an incident is in its life.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
@@ -134,7 +133,8 @@ func (n *Notice) describe(inc *judge.Incident, offset time.Duration) {
 	n.Advice = append([]string{}, f.Advice...)
 	n.Evidence = make([]Evidence, 0, len(f.Evidence))
 	for _, e := range f.Evidence {
-		n.Evidence = append(n.Evidence, evidence(e))
+		value, unknown := e.Reading.Shown()
+		n.Evidence = append(n.Evidence, Evidence{e.Name(), string(e.Counts()), value, unknown, e.Level(), e.Origin})
 	}
 	n.Prefixes = make([]Prefix, 0, len(f.Prefixes))
 	for _, p := range f.Prefixes {
@@ -144,22 +144,6 @@ func (n *Notice) describe(inc *judge.Incident, offset time.Duration) {
 	n.BlindSince = maybe(inc.BlindSince, offset)
 	n.AcknowledgedAt, n.AcknowledgedBy = maybe(inc.AcknowledgedAt, offset), inc.AcknowledgedBy
 	n.ResolvedAt, n.End = maybe(inc.ResolvedAt, offset), inc.End.String()
-}
-
-func evidence(e judge.Evidence) Evidence {
-	out := Evidence{Signal: e.Name(), Unit: string(e.Counts()), Origin: e.Origin}
-	switch value, known := e.Reading.Get(); {
-	case !known:
-		out.Unknown = e.Reading.Validity.String()
-	case math.IsNaN(value) || math.IsInf(value, 0):
-		out.Unknown = "not_a_number" // JSON cannot say it: one would cost the whole notice
-	default:
-		out.Value = &value
-	}
-	if e.HasThreshold && !math.IsNaN(e.Threshold) && !math.IsInf(e.Threshold, 0) {
-		out.Threshold = new(e.Threshold)
-	}
-	return out
 }
 
 func wall(t time.Time, offset time.Duration) time.Time { return t.Add(offset).UTC() }
