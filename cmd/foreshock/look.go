@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -162,27 +161,14 @@ func (f *lookFlags) check() (lookOptions, error) {
 		o.filter = tcp.Filter{LocalPorts: []uint16{f.port}, RemotePorts: []uint16{f.port}}
 	}
 	if f.listen != "" {
-		if o.listen, err = parseListen(f.listen); err != nil {
-			return o, err
+		at, ok := config.ParseListener(f.listen)
+		if !ok {
+			return o, fmt.Errorf("--listen %q is no address and port: use :80, 192.0.2.1:80 or [::1]:80", f.listen)
 		}
+		o.listen = at
 		o.filter = tcp.Filter{LocalPorts: []uint16{o.listen.Port()}}
 	}
 	return o, nil
-}
-
-// parseListen reads ":80", "192.0.2.1:80" or "[::1]:80"; ":80" is every
-// address, as "[::]:80" is.
-func parseListen(text string) (netip.AddrPort, error) {
-	if digits, ok := strings.CutPrefix(text, ":"); ok {
-		if p, err := strconv.ParseUint(digits, 10, 16); err == nil && p > 0 {
-			return netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(p)), nil
-		}
-	}
-	at, err := netip.ParseAddrPort(text)
-	if err != nil || at.Port() == 0 || at.Addr().Zone() != "" { // the kernel's rows carry no zone
-		return netip.AddrPort{}, fmt.Errorf("--listen %q is no address and port: use :80, 192.0.2.1:80 or [::1]:80", text)
-	}
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), nil
 }
 
 // repeat looks once, or until ctx ends. On a terminal each table takes the

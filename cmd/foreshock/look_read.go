@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/discover"
@@ -127,7 +128,7 @@ func (c *counted) listeners(reader observe.Reader) ([]tcp.Socket, error) {
 	})
 	at := c.options.listen
 	if err == nil && at.IsValid() && !slices.ContainsFunc(rows, func(s tcp.Socket) bool { return atListener(at, &s) }) {
-		c.limits = append(c.limits, fmt.Sprintf("nothing listens at %s", spell(at)))
+		c.limits = append(c.limits, fmt.Sprintf("nothing listens at %s", config.ListenerText(at)))
 	}
 	return rows, err
 }

@@ -305,29 +305,3 @@ func TestPainted(t *testing.T) {
 		t.Errorf("on a low terminal: %q, want %q", got, low)
 	}
 }
-
-// FuzzParseListen: no panic; an error comes with the zero value; what is
-// understood has a port and no zone, is folded, and reads the same when it is
-// spelled out.
-func FuzzParseListen(f *testing.F) {
-	for _, s := range []string{":80", "192.0.2.1:80", "[::1]:443", "[::ffff:192.0.2.1]:80", ":0", ":65536", "80", "[fe80::1%eth0]:80", "", ":+80", "[::]:80"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		got, err := parseListen(text)
-		if err != nil {
-			if got != (netip.AddrPort{}) {
-				t.Errorf("%q: %v with an error", text, got)
-			}
-			return
-		}
-		if got.Port() == 0 || !got.Addr().IsValid() || got.Addr().Zone() != "" || got.Addr().Is4In6() {
-			t.Errorf("%q: %v", text, got)
-		}
-		for _, again := range []string{got.String(), spell(got)} {
-			if back, err := parseListen(again); err != nil || back != got {
-				t.Errorf("%q: %v spelled %q is %v, %v", text, got, again, back, err)
-			}
-		}
-	})
-}

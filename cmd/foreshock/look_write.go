@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,12 +201,4 @@ func thousands(n int) string {
 		text = text[:at] + "," + text[at:]
 	}
 	return text
-}
-
-// spell writes a listening address as a person does: ":80" is every address.
-func spell(a netip.AddrPort) string {
-	if a.Addr() == netip.IPv6Unspecified() {
-		return ":" + strconv.Itoa(int(a.Port()))
-	}
-	return a.String()
 }

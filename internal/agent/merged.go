@@ -40,9 +40,6 @@ func newest(a, b judge.Incident) int {
 
 // all returns the incidents of all namespaces, in the order of a judge's.
 func (h *Host) all(now time.Time) []judge.Incident {
-	if len(h.others) == 0 && len(h.gone) == 0 && len(h.incidents.over) == 0 {
-		return h.of[h.own.schedule].incidents
-	}
 	m := &h.incidents
 	life := uint64(0)
 	each := func(incidents []judge.Incident) {
@@ -51,10 +48,16 @@ func (h *Host) all(now time.Time) []judge.Incident {
 		}
 	}
 	h.eachIncidents(each)
-	if life == m.life && now.Sub(m.at) < mergeEvery {
+	same := life == m.life
+	m.life = life
+	switch {
+	case len(h.others) == 0 && len(h.gone) == 0 && len(m.over) == 0:
+		m.at = time.Time{} // the list is not kept up
+		return h.of[h.own.schedule].incidents
+	case same && now.Sub(m.at) < mergeEvery:
 		return m.list
 	}
-	m.life, m.at = life, now
+	m.at = now
 	m.list = m.list[:0]
 	h.eachIncidents(func(incidents []judge.Incident) { m.list = append(m.list, incidents...) })
 	slices.SortStableFunc(m.list, func(a, b judge.Incident) int {

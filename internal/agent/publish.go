@@ -47,7 +47,7 @@ type agent struct {
 	// Of the loop alone.
 	logged    map[uint64]logged
 	tierErrs  [tcp.NumTiers]string
-	lastHash  uint64
+	lastLife  uint64 // of the incidents that were published
 	incidents []judge.Incident
 
 	*desk
@@ -56,13 +56,9 @@ type agent struct {
 // keep remembers what a tick brought, and publishes it when it is due.
 func (a *agent) keep(h *Host, incidents []judge.Incident) {
 	a.incidents = incidents
-	hash := uint64(0)
-	for i := range incidents {
-		hash = hash*31 + lifeOf(&incidents[i])
-	}
 	due, whole := a.due()
-	if due || hash != a.lastHash || !a.latest().Ready && a.ready(h.own) {
-		a.lastHash = hash
+	if due || h.incidents.life != a.lastLife || !a.latest().Ready && a.ready(h.own) {
+		a.lastLife = h.incidents.life
 		a.publish(h, whole)
 	}
 }

@@ -265,15 +265,23 @@ func free(p *problems, claims map[netip.AddrPort]claim, raw []rawService, i int,
 	return true
 }
 
-// checkListener reads ":80", "192.0.2.1:80" or "[::1]:80".
-func checkListener(p *problems, path string, s scalar) (netip.AddrPort, bool) {
-	host, port, ok := cutPort(s.Text)
+// ParseListener reads where a service listens: ":80", which is every address,
+// "192.0.2.1:80" or "[::1]:80".
+func ParseListener(text string) (at netip.AddrPort, ok bool) {
+	host, port, ok := cutPort(text)
 	if host == "" {
 		host = "[::]"
 	}
 	ap, err := netip.ParseAddrPort(host + ":" + port)
-	if ok && err == nil && ap.Port() != 0 && ap.Addr().Zone() == "" {
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), true
+	if !ok || err != nil || ap.Port() == 0 || ap.Addr().Zone() != "" { // the kernel's rows carry no zone
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), true
+}
+
+func checkListener(p *problems, path string, s scalar) (netip.AddrPort, bool) {
+	if at, ok := ParseListener(s.Text); ok {
+		return at, true
 	}
 	p.add(s.At, path, s.Text, path+" "+quote(s.Text)+" is not an address and a port", `write it as ":80" for every address, "192.0.2.1:80" or "[::1]:80"`)
 	return netip.AddrPort{}, false

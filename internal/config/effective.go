@@ -63,7 +63,7 @@ func effectiveServices(line writeLine, services []Service) {
 		line("  - name: %s", yamlText(s.Name))
 		var listen []string
 		for _, l := range s.Listen {
-			listen = append(listen, listenText(l))
+			listen = append(listen, ListenerText(l))
 		}
 		line("    listen: [%s]", yamlList(listen))
 		switch w := s.WorkersFrom; {
@@ -132,8 +132,8 @@ func yamlQuoted(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(s) + `"`
 }
 
-// listenText writes a listener as people do: ":80" for every address.
-func listenText(l netip.AddrPort) string {
+// ListenerText writes a listener as people do: ":80" for every address.
+func ListenerText(l netip.AddrPort) string {
 	if l.Addr() == netip.IPv6Unspecified() {
 		return fmt.Sprintf(":%d", l.Port())
 	}

@@ -28,7 +28,7 @@ func effectiveProcess(line writeLine, p Process) {
 		}
 	}
 	if p.Listens.IsValid() {
-		line("      listens: %s", yamlQuoted(listenText(p.Listens)))
+		line("      listens: %s", yamlQuoted(ListenerText(p.Listens)))
 	}
 }
 

@@ -299,3 +299,29 @@ func FuzzParse(f *testing.F) {
 		sameAgain(t, c)
 	})
 }
+
+// FuzzParseListener: no panic; what is none comes with the zero value; what is
+// understood has a port and no zone, is folded, and reads the same when it is
+// spelled out.
+func FuzzParseListener(f *testing.F) {
+	for _, s := range []string{":80", "192.0.2.1:80", "[::1]:443", "[::ffff:192.0.2.1]:80", ":0", ":65536", "80", "[fe80::1%eth0]:80", "", ":+80", "[::]:80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := ParseListener(text)
+		if !ok {
+			if got != (netip.AddrPort{}) {
+				t.Errorf("%q: %v though it is none", text, got)
+			}
+			return
+		}
+		if got.Port() == 0 || !got.Addr().IsValid() || got.Addr().Zone() != "" || got.Addr().Is4In6() {
+			t.Errorf("%q: %v", text, got)
+		}
+		for _, again := range []string{got.String(), ListenerText(got)} {
+			if back, ok := ParseListener(again); !ok || back != got {
+				t.Errorf("%q: %v spelled %q is %v, %v", text, got, again, back, ok)
+			}
+		}
+	})
+}

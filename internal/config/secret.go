@@ -1,10 +1,8 @@
 package config
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 )
@@ -32,23 +30,6 @@ func (s Secret) String() string {
 		return "{env: " + yamlText(s.Env) + "}"
 	}
 	return "none"
-}
-
-// GoString is String, for %#v.
-func (s Secret) GoString() string { return "config.Secret" + s.String() }
-
-// LogValue is String, for slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalJSON gives the place: {"file": "/etc/foreshock/token"}, null for none.
-func (s Secret) MarshalJSON() ([]byte, error) {
-	switch {
-	case s.File != "":
-		return json.Marshal(map[string]string{"file": s.File})
-	case s.Env != "":
-		return json.Marshal(map[string]string{"env": s.Env})
-	}
-	return []byte("null"), nil
 }
 
 // Read fetches the secret, without the one newline that editors put at the
