@@ -89,17 +89,21 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: waitready HOST:PORT")
 	}
-	for range 200 {
-		resp, err := http.Get("http://" + args[0] + "/readyz")
-		if err == nil {
+	waitFor(ts, "http://"+args[0]+"/readyz", 10*time.Second, func(resp *http.Response) bool { return resp.StatusCode == http.StatusOK })
+}
+
+// waitFor asks an agent again and again, until an answer will do.
+func waitFor(ts *testscript.TestScript, url string, most time.Duration, do func(*http.Response) bool) {
+	for deadline := time.Now().Add(most); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if resp, err := http.Get(url); err == nil {
+			good := do(resp)
 			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if good {
 				return
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	ts.Fatalf("no agent is ready at %s after 10 s", args[0])
+	ts.Fatalf("GET %s: not what is waited for after %s", url, most)
 }
 
 // waitBackend waits until the agent at an address has seen a backend's sockets:
@@ -108,19 +112,10 @@ func waitBackend(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: waitbackend HOST:PORT NAME")
 	}
-	for range 400 {
-		resp, err := http.Get("http://" + args[0] + "/api/v1/scopes/backend/" + args[1])
-		if err == nil {
-			var b api.Scope
-			err = json.NewDecoder(resp.Body).Decode(&b)
-			_ = resp.Body.Close()
-			if err == nil && b.Signals["established"].Value != nil {
-				return
-			}
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	ts.Fatalf("the agent at %s has seen no backend %s after 20 s", args[0], args[1])
+	waitFor(ts, "http://"+args[0]+"/api/v1/scopes/backend/"+args[1], 20*time.Second, func(resp *http.Response) bool {
+		var b api.Scope
+		return json.NewDecoder(resp.Body).Decode(&b) == nil && b.Signals["established"].Value != nil
+	})
 }
 
 // servers counts the servers started. Their ports are 28000 and so many, below
@@ -140,17 +135,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	path, err := os.Executable()
 	ts.Check(err)
 	port := strconv.Itoa(28000 + int(servers.Add(1)))
-	cmd := &exec.Cmd{Path: path, Args: []string{"server", net.JoinHostPort(args[0], port), args[2]}, Stderr: os.Stderr}
-	stdin, err := cmd.StdinPipe()
-	ts.Check(err)
-	stdout, err := cmd.StdoutPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	ts.Defer(func() { _ = stdin.Close(); _ = cmd.Wait() })
-	said := bufio.NewReader(stdout)
-	if _, err := said.ReadString('\n'); err != nil {
-		ts.Fatalf("the server does not listen on port %s: %v", port, err)
-	}
+	pid, said := start(ts, path, "server", net.JoinHostPort(args[0], port), args[2])
 	for range connections {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		ts.Check(err)
@@ -160,18 +145,31 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the server did not accept %s connections: %v", args[2], err)
 	}
 	ts.Setenv("PORT", port)
-	ts.Setenv("PID", strconv.Itoa(cmd.Process.Pid))
+	ts.Setenv("PID", pid)
+}
+
+// start starts the test's own program as args, until the script ends, and waits
+// for the first line that it says.
+func start(ts *testscript.TestScript, path string, args ...string) (pid string, said *bufio.Reader) {
+	cmd := &exec.Cmd{Path: path, Args: args, Stderr: os.Stderr}
+	stdin, err := cmd.StdinPipe()
+	ts.Check(err)
+	stdout, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() { _ = stdin.Close(); _ = cmd.Wait() })
+	said = bufio.NewReader(stdout)
+	if _, err := said.ReadString('\n'); err != nil {
+		ts.Fatalf("%v said nothing: %v", args, err)
+	}
+	return strconv.Itoa(cmd.Process.Pid), said
 }
 
 // server is a program of its own: server ADDRESS ACCEPTED. It says that it
 // listens, accepts so many connections, says so, and ends with its standard
 // input; with "all" it says so first, and accepts for as long as it lives.
 func server() {
-	listener, err := net.Listen("tcp", os.Args[1])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	listener := must(net.Listen("tcp", os.Args[1]))
 	fmt.Println("listening")
 	var held []net.Conn
 	if os.Args[2] == "all" {
@@ -188,18 +186,8 @@ func server() {
 		}()
 		os.Args[2] = "0"
 	}
-	accepted, err := strconv.Atoi(os.Args[2])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	for range accepted {
-		conn, err := listener.Accept()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		held = append(held, conn)
+	for range must(strconv.Atoi(os.Args[2])) {
+		held = append(held, must(listener.Accept()))
 	}
 	fmt.Println("accepted")
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -218,40 +206,18 @@ func balance(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	path := ts.MkAbs(args[0])
 	ts.Check(os.Link(exe, path)) // a copy just written may still be open in a child of another script: ETXTBSY
-	cmd := &exec.Cmd{Path: path, Args: []string{"balancer", ts.Getenv("PORT"), args[1]}, Stderr: os.Stderr}
-	stdin, err := cmd.StdinPipe()
-	ts.Check(err)
-	stdout, err := cmd.StdoutPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	ts.Defer(func() { _ = stdin.Close(); _ = cmd.Wait() })
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		ts.Fatalf("the balancer did not make %s connections: %v", args[1], err)
-	}
-	ts.Setenv("BALANCER", strconv.Itoa(cmd.Process.Pid))
+	pid, _ := start(ts, path, "balancer", ts.Getenv("PORT"), args[1])
+	ts.Setenv("BALANCER", pid)
 }
 
 // balancer is a program of its own: balancer PORT CONNECTIONS. It makes so many
 // connections, asks on the first, says so, and ends with its standard input.
 func balancer() {
-	connections, err := strconv.Atoi(os.Args[2])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 	var held []net.Conn
-	for range connections {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+os.Args[1])
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		held = append(held, conn)
+	for range must(strconv.Atoi(os.Args[2])) {
+		held = append(held, must(net.Dial("tcp", "127.0.0.1:"+os.Args[1])))
 	}
-	if _, err := io.WriteString(held[0], "GET / HTTP/1.0\r\n\r\n"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	must(io.WriteString(held[0], "GET / HTTP/1.0\r\n\r\n"))
 	fmt.Println("connected")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	runtime.KeepAlive(held)

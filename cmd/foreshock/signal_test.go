@@ -18,13 +18,13 @@ import (
 )
 
 // program runs this very binary as foreshock; TestMain sees it by its name.
-func program(t *testing.T, stdout *os.File, args ...string) *exec.Cmd {
+func program(t *testing.T, stdout, stderr *os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := &exec.Cmd{Path: path, Args: append([]string{"foreshock"}, args...), Stdout: stdout, Stderr: os.Stderr}
+	cmd := &exec.Cmd{Path: path, Args: append([]string{"foreshock"}, args...), Stdout: stdout, Stderr: stderr}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func pipe(t *testing.T) (r, w *os.File) {
 // first interrupt, and ends with 0 and a whole line.
 func TestWatchEndsWell(t *testing.T) {
 	r, w := pipe(t)
-	cmd := program(t, w, "look", "--by", "state", "--watch=100ms", "--output", "json")
+	cmd := program(t, w, os.Stderr, "look", "--by", "state", "--watch=100ms", "--output", "json")
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func stuck(t *testing.T, args ...string) *exec.Cmd {
 	if _, err := w.Write(bytes.Repeat([]byte{' '}, size)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := program(t, w, args...)
+	cmd := program(t, w, os.Stderr, args...)
 	for deadline := time.Now().Add(5 * time.Second); !blocked(cmd.Process.Pid); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Skip("/proc/PID/wchan does not show who waits for a pipe")
@@ -130,15 +130,7 @@ func TestAgentOutlivesItsReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, stderr := pipe(t)
-	path, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := &exec.Cmd{Path: path, Args: []string{"foreshock", "agent", "--listen", "127.0.0.1:0"}, Stdout: w, Stderr: stderr}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	cmd := program(t, w, stderr, "agent", "--listen", "127.0.0.1:0")
 	if err := stderr.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -101,6 +101,34 @@ func running(t *testing.T, o Options) (address string, log *journal) {
 	return "", nil
 }
 
+// listening is a listener of this process, which nobody accepts from.
+func listening(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// self is the path of this very program.
+func self(t *testing.T) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func get[T any](t *testing.T, address, path string) T {
 	t.Helper()
 	var out T
@@ -118,20 +146,10 @@ func get[T any](t *testing.T, address, path string) T {
 // TestReload: SIGHUP takes over a new configuration, keeps the old one when
 // the new one is wrong, and says so.
 func TestReload(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := listening(t)
 	file := filepath.Join(t.TempDir(), "foreshock.yaml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("name: before")
 	there := filepath.Join(filepath.Dir(file), "there.yaml")
+	write(t, file, "name: before")
 	address, log := running(t, Options{Version: "test", Load: func() (config.Config, string, error) {
 		if _, err := os.Stat(there); err == nil { // as a default file that is made after the start
 			return from(there)()
@@ -156,7 +174,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	good := "services: [{name: shop, listen: [\"" + l.Addr().String() + "\"]}]\n"
-	write(good)
+	write(t, file, good)
 	hangup()
 	log.wait(t, "reloaded")
 	for i := 0; !named(); i++ {
@@ -165,16 +183,14 @@ func TestReload(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond) // the next snapshot
 	}
-	write("servces: []\nnme: x\n")
+	write(t, file, "servces: []\nnme: x\n")
 	hangup()
 	log.wait(t, "foreshock.yaml:1:1")
 	log.wait(t, "foreshock.yaml:2:1") // each problem has its own line
 	if !named() {
 		t.Error("a wrong configuration took the place of the good one")
 	}
-	if err := os.WriteFile(there, []byte("name: after\nlisten: 127.0.0.1:1\ntoken: {env: T}\n"+good), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, there, "name: after\nlisten: 127.0.0.1:1\ntoken: {env: T}\n"+good)
 	hangup()
 	log.wait(t, `keys="name, token"`) // listen is decided by the option
 	log.wait(t, "there.yaml")
@@ -184,10 +200,7 @@ func TestReload(t *testing.T) {
 func TestAcknowledgeIsSeen(t *testing.T) {
 	t.Setenv("FORESHOCK_TEST_TOKEN", "let me in")
 	file := filepath.Join(t.TempDir(), "foreshock.yaml")
-	text := "token: {env: FORESHOCK_TEST_TOKEN}\nrules: [{name: always, when: host.passive_opens_per_second >= 0, hold: 1s}]\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, file, "token: {env: FORESHOCK_TEST_TOKEN}\nrules: [{name: always, when: host.passive_opens_per_second >= 0, hold: 1s}]\n")
 	address, log := running(t, Options{Load: from(file), Version: "test"})
 	log.wait(t, "incident open")
 	for _, inc := range get[api.Incidents](t, address, "/api/v1/incidents?state=open").Incidents {
@@ -257,12 +270,8 @@ func TestEventsEndWithTheAgent(t *testing.T) {
 }
 
 func TestPortInUse(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	err = Run(t.Context(), Options{Load: defaults, Listen: netip.MustParseAddrPort(l.Addr().String()), Log: slog.New(slog.DiscardHandler)})
+	l := listening(t)
+	err := Run(t.Context(), Options{Load: defaults, Listen: netip.MustParseAddrPort(l.Addr().String()), Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("Run on a port in use: %v", err)
 	}

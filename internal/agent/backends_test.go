@@ -22,11 +22,7 @@ import (
 // peers listens and connects to itself so many times.
 func peers(t *testing.T, connections int) netip.AddrPort {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
+	ln := listening(t)
 	for range connections {
 		for _, open := range []func() (net.Conn, error){
 			func() (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) },
@@ -83,10 +79,7 @@ func TestSearchesInVain(t *testing.T) {
 // TestBackendsFound: whom a chosen process talks to becomes a backend, with
 // its connections, and goes when the process is no longer chosen.
 func TestBackendsFound(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe := self(t)
 	far := peers(t, 3)
 	cfg := config.Default()
 	cfg.Backends = []config.Backends{{Name: "pool", Process: config.Process{Exe: exe}}}
@@ -162,10 +155,7 @@ func TestObservedBackendIsForgotten(t *testing.T) {
 // TestGlanceFindsBackends: a look without an agent names them too, and takes no
 // client of ours for one.
 func TestGlanceFindsBackends(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe := self(t)
 	far := peers(t, 3)
 	cfg := config.Default()
 	cfg.Backends = []config.Backends{{Name: "pool", Process: config.Process{Exe: exe}}}

@@ -117,16 +117,9 @@ func play(h *Host, from time.Time, span time.Duration) (incidents []judge.Incide
 		h.budget.Spent(now, 0)
 		// How long a search waits for the next depends on what it costs, and so
 		// on how busy this machine is.
-		h.scanAt, h.searchAt = sooner(h.scanAt, now.Add(scanEvery)), sooner(h.searchAt, now.Add(rediscoverAfter))
+		h.scanAt, h.searchAt = earlier(h.scanAt, now.Add(scanEvery)), earlier(h.searchAt, now.Add(rediscoverAfter))
 		now = now.Add(time.Millisecond)
 	}
-}
-
-func sooner(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 func (h *Host) resident(label string) *resident {

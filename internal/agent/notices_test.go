@@ -3,7 +3,6 @@ package agent
 import (
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,12 +18,9 @@ func TestUndeliverableNotice(t *testing.T) {
 	gone.Close()
 	file := filepath.Join(t.TempDir(), "foreshock.yaml")
 	// A rule that is always true, so that there is something to tell.
-	text := `rules: [{name: always, when: host.passive_opens_per_second >= 0, hold: 1s}]
-notify: [{name: ops, webhook: {url: "` + gone.URL + `"}}]
-`
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, file, `rules: [{name: always, when: host.passive_opens_per_second >= 0, hold: 1s}]
+notify: [{name: ops, webhook: {url: "`+gone.URL+`"}}]
+`)
 	var log *journal
 	if !t.Run("while it runs", func(t *testing.T) {
 		var address string

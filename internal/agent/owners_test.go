@@ -17,11 +17,7 @@ import (
 // TestOwnersStayWhenSearchFails: one search that fails renames no service, and
 // is made again.
 func TestOwnersStayWhenSearchFails(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
+	ln := listening(t)
 	at := ln.Addr().(*net.TCPAddr).AddrPort()
 	p := pipeline(t, config.Default(), observe.Auto)
 	if _, err := tickWhole(p, start, tcp.Pulse); err != nil {

@@ -152,10 +152,7 @@ func TestPipelineFindsTheServiceAndItsQueue(t *testing.T) {
 }
 
 func TestPipelineSurvivesAListenerThatCloses(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listening(t)
 	address := l.Addr().(*net.TCPAddr).AddrPort()
 	p := pipeline(t, config.Default(), observe.Auto)
 	has := func() bool {

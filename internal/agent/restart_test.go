@@ -2,7 +2,6 @@ package agent
 
 import (
 	"net/netip"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -20,10 +19,7 @@ import (
 // connections counts them, under the name of before; while nobody runs the
 // backend stays known.
 func TestRestartInAnotherContainer(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe := self(t)
 	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "client", Contained: true}, {Name: "database"}}})
 	database := labtest.Serve(t, w.Host("database"), lab.App{Listen: netip.AddrPortFrom(w.Host("database").Addr(), 5432)})
 	connect := func() *lab.Running {

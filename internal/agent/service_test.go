@@ -37,15 +37,12 @@ func TestServiceAddress(t *testing.T) {
 		t.Skip("nft is missing: install nftables")
 	}
 	w := labtest.World(t, lab.Config{Hosts: []lab.HostConfig{{Name: "shop"}}})
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe := self(t)
 	vip := netip.MustParseAddrPort("10.96.0.1:80")
 	var servers []netip.AddrPort
 	var p *Pipeline
 	errNoNAT := errors.New("this kernel translates no addresses")
-	err = w.Host("shop").Do(func() error {
+	err := w.Host("shop").Do(func() error {
 		for _, c := range []struct {
 			input string
 			args  []string
@@ -76,6 +73,7 @@ func TestServiceAddress(t *testing.T) {
 		}
 		cfg := config.Default()
 		cfg.Backends = []config.Backends{{Name: "pool", Process: config.Process{Exe: exe}}}
+		var err error
 		if p, err = ownPipeline(cfg, observe.Auto); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"net/netip"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -104,10 +103,7 @@ func TestObservedIsForgottenBesideAnother(t *testing.T) {
 // TestMeetWaits: who is of ours, and still a stranger to the backend, does not
 // make every look walk all processes.
 func TestMeetWaits(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe := self(t)
 	here, err := ownPlace(observe.NewBudget(0.01), observe.Auto, tcp.NewScratch())
 	if err != nil {
 		t.Fatal(err)

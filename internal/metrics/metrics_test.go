@@ -82,9 +82,41 @@ func gather(t *testing.T, s *api.Snapshot) (map[string]float64, *prometheus.Regi
 	return out, registry
 }
 
+// hold checks that the series are there, with their values.
+func hold(t *testing.T, got, want map[string]float64) {
+	t.Helper()
+	for name, v := range want {
+		if g, ok := got[name]; !ok || g != v {
+			t.Errorf("%s = %v (there: %v), want %v", name, g, ok, v)
+		}
+	}
+}
+
+// lint checks names, units and help texts.
+func lint(t *testing.T, registry *prometheus.Registry) {
+	t.Helper()
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// series counts those whose name begins so.
+func series(got map[string]float64, prefix string) (n int) {
+	for name := range got {
+		if strings.HasPrefix(name, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 func TestMetrics(t *testing.T) {
 	got, registry := gather(t, snapshot(2))
-	for name, want := range map[string]float64{
+	hold(t, got, map[string]float64{
 		"foreshock_build_info{version=v1}":                                                   1,
 		"foreshock_ready{reader=sock_diag}":                                                  1,
 		"foreshock_cpu_used_ratio{}":                                                         0.005,
@@ -103,11 +135,7 @@ func TestMetrics(t *testing.T) {
 		"foreshock_notices_total{channel=ops,kind=webhook,result=delivered}":                 3,
 		"foreshock_notices_total{channel=ops,kind=webhook,result=undelivered}":               1,
 		"foreshock_services_folded{}":                                                        0,
-	} {
-		if v, ok := got[name]; !ok || v != want {
-			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
-		}
-	}
+	})
 	for _, absent := range []string{
 		"foreshock_service_accepted{service=svc000}", // stale: unknown is no number
 		"foreshock_look_age_seconds{tier=full}",      // never looked
@@ -119,13 +147,7 @@ func TestMetrics(t *testing.T) {
 	if got["foreshock_service_unknown_signals{service=svc000}"] < 10 {
 		t.Errorf("unknown signals are not counted: %v", got["foreshock_service_unknown_signals{service=svc000}"])
 	}
-	problems, err := testutil.GatherAndLint(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
-	}
+	lint(t, registry)
 }
 
 // TestNamespaces: services of one name in two namespaces are two, and hundreds
@@ -141,25 +163,15 @@ func TestNamespaces(t *testing.T) {
 		})
 	}
 	got, _ := gather(t, s)
-	for name, want := range map[string]float64{
+	hold(t, got, map[string]float64{
 		"foreshock_service_queue_depth{service=svc000}":                2,
 		"foreshock_service_queue_depth{namespace=shop,service=svc000}": 7,
 		"foreshock_namespaces{state=read}":                             300,
 		"foreshock_namespaces{state=refused}":                          2,
 		"foreshock_namespaces_look_age_seconds{what=pulse}":            0.299,
 		"foreshock_namespaces_look_age_seconds{what=whole}":            299, // the idle one is older
-	} {
-		if v, ok := got[name]; !ok || v != want {
-			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
-		}
-	}
-	series := 0
-	for name := range got {
-		if strings.HasPrefix(name, "foreshock_namespaces") {
-			series++
-		}
-	}
-	if series > 7 {
+	})
+	if series := series(got, "foreshock_namespaces"); series > 7 {
 		t.Errorf("%d series about namespaces", series)
 	}
 }
@@ -168,13 +180,7 @@ func TestNamespaces(t *testing.T) {
 // counts add up, and the worst wait stands for all.
 func TestCardinalityIsCapped(t *testing.T) {
 	got, _ := gather(t, snapshot(MaxServices+50))
-	series := 0
-	for name := range got {
-		if strings.HasPrefix(name, "foreshock_service_queue_depth") {
-			series++
-		}
-	}
-	if series != MaxServices+1 {
+	if series := series(got, "foreshock_service_queue_depth"); series != MaxServices+1 {
 		t.Errorf("%d series of queue depth, want %d", series, MaxServices+1)
 	}
 	if v := got["foreshock_service_queue_depth{service=other}"]; v != 100 {
@@ -208,18 +214,14 @@ func TestNamesThatWouldSpoilAScrape(t *testing.T) {
 	}
 	s.Incidents[0].Finding.Scope.Name = "a\xff"
 	got, _ := gather(t, s)
-	for name, want := range map[string]float64{
+	hold(t, got, map[string]float64{
 		"foreshock_service_queue_depth{service=other}":                                        4, // other and the second a
 		"foreshock_service_queue_depth{service=a\uFFFD}":                                      2,
 		"foreshock_service_queue_depth{service=svc003}":                                       2,
 		"foreshock_incident_open{cause=workers_full,scope=service/a\uFFFD,severity=critical}": 1,
 		"foreshock_services{}":                                                                4,
 		"foreshock_services_folded{}":                                                         2,
-	} {
-		if v, ok := got[name]; !ok || v != want {
-			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
-		}
-	}
+	})
 }
 
 // TestAgesGrowWhenTheLoopIsDead: the last snapshot stays, and its ages do not.

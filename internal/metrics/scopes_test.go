@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
@@ -38,15 +36,6 @@ func led(id uint64, of scope.ID, seconds int) judge.Incident {
 	return judge.Incident{ID: id, State: judge.Resolved, SuspectedAt: at, BalancerDownAt: at.Add(time.Duration(seconds) * time.Second), Finding: judge.Finding{Scope: of, Cause: judge.PathLost}}
 }
 
-func hold(t *testing.T, got, want map[string]float64) {
-	t.Helper()
-	for name, v := range want {
-		if g, ok := got[name]; !ok || g != v {
-			t.Errorf("%s = %v (there: %v), want %v", name, g, ok, v)
-		}
-	}
-}
-
 func TestBackends(t *testing.T) {
 	s := behind(3)
 	s.View.Scopes[2].Readings[measure.BalancerUp] = measure.Reading{Validity: measure.NeverSeen} // it is not asked
@@ -73,13 +62,7 @@ func TestBackends(t *testing.T) {
 			t.Errorf("%s should not be there: nobody knows it", name)
 		}
 	}
-	problems, err := testutil.GatherAndLint(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
-	}
+	lint(t, registry)
 }
 
 // TestBackendsAreCapped: counts add up, the worst wait and the worst rate of a
@@ -98,15 +81,7 @@ func TestBackendsAreCapped(t *testing.T) {
 		"foreshock_backends{}":        MaxServices + 50,
 		"foreshock_backends_folded{}": 50,
 	})
-	established, leads := 0, 0
-	for name := range got {
-		if strings.HasPrefix(name, "foreshock_backend_established{") {
-			established++
-		}
-		if strings.HasPrefix(name, "foreshock_backend_lead_seconds") {
-			leads++
-		}
-	}
+	established, leads := series(got, "foreshock_backend_established{"), series(got, "foreshock_backend_lead_seconds")
 	if established != MaxServices+1 || leads != 1 {
 		t.Errorf("%d series of established, %d of the lead; want %d and 1", established, leads, MaxServices+1)
 	}
