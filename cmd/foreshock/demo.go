@@ -148,13 +148,9 @@ func readLine(ctx context.Context) (string, bool) {
 
 // fit cuts a line to the terminal's width, so that redrawing stays in one row.
 func fit(line string, out io.Writer) string {
-	f, ok := out.(*os.File)
-	if !ok {
-		return line
-	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if runes := []rune(line); err == nil && size.Col > 1 && len(runes) >= int(size.Col) {
-		return string(runes[:size.Col-1])
+	_, columns := terminalSize(out)
+	if runes := []rune(line); columns > 1 && len(runes) >= columns {
+		return string(runes[:columns-1])
 	}
 	return line
 }

@@ -192,7 +192,8 @@ func repeat(ctx context.Context, out io.Writer, o lookOptions, every time.Durati
 		text := b.String()
 		switch {
 		case repaint:
-			text = painted(text, n == 0, height(out))
+			lines, _ := terminalSize(out)
+			text = painted(text, n == 0, lines)
 		case n > 0 && !inJSON:
 			text = "\n" + text
 		}
@@ -212,14 +213,15 @@ func repeat(ctx context.Context, out io.Writer, o lookOptions, every time.Durati
 	}
 }
 
-// height is how many lines a terminal has; 0 when that is not known.
-func height(out io.Writer) int {
+// terminalSize is how many lines and columns a terminal has; 0 when that is not
+// known.
+func terminalSize(out io.Writer) (lines, columns int) {
 	if f, ok := out.(*os.File); ok {
 		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
-			return int(size.Row)
+			return int(size.Row), int(size.Col)
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // painted puts text over what a terminal of so many lines shows, line by line,

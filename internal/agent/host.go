@@ -97,7 +97,7 @@ type Turn struct {
 // ticks that follow.
 //
 // rules are the configuration's; probes made the connections that no count is
-// to have, nil for none.
+// to have.
 func NewHost(cfg config.Config, rules []rule.Rule, source observe.Source, probes *dial.Dialer) (*Host, error) {
 	h := &Host{
 		cfg: cfg, rules: rules, source: source, scratch: tcp.NewScratch(), budget: observe.NewBudget(cfg.Observe.CPUBudget),
@@ -122,7 +122,7 @@ func newOwnHost(cfg config.Config, source observe.Source) (*Host, error) {
 		return nil, err
 	}
 	cfg.Observe.Namespaces = config.HostNamespace
-	return NewHost(cfg, rules, source, nil)
+	return NewHost(cfg, rules, source, dial.New())
 }
 
 // Close lets go of all namespaces.

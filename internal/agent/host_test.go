@@ -17,6 +17,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
@@ -88,7 +89,7 @@ func newHost(t *testing.T, cfg config.Config, label string) *Host {
 	// How often it scans depends on what a scan costs, and so on how busy this
 	// machine is: with a large budget hardly.
 	cfg.Observe.CPUBudget = config.MaxCPUBudget
-	h, err := NewHost(cfg, nil, observe.Auto, nil)
+	h, err := NewHost(cfg, nil, observe.Auto, dial.New())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +278,7 @@ func TestUnprivileged(t *testing.T) {
 	labtest.OnThread(func() {
 		labtest.BecomeNobody(t)
 		var h *Host
-		if h, out.err = NewHost(lavish(), nil, observe.Auto, nil); out.err != nil {
+		if h, out.err = NewHost(lavish(), nil, observe.Auto, dial.New()); out.err != nil {
 			return
 		}
 		defer h.Close()

@@ -107,8 +107,7 @@ type place struct {
 	budget    *observe.Budget
 	numbers   *judge.Numbers
 	processes *processes
-	// probes are the agent's own connections, left out of every count; nil
-	// where nothing connects.
+	// probes are the agent's own connections, left out of every count.
 	probes *dial.Dialer
 }
 
@@ -119,7 +118,7 @@ func ownPlace(budget *observe.Budget, source observe.Source, scratch *tcp.Scratc
 		return place{}, fmt.Errorf("find our network namespace: %w", err)
 	}
 	return place{
-		namespace: namespace, budget: budget, numbers: &judge.Numbers{}, processes: &processes{},
+		namespace: namespace, budget: budget, numbers: &judge.Numbers{}, processes: &processes{}, probes: dial.New(),
 		open:  func() (observe.Space, error) { return observe.OpenOwn(source, scratch) },
 		enter: func(f func() error) error { return f() },
 	}, nil
@@ -239,9 +238,7 @@ func waits(view *measure.View) bool {
 // observe makes the look and counts it per scope.
 func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error) {
 	began := threadTime()
-	if p.place.probes != nil {
-		p.place.probes.Begin(now)
-	}
+	p.place.probes.Begin(now)
 	p.look = tcp.Look{Namespace: p.place.namespace, Request: p.request(tier), Begin: now}
 	p.tallier.Begin(p.look)
 	p.finder.begin(now, tier, p.place)

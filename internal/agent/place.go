@@ -51,7 +51,7 @@ func (p *Pipeline) pulse(now time.Time) (tcp.Look, error) {
 		}
 	}
 	look.Counters = *counts
-	if p.place.probes != nil && p.place.name == "" {
+	if p.place.name == "" {
 		p.ownCounts.leaveOut(&look.Counters, p.place.probes.Counts())
 	}
 	p.schedule.SetIdle(look.Sockets == 0 && quiet(&look.Counters))

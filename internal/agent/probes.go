@@ -8,9 +8,6 @@ import (
 // leaveOut takes the agent's own connections out of a batch, in place: in its
 // own namespace at both ends, in others at the end that a server there has.
 func (x *place) leaveOut(batch []tcp.Socket) []tcp.Socket {
-	if x.probes == nil {
-		return batch
-	}
 	probes := x.probes.Probes()
 	ours := probes.Has
 	if x.name != "" {

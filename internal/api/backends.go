@@ -247,7 +247,7 @@ func (v viewer) backend(b *scope.Backend, sig *measure.ScopeSignals, verdict Ver
 	value := func(s measure.Signal) Value { return v.value(sig.Get(s)) }
 	return BackendView{
 		ID: b.ID().String(), Name: b.Name, Remote: b.Remote.String(), Process: b.Process, Source: b.Source,
-		Also: append([]string{}, b.Also...), Behind: addresses(b.Behind), Limit: b.Limit, Note: note(sig), Verdict: verdict,
+		Also: listed(b.Also), Behind: addresses(b.Behind), Limit: b.Limit, Note: note(sig), Verdict: verdict,
 		Established: value(measure.Established), Pending: value(measure.Pending), PendingLongest: value(measure.PendingLongest),
 		AnswerNow: value(measure.AnswerNow), AnswerUsual: value(measure.AnswerUsual), RetransmitsRate: value(measure.RetransmitsPerConnectionRate),
 		HeardAgo: value(measure.HeardAgo), NewFlowsRate: value(measure.NewFlowsRate), BalancerUp: value(measure.BalancerUp), ChecksEvery: value(measure.ChecksEvery),
@@ -258,11 +258,8 @@ func (v viewer) backend(b *scope.Backend, sig *measure.ScopeSignals, verdict Ver
 // and who of them fails.
 func (s *server) backends(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	for key := range query {
-		if key != "group" && key != "failing" { // a typing mistake would otherwise show everything
-			s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown parameter %.50q", key), "the parameters are group and failing")
-			return
-		}
+	if !s.understands(w, query, "group", "failing") {
+		return
 	}
 	group, failing := query.Get("group"), query.Get("failing")
 	if query.Has("failing") && failing != "true" && failing != "false" {

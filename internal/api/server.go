@@ -268,11 +268,8 @@ func (s *server) scope(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	for key := range query {
-		if key != "state" && key != "severity" { // a typing mistake would otherwise show everything
-			s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown parameter %.50q", key), "the parameters are state and severity")
-			return
-		}
+	if !s.understands(w, query, "state", "severity") {
+		return
 	}
 	state, severity := query.Get("state"), query.Get("severity")
 	states := []string{judge.Suspected.String(), judge.Open.String(), judge.Resolved.String()}
@@ -289,6 +286,18 @@ func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 	s.json(w, http.StatusOK, Incidents{At: v.time(v.s.At), Incidents: v.incidents(func(i *judge.Incident) bool {
 		return (state == "" || i.State.String() == state) && (severity == "" || i.Finding.Severity.String() == severity)
 	})})
+}
+
+// understands reports whether a query has no other parameters than these two,
+// and answers it when it has: a typing mistake would otherwise show everything.
+func (s *server) understands(w http.ResponseWriter, query url.Values, one, other string) bool {
+	for key := range query {
+		if key != one && key != other {
+			s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown parameter %.50q", key), "the parameters are "+one+" and "+other)
+			return false
+		}
+	}
+	return true
 }
 
 func (s *server) incidentID(w http.ResponseWriter, r *http.Request) (uint64, bool) {

@@ -34,7 +34,7 @@ type channel struct {
 	open                              map[string]*passage
 	delivered, undelivered, displaced uint64
 	lastDelivered                     time.Time
-	lastError                         error
+	lastError                         string
 	lastErrorAt                       time.Time
 }
 
@@ -221,7 +221,7 @@ func (l *Lane) settle(ctx context.Context, err error) {
 	now := time.Now()
 	if l.failing = err != nil; err != nil {
 		err = fmt.Errorf("channel %s: %w", l.channel.config.Name, err)
-		l.channel.lastError, l.channel.lastErrorAt = err, now
+		l.channel.lastError, l.channel.lastErrorAt = err.Error(), now
 	}
 	if end, ended := l.queue.settle(now, err, l.outbox.random); ended {
 		l.channel.end(now, end)
@@ -264,7 +264,7 @@ func (c *channel) end(now time.Time, e outcome) {
 	case Undelivered:
 		p.givenUp = true
 		if errors.Is(e.err, errOverflow) || errors.Is(e.err, errRemoved) { // no attempt has noted these
-			c.lastError, c.lastErrorAt = fmt.Errorf("channel %s: %w", c.config.Name, e.err), now
+			c.lastError, c.lastErrorAt = fmt.Sprintf("channel %s: %v", c.config.Name, e.err), now
 		}
 	case Superseded:
 	}
@@ -290,7 +290,7 @@ func (o *Outbox) Status() []Status {
 		s := Status{
 			Name: c.config.Name, Kind: c.config.Kind(),
 			Delivered: c.delivered, Undelivered: c.undelivered, Superseded: c.displaced,
-			LastError: words(c.lastError), LastErrorAt: c.lastErrorAt, LastDeliveredAt: c.lastDelivered,
+			LastError: c.lastError, LastErrorAt: c.lastErrorAt, LastDeliveredAt: c.lastDelivered,
 		}
 		for _, p := range c.open {
 			if !p.delivered {

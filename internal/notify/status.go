@@ -18,10 +18,3 @@ type Status struct {
 	// Failing: the last attempt at every receiver failed.
 	Failing bool
 }
-
-func words(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}

@@ -139,6 +139,16 @@ func browser(t *testing.T) context.Context {
 	return ctx
 }
 
+// watched opens the page of a picture, and waits until the script has drawn it.
+func watched(t *testing.T, raw []byte) (context.Context, *host) {
+	t.Helper()
+	ctx, h := browser(t), newHost(t, raw, 0)
+	do(t, ctx, chromedp.Navigate(h.URL))
+	<-h.streams
+	until(t, ctx, painted)
+	return ctx, h
+}
+
 func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, steps...); err != nil {
@@ -252,12 +262,8 @@ func later(t *testing.T, raw []byte, seconds int, change func(p map[string]any))
 // TestLive: numbers change in place, space holds the picture, and a stream
 // that ends is taken up again.
 func TestLive(t *testing.T) {
-	ctx := browser(t)
 	all := fixtures(t)
-	h := newHost(t, all["calm"], 0)
-	do(t, ctx, chromedp.Navigate(h.URL))
-	<-h.streams
-	until(t, ctx, painted)
+	ctx, h := watched(t, all["calm"])
 	text(t, ctx, `window.row = document.querySelector("tr[data-key='service/web']"); ""`)
 
 	h.show(later(t, all["filling"], 1, nil))
@@ -290,11 +296,8 @@ func TestLive(t *testing.T) {
 // TestUnknownIsAGap: what nobody saw breaks the sparkline, and is not drawn as
 // zero.
 func TestUnknownIsAGap(t *testing.T) {
-	ctx := browser(t)
 	raw := fixtures(t)["calm"]
-	h := newHost(t, raw, 0)
-	do(t, ctx, chromedp.Navigate(h.URL))
-	<-h.streams
+	ctx, h := watched(t, raw)
 	for i := range 5 {
 		h.show(later(t, raw, i+1, func(p map[string]any) {
 			if i == 2 {
@@ -326,12 +329,8 @@ func TestStaleAgentIsLost(t *testing.T) {
 // TestListInUseStaysPut: while the pointer or the focus is inside the list no
 // row moves or leaves.
 func TestListInUseStaysPut(t *testing.T) {
-	ctx := browser(t)
 	all := fixtures(t)
-	h := newHost(t, all["filling"], 0)
-	do(t, ctx, chromedp.Navigate(h.URL))
-	<-h.streams
-	until(t, ctx, painted)
+	ctx, h := watched(t, all["filling"])
 	do(t, ctx, chromedp.Focus("#needs summary"))
 	h.show(later(t, all["full"], 1, nil))
 	until(t, ctx, `document.querySelectorAll("#needs .need").length === 3`)
@@ -347,12 +346,8 @@ func TestListInUseStaysPut(t *testing.T) {
 // TestBackendsComeAndGo: the table appears when there is a balancer, its rows
 // change in place when one fails, and nothing around it is drawn anew.
 func TestBackendsComeAndGo(t *testing.T) {
-	ctx := browser(t)
 	all := fixtures(t)
-	h := newHost(t, all["calm"], 0)
-	do(t, ctx, chromedp.Navigate(h.URL))
-	<-h.streams
-	until(t, ctx, painted)
+	ctx, h := watched(t, all["calm"])
 	text(t, ctx, `window.looks = document.getElementById("looks"); ""`)
 	well := later(t, all["called_up"], 1, func(p map[string]any) {
 		p["incidents"] = []any{}
