@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -182,6 +181,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"incidents", "GET", "/api/v1/incidents", "", nil, nil, token, 200, `"end":"recovered"`},
 		{"open incidents", "GET", "/api/v1/incidents?state=open&severity=critical", "", nil, nil, token, 200, `"id":7`},
 		{"unknown state", "GET", "/api/v1/incidents?state=opened", "", nil, nil, token, 400, "suspect, open, resolved"},
+		{"unknown parameter of incidents", "GET", "/api/v1/incidents?stat=open", "", nil, nil, token, 400, "state and severity"},
 		{"unknown severity", "GET", "/api/v1/incidents?severity=bad", "", nil, nil, token, 400, "watch, warning, critical"},
 		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"sentence":"Connections`},
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
@@ -300,76 +300,6 @@ func TestReloadThatIsRefused(t *testing.T) {
 	handler(t, f, token).ServeHTTP(rec, req)
 	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "foreshock.yaml:3:1") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
-	}
-}
-
-// TestEvents: the whole picture first, an incident as soon as it changes, and
-// the end with the server.
-func TestEvents(t *testing.T) {
-	f := newFake(sample(now))
-	server := httptest.NewUnstartedServer(handler(t, f, token))
-	serving, stop := context.WithCancel(t.Context())
-	server.Config = NewHTTPServer(server.Config.Handler, slog.New(slog.DiscardHandler))
-	server.Config.BaseContext = nil
-	server.Start()
-	defer server.Close()
-	defer stop()
-	req, err := http.NewRequestWithContext(serving, http.MethodGet, server.URL+"/api/v1/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if kind := resp.Header.Get("Content-Type"); kind != "text/event-stream" {
-		t.Fatalf("content type %q", kind)
-	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	next := func() (event, id string, data []byte) {
-		t.Helper()
-		for lines.Scan() {
-			switch name, value, _ := strings.Cut(lines.Text(), ": "); name {
-			case "id":
-				id = value
-			case "event":
-				event = value
-			case "data":
-				data = []byte(value)
-			case "":
-				return event, id, data
-			}
-		}
-		t.Fatalf("the stream ended: %v", lines.Err())
-		return "", "", nil
-	}
-	event, id, data := next()
-	var picture Picture
-	if err := json.Unmarshal(data, &picture); err != nil || event != "snapshot" || id != "3" || len(picture.Incidents) != 2 || picture.Status.Host != "web03" {
-		t.Fatalf("first event %s %s: %v, %+v", event, id, err, picture.Status)
-	}
-	later := sample(now.Add(100 * time.Millisecond))
-	later.Sequence = 4
-	later.Incidents[0].AcknowledgedBy = "ann"
-	f.publish(later)
-	event, id, data = next()
-	var incident Incident
-	if err := json.Unmarshal(data, &incident); err != nil || event != "incident" || id != "4" || incident.ID != 7 || incident.AcknowledgedBy != "ann" {
-		t.Fatalf("second event %s %s: %v, %s", event, id, err, data)
-	}
-	last := sample(now.Add(2 * time.Second))
-	last.Sequence = 5
-	last.Incidents[0].AcknowledgedBy = "ann"
-	f.publish(last)
-	if event, id, _ = next(); event != "snapshot" || id != "5" {
-		t.Fatalf("third event %s %s", event, id)
-	}
-	stop()
-	if lines.Scan() && lines.Err() == nil {
-		for lines.Scan() {
-		}
 	}
 }
 

@@ -75,7 +75,8 @@ func served(t *testing.T, f func(t *testing.T, source *fake, p *pipes)) {
 }
 
 // follow asks for the events over c and returns a function that says what came
-// since it was last called, as "event id", without waiting.
+// since it was last called, as "event id", without waiting. What each event
+// carries must be of its kind.
 func follow(t *testing.T, c net.Conn) func() []string {
 	t.Helper()
 	if _, err := fmt.Fprint(c, "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -89,18 +90,32 @@ func follow(t *testing.T, c net.Conn) func() []string {
 			return
 		}
 		defer resp.Body.Close()
+		if kind := resp.Header.Get("Content-Type"); kind != "text/event-stream" {
+			t.Errorf("content type %q", kind)
+		}
 		lines := bufio.NewScanner(resp.Body)
 		lines.Buffer(nil, 1<<20)
-		id := ""
+		id, event := "", ""
 		for lines.Scan() {
 			name, value, _ := strings.Cut(lines.Text(), ": ")
 			switch name {
 			case "id":
 				id = value
 			case "event":
+				event = value
 				mu.Lock()
-				got = append(got, value+" "+id)
+				got = append(got, event+" "+id)
 				mu.Unlock()
+			case "data":
+				var said struct {
+					Picture
+					ID uint64    `json:"id"` // of an incident
+					At time.Time `json:"at"` // of a heartbeat
+				}
+				err := json.Unmarshal([]byte(value), &said)
+				if is := map[string]bool{"snapshot": said.Status.Host == "web03", "incident": said.ID > 0, "heartbeat": !said.At.IsZero()}; err != nil || !is[event] {
+					t.Errorf("%s %s carries %s: %v", event, id, value, err)
+				}
 			}
 		}
 	}()
@@ -129,6 +144,7 @@ func TestEventsInOrderAndInMeasure(t *testing.T) {
 		blind(s)
 		s.Incidents = append([]judge.Incident{{ID: 8, State: judge.Suspected, Finding: judge.Finding{Scope: webID, Cause: judge.ClientsGaveUp}}}, s.Incidents...)
 	}
+	taken := func(s *Snapshot) { blind(s); s.Incidents[0].AcknowledgedBy = "ann" }
 	words := func(s *Snapshot) { blind(s); s.Incidents[0].Finding.Sentence = "Other words." }
 	served(t, func(t *testing.T, source *fake, p *pipes) {
 		conn := p.dial()
@@ -149,8 +165,10 @@ func TestEventsInOrderAndInMeasure(t *testing.T) {
 		expect("words alone wait, and a suspicion that passed leaves with the picture")
 		source.publish(nth(7, 1200*time.Millisecond, words))
 		expect("a picture once a second", "snapshot 7")
+		source.publish(nth(8, 1300*time.Millisecond, taken))
+		expect("somebody takes an incident", "incident 8")
 		time.Sleep(heartbeatEvery)
-		expect("nothing happens", "heartbeat 7")
+		expect("nothing happens", "heartbeat 8")
 		// Longer than the server gives an answer: a stream is none.
 		time.Sleep(10 * writeTimeout)
 		if n := len(got()); n != int(10*writeTimeout/heartbeatEvery) {

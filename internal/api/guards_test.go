@@ -86,14 +86,6 @@ func TestWhoMayChange(t *testing.T) {
 	}
 }
 
-func TestUnknownParameter(t *testing.T) {
-	rec := httptest.NewRecorder()
-	handler(t, newFake(sample(now)), token).ServeHTTP(rec, httptest.NewRequest("GET", "http://localhost/api/v1/incidents?stat=open", nil))
-	if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), "stat") {
-		t.Errorf("%d %s", rec.Code, rec.Body)
-	}
-}
-
 // TestUnknownIsSaid: what is not looked at yet, and what is no number, are
 // there and unknown.
 func TestUnknownIsSaid(t *testing.T) {
