@@ -32,6 +32,7 @@ import (
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/web"
 )
 
@@ -152,16 +153,11 @@ func newAgent(o Options) (*agent, error) {
 		poolsChanged: make(chan struct{}, 1),
 	}
 	a.setPools(cfg.Backends)
-	channels, err := notifyConfig(cfg, host, o.Log, a.dialer)
+	rules, channels, err := a.compile(cfg, path)
 	if err != nil {
 		return nil, err
 	}
-	a.notices = newNotices(channels, o.Log)
-	var warnings []string
-	if a.rules, warnings, err = Rules(cfg, path); err != nil {
-		return nil, err
-	}
-	a.warn(warnings)
+	a.rules, a.notices = rules, newNotices(channels, o.Log)
 	a.started = a.clock.Now()
 	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
 	return a, nil
@@ -176,11 +172,18 @@ func (a *agent) setPools(pools []config.Backends) {
 	}
 }
 
-// warn says which rules can never match or never end.
-func (a *agent) warn(warnings []string) {
+// compile makes the rules and the channels of a configuration, and says which
+// rules can never match or never end.
+func (a *agent) compile(cfg config.Config, path string) ([]rule.Rule, notify.Config, error) {
+	rules, warnings, err := Rules(cfg, path)
+	if err != nil {
+		return nil, notify.Config{}, err
+	}
 	for _, w := range warnings {
 		a.log.Warn("a rule that means something else, perhaps", "says", w)
 	}
+	channels, err := notifyConfig(cfg, a.host, a.log, a.dialer)
+	return rules, channels, err
 }
 
 func hostName(cfg config.Config) (string, error) {
@@ -360,12 +363,7 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 	if err != nil {
 		return path, err
 	}
-	rules, warnings, err := Rules(cfg, path)
-	if err != nil {
-		return path, err
-	}
-	a.warn(warnings)
-	channels, err := notifyConfig(cfg, a.host, a.log, a.dialer)
+	rules, channels, err := a.compile(cfg, path)
 	if err != nil {
 		return path, err
 	}

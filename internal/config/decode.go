@@ -123,7 +123,7 @@ func decodeStruct(p *problems, path string, pairs []*ast.MappingValueNode, v ref
 // spoil marks a field as given though no good, so that it is not reported as
 // missing too.
 func spoil(v reflect.Value) {
-	switch s, ok := v.Addr().Interface().(interface{ spoil() }); {
+	switch s, ok := reflect.TypeAssert[interface{ spoil() }](v.Addr()); {
 	case ok:
 		s.spoil()
 	case v.Kind() == reflect.Slice:

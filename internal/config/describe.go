@@ -26,7 +26,7 @@ func Schema() ([]byte, error) {
 		RequiredFromJSONSchemaTags: true,
 		FieldNameTag:               "yaml",
 		Mapper: func(t reflect.Type) *jsonschema.Schema {
-			if l, ok := reflect.New(t).Interface().(leaf); ok {
+			if l, ok := reflect.TypeAssert[leaf](reflect.New(t)); ok {
 				return l.kind().schema
 			}
 			return nil

@@ -141,10 +141,20 @@ func oddByte(line []byte) (at int, text, problem, hint string) {
 	return 0, "", "", ""
 }
 
-// plain refuses the parts of YAML that a configuration does not need and that
-// make it hard to read or to bound: aliases (a few lines can stand for
-// gigabytes), tags, merge keys, directives, keys that are not text; and more
-// tokens or depth than any honest file has.
+// unsupported are the parts of YAML that a configuration does not need: an
+// alias lets a few lines stand for gigabytes.
+var unsupported = map[token.Type]struct{ mark, what, hint string }{
+	token.AnchorType:     {"&", "an anchor (&)", "write the value out where it is needed, or in quotes if it is text"},
+	token.AliasType:      {"*", "an alias (*)", `write the value out; for every address write ":80", text that starts with * goes in quotes`},
+	token.TagType:        {"!", "a tag (!)", "remove it, or put the text in quotes"},
+	token.MergeKeyType:   {"<<", "a merge key (<<)", "write the keys out where they are needed"},
+	token.DirectiveType:  {"%", "a directive (%)", "remove the line, or put text that starts with % in quotes"},
+	token.MappingKeyType: {"?", "a key marked by ?", "write it as key: value"},
+}
+
+// plain refuses what makes a file hard to read or to bound: unsupported parts of
+// YAML, keys that are not text, and more tokens or depth than any honest file
+// has.
 func plain(p *problems, tokens token.Tokens) bool {
 	if len(tokens) > maxTokens {
 		p.add(place(tokens[maxTokens]), "", "", fmt.Sprintf("the file has more than %d keys, values and marks", maxTokens),
@@ -161,25 +171,11 @@ func plain(p *problems, tokens token.Tokens) bool {
 	}
 	for i, t := range tokens {
 		at := place(t)
+		if no, ok := unsupported[t.Type]; ok {
+			p.add(at, "", no.mark, no.what+" is not supported", no.hint)
+			return false
+		}
 		switch t.Type {
-		case token.AnchorType:
-			p.add(at, "", t.Value, "an anchor (&) is not supported", "write the value out where it is needed, or in quotes if it is text")
-			return false
-		case token.AliasType:
-			p.add(at, "", t.Value, "an alias (*) is not supported", `write the value out; for every address write ":80", text that starts with * goes in quotes`)
-			return false
-		case token.TagType:
-			p.add(at, "", "!", "a tag (!) is not supported", "remove it, or put the text in quotes")
-			return false
-		case token.MergeKeyType:
-			p.add(at, "", t.Value, "a merge key (<<) is not supported", "write the keys out where they are needed")
-			return false
-		case token.DirectiveType:
-			p.add(at, "", t.Value, "a directive (%) is not supported", "remove the line, or put text that starts with % in quotes")
-			return false
-		case token.MappingKeyType:
-			p.add(at, "", t.Value, "a key marked by ? is not supported", "write it as key: value")
-			return false
 		case token.MappingStartType, token.SequenceStartType:
 			flow++
 		case token.MappingEndType, token.SequenceEndType:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -116,27 +117,17 @@ func labels(n *Notice) map[string]string {
 	return out
 }
 
+// notInLabels is what a label's name may not have.
+var notInLabels = regexp.MustCompile(`[^a-zA-Z0-9_]`)
+
 // labelName makes a name that Alertmanager takes: letters, digits and
 // underscores, no digit first (the data model of Prometheus).
 func labelName(name string) string {
-	var b strings.Builder
-	for i, r := range name {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r == '_':
-			b.WriteRune(r)
-		case r >= '0' && r <= '9':
-			if i == 0 {
-				b.WriteByte('_')
-			}
-			b.WriteRune(r)
-		default:
-			b.WriteByte('_')
-		}
+	clean := notInLabels.ReplaceAllString(name, "_")
+	if clean == "" || clean[0] >= '0' && clean[0] <= '9' {
+		return "_" + clean
 	}
-	if b.Len() == 0 {
-		return "_"
-	}
-	return b.String()
+	return clean
 }
 
 func annotations(n *Notice) map[string]string {
