@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"internal/enum":     {},
 	"internal/spelling": {},
 	"internal/scope":    {"internal/enum", "internal/tcp"},
-	"internal/config":   {"internal/spelling"},
+	"internal/config":   {"internal/enum", "internal/spelling"},
 	// the agent's own connections
 	"internal/dial": {"internal/scope"},
 	// observe
@@ -71,7 +71,7 @@ var arrows = map[string][]string{
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {
-		"internal/agent", "internal/config", "internal/judge", "internal/measure", "internal/scope",
+		"internal/agent", "internal/config", "internal/enum", "internal/judge", "internal/measure", "internal/scope",
 	},
 	"cmd/foreshock": {
 		"internal/agent", "internal/api", "internal/config", "internal/demo", "internal/judge", "internal/measure", "internal/observe",

@@ -11,7 +11,7 @@
 //	fmt.Print(config.Effective(cfg)) // what now holds, defaults included
 //
 // [Parse] is pure; [Load] reads the file first. [Reference] and [Schema]
-// describe every key. The package imports nothing of ours: mapping a Config to
+// describe every key. The package knows nothing of the others: mapping a Config to
 // each package's own settings is the roof's work.
 package config
 
@@ -22,6 +22,8 @@ import (
 	"net/netip"
 	"time"
 	"unicode/utf8"
+
+	"github.com/foreshock/foreshock/internal/enum"
 )
 
 // MaxSize is the largest file that is read, in bytes. A thousand services
@@ -133,12 +135,7 @@ const (
 var namespaceNames = [...]string{"all", "host"}
 
 // String is how the file spells it: "all".
-func (n Namespaces) String() string {
-	if int(n) < len(namespaceNames) {
-		return namespaceNames[n]
-	}
-	return fmt.Sprintf("namespaces_%d", uint8(n))
-}
+func (n Namespaces) String() string { return enum.Name(n, "namespaces", namespaceNames[:]) }
 
 // Service names the listeners that are judged as one.
 type Service struct {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/enum"
 )
 
 // The world's size: 8 workers at 500 ms serve 16 requests a second.
@@ -45,12 +47,7 @@ func Scenarios() []Scenario { return []Scenario{Gradual, Spike, Leak, SlowClient
 var scenarioNames = [...]string{"invalid", "gradual", "spike", "leak", "slow-clients"}
 
 // String is the scenario's name on the command line: "slow-clients".
-func (s Scenario) String() string {
-	if int(s) < len(scenarioNames) {
-		return scenarioNames[s]
-	}
-	return fmt.Sprintf("scenario_%d", uint8(s))
-}
+func (s Scenario) String() string { return enum.Name(s, "scenario", scenarioNames[:]) }
 
 // ParseScenario is the reverse of String.
 func ParseScenario(name string) (Scenario, error) {
