@@ -28,9 +28,10 @@ type history struct {
 	// last is when an answer last had each address: those of the last good
 	// answer, at most MaxAddresses, and those before, at most maxBefore for at
 	// most forget.
-	last            map[netip.Addr]time.Time
-	asked, answered time.Time // the last look-up, and the last good one
-	leftOut         int       // of the last good answer
+	last    map[netip.Addr]time.Time
+	asked   time.Time    // the last look-up
+	now     []netip.Addr // the last good answer
+	leftOut int          // of that one
 }
 
 // Step takes the end of one look-up of name, at now: what [Resolve] answered,
@@ -46,9 +47,9 @@ func (n *Names) Step(now time.Time, name string, answer []netip.Addr) {
 	}
 	h.asked = now
 	if len(answer) > 0 {
-		h.answered = now
 		h.leftOut = max(0, len(answer)-MaxAddresses)
-		for _, addr := range answer[:len(answer)-h.leftOut] {
+		h.now = slices.Clone(answer[:len(answer)-h.leftOut])
+		for _, addr := range h.now {
 			h.last[addr] = now
 		}
 	}
@@ -59,8 +60,8 @@ func (n *Names) Step(now time.Time, name string, answer []netip.Addr) {
 // forget drops the oldest of the addresses that the name has no more.
 func (h *history) forget(now time.Time) {
 	var before []netip.Addr
-	for addr, last := range h.last {
-		if !last.Equal(h.answered) {
+	for addr := range h.last {
+		if !slices.Contains(h.now, addr) {
 			before = append(before, addr)
 		}
 	}
@@ -83,7 +84,7 @@ func (n *Names) Addresses(name string, since time.Time) (addresses []netip.Addr,
 		return nil, 0
 	}
 	for addr, last := range h.last {
-		if last.Equal(h.answered) || !last.Before(since) {
+		if slices.Contains(h.now, addr) || !last.Before(since) {
 			addresses = append(addresses, addr)
 		}
 	}

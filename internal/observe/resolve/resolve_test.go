@@ -168,6 +168,19 @@ func TestNamesBounds(t *testing.T) {
 	}
 }
 
+// TestNamesAtOneInstant: of two look-ups at one instant, as of a name with two
+// ports, the name stands for what the later one answered.
+func TestNamesAtOneInstant(t *testing.T) {
+	var names Names
+	names.Step(start, "shop", addrs("192.0.2.1"))
+	names.Step(start, "shop", addrs("192.0.2.2"))
+	for since, want := range map[time.Duration][]netip.Addr{0: addrs("192.0.2.1", "192.0.2.2"), time.Minute: addrs("192.0.2.2")} {
+		if got, _ := names.Addresses("shop", start.Add(since)); !slices.Equal(got, want) {
+			t.Errorf("since %s: %s, want %s", since, got, want)
+		}
+	}
+}
+
 // TestNamesHold draws lookups and checks what Addresses promises, against a
 // twin that keeps everything it ever saw. There are fewer addresses than either
 // bound: TestNamesBounds is about these.
