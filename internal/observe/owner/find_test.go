@@ -205,7 +205,11 @@ func TestFindInMadeUpProc(t *testing.T) {
 		100: {comm: "evil\x1b[2J\nname\xff", cgroup: "0::/docker/" + id1 + "\n", fds: []string{"socket:[72]"}},
 		11:  {comm: "other", fds: []string{"socket:[7]", "pipe:[70]"}},
 		12:  {}, // vanishes
+		13:  {comm: "brief", fds: []string{"socket:[70]"}},
 	})
+	if err := os.Remove(filepath.Join(proc, "13", "comm")); err != nil { // it ends when its descriptors have been read
+		t.Fatal(err)
+	}
 	got, limits, _ := Find(proc, nil, []uint64{70, 72, 99}, Thorough)
 	nginx := Process{PID: 9, Name: "nginx", Exe: "/usr/sbin/nginx", Unit: "nginx.service"}
 	worker := nginx
@@ -217,7 +221,7 @@ func TestFindInMadeUpProc(t *testing.T) {
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if diff := gocmp.Diff(Limits{Vanished: 1}, limits); diff != "" {
+	if diff := gocmp.Diff(Limits{Vanished: 2}, limits); diff != "" {
 		t.Errorf("limits (-want +got)\n%s", diff)
 	}
 }

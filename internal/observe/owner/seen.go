@@ -119,9 +119,10 @@ func (p *seen) membership() Membership {
 // process reads what there is to know of a process. Only the name must be
 // readable; it always is while the process lives.
 func (p *seen) process() (Process, error) {
+	name := p.name() // sets commErr
 	exe, _ := p.exe()
 	m := p.membership()
-	return Process{PID: p.pid, Name: p.name(), Exe: exe, Unit: m.Unit, Container: m.Container}, p.commErr
+	return Process{PID: p.pid, Name: name, Exe: exe, Unit: m.Unit, Container: m.Container}, p.commErr
 }
 
 // describe reads the rest of a process that was chosen. Its stat comes last:
