@@ -44,8 +44,8 @@ func (c Counter) String() string { return counterNames[c] }
 // Gauge reports whether the number is a level and not a count of events.
 func (c Counter) Gauge() bool { return c == CurrEstab || c >= SockInUse }
 
-// Counters is one reading of a namespace's TCP statistics. The zero value has
-// seen nothing.
+// Counters is one reading of a namespace's TCP statistics, or the movement
+// between two. The zero value has seen nothing.
 type Counters struct {
 	values [NumCounters]uint64
 	seen   uint64

@@ -15,8 +15,8 @@
 //		}
 //	})
 //
-// [Counters] are the namespace's cumulative MIB counters; two of them make
-// [Deltas].
+// [Counters] are the namespace's cumulative MIB counters, or what happened
+// between two readings of them.
 //
 // The package does no I/O and imports nothing of ours.
 package tcp

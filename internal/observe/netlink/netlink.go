@@ -8,7 +8,7 @@
 //	defer conn.Close()
 //	request := netlink.AppendHeader(nil, 20, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 //	request = append(request, …)
-//	interrupted, err := conn.Dump(request, func(payload []byte) bool { …; return true })
+//	_, interrupted, err := conn.Dump(request, func(payload []byte) bool { …; return true })
 //
 // A dump allocates nothing. A [Conn] stays in the network namespace of the
 // thread that opened it, and may be used from any thread, by one at a time.
