@@ -46,7 +46,9 @@ func TestSynFloodShowsItsLevel(t *testing.T) {
 // TestTurningAwayOfWhatIsNotKnown: while the limit is not known nobody can say
 // that the server is below it again, though somebody waits.
 func TestTurningAwayOfWhatIsNotKnown(t *testing.T) {
-	known := func(v float64) measure.Reading { return measure.Reading{Value: v, Samples: int(v), Validity: measure.Known} }
+	known := func(v float64) measure.Reading {
+		return measure.Reading{Value: v, Samples: int(v), Validity: measure.Known}
+	}
 	service, host := &measure.ScopeSignals{}, &measure.ScopeSignals{}
 	service.Readings[measure.WorkersOccupied], service.Readings[measure.QueueDepth] = known(30), known(2)
 	host.Readings[measure.ResetsSentRate], host.Readings[measure.PassiveOpensRate] = known(20), known(50)
