@@ -219,6 +219,7 @@ func decodeList(p *problems, path string, n ast.Node, at position, example strin
 		wrongType(p, path, n, at, "a list", example)
 		return
 	}
+	v.SetZero() // what stands for a misspelled key before it would shift the places
 	element := field{example: strings.TrimPrefix(example, "- ")}
 	for i, item := range list.Values {
 		at := place(list.GetToken())

@@ -76,7 +76,6 @@ func (rawTraefik) JSONSchemaExtend(s *jsonschema.Schema) {
 }
 
 // JSONSchemaExtend says that a member may be its address alone. What the
-
 // schema says of keys holds for a mapping only.
 func (rawMember) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.Type, s.AnyOf = "", []*jsonschema.Schema{rawRemote{}.kind().schema, {Type: "object"}}

@@ -141,6 +141,9 @@ func turningAway(s subject) truth {
 	if s.scope.Get(measure.TurnAwayLimit).Validity == measure.NotSuch {
 		return no // it leaves them in the queue
 	}
+	if s.scope.Get(measure.TurnAwayLimit).Validity != measure.Known {
+		return cannotTell
+	}
 	return s.isShare(measure.WorkersOccupied, atLeast, turnedAway, measure.TurnAwayLimit).
 		And(s.is(measure.QueueDepth, atMost, 0)).
 		And(isTrue(resets.Samples >= resetsAtLeast && resets.Value >= resetsPerOpens*opens))

@@ -42,3 +42,20 @@ func TestSynFloodShowsItsLevel(t *testing.T) {
 		t.Errorf("flooded: %s, with %v half open against a threshold of %v; want 459.9", flooded(s), e.Reading.Value, e.Threshold)
 	}
 }
+
+// TestTurningAwayOfWhatIsNotKnown: while the limit is not known nobody can say
+// that the server is below it again, though somebody waits.
+func TestTurningAwayOfWhatIsNotKnown(t *testing.T) {
+	known := func(v float64) measure.Reading {
+		return measure.Reading{Value: v, Samples: int(v), Validity: measure.Known}
+	}
+	service, host := &measure.ScopeSignals{}, &measure.ScopeSignals{}
+	service.Readings[measure.WorkersOccupied], service.Readings[measure.QueueDepth] = known(30), known(2)
+	host.Readings[measure.ResetsSentRate], host.Readings[measure.PassiveOpensRate] = known(20), known(50)
+	for limit, want := range map[measure.Validity]truth{measure.Contradicted: cannotTell, measure.Stale: cannotTell, measure.NotSuch: no, measure.Known: no} {
+		service.Readings[measure.TurnAwayLimit] = measure.Reading{Value: 30, Validity: limit}
+		if got := turningAway(subject{scope: service, host: host}); got != want {
+			t.Errorf("with a limit that is %s: %s, want %s", limit, got, want)
+		}
+	}
+}

@@ -204,7 +204,8 @@ func kept(s *measure.ScopeSignals) float64 {
 
 // churn: connections are no longer kept between requests.
 func churn() causeRule {
-	churning := func(s subject) truth {
+	// sibling is the share of what this one has left that each sibling must have.
+	churning := func(s subject, sibling float64) truth {
 		v, ok := s.numbers(measure.NewFlowsUsual, measure.EstablishedRecent, measure.EstablishedMost)
 		fresh := s.scope.Get(measure.NewFlowsRate)
 		if !ok || fresh.Validity != measure.Known {
@@ -216,17 +217,19 @@ func churn() causeRule {
 		// Who gets what a sibling does not answer has more for a moment, and then
 		// less than half of that: the one whose pool is gone is meant.
 		left := kept(s.scope)
-		gone := left <= poolGone && s.siblingsKeep() >= left/2
+		gone := left <= poolGone && s.siblingsKeep() >= sibling*left
 		// Most of those that live a few milliseconds no look ever sees: the
 		// namespace's count has them, with those to a sibling that fails.
 		return isTrue((many || gone) && !s.siblingFails()).And(beyondUsual(s, measure.ActiveOpensRate, measure.ActiveOpensUsual))
 	}
+	begins := func(s subject) truth { return churning(s, 0.5) }
+	goesOn := func(s subject) truth { return churning(s, 0) } // though a sibling's pool has gone since
 	return causeRule{
 		cause: Churn,
 		triggers: []trigger{
-			{condition{"far more new connections than usual and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, churning}, Watch},
+			{condition{"far more new connections than usual and no more at once, for 5 s", 5 * time.Second, 4, measure.NewFlowsRate, begins}, Watch},
 		},
-		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, not(churning)},
+		clear:        condition{"new connections as usual for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, not(goesOn)},
 		supersededBy: []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerResetting, HeavyLoss, OrderlyStop},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("Connections to %s are no longer kept: this host opens %.1f a second, usually %.1f, and no more are open at once.",

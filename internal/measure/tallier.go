@@ -187,7 +187,8 @@ func (t *Tallier) Begin(look tcp.Look) {
 }
 
 // covers reports whether a look with that filter sees all of the scope's
-// sockets: a service's by its local ports, a backend's by its remote port. The rest is never covered by a filter.
+// sockets: a service's by its local ports, a backend's by its remote port. The
+// rest is never covered by a filter.
 func covers(f tcp.Filter, c *counting) bool {
 	if f.IsZero() {
 		return true
