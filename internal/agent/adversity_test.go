@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -40,6 +42,23 @@ func passing(t *testing.T) (id tcp.Namespace, end func()) {
 	}
 	id, _ = netns.Of("/proc", cmd.Process.Pid)
 	return id, func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
+}
+
+// TestGlanceStaysHome: a glance and the demo look at no other namespace, as
+// they say.
+func TestGlanceStaysHome(t *testing.T) {
+	_, end := passing(t)
+	defer end()
+	h, err := newOwnHost(config.Default(), observe.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for i := range time.Duration(3) { // one that may pass is not opened by the first scan
+		if _, err := h.Tick(start.Add(i*time.Minute), Turn{h.of[h.own.schedule], tcp.Pulse}); err != nil || len(h.others) > 0 {
+			t.Fatalf("%d other namespaces are read (%v)", len(h.others), err)
+		}
+	}
 }
 
 // TestPassingNamespaces: namespaces come and go by the hundred while a steady

@@ -232,8 +232,12 @@ func TestReadersAgree(t *testing.T) {
 // services may need words at any time.
 func TestLookAllocatesLittle(t *testing.T) {
 	labtest.SkipUnderRace(t)
+	listening(t)
 	p := pipeline(t, config.Default(), observe.Auto)
 	at := start
+	if _, err := tickWhole(p, at, tcp.Pulse); err != nil || len(p.services) == 0 {
+		t.Fatalf("%d services to count (%v)", len(p.services), err)
+	}
 	for _, tier := range []tcp.Tier{tcp.Pulse, tcp.Focus, tcp.Odd, tcp.Full} {
 		look := func() {
 			at = at.Add(250 * time.Millisecond)
