@@ -18,6 +18,9 @@ const (
 	// what its slowest usually take.
 	lateLeast = time.Second
 	lateTimes = 5
+	// lateUnheard is the same of a backend that has not answered since it is
+	// known: it may be one that takes its time, as with long polling.
+	lateUnheard = 10 * time.Second
 	// slowTimes the usual is slow.
 	slowTimes = 2.0
 	// answersLeast is how many answers a lesson must have to teach; it takes a
@@ -67,6 +70,9 @@ type backend struct {
 	longest  time.Duration
 	minuteAt time.Time
 	usual    baseline // each minute's 99th percentile, seconds
+	// first is the slowest answer so far, for as long as no lesson is learned;
+	// zero with none.
+	first time.Duration
 
 	most    *Window // the most ESTABLISHED of each mostSettles
 	mostNow float64
@@ -227,6 +233,11 @@ func (h *history) takeAnswers(y *Tally) {
 	}
 	b.ended += p.Finished
 	b.longest = max(b.longest, p.LongestPending)
+	if b.usual.past.Len() == 0 && p.Answers.Count()+int(p.Finished) > 0 {
+		// Of connections that end with the answer: what is pending while others
+		// end takes its time.
+		b.first = max(b.first, p.Answers.quantile(1), p.LongestPending, time.Millisecond)
+	}
 	usual, known := b.lesson()
 	if took := now.Sub(b.minuteAt); took >= time.Minute || known && took >= firstLesson && b.usual.past.Len() < firstLessons {
 		if known {
@@ -279,7 +290,15 @@ func (b *backend) lesson() (usual time.Duration, known bool) {
 
 // lateAfter is from when an answer is late, one of the histogram's bounds.
 func (b *backend) lateAfter() time.Duration {
-	wanted := max(lateLeast, time.Duration(lateTimes*b.usual.median*float64(time.Second)))
+	usual := time.Duration(b.usual.median * float64(time.Second))
+	switch {
+	case b.usual.past.Len() > 0:
+	case b.first == 0:
+		return lateUnheard
+	default:
+		usual = b.first
+	}
+	wanted := max(lateLeast, lateTimes*usual)
 	for _, bound := range histogramBounds {
 		if bound >= wanted {
 			return bound

@@ -229,6 +229,35 @@ func TestSlowStart(t *testing.T) {
 	}
 }
 
+// TestLateBeforeAnyLesson: until the first lesson the slowest answer so far says
+// what is late, and nothing is so soon of a backend that has not answered yet.
+func TestLateBeforeAnyLesson(t *testing.T) {
+	ended := toShop(9, tcp.TimeWait, tcp.Info{})
+	for _, tt := range []struct {
+		name  string
+		looks [][]tcp.Socket
+		want  float64
+	}{
+		{"never answered", [][]tcp.Socket{{toShop(1, tcp.Established, waiting(4*second))}, {toShop(1, tcp.Established, waiting(5*second))}}, 10},
+		{"answers at once", [][]tcp.Socket{{toShop(1, tcp.Established, replied(0, 20*time.Millisecond))}}, 1},
+		{"hangs after quick answers", [][]tcp.Socket{{toShop(1, tcp.Established, replied(0, 20*time.Millisecond))}, {toShop(1, tcp.Established, waiting(3*second))}}, 1},
+		{"takes its time", [][]tcp.Socket{{toShop(1, tcp.Established, replied(0, 1500*time.Millisecond))}}, 10},
+		{"takes its time and closes with the answer", [][]tcp.Socket{
+			{toShop(1, tcp.Established, waiting(1800*time.Millisecond))},
+			{ended, toShop(2, tcp.Established, waiting(1800*time.Millisecond))},
+		}, 10},
+	} {
+		w := watchShop()
+		var s *ScopeSignals
+		for _, sockets := range tt.looks {
+			s = w.look(sockets...)
+		}
+		if late := s.Get(LateAfter).Value; late != tt.want {
+			t.Errorf("%s: late after %v s, want %v", tt.name, late, tt.want)
+		}
+	}
+}
+
 // TestAnswerUsual: each minute teaches its slowest answers, and one bad minute
 // of many teaches nothing.
 func TestAnswerUsual(t *testing.T) {
