@@ -43,7 +43,13 @@ grep -E '^(ok|FAIL|---? FAIL|panic:|\?)' "$log" | grep -v 'no test files' || tru
 if [[ $status -ne 0 ]]; then
 	echo
 	echo "what failed said:"
-	grep -B40 -E '^\s*--- FAIL' "$log" | grep -vE '^\s*(=== |--- PASS|--- SKIP)' | tail -n 120 || true
+	# Tests run side by side: each line is its test's by the "===" before it.
+	awk '/^=== / { now = $3; next }
+		/^[ \t]*--- (PASS|FAIL|SKIP): / {
+			if ($2 == "FAIL:") { print; for (i = (n[$3] > 60 ? n[$3] - 60 : 0); i < n[$3]; i++) print said[$3, i] }
+			next
+		}
+		{ said[now, n[now]++] = $0 }' "$log" | tail -n 200
 	grep -A30 -E '^(panic:|#)' "$log" | head -n 60 || true
 fi
 
