@@ -101,10 +101,15 @@ func parsePart(part string) ([]Sample, error) {
 	return out, nil
 }
 
-// number is a decimal number; ParseFloat also takes NaN, hex and underscores.
+// number is a decimal number; ParseFloat also takes NaN, hex and underscores. -0
+// is 0: they print differently.
 func number(text string) (float64, error) {
 	if strings.Trim(text, "0123456789.eE+-") != "" {
 		return 0, strconv.ErrSyntax
 	}
-	return strconv.ParseFloat(text, 64)
+	v, err := strconv.ParseFloat(text, 64)
+	if v == 0 {
+		v = 0
+	}
+	return v, err
 }

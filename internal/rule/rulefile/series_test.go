@@ -51,7 +51,7 @@ func TestParseSeries(t *testing.T) {
 // FuzzParseSeries: no panic; either an error or samples; every value is a
 // number; written out, a series parses to itself.
 func FuzzParseSeries(f *testing.F) {
-	for _, seed := range []string{"5x3", "1+2x3 _x2 stale", "-1e-3-1e2x4", "9-2x3", "x", "1x99999"} {
+	for _, seed := range []string{"5x3", "1+2x3 _x2 stale", "-1e-3-1e2x4", "9-2x3", "-0-0x0", "x", "1x99999"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
