@@ -38,24 +38,20 @@ func TestLive(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := labtest.Serve(t, w.Host("server"), test.software)
-			var stamp Stamp
-			// A server answers before it has started all of its processes, and is
-			// what its configuration says once it has.
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-				var got scope.Workers
-				var ok bool
-				got, stamp, ok = Of("/proc", s.PID(), test.comm, "", []netip.AddrPort{s.Addr()})
-				origin := got.Origin
-				if strings.HasPrefix(origin, test.want.Origin) {
-					got.Origin = test.want.Origin
-				}
-				diff := cmp.Diff(test.want, got)
-				if ok && diff == "" && !stamp.Changed() {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("known %t, changed at once %t, origin %q (-want +got):\n%s", ok, stamp.Changed(), origin, diff)
-				}
+			settled(t, s.PID())
+			got, stamp, ok := Of("/proc", s.PID(), test.comm, "", []netip.AddrPort{s.Addr()})
+			if !ok {
+				t.Fatal("not known")
+			}
+			if !strings.HasPrefix(got.Origin, test.want.Origin) {
+				t.Errorf("origin %q", got.Origin)
+			}
+			got.Origin = test.want.Origin
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if stamp.Changed() {
+				t.Error("changed at once")
 			}
 			m := process{"/proc", s.PID()}
 			if err := s.Stop(); err != nil {
@@ -66,6 +62,25 @@ func TestLive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// settled waits until a server starts no more processes: it answers before the
+// last of them.
+func settled(t *testing.T, pid int) {
+	t.Helper()
+	var last time.Time
+	same := 0
+	for range 500 {
+		youngest := process{"/proc", pid}.youngestChild()
+		if same++; youngest.IsZero() || !youngest.Equal(last) {
+			last, same = youngest, 0
+		}
+		if same == 20 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("the server goes on starting processes")
 }
 
 // TestLiveNginxConnections holds half-sent requests until nginx takes no more:
