@@ -239,7 +239,7 @@ func (n *namesSeen) lookUp(ctx context.Context, now time.Time, host string, port
 	return out, left, err
 }
 
-// take takes over what asking a pool came to.
+// take takes over what asking a pool came to; the next step gets the opinions.
 func (p *Pipeline) take(x answer) {
 	if p.finder.take(x, p.place.name) {
 		p.setScopes()
@@ -247,7 +247,7 @@ func (p *Pipeline) take(x answer) {
 	for _, o := range x.opinions {
 		if id, ok := p.finder.backend(x.pool, o); ok {
 			up := o.status == balancer.Up || o.status == balancer.NoCheck
-			p.measure.Balancer(id, up, x.seen, time.Duration(measure.StaleAfter*float64(x.every)))
+			p.opinions = append(p.opinions, measure.Opinion{Scope: id, Up: up, Seen: x.seen, Good: time.Duration(measure.StaleAfter * float64(x.every))})
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
+	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -65,6 +66,7 @@ type Pipeline struct {
 	ownersE     error // why the owners are not all known; the search goes on
 
 	tallier  *measure.Tallier
+	opinions []measure.Opinion // since the last step
 	measure  *measure.Measure
 	judge    *judge.Judge
 	budget   *observe.Budget
@@ -109,6 +111,9 @@ type place struct {
 	processes *processes
 	// probes are the agent's own connections, left out of every count.
 	probes *dial.Dialer
+	// steps, when set, is given what each step is about to take; it must keep
+	// nothing of it.
+	steps func(recording.Step)
 }
 
 // ownPlace is the calling thread's namespace.
@@ -191,14 +196,19 @@ func (p *Pipeline) Close() error {
 // of a moment with no new evidence. The results are good until the next Tick.
 func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
 	tallies, err := p.observe(now, tier)
+	tallies.Opinions = p.opinions
 	if stuck := cmp.Or(p.stuck, p.finder.stuck); stuck != nil {
 		err = stuck
 	}
 	if p.rests(tier, err) {
 		return nil, p.view, nil
 	}
+	if p.place.steps != nil {
+		p.place.steps(recording.Step{Namespace: p.place.name, At: now, Tallies: tallies})
+	}
 	view := p.measure.Step(now, tallies)
 	incidents := p.judge.Step(now, view)
+	p.opinions = p.opinions[:0]
 	p.view, p.atPeace = view, len(incidents) == 0
 	if tier == tcp.Pulse {
 		if p.alarm.Jumped(view.Host()) {

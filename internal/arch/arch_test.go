@@ -51,8 +51,11 @@ var arrows = map[string][]string{
 		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
 	},
 	// measure, judge: pure
-	"internal/measure": {"internal/enum", "internal/scope", "internal/tcp"},
-	"internal/judge":   {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
+	"internal/measure":          {"internal/enum", "internal/scope", "internal/tcp"},
+	"internal/judge":            {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
+	"internal/measure/baseline": {"internal/measure", "internal/scope"},
+	// keep
+	"internal/recording": {"internal/measure"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
 	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
@@ -67,7 +70,7 @@ var arrows = map[string][]string{
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/dial", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
+		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/recording", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {
@@ -91,8 +94,9 @@ var arrows = map[string][]string{
 // pure are the stages without clock, goroutine, file, socket or log, and the
 // only packages of the standard library they may import directly.
 var pure = map[string][]string{
-	"internal/measure": {"encoding/binary", "math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
-	"internal/judge":   {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/measure":          {"encoding/binary", "math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/measure/baseline": {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "time", "github.com/DataDog/sketches-go/ddsketch"},
+	"internal/judge":            {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/rule": {
 		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",
 		"github.com/expr-lang/expr/ast", "github.com/expr-lang/expr/file", "github.com/expr-lang/expr/parser",

@@ -49,6 +49,7 @@ func playBackends(segments []segment) string {
 	names := backendNames(segments)
 	var last float64 // when focus looked last
 	close := false
+	var opinions []measure.Opinion // for the next step
 	for _, seg := range segments {
 		for at := seg.from; at < seg.to-1e-9; at += 0.25 {
 			now := scenarioStart.Add(time.Duration(at * float64(time.Second)))
@@ -70,10 +71,12 @@ func playBackends(segments []segment) string {
 					scopes = append(scopes, seg.backend(name, at, since))
 				}
 				scopes = append(scopes, measure.Tally{Scope: scope.Rest})
-				view := m.Step(now, measure.Tallies{Look: look, Interval: time.Duration(interval * float64(time.Second)), Scopes: scopes})
+				view := m.Step(now, measure.Tallies{Look: look, Interval: time.Duration(interval * float64(time.Second)), Scopes: scopes, Opinions: opinions})
+				opinions = opinions[:0]
 				for _, name := range names {
 					if _, asked := seg.values[name+".up"]; asked {
-						m.Balancer(scope.ID{Kind: scope.KindBackend, Name: name}, seg.value(name+".up", at) > 0, now, 10*time.Second)
+						id := scope.ID{Kind: scope.KindBackend, Name: name}
+						opinions = append(opinions, measure.Opinion{Scope: id, Up: seg.value(name+".up", at) > 0, Seen: now, Good: 10 * time.Second})
 					}
 				}
 				incidents := j.Step(now, view)

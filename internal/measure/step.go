@@ -90,9 +90,12 @@ func newHistory(id scope.ID, namespace *counterHistory) *history {
 }
 
 // Step takes the tallies of one look and returns every scope's signals at now.
-// A look that may not be judged changes no signal: what it could not see
-// grows stale. The view is good until the next Step.
+// A look that may not be judged changes no signal of its own: what it could not
+// see grows stale. The view is good until the next Step.
 func (m *Measure) Step(now time.Time, t Tallies) *View {
+	for _, o := range t.Opinions {
+		m.opinion(o)
+	}
 	if t.Look.Judgeable() {
 		m.take(now, t)
 	}
@@ -153,19 +156,18 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	}
 }
 
-// Balancer takes what a load balancer itself says of a backend: up or not, as
-// of seen. It stays good for so long. A backend that is not there is passed
-// over.
-func (m *Measure) Balancer(id scope.ID, up bool, seen time.Time, good time.Duration) {
-	h := m.scopes[id]
+// opinion takes what a balancer says of a backend. One that is not there is
+// passed over.
+func (m *Measure) opinion(o Opinion) {
+	h := m.scopes[o.Scope]
 	if h == nil {
 		return
 	}
 	value := 0.0
-	if up {
+	if o.Up {
 		value = 1
 	}
-	h.now, h.good = seen, good
+	h.now, h.good = o.Seen, o.Good
 	h.set(BalancerUp, value, 1)
 }
 

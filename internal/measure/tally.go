@@ -127,11 +127,42 @@ type Peer struct {
 	Lingering uint32
 }
 
-// Tallies is what one look says about every scope it covered.
+// Tallies is all that one step of Measure takes: what one look says about every
+// scope it covered, and what was learned by other ways since the step before.
 type Tallies struct {
 	Look tcp.Look
 	// Interval is how often the schedule makes this kind of look now; readings
 	// older than 2.5 of it are stale.
 	Interval time.Duration
 	Scopes   []Tally
+	// Opinions are what balancers have said since the step before.
+	Opinions []Opinion
+	// Norms are those learned since the step before; each takes the place of
+	// the one that its scope and signal had.
+	Norms []Norm
+}
+
+// Opinion is what a load balancer itself says of one backend.
+type Opinion struct {
+	Scope scope.ID
+	Up    bool
+	// Seen is when it said so, on the clock of the looks; it stays good for Good.
+	Seen time.Time
+	Good time.Duration
+}
+
+// Norm is what a signal of a scope is at this hour when all is well, as learned
+// over days: an input, for Measure itself remembers an hour at most. All values
+// are in the signal's unit.
+type Norm struct {
+	Scope  scope.ID
+	Signal Signal
+	// Usual is the median. Low and High are what it is below and above only
+	// when something is wrong: quantiles with the factor, the floor and the
+	// confidence bound in them.
+	Low, Usual, High float64
+	// Minutes is how many minutes it rests on; zero takes the norm away.
+	Minutes int
+	// Learning: it rests on less than an hour, and its bounds are wide.
+	Learning bool
 }

@@ -10,7 +10,7 @@
 //	default:         // services[i]
 //	}
 //
-// Backends, regions and addresses join the index with their stories.
+// A [Backend] has an index of its own. Addresses join with their story.
 package scope
 
 import (
