@@ -24,6 +24,9 @@ func (m *moments) last() time.Time {
 
 // since returns the first moment that was seen after t; zero without one.
 func (m *moments) since(t time.Time) moment {
+	if !m.last().After(t) {
+		return moment{}
+	}
 	for i := range m.ring {
 		if o := m.ring[(m.next+i)%len(m.ring)]; o.until.After(t) {
 			return o

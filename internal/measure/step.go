@@ -33,12 +33,12 @@ type Measure struct {
 // history is what Measure remembers of one scope.
 type history struct {
 	signals ScopeSignals
-	// now is when the look in hand was made, and good for how long what it says
-	// may be relied on.
-	now  time.Time
-	good time.Duration
-	// touched: a reading changed since the view was brought up to date;
-	// stalesAt is when the next one grows stale.
+	// now is when the look in hand was made, and goodFor for how long what it
+	// says may be relied on; see begin.
+	now     time.Time
+	goodFor time.Duration
+	// touched: a reading changed since the view was brought up to date; none
+	// grows stale before stalesAt.
 	touched   bool
 	stalesAt  time.Time
 	drops     *Window
@@ -114,11 +114,13 @@ func (m *Measure) Step(now time.Time, t Tallies) *View {
 // show brings the view's copy of the signals up to date. Most scopes of most
 // steps have nothing new: a pulse says nothing of backends.
 func (h *history) show(now time.Time, to *ScopeSignals) {
+	if !now.Before(h.stalesAt) {
+		h.expire(now)
+	}
 	if !h.touched && now.Before(h.stalesAt) && to.Scope == h.signals.Scope {
 		to.Fresh = false
 		return
 	}
-	h.expire(now)
 	h.signals.Fresh = true
 	h.touched = false
 	*to = h.signals
@@ -131,9 +133,10 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	}
 	good := time.Duration(StaleAfter * float64(t.Interval))
 	var depth uint64
+	at := 0
 	for i := range t.Scopes {
-		h := m.history(t.Scopes[i].Scope)
-		h.now, h.good = now, good
+		h := m.next(&at, t.Scopes[i].Scope)
+		h.begin(now, good)
 		if states.Has(tcp.Listen) && h.backend == nil {
 			depth += t.Scopes[i].Queue.Depth // the rest's too: the kernel's counts are of all
 		}
@@ -146,11 +149,12 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	}
 	if t.Look.Request.Tier == tcp.Pulse {
 		m.counters.take(now, &t.Look.Counters, depth)
-		m.host.now, m.host.good = now, good
+		m.host.begin(now, good)
 		m.counters.signals(m.host)
+		at = 0
 		for i := range t.Scopes {
-			if h := m.scopes[t.Scopes[i].Scope]; h.signals.Scope.Kind == scope.KindService {
-				h.judgeWait(m.counters)
+			if t.Scopes[i].Scope.Kind == scope.KindService {
+				m.next(&at, t.Scopes[i].Scope).judgeWait(m.counters)
 			}
 		}
 	}
@@ -167,8 +171,28 @@ func (m *Measure) opinion(o Opinion) {
 	if o.Up {
 		value = 1
 	}
-	h.now, h.good = o.Seen, o.Good
+	h.begin(o.Seen, o.Good)
 	h.set(BalancerUp, value, 1)
+}
+
+// begin takes up what a look of now says, which may be relied on for so long.
+func (h *history) begin(now time.Time, good time.Duration) {
+	h.now, h.goodFor = now, good
+	if until := now.Add(good); until.Before(h.stalesAt) {
+		h.stalesAt = until
+	}
+}
+
+// next returns the history of a scope. Looks have them in order, all or some:
+// it is most often the one at a place that moves on, from zero in each look.
+func (m *Measure) next(at *int, id scope.ID) *history {
+	for i := *at; i < min(*at+2, len(m.order)); i++ {
+		if m.order[i].signals.Scope == id {
+			*at = i + 1
+			return m.order[i]
+		}
+	}
+	return m.history(id)
 }
 
 func (m *Measure) history(id scope.ID) *history {
@@ -207,7 +231,7 @@ func (m *Measure) keepOnly(tallies []Tally) {
 
 // set takes what the look in hand says of a signal.
 func (h *history) set(sig Signal, value float64, samples int) {
-	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: h.now, Good: h.good, Validity: Known}
+	h.signals.Readings[sig] = Reading{Value: value, Samples: samples, Seen: h.now, Good: h.goodFor, Validity: Known}
 	h.touched = true
 }
 
@@ -234,7 +258,8 @@ func (h *history) setRate(sig Signal, w *Window) {
 	h.setIf(over > 0, sig, events/over.Seconds(), int(events), NotEnough)
 }
 
-// expire marks what was seen too long ago, and notes when that is so next.
+// expire marks what was seen too long ago, and notes when that is so next. A
+// reading that is seen again until then makes it later than that.
 func (h *history) expire(now time.Time) {
 	h.stalesAt = now.Add(time.Hour)
 	for i := range h.signals.Readings {
@@ -244,7 +269,7 @@ func (h *history) expire(now time.Time) {
 		}
 		stales := r.Until()
 		if now.After(stales) {
-			r.Validity = Stale
+			r.Validity, h.touched = Stale, true
 		} else if stales.Before(h.stalesAt) {
 			h.stalesAt = stales
 		}

@@ -8,6 +8,9 @@ import (
 
 // Window holds the samples of one number over a stretch of time. The zero
 // value is not usable; see NewWindow.
+//
+// Every scope has a dozen of them and each look asks all of them, so what is
+// asked at each look does not walk the samples where that can be helped.
 type Window struct {
 	span    time.Duration
 	samples []sample // a ring, grown up to most as it fills
@@ -15,12 +18,52 @@ type Window struct {
 	first   int
 	count   int
 	sum     float64 // of what Count added
+	total   float64 // of the values
+	// The largest and the smallest value.
+	greatest, least extreme
+	// line is the trend, once it was asked for; lined says that it is that of
+	// the samples there are, and whether there is one.
+	line  Trend
+	lined trended
 }
 
 type sample struct {
-	at    time.Time
+	at    int64 // nanoseconds of the Unix epoch
 	value float64
 }
+
+// extreme is the largest or the smallest value of a window. Once the last
+// sample that had it is forgotten it is only known to be beyond all others.
+type extreme struct {
+	value float64
+	times int // how many samples have it; 0: it is to be found anew
+}
+
+// take takes one more value, which is beyond the others or not.
+func (e *extreme) take(value float64, beyond bool) {
+	switch {
+	case beyond:
+		*e = extreme{value, 1}
+	case value == e.value:
+		e.times++
+	}
+}
+
+// drop takes one value out.
+func (e *extreme) drop(value float64) {
+	if value == e.value && e.times > 0 {
+		e.times--
+	}
+}
+
+// trended is what is known of a window's trend.
+type trended uint8
+
+const (
+	notAsked trended = iota // since the last sample
+	noTrend
+	hasTrend
+)
 
 // NewWindow returns a window that remembers span, and at most capacity
 // samples of it. Its memory grows with the samples: most scopes of a host's
@@ -40,7 +83,21 @@ func (w *Window) grow() {
 	w.samples, w.first = larger, 0
 }
 
-func (w *Window) at(i int) *sample { return &w.samples[(w.first+i)%len(w.samples)] }
+func (w *Window) at(i int) *sample {
+	if i += w.first; i >= len(w.samples) {
+		i -= len(w.samples)
+	}
+	return &w.samples[i]
+}
+
+// parts are the samples from the oldest to the newest, in two stretches.
+func (w *Window) parts() [2][]sample {
+	end := w.first + w.count
+	if end <= len(w.samples) {
+		return [2][]sample{w.samples[w.first:end], nil}
+	}
+	return [2][]sample{w.samples[w.first:], w.samples[:end-len(w.samples)]}
+}
 
 // Add appends a sample; at must not be before the last one's. What is older
 // than the span is forgotten, but for the newest of it, so that the whole span
@@ -50,15 +107,30 @@ func (w *Window) Add(at time.Time, value float64) {
 		w.grow()
 	}
 	if w.count == len(w.samples) {
-		w.first = (w.first + 1) % len(w.samples)
-		w.count--
+		w.drop()
 	}
-	*w.at(w.count) = sample{at, value}
+	nanoseconds := at.UnixNano()
+	*w.at(w.count) = sample{nanoseconds, value}
+	w.greatest.take(value, w.count == 0 || value > w.greatest.value)
+	w.least.take(value, w.count == 0 || value < w.least.value)
+	w.total += value
 	w.count++
-	for w.count > 2 && at.Sub(w.at(1).at) >= w.span {
-		w.first = (w.first + 1) % len(w.samples)
-		w.count--
+	w.lined = notAsked
+	for w.count > 2 && nanoseconds-w.at(1).at >= int64(w.span) {
+		w.drop()
 	}
+}
+
+// drop forgets the oldest sample.
+func (w *Window) drop() {
+	value := w.samples[w.first].value
+	w.greatest.drop(value)
+	w.least.drop(value)
+	w.total -= value
+	if w.first++; w.first == len(w.samples) {
+		w.first = 0
+	}
+	w.count--
 }
 
 // Count adds events to those before and appends the sum, so that Change is how
@@ -69,7 +141,7 @@ func (w *Window) Count(at time.Time, events float64) {
 }
 
 // Reset forgets every sample.
-func (w *Window) Reset() { w.first, w.count = 0, 0 }
+func (w *Window) Reset() { w.first, w.count, w.total, w.lined = 0, 0, 0, notAsked }
 
 // Len is the number of samples.
 func (w *Window) Len() int { return w.count }
@@ -79,7 +151,12 @@ func (w *Window) Covers() time.Duration {
 	if w.count < 2 {
 		return 0
 	}
-	return w.at(w.count - 1).at.Sub(w.at(0).at)
+	return time.Duration(w.at(w.count-1).at - w.at(0).at)
+}
+
+// Since is the time from the newest sample to now; meaningless without one.
+func (w *Window) Since(now time.Time) time.Duration {
+	return time.Duration(now.UnixNano() - w.at(w.count-1).at)
 }
 
 // Change is the newest value less the oldest, and the time between them.
@@ -107,35 +184,46 @@ func (t Trend) Beyond(errors float64) bool { return t.PerSecond > 0 && t.PerSeco
 // (1 + r) ÷ (1 − r) times the variance). It is false with fewer than three
 // samples or no time between them.
 func (w *Window) Trend() (Trend, bool) {
-	if w.count < 3 || w.Covers() <= 0 {
+	if w.lined == notAsked {
+		w.lined = noTrend
+		if w.count >= 3 && w.Covers() > 0 {
+			w.line, w.lined = w.fit(), hasTrend
+		}
+	}
+	if w.lined == noTrend {
 		return Trend{}, false
 	}
-	n := float64(w.count)
-	origin := w.at(0).at
+	return w.line, true
+}
+
+// fit works the line out, with three samples or more and time between them.
+func (w *Window) fit() Trend {
+	const perNanosecond = 1e-9
+	n, origin, parts := float64(w.count), w.at(0).at, w.parts()
 	var meanX, meanY float64
-	for i := range w.count {
-		meanX += w.at(i).at.Sub(origin).Seconds() / n
-		meanY += w.at(i).value / n
+	for _, part := range parts {
+		for _, s := range part {
+			meanX += float64(s.at-origin) * perNanosecond
+			meanY += s.value
+		}
 	}
+	meanX, meanY = meanX/n, meanY/n
 	var xx, xy float64
-	for i := range w.count {
-		x, y := w.at(i).at.Sub(origin).Seconds()-meanX, w.at(i).value-meanY
-		xx, xy = xx+x*x, xy+x*y
-	}
-	if xx == 0 {
-		return Trend{}, false
+	for _, part := range parts {
+		for _, s := range part {
+			x := float64(s.at-origin)*perNanosecond - meanX
+			xx, xy = xx+x*x, xy+x*(s.value-meanY)
+		}
 	}
 	slope := xy / xx
-	residual := func(i int) float64 {
-		return w.at(i).value - meanY - slope*(w.at(i).at.Sub(origin).Seconds()-meanX)
-	}
-	var squares, lagged float64
-	before := 0.0
-	for i := range w.count {
-		r := residual(i)
-		squares += r * r
-		lagged += r * before
-		before = r
+	var squares, lagged, before float64
+	for _, part := range parts {
+		for _, s := range part {
+			r := s.value - meanY - slope*(float64(s.at-origin)*perNanosecond-meanX)
+			squares += r * r
+			lagged += r * before
+			before = r
+		}
 	}
 	inflation := 1.0
 	if squares > 0 {
@@ -147,7 +235,7 @@ func (w *Window) Trend() (Trend, bool) {
 		PerSecond: slope,
 		Error:     math.Sqrt(squares / (n - 2) / xx * inflation),
 		Level:     meanY + slope*(w.Covers().Seconds()-meanX),
-	}, true
+	}
 }
 
 // StillRising reports whether the values of a rising trend went on to rise in
@@ -158,7 +246,7 @@ func (w *Window) StillRising(t Trend) bool {
 	begin, third := w.at(0).at, w.Covers()/3
 	var sums, counts [3]float64
 	for i := range w.count {
-		part := min(int(w.at(i).at.Sub(begin)/max(third, 1)), 2)
+		part := min(int(time.Duration(w.at(i).at-begin)/max(third, 1)), 2)
 		sums[part] += w.at(i).value
 		counts[part]++
 	}
@@ -181,33 +269,45 @@ func (w *Window) Median() (float64, bool) {
 	return values[len(values)/2], true
 }
 
-// Mean is the mean of the values, zero with none.
-func (w *Window) Mean() float64 {
-	sum := 0.0
-	for i := range w.count {
-		sum += w.at(i).value
-	}
-	return sum / float64(max(1, w.count))
-}
+// Mean is the mean of the values, zero with none. They must be whole numbers,
+// such as counts: of those a sum that is kept up stays exact.
+func (w *Window) Mean() float64 { return w.total / float64(max(1, w.count)) }
 
 // Most is the largest value; false with none.
 func (w *Window) Most() (float64, bool) {
 	if w.count == 0 {
 		return 0, false
 	}
-	most := w.at(0).value
-	for i := range w.count {
-		most = max(most, w.at(i).value)
+	w.find(&w.greatest, func(value, than float64) bool { return value > than })
+	return w.greatest.value, true
+}
+
+// find finds an extreme anew where it is not known any more.
+func (w *Window) find(e *extreme, beyond func(value, than float64) bool) {
+	if e.times > 0 {
+		return
 	}
-	return most, true
+	e.value = w.at(0).value
+	for _, part := range w.parts() {
+		for _, s := range part {
+			e.take(s.value, beyond(s.value, e.value))
+		}
+	}
 }
 
 // SinceAtMost is how long before the newest sample the value was last at most
 // level; false when no sample was.
 func (w *Window) SinceAtMost(level float64) (time.Duration, bool) {
+	if w.count == 0 {
+		return 0, false
+	}
+	w.find(&w.least, func(value, than float64) bool { return value < than })
+	if w.least.value > level {
+		return 0, false
+	}
 	for i := w.count - 1; i >= 0; i-- {
 		if w.at(i).value <= level {
-			return w.at(w.count - 1).at.Sub(w.at(i).at), true
+			return time.Duration(w.at(w.count-1).at - w.at(i).at), true
 		}
 	}
 	return 0, false

@@ -238,7 +238,7 @@ func (h *history) takeDescriptors(c *Capacity) {
 	}
 	h.set(DescriptorsUsed, float64(c.DescriptorsUsed), 1)
 	h.set(DescriptorsLimit, float64(c.DescriptorsLimit), 1)
-	if w.Len() == 0 || h.now.Sub(w.at(w.Len()-1).at) >= 5*time.Second {
+	if w.Len() == 0 || w.Since(h.now) >= 5*time.Second {
 		w.Add(h.now, float64(c.DescriptorsUsed))
 	}
 	trend, ok := w.Trend()
