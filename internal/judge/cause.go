@@ -26,6 +26,12 @@ type subject struct {
 	host  *measure.ScopeSignals
 	// group is a backend's, itself among it; empty for any other scope.
 	group *group
+	*around
+}
+
+// around is what else a condition may ask about. It is apart so that a subject,
+// which every condition is given, stays a few words long.
+type around struct {
 	// failing are the backends that cannot be reached, for the host; critical
 	// says since when this scope has had an open critical incident, zero when it
 	// has none.
@@ -47,20 +53,20 @@ type destination struct {
 
 // is compares a signal of the scope with a level.
 func (s subject) is(sig measure.Signal, compare func(value, level float64) bool, level float64) truth {
-	value, known := s.scope.Get(sig).Get()
-	if !known {
+	r := &s.scope.Readings[sig]
+	if r.Validity != measure.Known {
 		return cannotTell
 	}
-	return isTrue(compare(value, level))
+	return isTrue(compare(r.Value, level))
 }
 
 // isShare compares a signal of the scope with a share of another.
 func (s subject) isShare(sig measure.Signal, compare func(value, level float64) bool, share float64, of measure.Signal) truth {
-	level, known := s.scope.Get(of).Get()
-	if !known {
+	r := &s.scope.Readings[of]
+	if r.Validity != measure.Known {
 		return cannotTell
 	}
-	return s.is(sig, compare, share*level)
+	return s.is(sig, compare, share*r.Value)
 }
 
 // hostIs compares a signal of the host with a level.
@@ -84,11 +90,11 @@ func (s subject) value(sig measure.Signal) float64 {
 // all are known.
 func (s subject) numbers(sigs ...measure.Signal) (values [4]float64, ok bool) {
 	for i, sig := range sigs {
-		value, known := s.scope.Get(sig).Get()
-		if !known {
+		r := &s.scope.Readings[sig]
+		if r.Validity != measure.Known {
 			return values, false
 		}
-		values[i] = value
+		values[i] = r.Value
 	}
 	return values, true
 }
@@ -120,8 +126,16 @@ type condition struct {
 
 // observe takes one sighting and reports whether the condition has held.
 func (c *condition) observe(h *rule.Holding, answer truth, s subject) bool {
-	fresh := s.scope.Get(c.fresh)
-	h.Observe(answer, fresh.Seen, fresh.Until())
+	switch {
+	case answer == no && h.Observations == 0:
+		*h = rule.Holding{} // as most are, always
+		return false
+	case answer == yes:
+		fresh := &s.scope.Readings[c.fresh]
+		h.Observe(answer, fresh.Seen, fresh.Until())
+	default:
+		h.Observe(answer, time.Time{}, time.Time{})
+	}
 	return h.Met(c.hold, max(c.observations, 1))
 }
 

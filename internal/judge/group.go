@@ -39,7 +39,7 @@ func (j *Judge) groupsOf(view *measure.View) map[string]*group {
 			out[s.Group] = g
 		}
 		g.add(s)
-		if j.files[s.Scope].fails() {
+		if j.inView[i].fails() {
 			g.failing++
 		}
 	}

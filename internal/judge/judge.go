@@ -28,7 +28,9 @@ type Judge struct {
 	numbers   *Numbers
 	step      uint64
 	files     map[scope.ID]*caseFile
-	order     []scope.ID
+	order     []*caseFile
+	inView    []*caseFile // of each scope of the view
+	around    around
 	resolved  []Incident // newest first
 	incidents []Incident
 	userRules []rule.Rule
@@ -68,7 +70,11 @@ func causeRules() map[scope.Kind][]causeRule {
 
 // caseFile is all that is known of one scope.
 type caseFile struct {
+	scope    scope.ID
 	dossiers [UserRule]*dossier // by cause; nil until it is first followed
+	// active: anything is suspected or open, as of when the scope was followed
+	// last.
+	active bool
 	presence
 }
 
@@ -96,13 +102,17 @@ type dossier struct {
 	incident Incident // State is NoState while nothing is suspected
 }
 
-// file returns the scope's file, a new one where there is none.
-func (j *Judge) file(id scope.ID) *caseFile {
+// file returns the scope's file, a new one where there is none. Views have
+// their scopes in the same order for long: it is most often that at guess.
+func (j *Judge) file(id scope.ID, guess int) *caseFile {
+	if guess < len(j.order) && j.order[guess].scope == id {
+		return j.order[guess]
+	}
 	f := j.files[id]
 	if f == nil {
-		f = &caseFile{}
+		f = &caseFile{scope: id}
 		j.files[id] = f
-		j.order = append(j.order, id)
+		j.order = append(j.order, f)
 	}
 	return f
 }
@@ -118,7 +128,7 @@ func (f *caseFile) state(c Cause) State {
 // fails reports whether the scope has an open incident; a change of habit
 // (churn) is none here.
 func (f *caseFile) fails() bool {
-	if f == nil {
+	if !f.active {
 		return false
 	}
 	for c, d := range f.dossiers {
@@ -129,14 +139,9 @@ func (f *caseFile) fails() bool {
 	return false
 }
 
-// active reports whether anything is suspected or open.
-func (f *caseFile) active() bool {
-	for _, d := range f.dossiers {
-		if d != nil && d.incident.State != NoState {
-			return true
-		}
-	}
-	return false
+// note brings active up to date.
+func (f *caseFile) note() {
+	f.active = slices.ContainsFunc(f.dossiers[:], func(d *dossier) bool { return d != nil && d.incident.State != NoState })
 }
 
 // Step takes the signals of this instant and returns the incidents: the
@@ -147,15 +152,19 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	host := view.Host()
 	nobody := newGroup()
 	var groups map[string]*group // gathered once a backend is followed
+	j.inView = j.inView[:0]
+	for i := range view.Scopes {
+		j.inView = append(j.inView, j.file(view.Scopes[i].Scope, i))
+	}
 	failing := j.unreachable(view)
 	for i := range view.Scopes {
-		s := &view.Scopes[i]
-		file := j.file(s.Scope)
+		s, file := &view.Scopes[i], j.inView[i]
 		file.followed = j.step
-		sub := subject{scope: s, host: host, group: nobody, now: now}
+		j.around = around{now: now}
+		sub := subject{scope: s, host: host, group: nobody, around: &j.around}
 		switch s.Scope.Kind {
 		case scope.KindBackend:
-			if !s.Fresh && !file.active() {
+			if !s.Fresh && !file.active {
 				continue // a pulse says nothing new of it
 			}
 			if groups == nil {
@@ -171,6 +180,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 		for r := range rules {
 			j.follow(now, &rules[r], sub, file)
 		}
+		file.note()
 		if s.Scope.Kind == scope.KindBackend {
 			sub.group.count(file, +1)
 			file.noteBalancer(now, sub)
@@ -186,6 +196,9 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 // without one.
 func (f *caseFile) criticalSince() time.Time {
 	var since time.Time
+	if !f.active {
+		return since
+	}
 	for _, d := range f.dossiers {
 		if d != nil && d.incident.State == Open && d.incident.Peak == Critical && (since.IsZero() || d.incident.OpenedAt.Before(since)) {
 			since = d.incident.OpenedAt
@@ -224,15 +237,9 @@ func (j *Judge) follow(now time.Time, r *causeRule, s subject, file *caseFile) {
 	inc := &d.incident
 	s.suspected = inc.SuspectedAt
 	v := d.weigh(r, s)
-	for _, instead := range []struct {
-		causes []Cause
-		how    End
-	}{{r.overtakenBy, CameTrue}, {r.supersededBy, Superseded}} {
-		if !slices.ContainsFunc(instead.causes, func(c Cause) bool { return file.replaces(c, inc, instead.how) }) {
-			continue
-		}
+	if how := file.replaced(r, inc); how != NotEnded {
 		if inc.State == Open {
-			j.resolve(now, d, instead.how)
+			j.resolve(now, d, how)
 		}
 		d.reset()
 		return
@@ -331,6 +338,21 @@ func (d *dossier) explain(now time.Time, r *causeRule, s subject, v verdict) {
 	inc.UpdatedAt = now
 }
 
+// replaced says how another cause's open incident ends inc, or NotEnded.
+func (f *caseFile) replaced(r *causeRule, inc *Incident) End {
+	for _, c := range r.overtakenBy {
+		if f.replaces(c, inc, CameTrue) {
+			return CameTrue
+		}
+	}
+	for _, c := range r.supersededBy {
+		if f.replaces(c, inc, Superseded) {
+			return Superseded
+		}
+	}
+	return NotEnded
+}
+
 // replaces reports whether an open incident of cause c ends inc. What is told
 // of people (a warning or above) is superseded only by what they are told of
 // too: they would hear that it is over, and nothing more.
@@ -370,8 +392,7 @@ func (d *dossier) reset() {
 
 // closeGone ends what belongs to scopes that are no longer there.
 func (j *Judge) closeGone(now time.Time) {
-	j.order = slices.DeleteFunc(j.order, func(id scope.ID) bool {
-		f := j.files[id]
+	j.order = slices.DeleteFunc(j.order, func(f *caseFile) bool {
 		if !f.gone(now, j.step) {
 			return false
 		}
@@ -380,7 +401,7 @@ func (j *Judge) closeGone(now time.Time) {
 				j.resolve(now, d, ScopeGone)
 			}
 		}
-		delete(j.files, id)
+		delete(j.files, f.scope)
 		return true
 	})
 }
@@ -389,8 +410,11 @@ func (j *Judge) closeGone(now time.Time) {
 // acknowledged since. The slice is good until the next call or Step.
 func (j *Judge) Incidents() []Incident {
 	j.incidents = j.incidents[:0]
-	for _, id := range j.order {
-		for _, d := range j.files[id].dossiers {
+	for _, f := range j.order {
+		if !f.active {
+			continue
+		}
+		for _, d := range f.dossiers {
 			if d != nil && d.incident.State != NoState {
 				j.incidents = append(j.incidents, d.incident)
 			}

@@ -68,7 +68,7 @@ func (j *Judge) unreachable(view *measure.View) []destination {
 		if s.Scope.Kind != scope.KindBackend {
 			continue
 		}
-		if f := j.files[s.Scope]; f.state(PathLost) != NoState {
+		if f := j.inView[i]; f.state(PathLost) != NoState {
 			out = append(out, destination{s.Scope, s.Group, f.dossiers[PathLost].incident.SuspectedAt})
 		}
 	}
@@ -83,15 +83,15 @@ var byLocalFault = []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, P
 // takes the mark off what goes on after it.
 func (j *Judge) silence(now time.Time) {
 	on := false
-	for _, id := range j.order {
-		on = on || id.Kind == scope.KindHost && j.files[id].state(LocalFault) == Open
+	for _, f := range j.order {
+		on = on || f.scope.Kind == scope.KindHost && f.state(LocalFault) == Open
 	}
-	for _, id := range j.order {
-		if id.Kind != scope.KindBackend {
+	for _, f := range j.order {
+		if f.scope.Kind != scope.KindBackend || !f.active {
 			continue
 		}
 		for _, c := range byLocalFault {
-			d := j.files[id].dossiers[c]
+			d := f.dossiers[c]
 			if d == nil || d.incident.State == NoState {
 				continue
 			}
