@@ -135,9 +135,9 @@ func TestPassingNamespaces(t *testing.T) {
 	if n := len(h.of); n != len(h.others)+1 {
 		t.Errorf("%d schedules for %d namespaces", n, len(h.others)+1)
 	}
-	for _, d := range h.gone {
-		if labels[d.name] {
-			t.Errorf("namespace %s ended without an incident and is remembered", d.name)
+	for _, name := range h.court.Gone() {
+		if labels[name] {
+			t.Errorf("namespace %s ended without an incident and is remembered", name)
 		}
 	}
 }

@@ -255,7 +255,7 @@ func (a *agent) loop(ctx context.Context) error {
 			return nil
 		case r := <-a.requests:
 			err := r.do(h)
-			a.incidents = h.all(a.clock.Now())
+			a.incidents = h.court.Incidents(a.clock.Now())
 			a.publish(h, true)
 			r.answer <- err // who asked sees it done
 			continue

@@ -112,7 +112,7 @@ func TestBackendsFound(t *testing.T) {
 	if n, known := s.Get(measure.Established).Get(); !known || n != 3 {
 		t.Errorf("%s has %v connections (known: %v), want 3", b.Name, n, known)
 	}
-	p.Configure(at, config.Default(), nil)
+	p.Configure(at, config.Default())
 	if left := backendsOf(p, "pool"); len(left) > 0 {
 		t.Errorf("still there without its pool: %v", left)
 	}

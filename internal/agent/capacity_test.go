@@ -49,7 +49,7 @@ func TestPortsOfAnotherNamespace(t *testing.T) {
 		err = inside(func() error { space, err = open(); return err })
 		return space, err
 	}
-	p, err := newPipeline(config.Default(), nil, at)
+	p, err := newPipeline(config.Default(), at)
 	if err != nil {
 		t.Fatal(err)
 	}

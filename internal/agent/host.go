@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/court"
 	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/spaces"
+	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -43,7 +45,7 @@ const (
 // called on one locked thread.
 type Host struct {
 	cfg     config.Config
-	rules   []rule.Rule
+	court   *court.Court
 	source  observe.Source
 	scratch *tcp.Scratch
 	budget  *observe.Budget
@@ -51,7 +53,6 @@ type Host struct {
 	own    *Pipeline
 	others []*resident // by name
 	of     map[*observe.Schedule]*resident
-	gone   []departed
 
 	roster   *spaces.Roster
 	only     func(netns.Found) bool // the namespaces a test chooses; nil reads all
@@ -64,25 +65,14 @@ type Host struct {
 	// inode: a process that the kernel hides from us, perhaps.
 	nobodys map[uint64]bool
 	wanting time.Time // since when listeners wait for it; zero: none does
-
-	incidents merged
 }
 
 // resident is one namespace of the host, with the results of its last tick.
 type resident struct {
 	*Pipeline
-	space     spaces.Space
-	incidents []judge.Incident
-	view      *measure.View
-	failures  int // on end
-}
-
-// departed is what remains of a namespace that ended: its judge, until what is
-// open there has ended too, or the namespace is back under its name.
-type departed struct {
-	name      string
-	judge     *judge.Judge
-	incidents []judge.Incident
+	space    spaces.Space
+	view     *measure.View
+	failures int // on end
 }
 
 // Turn is one look of one namespace.
@@ -98,15 +88,17 @@ type Turn struct {
 // to have.
 func NewHost(cfg config.Config, rules []rule.Rule, source observe.Source, probes *dial.Dialer) (*Host, error) {
 	h := &Host{
-		cfg: cfg, rules: rules, source: source, scratch: tcp.NewScratch(), budget: observe.NewBudget(cfg.Observe.CPUBudget),
+		cfg: cfg, source: source, scratch: tcp.NewScratch(), budget: observe.NewBudget(cfg.Observe.CPUBudget),
 		of: map[*observe.Schedule]*resident{}, roster: spaces.New(spaces.Most),
 	}
 	at, err := ownPlace(h.budget, source, h.scratch)
 	if err != nil {
 		return nil, err
 	}
+	h.court = court.New(rules, &judge.Numbers{})
+	at.court = h.court
 	at.processes.listeners, at.probes = h.listeners, probes
-	if h.own, err = newPipeline(cfg, rules, at); err != nil {
+	if h.own, err = newPipeline(cfg, at); err != nil {
 		return nil, err
 	}
 	h.of[h.own.schedule] = &resident{Pipeline: h.own}
@@ -135,19 +127,17 @@ func (h *Host) Close() error {
 // Configure takes over a new configuration. Windows and incidents stay, but
 // for those of rules, or of namespaces, that are no longer wanted.
 func (h *Host) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
-	h.cfg, h.rules = cfg, rules
+	h.cfg = cfg
+	h.court.SetRules(now, rules)
 	h.budget.SetShare(cfg.Observe.CPUBudget)
-	h.own.Configure(now, cfg, rules)
+	h.own.Configure(now, cfg)
 	if cfg.Observe.Namespaces == config.HostNamespace {
 		for _, id := range h.roster.Clear() {
-			h.leave(id)
+			h.leave(now, id)
 		}
 	}
 	for _, r := range h.others {
-		r.Configure(now, cfg, rules)
-	}
-	for i := range h.gone {
-		h.gone[i].judge.SetRules(now, rules)
+		r.Configure(now, cfg)
 	}
 	h.scanAt = time.Time{}
 }
@@ -155,19 +145,7 @@ func (h *Host) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
 // Acknowledge marks an incident of any namespace as taken, and reports whether
 // there is one of that number.
 func (h *Host) Acknowledge(now time.Time, id uint64, by string) bool {
-	for _, r := range h.of {
-		if r.judge.Acknowledge(now, id, by) {
-			r.incidents = r.judge.Incidents()
-			return true
-		}
-	}
-	for i := range h.gone {
-		if d := &h.gone[i]; d.judge.Acknowledge(now, id, by) {
-			d.incidents = d.judge.Incidents()
-			return true
-		}
-	}
-	return false
+	return h.court.Acknowledge(now, id, by)
 }
 
 // Next returns the look to make next, and when.
@@ -183,7 +161,7 @@ func (h *Host) Next(now time.Time) (Turn, time.Time) {
 func (h *Host) Tick(now time.Time, t Turn) ([]judge.Incident, error) {
 	r := t.of
 	var err error
-	r.incidents, r.view, err = r.Tick(now, t.Tier)
+	_, r.view, err = r.Tick(now, t.Tier)
 	if err != nil && r.place.name != "" {
 		err = fmt.Errorf("namespace %s: %w", r.place.name, err)
 	}
@@ -192,16 +170,15 @@ func (h *Host) Tick(now time.Time, t Turn) ([]judge.Incident, error) {
 	}
 	if r.place.name != "" && r.failures == maxFailures {
 		h.roster.Refused(r.space.ID, now, err)
-		h.leave(r.space.ID)
+		h.leave(now, r.space.ID)
 	}
 	if t.Tier == tcp.Pulse && r.Pipeline == h.own {
-		h.stepGone(now)
 		if scanErr := h.scan(now); scanErr != nil {
-			return h.all(now), scanErr
+			return h.court.Incidents(now), scanErr
 		}
 		h.search(now)
 	}
-	return h.all(now), err
+	return h.court.Incidents(now), err
 }
 
 // scan looks for namespaces that came and went.
@@ -221,7 +198,7 @@ func (h *Host) scan(now time.Time) error {
 	}
 	open, gone := h.roster.Scan(now, found, nameOf)
 	for _, id := range gone {
-		h.leave(id)
+		h.leave(now, id)
 	}
 	for _, s := range open {
 		if err := h.join(s); err != nil {
@@ -247,17 +224,13 @@ func nameOf(f netns.Found) string {
 
 // join opens a namespace's readers.
 func (h *Host) join(s spaces.Space) error {
-	p, err := newPipeline(h.cfg, h.rules, place{
-		name: s.Label, namespace: s.ID, budget: h.budget, numbers: h.own.place.numbers, processes: h.own.place.processes, probes: h.own.place.probes,
+	p, err := newPipeline(h.cfg, place{
+		name: s.Label, namespace: s.ID, budget: h.budget, court: h.court, processes: h.own.place.processes, probes: h.own.place.probes,
 		open:  func() (observe.Space, error) { return observe.OpenIn(procRoot, s.Found, h.source, h.scratch) },
 		enter: s.Do,
 	})
 	if err != nil {
 		return err
-	}
-	if i := slices.IndexFunc(h.gone, func(d departed) bool { return d.name == s.Label }); i >= 0 {
-		p.judge = h.gone[i].judge // a restarted container: its incidents go on
-		h.gone = slices.Delete(h.gone, i, i+1)
 	}
 	r := &resident{Pipeline: p, space: s}
 	h.of[p.schedule] = r
@@ -267,7 +240,7 @@ func (h *Host) join(s spaces.Space) error {
 }
 
 // leave closes a namespace's readers, which lets the kernel end it.
-func (h *Host) leave(id tcp.Namespace) {
+func (h *Host) leave(now time.Time, id tcp.Namespace) {
 	at := slices.IndexFunc(h.others, func(r *resident) bool { return r.space.ID == id })
 	if at < 0 {
 		return
@@ -277,25 +250,7 @@ func (h *Host) leave(id tcp.Namespace) {
 	delete(h.of, r.schedule)
 	h.budget.Remove(r.schedule)
 	_ = r.Close() // nothing is left to be done about it
-	if len(r.incidents) > 0 {
-		h.gone = append(h.gone, departed{r.place.name, r.judge, slices.Clone(r.incidents)})
-	}
-}
-
-// stepGone lets what was open in ended namespaces end.
-func (h *Host) stepGone(now time.Time) {
-	nothing := measure.View{At: now}
-	h.gone = slices.DeleteFunc(h.gone, func(d departed) bool {
-		incidents := d.judge.Step(now, &nothing)
-		if slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.State != judge.Resolved }) {
-			return false
-		}
-		h.incidents.keep(incidents)
-		return true
-	})
-	for i := range h.gone {
-		h.gone[i].incidents = h.gone[i].judge.Step(now, &nothing)
-	}
+	r.place.step(recording.Step{Namespace: r.place.name, At: now, Left: true})
 }
 
 // pipelines are those of all namespaces, our own first.

@@ -24,6 +24,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
+	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -242,20 +243,29 @@ func TestHostNamespaceOnly(t *testing.T) {
 func TestRestartedContainer(t *testing.T) {
 	_, label, _, _ := shop(t)
 	h := newHost(t, lavish(), label)
-	if _, err := play(h, start, 6*time.Second); err != nil || h.resident(label) == nil {
-		t.Fatalf("namespace %s is not read: %v", label, err)
+	always, err := rule.Compile("always", "host.active_opens_per_second >= 0")
+	labtest.Need(t, err)
+	h.Configure(start, lavish(), []rule.Rule{{Name: "always", When: always, Severity: rule.Warning}})
+	there := func(from, span time.Duration) judge.Incident {
+		t.Helper()
+		incidents, err := play(h, start.Add(from), span)
+		labtest.Need(t, err)
+		i := slices.IndexFunc(incidents, func(i judge.Incident) bool { return i.Finding.Scope == scope.Host.In(label) })
+		if i < 0 {
+			t.Fatalf("no incident in namespace %s among %+v", label, incidents)
+		}
+		return incidents[i]
 	}
-	before := h.resident(label)
-	before.incidents = []judge.Incident{{ID: 1 << 40, State: judge.Open}} // what is open is remembered
-	h.leave(before.space.ID)
-	if len(h.gone) != 1 {
-		t.Fatalf("%d namespaces are remembered", len(h.gone))
+	before := there(0, 8*time.Second)
+	r := h.resident(label)
+	h.leave(start.Add(8*time.Second), r.space.ID)
+	if gone := h.court.Gone(); !slices.Equal(gone, []string{label}) {
+		t.Fatalf("%q are remembered, want %s", gone, label)
 	}
-	if err := h.join(before.space); err != nil {
-		t.Fatal(err)
-	}
-	if after := h.resident(label); after == nil || after.judge != before.judge || len(h.gone) != 0 {
-		t.Errorf("the namespace that is back begins anew: %+v", after)
+	labtest.Need(t, h.join(r.space))
+	after := there(8*time.Second, 6*time.Second)
+	if after.ID != before.ID || after.State != judge.Open || len(h.court.Gone()) > 0 {
+		t.Errorf("the namespace that is back begins anew: incident %d is %s, was %d; %q are still remembered", after.ID, after.State, before.ID, h.court.Gone())
 	}
 }
 

@@ -53,7 +53,7 @@ func TestServicesOutliveASpoiltPulse(t *testing.T) {
 			if tt.spoilt.err == nil {
 				p.reader = whole
 			}
-			p.Configure(start.Add(listenEvery+time.Millisecond), cfg, nil)
+			p.Configure(start.Add(listenEvery+time.Millisecond), cfg)
 			if !found() {
 				t.Errorf("the service at %s is lost: %v", address, p.services)
 			}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/court"
 	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
@@ -19,7 +20,6 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/recording"
-	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -67,8 +67,6 @@ type Pipeline struct {
 
 	tallier  *measure.Tallier
 	opinions []measure.Opinion // since the last step
-	measure  *measure.Measure
-	judge    *judge.Judge
 	budget   *observe.Budget
 	schedule *observe.Schedule
 	alarm    measure.Alarm
@@ -107,13 +105,21 @@ type place struct {
 	open      func() (observe.Space, error)
 	enter     func(func() error) error // runs a function in the namespace, on the calling thread
 	budget    *observe.Budget
-	numbers   *judge.Numbers
+	court     *court.Court
 	processes *processes
 	// probes are the agent's own connections, left out of every count.
 	probes *dial.Dialer
 	// steps, when set, is given what each step is about to take; it must keep
 	// nothing of it.
 	steps func(recording.Step)
+}
+
+// step has the court judge, and tells who wants to know.
+func (at *place) step(s recording.Step) ([]judge.Incident, *measure.View) {
+	if at.steps != nil {
+		at.steps(s)
+	}
+	return at.court.Step(s)
 }
 
 // ownPlace is the calling thread's namespace.
@@ -123,14 +129,14 @@ func ownPlace(budget *observe.Budget, source observe.Source, scratch *tcp.Scratc
 		return place{}, fmt.Errorf("find our network namespace: %w", err)
 	}
 	return place{
-		namespace: namespace, budget: budget, numbers: &judge.Numbers{}, processes: &processes{}, probes: dial.New(),
+		namespace: namespace, budget: budget, court: court.New(nil, &judge.Numbers{}), processes: &processes{}, probes: dial.New(),
 		open:  func() (observe.Space, error) { return observe.OpenOwn(source, scratch) },
 		enter: func(f func() error) error { return f() },
 	}, nil
 }
 
 // newPipeline opens the readers of a place.
-func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, error) {
+func newPipeline(cfg config.Config, at place) (*Pipeline, error) {
 	space, err := at.open()
 	if err != nil {
 		return nil, fmt.Errorf("open the socket table: %w", err)
@@ -138,8 +144,6 @@ func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, err
 	p := &Pipeline{
 		reader: space.Reader, fallback: space.Fallback, counters: space.Counters, countersE: space.CountersErr, place: at,
 		tallier: measure.NewTallier(at.name),
-		measure: measure.New(at.name),
-		judge:   judge.New(at.numbers),
 		budget:  at.budget,
 		inUse:   make(map[scope.ID]bool),
 
@@ -157,7 +161,6 @@ func newPipeline(cfg config.Config, rules []rule.Rule, at place) (*Pipeline, err
 		p.listeners.add(batch)
 		p.tallier.Add(batch)
 	}
-	p.judge.SetRules(time.Time{}, rules)
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.finder.configure(cfg)
 	p.index = scope.NewIndex(nil)
@@ -172,10 +175,8 @@ func configuredServices(cfg config.Config) []discover.Configured {
 	return out
 }
 
-// Configure takes over a new configuration. Windows and incidents stay, but
-// for those of rules that are no longer there. rules are the configuration's.
-func (p *Pipeline) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
-	p.judge.SetRules(now, rules)
+// Configure takes over a new configuration. Windows and incidents stay.
+func (p *Pipeline) Configure(now time.Time, cfg config.Config) {
 	p.configured, p.workersFrom = configuredServices(cfg), workersFrom(cfg)
 	p.finder.configure(cfg)
 	p.finder.rebuild(now, p.place.name)
@@ -203,11 +204,7 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	if p.rests(tier, err) {
 		return nil, p.view, nil
 	}
-	if p.place.steps != nil {
-		p.place.steps(recording.Step{Namespace: p.place.name, At: now, Tallies: tallies})
-	}
-	view := p.measure.Step(now, tallies)
-	incidents := p.judge.Step(now, view)
+	incidents, view := p.place.step(recording.Step{Namespace: p.place.name, At: now, Tallies: tallies})
 	p.opinions = p.opinions[:0]
 	p.view, p.atPeace = view, len(incidents) == 0
 	if tier == tcp.Pulse {

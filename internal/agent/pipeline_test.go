@@ -142,7 +142,7 @@ func TestPipelineFindsTheServiceAndItsQueue(t *testing.T) {
 				t.Errorf("finding %+v does not explain itself", f)
 			}
 			// A reload keeps windows and incidents.
-			p.Configure(start, cfg, nil)
+			p.Configure(start, cfg)
 			incidents, _ = run(t, p, now, time.Second)
 			if j := slices.IndexFunc(incidents, func(k judge.Incident) bool { return k.ID == incidents[i].ID }); j < 0 || incidents[j].State != judge.Open {
 				t.Errorf("after a reload the incident is not open: %+v", incidents)

@@ -70,7 +70,7 @@ func TestOwnConnectionsAreNotCounted(t *testing.T) {
 					if at.probes = probes; host != "agent" {
 						at.name = host
 					}
-					pipelines[host], err = newPipeline(cfg, nil, at)
+					pipelines[host], err = newPipeline(cfg, at)
 					return err
 				})
 				if err != nil {
@@ -185,7 +185,7 @@ func TestOwnFailuresAreNotCounted(t *testing.T) {
 			return err
 		}
 		at.probes = probes
-		p, err = newPipeline(config.Default(), nil, at)
+		p, err = newPipeline(config.Default(), at)
 		return err
 	})
 	t.Cleanup(func() { _ = p.Close() })

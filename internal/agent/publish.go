@@ -57,8 +57,8 @@ type agent struct {
 func (a *agent) keep(h *Host, incidents []judge.Incident) {
 	a.incidents = incidents
 	due, whole := a.due()
-	if due || h.incidents.life != a.lastLife || !a.latest().Ready && a.ready(h.own) {
-		a.lastLife = h.incidents.life
+	if due || h.court.Life() != a.lastLife || !a.latest().Ready && a.ready(h.own) {
+		a.lastLife = h.court.Life()
 		a.publish(h, whole)
 	}
 }

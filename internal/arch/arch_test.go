@@ -56,6 +56,8 @@ var arrows = map[string][]string{
 	"internal/measure/baseline": {"internal/measure", "internal/scope"},
 	// keep
 	"internal/recording": {"internal/measure"},
+	// measure and judge of all namespaces, live and played again; pure
+	"internal/court": {"internal/judge", "internal/measure", "internal/recording", "internal/rule", "internal/tcp"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
 	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
@@ -68,7 +70,7 @@ var arrows = map[string][]string{
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
-		"internal/api", "internal/config", "internal/dial", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
+		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
 		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/recording", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
@@ -82,13 +84,14 @@ var arrows = map[string][]string{
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/tcp",
 	},
 	// test support
-	"internal/arch":        {},
-	"deploy":               {},
-	"internal/lab":         {},
-	"internal/lab/labtest": {"internal/lab"},
-	"internal/lab/trace":   {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
-	"internal/lab/detect":  {"internal/lab", "internal/lab/trace", "internal/observe/balancer"},
-	"internal/lab/bench":   {"internal/lab", "internal/lab/detect"},
+	"internal/arch":                    {},
+	"deploy":                           {},
+	"internal/recording/recordingtest": {"internal/measure", "internal/recording", "internal/scope", "internal/tcp"},
+	"internal/lab":                     {},
+	"internal/lab/labtest":             {"internal/lab"},
+	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
+	"internal/lab/detect":              {"internal/lab", "internal/lab/trace", "internal/observe/balancer"},
+	"internal/lab/bench":               {"internal/lab", "internal/lab/detect"},
 }
 
 // pure are the stages without clock, goroutine, file, socket or log, and the
@@ -97,6 +100,7 @@ var pure = map[string][]string{
 	"internal/measure":          {"encoding/binary", "math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/measure/baseline": {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "time", "github.com/DataDog/sketches-go/ddsketch"},
 	"internal/judge":            {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/court":            {"slices", "cmp", "strings", "time"},
 	"internal/rule": {
 		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",
 		"github.com/expr-lang/expr/ast", "github.com/expr-lang/expr/file", "github.com/expr-lang/expr/parser",
