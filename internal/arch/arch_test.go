@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"internal/spelling": {},
 	"internal/scope":    {"internal/enum", "internal/tcp"},
 	"internal/config":   {"internal/enum", "internal/spelling"},
+	"internal/yamlfile": {"internal/config"},
 	// the agent's own connections
 	"internal/dial": {"internal/scope"},
 	// observe
@@ -63,7 +64,7 @@ var arrows = map[string][]string{
 	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
 	// rules as files
 	"internal/rule/presets":  {},
-	"internal/rule/rulefile": {"internal/config", "internal/measure", "internal/rule", "internal/rule/presets", "internal/scope"},
+	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope", "internal/yamlfile"},
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/tcp"},
 	"internal/web":     {"internal/api"},

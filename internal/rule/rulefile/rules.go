@@ -11,7 +11,11 @@ import (
 
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/rule/presets"
+	"github.com/foreshock/foreshock/internal/yamlfile"
 )
+
+// reader reads a file of rules or of tests.
+type reader struct{ *yamlfile.Reader }
 
 // File is the rules of one file.
 type File struct {
@@ -28,18 +32,18 @@ var configurationKeys = []string{"name", "labels", "listen", "token", "observe",
 // Rules reads a file of rules, or the rules of a configuration. name is for
 // messages. The error joins one for each problem, and the File is empty then.
 func Rules(name string, data []byte) (File, error) {
-	r := &reader{file: name}
-	root := r.root(data)
+	r := &reader{yamlfile.New(name)}
+	root := r.Root(data, "rules: and a list of them")
 	var out File
 	if root != nil {
-		r.mapping(root, "the file", "rules", func(key string, n ast.Node) bool {
+		r.Mapping(root, "the file", "rules", func(key string, n ast.Node) bool {
 			if key == "rules" {
 				r.rules(n, &out)
 			}
 			return key == "rules" || slices.Contains(configurationKeys, key)
 		})
 	}
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return File{}, err
 	}
 	return out, nil
@@ -57,36 +61,36 @@ func Preset(name string) (File, error) {
 const ruleKeys = "name, when, hold, every, in_a_row, severity, advice"
 
 func (r *reader) rules(n ast.Node, out *File) {
-	r.list(n, "rules", func(n ast.Node) {
+	r.List(n, "rules", func(n ast.Node) {
 		var one rule.Rule
 		var when ast.Node
 		given := map[string]bool{}
-		r.mapping(n, "a rule", ruleKeys, func(key string, v ast.Node) bool {
+		r.Mapping(n, "a rule", ruleKeys, func(key string, v ast.Node) bool {
 			given[key] = true
 			switch key {
 			case "name":
-				one.Name = r.text(v, key)
+				one.Name = r.Text(v, key)
 			case "when":
 				when = v
 			case "hold":
-				one.Hold = r.duration(v, key)
+				one.Hold = r.Duration(v, key)
 			case "every":
-				one.Every = r.duration(v, key)
+				one.Every = r.Duration(v, key)
 			case "in_a_row":
-				text := r.text(v, key)
+				text := r.Text(v, key)
 				count, err := strconv.Atoi(text)
 				if err != nil || count < 1 {
-					r.add(v, "in_a_row %.40q is no number from 1; write it as 2", text)
+					r.Add(v, "in_a_row %.40q is no number from 1; write it as 2", text)
 				}
 				one.InARow = count
 			case "severity":
 				var err error
-				if one.Severity, err = rule.ParseSeverity(r.text(v, key)); err != nil {
-					r.add(v, "%v", err)
+				if one.Severity, err = rule.ParseSeverity(r.Text(v, key)); err != nil {
+					r.Add(v, "%v", err)
 					one.Severity = rule.Watch // not reported as missing too
 				}
 			case "advice":
-				one.Advice = r.text(v, key)
+				one.Advice = r.Text(v, key)
 			default:
 				return false
 			}
@@ -105,11 +109,11 @@ func (r *reader) rules(n ast.Node, out *File) {
 			if one.When == nil && given["when"] && strings.HasPrefix(err.Error(), "when is missing") {
 				continue // refused, not missing
 			}
-			r.add(n, "rule %s: %v", one.Name, err)
+			r.Add(n, "rule %s: %v", one.Name, err)
 		}
 		for _, other := range out.Rules {
 			if other.Name == one.Name && one.Name != "" {
-				r.add(n, "two rules are called %s; rename one", one.Name)
+				r.Add(n, "two rules are called %s; rename one", one.Name)
 			}
 		}
 		out.Rules = append(out.Rules, one)
@@ -118,21 +122,21 @@ func (r *reader) rules(n ast.Node, out *File) {
 
 // when compiles a rule's expression; nil after a problem.
 func (r *reader) when(n ast.Node, name string, out *File) *rule.Expression {
-	text := r.text(n, "when")
+	text := r.Text(n, "when")
 	e, err := rule.Compile(name, text)
-	at := *start(n).Position
+	at := *yamlfile.Start(n).Position
 	if p, ok := errors.AsType[*rule.Error](err); ok {
 		within := ""
-		if column := r.columnIn(n, text, p.Column); column > 0 {
+		if column := r.ColumnIn(n, text, p.Column); column > 0 {
 			at.Column = column
 		} else {
 			within = fmt.Sprintf(" (line %d, column %d of the expression)", p.Line, p.Column)
 		}
-		r.errs = append(r.errs, fmt.Errorf("%s:%d:%d: rule %s%s: %s; %s", r.file, at.Line, at.Column, name, within, p.Problem, p.Hint))
+		r.AddAt(at.Line, at.Column, "rule %s%s: %s; %s", name, within, p.Problem, p.Hint)
 		return nil
 	}
 	for _, w := range e.Warnings() {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("%s:%d:%d: rule %s: %s", r.file, at.Line, at.Column, name, w))
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s:%d:%d: rule %s: %s", r.File(), at.Line, at.Column, name, w))
 	}
 	return e
 }

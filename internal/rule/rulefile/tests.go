@@ -11,6 +11,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/yamlfile"
 )
 
 // Suite is a test file: rules, and tests of them.
@@ -54,44 +55,44 @@ const (
 // ParseTests reads a test file. name is for messages; read opens the files
 // that rule_files names, as they are written there.
 func ParseTests(name string, data []byte, read func(path string) ([]byte, error)) (*Suite, error) {
-	r := &reader{file: name}
+	r := &reader{yamlfile.New(name)}
 	s := &Suite{Interval: time.Second}
-	root := r.root(data)
+	root := r.Root(data, "rules: and a list of them")
 	if root == nil {
-		return nil, r.err()
+		return nil, r.Err()
 	}
 	var tests ast.Node
 	include := func(n ast.Node, f File, err error) {
 		if err != nil {
-			r.add(n, "%v", err)
+			r.Add(n, "%v", err)
 		}
 		s.Rules = append(s.Rules, f.Rules...)
 		s.Warnings = append(s.Warnings, f.Warnings...)
 	}
-	r.mapping(root, "the file", suiteKeys, func(key string, n ast.Node) bool {
+	r.Mapping(root, "the file", suiteKeys, func(key string, n ast.Node) bool {
 		switch key {
 		case "rules":
 			r.rules(n, &s.File)
 		case "rule_files":
-			r.list(n, key, func(n ast.Node) {
-				path := r.text(n, key)
+			r.List(n, key, func(n ast.Node) {
+				path := r.Text(n, key)
 				data, err := read(path)
 				if err != nil {
-					r.add(n, "read the rules: %v; name a file of rules", err)
+					r.Add(n, "read the rules: %v; name a file of rules", err)
 					return
 				}
 				f, err := Rules(path, data)
 				include(n, f, err)
 			})
 		case "presets":
-			r.list(n, key, func(n ast.Node) {
-				f, err := Preset(r.text(n, key))
+			r.List(n, key, func(n ast.Node) {
+				f, err := Preset(r.Text(n, key))
 				include(n, f, err)
 			})
 		case "interval":
-			s.Interval = r.duration(n, key)
+			s.Interval = r.Duration(n, key)
 			if s.Interval < time.Second || s.Interval > time.Hour {
-				r.add(n, "interval %s is not between 1s and 1h; choose one within", s.Interval)
+				r.Add(n, "interval %s is not between 1s and 1h; choose one within", s.Interval)
 			}
 		case "tests":
 			tests = n
@@ -100,38 +101,38 @@ func ParseTests(name string, data []byte, read func(path string) ([]byte, error)
 		}
 		return true
 	})
-	if r.errs != nil { // tests of rules that are not there would say so again
-		return nil, r.err()
+	if err := r.Err(); err != nil { // tests of rules that are not there would say so again
+		return nil, err
 	}
 	for i, one := range s.Rules {
 		if slices.ContainsFunc(s.Rules[:i], func(other rule.Rule) bool { return other.Name == one.Name }) {
-			r.add(root, "two rules are called %s; rename one", one.Name)
+			r.Add(root, "two rules are called %s; rename one", one.Name)
 		}
 	}
 	switch {
 	case len(s.Rules) == 0:
-		r.add(nil, "there are no rules to test; add rules, rule_files or presets")
+		r.Add(nil, "there are no rules to test; add rules, rule_files or presets")
 	case tests == nil:
-		r.add(nil, "there are no tests; add tests with name, input and expect")
+		r.Add(nil, "there are no tests; add tests with name, input and expect")
 	default:
-		r.list(tests, "tests", func(n ast.Node) { s.Tests = append(s.Tests, r.test(n, s)) })
+		r.List(tests, "tests", func(n ast.Node) { s.Tests = append(s.Tests, r.test(n, s)) })
 		if l, ok := tests.(*ast.SequenceNode); ok && len(l.Values) == 0 {
-			r.add(tests, "there are no tests; add one with name, input and expect")
+			r.Add(tests, "there are no tests; add one with name, input and expect")
 		}
 	}
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 func (r *reader) test(n ast.Node, s *Suite) Test {
-	t := Test{Line: start(n).Position.Line}
+	t := Test{Line: yamlfile.Start(n).Position.Line}
 	var input, expect ast.Node
-	r.mapping(n, "a test", testKeys, func(key string, n ast.Node) bool {
+	r.Mapping(n, "a test", testKeys, func(key string, n ast.Node) bool {
 		switch key {
 		case "name":
-			t.Name = r.text(n, key)
+			t.Name = r.Text(n, key)
 		case "input":
 			input = n
 		case "expect":
@@ -142,15 +143,15 @@ func (r *reader) test(n ast.Node, s *Suite) Test {
 		return true
 	})
 	if t.Name == "" || input == nil || expect == nil {
-		r.add(n, "a test needs name, input and expect; add what is missing")
+		r.Add(n, "a test needs name, input and expect; add what is missing")
 		return t
 	}
-	r.mapping(input, "input", `as service/web queue_wait_seconds: "0x30"`, func(key string, n ast.Node) bool {
+	r.Mapping(input, "input", `as service/web queue_wait_seconds: "0x30"`, func(key string, n ast.Node) bool {
 		return r.series(key, n, &t)
 	})
-	r.list(expect, "expect", func(n ast.Node) { t.Expect = append(t.Expect, r.expectation(n, s, &t)) })
+	r.List(expect, "expect", func(n ast.Node) { t.Expect = append(t.Expect, r.expectation(n, s, &t)) })
 	if len(t.Expect) == 0 {
-		r.add(expect, "the test expects nothing; add {at: 30s, rule: NAME, scope: service/web, state: open}")
+		r.Add(expect, "the test expects nothing; add {at: 30s, rule: NAME, scope: service/web, state: open}")
 	}
 	return t
 }
@@ -167,14 +168,14 @@ func (r *reader) series(key string, n ast.Node, t *Test) bool {
 		if s.String() != name || !s.AppliesTo(id.Kind) {
 			continue
 		}
-		samples, err := ParseSeries(r.text(n, key))
+		samples, err := ParseSeries(r.Text(n, key))
 		if err != nil {
-			r.add(n, "%v", err)
+			r.Add(n, "%v", err)
 		}
 		t.Input = append(t.Input, Series{Scope: id, Signal: s, Samples: samples})
 		return true
 	}
-	r.add(n, "a %s has no signal %.60q; foreshock rule signals lists what it has", id.Kind, name)
+	r.Add(n, "a %s has no signal %.60q; foreshock rule signals lists what it has", id.Kind, name)
 	return true
 }
 
@@ -192,27 +193,27 @@ func parseScope(text string) (scope.ID, bool) {
 }
 
 func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
-	e := Expectation{Line: start(n).Position.Line}
+	e := Expectation{Line: yamlfile.Start(n).Position.Line}
 	given := map[string]bool{}
-	r.mapping(n, "an expectation", expectKeys, func(key string, v ast.Node) bool {
+	r.Mapping(n, "an expectation", expectKeys, func(key string, v ast.Node) bool {
 		given[key] = true
 		switch key {
 		case "at":
-			e.At = r.duration(v, key)
+			e.At = r.Duration(v, key)
 			if e.At/max(s.Interval, 1) > MaxSamples {
-				r.add(v, "at %s is more than %d intervals away; lengthen the interval", e.At, MaxSamples)
+				r.Add(v, "at %s is more than %d intervals away; lengthen the interval", e.At, MaxSamples)
 			}
 		case "rule":
-			e.Rule = r.text(v, key)
+			e.Rule = r.Text(v, key)
 		case "scope":
 			var ok bool
-			if e.Scope, ok = parseScope(r.text(v, key)); !ok {
-				r.add(v, "the scope is none of host, service/NAME and backend/NAME; write it as in input")
+			if e.Scope, ok = parseScope(r.Text(v, key)); !ok {
+				r.Add(v, "the scope is none of host, service/NAME and backend/NAME; write it as in input")
 			}
 		case "state":
 			var ok bool
-			if e.Phase, ok = rule.ParsePhase(r.text(v, key)); !ok {
-				r.add(v, "unknown state %.40q; use none, suspect or open", r.text(v, key))
+			if e.Phase, ok = rule.ParsePhase(r.Text(v, key)); !ok {
+				r.Add(v, "unknown state %.40q; use none, suspect or open", r.Text(v, key))
 			}
 		default:
 			return false
@@ -221,7 +222,7 @@ func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
 	})
 	for key := range strings.SplitSeq(expectKeys, ", ") {
 		if !given[key] {
-			r.add(n, "the expectation has no %s; it needs %s", key, expectKeys)
+			r.Add(n, "the expectation has no %s; it needs %s", key, expectKeys)
 			return e
 		}
 	}
@@ -232,11 +233,11 @@ func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
 		for _, one := range s.Rules {
 			names = append(names, one.Name)
 		}
-		r.add(n, "there is no rule %.60q; the rules are %s", e.Rule, strings.Join(names, ", "))
+		r.Add(n, "there is no rule %.60q; the rules are %s", e.Rule, strings.Join(names, ", "))
 	case e.Scope.Kind != s.Rules[i].When.Kind():
-		r.add(n, "rule %s is evaluated for each %s, not for %s; mend the scope", e.Rule, s.Rules[i].When.Kind(), e.Scope)
+		r.Add(n, "rule %s is evaluated for each %s, not for %s; mend the scope", e.Rule, s.Rules[i].When.Kind(), e.Scope)
 	case e.Scope != scope.Host && !slices.ContainsFunc(t.Input, func(in Series) bool { return in.Scope == e.Scope }):
-		r.add(n, "%s has no series in input; add one or mend the scope", e.Scope)
+		r.Add(n, "%s has no series in input; add one or mend the scope", e.Scope)
 	}
 	return e
 }
