@@ -56,7 +56,7 @@ var arrows = map[string][]string{
 	"internal/judge":            {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
 	"internal/measure/baseline": {"internal/measure", "internal/scope"},
 	// keep
-	"internal/recording": {"internal/measure"},
+	"internal/recording": {"internal/measure", "internal/scope", "internal/tcp"},
 	// measure and judge of all namespaces, live and played again; pure
 	"internal/court": {"internal/judge", "internal/measure", "internal/recording", "internal/rule", "internal/tcp"},
 	// notify: deciding (a pure planner) and delivering
