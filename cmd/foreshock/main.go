@@ -21,6 +21,8 @@ const (
 	exitDone  = 0
 	exitError = 1
 	exitUsage = 2
+	// exitUnwell: done, and the answer is not that all is well.
+	exitUnwell = 3
 )
 
 // exit is an error that only says which code to end with: what there was to
@@ -93,7 +95,7 @@ accepts, long before a health check asks.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), configCommand(), ruleCommand(), demoCommand(), versionCommand())
+	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), recordCommand(), configCommand(), ruleCommand(), demoCommand(), versionCommand())
 	addStandardCommands(root)
 	return root
 }

@@ -149,6 +149,7 @@ func newAgent(o Options) (*agent, error) {
 		requests: make(chan request),
 		reloads:  make(chan chan error),
 		dialer:   dial.New(),
+		recorder: newRecorder(),
 
 		poolsChanged: make(chan struct{}, 1),
 	}
@@ -217,7 +218,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Recorder: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})
@@ -234,6 +235,7 @@ func (a *agent) loop(ctx context.Context) error {
 	}
 	defer h.Close()
 	h.own.place.processes.read = limitReader()
+	a.record(h)
 	if own := h.own; own.fallback != nil {
 		a.log.Warn("sock_diag is refused: reading /proc instead", "reason", own.fallback.Error(), "lost", own.reader.Abilities().Missing())
 	}

@@ -227,11 +227,12 @@ func (h *Host) join(s spaces.Space) error {
 	p, err := newPipeline(h.cfg, place{
 		name: s.Label, namespace: s.ID, budget: h.budget, court: h.court, processes: h.own.place.processes, probes: h.own.place.probes,
 		open:  func() (observe.Space, error) { return observe.OpenIn(procRoot, s.Found, h.source, h.scratch) },
-		enter: s.Do,
+		enter: s.Do, steps: h.own.place.steps,
 	})
 	if err != nil {
 		return err
 	}
+	p.tallier.frames = h.own.tallier.frames
 	r := &resident{Pipeline: p, space: s}
 	h.of[p.schedule] = r
 	at, _ := slices.BinarySearchFunc(h.others, s.Label, func(r *resident, name string) int { return strings.Compare(r.place.name, name) })

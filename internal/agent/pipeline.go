@@ -65,7 +65,7 @@ type Pipeline struct {
 	unseen      owner.Limits
 	ownersE     error // why the owners are not all known; the search goes on
 
-	tallier  *measure.Tallier
+	tallier  *tallier
 	opinions []measure.Opinion // since the last step
 	budget   *observe.Budget
 	schedule *observe.Schedule
@@ -143,7 +143,7 @@ func newPipeline(cfg config.Config, at place) (*Pipeline, error) {
 	}
 	p := &Pipeline{
 		reader: space.Reader, fallback: space.Fallback, counters: space.Counters, countersE: space.CountersErr, place: at,
-		tallier: measure.NewTallier(at.name),
+		tallier: &tallier{Tallier: measure.NewTallier(at.name), namespace: at.name},
 		budget:  at.budget,
 		inUse:   make(map[scope.ID]bool),
 

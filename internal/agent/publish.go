@@ -37,6 +37,7 @@ type agent struct {
 	reloads  chan chan error // each has room for its answer
 	notices  *notices        // its planner is the loop's
 	dialer   *dial.Dialer    // of every connection that we make
+	recorder *recorder
 	// pools are those of the configuration in use; poolsChanged, with room for
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/netns"
 )
 
 // Watch judges this host in the calling goroutine until ctx ends, at the
@@ -24,18 +26,25 @@ func Watch(ctx context.Context, cfg config.Config, each func(time.Time, []judge.
 		return err
 	}
 	defer h.Close()
-	clock := NewClock()
+	return watch(ctx, h, NewClock(), each)
+}
+
+// watch is Watch of a host's namespaces; each may be nil.
+func watch(ctx context.Context, h *Host, clock *Clock, each func(time.Time, []judge.Incident, *measure.View)) error {
 	for {
 		turn, at := h.Next(clock.Now())
 		if !sleep(ctx, at.Sub(clock.Now())) {
 			return nil
 		}
 		now := clock.Now()
+		clock.Check()
 		incidents, err := h.Tick(now, turn)
-		if turn.of.failures == maxFailures {
+		if errors.Is(err, netns.ErrStuck) || turn.of.failures == maxFailures && turn.of.place.name == "" {
 			return err
 		}
-		each(now, incidents, turn.of.view)
+		if each != nil {
+			each(now, incidents, turn.of.view)
+		}
 	}
 }
 

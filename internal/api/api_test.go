@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -73,6 +74,18 @@ func (f *fake) Acknowledge(_ context.Context, id uint64, by string) error {
 
 func (f *fake) Reload(context.Context) error { return f.reload }
 
+// Recording has something of 2026, and stops when it is asked for 2024.
+func (f *fake) Recording(_ context.Context, w io.Writer, from, to time.Time) error {
+	switch to.Year() {
+	case 2024:
+		return errors.New("the agent is stopping")
+	case 2025:
+		return ErrNoRecording
+	}
+	_, err := fmt.Fprintf(w, "since %s until %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
+	return err
+}
+
 var webID = scope.ID{Kind: scope.KindService, Name: "nginx:80"}
 
 // sample is a snapshot with a known and an unknown reading, an open and a
@@ -120,7 +133,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Recorder: f, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +203,13 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"namespaces", "GET", "/api/v1/namespaces", "", nil, nil, token, 200, `"namespaces":[`},
 		{"channels", "GET", "/api/v1/channels", "", nil, nil, token, 200, "oncall"},
 		{"limits", "GET", "/api/v1/limits", "", nil, nil, token, 200, "QUIC"},
+		{"recording", "GET", "/api/v1/recording", "", nil, nil, token, 200, "since 0001-01-01T00:00:00Z"},
+		{"a part of the recording", "GET", "/api/v1/recording?from=2026-11-21T03:00:00Z&to=2026-11-21T04:00:00%2B01:00", "", nil, nil, token, 200, "since 2026-11-21T03:00:00Z until 2026-11-21T03:00:00Z"},
+		{"recording of another time", "GET", "/api/v1/recording?to=2025-11-21T03:00:00Z", "", nil, nil, token, 404, "nothing was recorded then"},
+		{"recording when the agent stops", "GET", "/api/v1/recording?to=2024-11-21T03:00:00Z", "", nil, nil, token, 503, "stopping"},
+		{"recording from a time that is none", "GET", "/api/v1/recording?from=yesterday", "", nil, nil, token, 400, "yesterday"},
+		{"recording back to front", "GET", "/api/v1/recording?from=2026-11-21T03:00:00Z&to=2026-11-21T02:00:00Z", "", nil, nil, token, 400, "the earlier time is from"},
+		{"unknown parameter of the recording", "GET", "/api/v1/recording?since=1", "", nil, nil, token, 400, "from and to"},
 		{"openapi", "GET", "/api/v1/openapi.yaml", "", nil, nil, token, 200, "openapi: 3"},
 		{"healthy", "GET", "/healthz", "", nil, fresh, token, 200, "true"},
 		{"not looking", "GET", "/healthz", "", nil, unready, token, 503, "has not looked"},
@@ -244,6 +264,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 				RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
 				Status:                 rec.Code, Header: rec.Header(), Options: &openapi3filter.Options{IncludeResponseStatus: true},
 			}
+			openapi3filter.RegisterBodyDecoder("application/octet-stream", openapi3filter.FileBodyDecoder)
 			openapi3filter.RegisterBodyDecoder("application/yaml", openapi3filter.PlainBodyDecoder)
 			input.SetBodyBytes(rec.Body.Bytes())
 			if err := openapi3filter.ValidateResponse(t.Context(), input); err != nil {

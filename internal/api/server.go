@@ -44,6 +44,8 @@ type Config struct {
 	// own at loopback is refused.
 	AllowedHosts []string
 	Log          *slog.Logger
+	// Recorder is what /api/v1/recording is taken from; nil serves none.
+	Recorder Recorder
 	// Web serves / and its files, Metrics /metrics; nil serves neither.
 	Web, Metrics http.Handler
 }
@@ -72,7 +74,8 @@ type server struct {
 	actor    Actor
 	log      *slog.Logger
 	hosts    []string
-	metrics  http.Handler // nil when there is none
+	recorder Recorder     // nil when there is none
+	metrics  http.Handler // the same
 	token    [sha256.Size]byte
 	guarded  bool // a token is configured
 	streams  atomic.Int32
@@ -100,6 +103,7 @@ func routes() []route {
 		{"GET", "/api/v1/namespaces", (*server).namespaces},
 		{"GET", "/api/v1/limits", (*server).limits},
 		{"GET", "/api/v1/channels", (*server).channels},
+		{"GET", "/api/v1/recording", (*server).recording},
 		{"GET", "/api/v1/events", (*server).events},
 		{"GET", "/api/v1/openapi.yaml", (*server).openAPI},
 		{"GET", "/healthz", (*server).healthz},
@@ -115,7 +119,7 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	for _, r := range routes() {

@@ -184,6 +184,9 @@ func (r *Reader) block(at int64) ([]byte, bool) {
 // Header says what the recording is of; empty where that is damaged.
 func (r *Reader) Header() Header { return r.header }
 
+// Size is how many bytes it is.
+func (r *Reader) Size() int64 { return r.size }
+
 // Problems is what could not be read so far, in the order of the file.
 func (r *Reader) Problems() []Problem {
 	out := slices.Clone(r.problems)

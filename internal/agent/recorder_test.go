@@ -1,0 +1,177 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// asRecorded compares tallies whatever memory their lists are in.
+var asRecorded = cmp.Options{
+	cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b tcp.Counters) bool { return a == b }),
+}
+
+// TestRecordedSocketsGiveTheTallies records this very host with its sockets, and
+// plays them: what is counted again is what was counted.
+func TestRecordedSocketsGiveTheTallies(t *testing.T) {
+	address := stuckListener(t, 16)
+	cfg := config.Default()
+	cfg.Services = []config.Service{{Name: "stuck", Listen: []netip.AddrPort{address}}}
+	h, err := newOwnHost(cfg, observe.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	e := recording.NewEncoder(recording.Limits{Size: 2000})
+	var segments []recording.Segment
+	add := func(done *recording.Segment, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		if done != nil {
+			segments = append(segments, *done)
+		}
+	}
+	h.tap(func(s recording.Step) { add(e.Add(s)) }, func(f recording.Frame) { add(e.AddFrame(f)) })
+	run(t, h.own, start, 4*time.Second)
+	for range 5 {
+		connect(t, address)
+	}
+	run(t, h.own, start.Add(4*time.Second), 4*time.Second)
+	add(e.Flush(), nil)
+
+	d, player := recording.NewDecoder(), recording.NewPlayer()
+	var played measure.Tallies
+	steps, queued := 0, uint64(0)
+	for _, s := range segments {
+		if err := d.Reset(s.Data); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			r, err := d.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Frame != nil {
+				if tallies, looked := player.Play(r.Frame); looked {
+					played = tallies
+				}
+				continue
+			}
+			played.Opinions = r.Step.Tallies.Opinions
+			if diff := cmp.Diff(r.Step.Tallies, played, asRecorded); diff != "" {
+				t.Fatalf("step %d (-recorded +played):\n%s", steps, diff)
+			}
+			steps++
+			for i := range played.Scopes {
+				queued = max(queued, played.Scopes[i].Queue.Depth)
+			}
+		}
+	}
+	if steps == 0 || queued < 5 || len(segments) < 2 {
+		t.Errorf("%d steps in %d segments, %d in the queue", steps, len(segments), queued)
+	}
+}
+
+// TestFlightRecorder asks a running agent for what was.
+func TestFlightRecorder(t *testing.T) {
+	cfg := config.Default()
+	cfg.Labels = map[string]string{"site": "cork"}
+	address, _ := running(t, Options{Load: func() (config.Config, string, error) { return cfg, "", nil }, Version: "v1"})
+	get := func(query string) (int, []byte) {
+		t.Helper()
+		resp, err := http.Get("http://" + address + "/api/v1/recording" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, body
+	}
+	for range 2 { // the second has what came after the first, too
+		code, body := get("")
+		if code != http.StatusOK {
+			t.Fatalf("%d: %s", code, body)
+		}
+		r, err := recording.NewReader(bytes.NewReader(body), int64(len(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tiers := map[tcp.Tier]bool{}
+		for s, err := r.Next(); err == nil; s, err = r.Next() {
+			tiers[s.Tallies.Look.Request.Tier] = true
+		}
+		if h := r.Header(); h.Foreshock != "v1" || h.Labels["site"] != "cork" || h.Host == "" || h.Created.IsZero() {
+			t.Errorf("header %+v", h)
+		}
+		if p := r.Problems(); len(p) > 0 || !tiers[tcp.Pulse] || !tiers[tcp.Full] {
+			t.Errorf("tiers %v, problems %v", tiers, p)
+		}
+	}
+	if code, body := get("?to=2020-01-01T00:00:00Z"); code != http.StatusNotFound {
+		t.Errorf("of another time: %d: %s", code, body)
+	}
+}
+
+// TestNamespacesAreRecorded: each namespace's steps are, under its name, and so
+// is its end.
+func TestNamespacesAreRecorded(t *testing.T) {
+	_, label, _, _ := shop(t)
+	h := newHost(t, lavish(), label)
+	looks, ends := map[string]int{}, []string(nil)
+	h.tap(func(s recording.Step) {
+		if s.Left {
+			ends = append(ends, fmt.Sprint(s.Namespace, " ", s.At.Sub(start)))
+		} else {
+			looks[s.Namespace]++
+		}
+	}, nil)
+	if _, err := play(h, start, 8*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if looks[""] == 0 || looks[label] == 0 || len(ends) > 0 {
+		t.Fatalf("looks %v, ends %v", looks, ends)
+	}
+	h.leave(start.Add(time.Hour), h.resident(label).space.ID)
+	if diff := cmp.Diff([]string{label + " 1h0m0s"}, ends); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestRecorderGivesSegmentsOn: who keeps them elsewhere is given each once.
+func TestRecorderGivesSegmentsOn(t *testing.T) {
+	var given []recording.Segment
+	r := newRecorder()
+	r.finished = func(s recording.Segment) { given = append(given, s) }
+	for i := range 25 {
+		if err := r.add(recording.Step{At: start.Add(time.Duration(i) * time.Second)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.flush()
+	r.flush()
+	if kept := r.segments(start, start.Add(time.Hour)); len(given) != 3 || len(kept) != 3 {
+		t.Errorf("%d given on, %d kept, want 3", len(given), len(kept))
+	}
+}
