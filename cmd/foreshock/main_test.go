@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Dir:           "testdata",
 		UpdateScripts: *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "lookjson": lookJSONKeys, "row": row, "serve": serve, "waitready": waitReady, "waitbackend": waitBackend,
+			"balance": balance, "code": code, "lookjson": lookJSONKeys, "row": row, "serve": serve, "waitready": waitReady, "waitbackend": waitBackend, "waitincident": waitIncident,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
@@ -116,6 +116,15 @@ func waitBackend(ts *testscript.TestScript, neg bool, args []string) {
 		var b api.Scope
 		return json.NewDecoder(resp.Body).Decode(&b) == nil && b.Signals["established"].Value != nil
 	})
+}
+
+// waitIncident waits until the agent at an address has an incident of that
+// number: waitincident HOST:PORT NUMBER.
+func waitIncident(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitincident HOST:PORT NUMBER")
+	}
+	waitFor(ts, "http://"+args[0]+"/api/v1/incidents/"+args[1], 30*time.Second, func(resp *http.Response) bool { return resp.StatusCode == http.StatusOK })
 }
 
 // servers counts the servers started. Their ports are 28000 and so many, below

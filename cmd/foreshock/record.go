@@ -57,7 +57,7 @@ balancers say of their backends is only in an agent's recording. --last and
 minutes, always.
 
 With --sockets every socket of every look is in it as well, so that it can be
-replayed by other services, backends and regions: some 20 bytes a socket and
+replayed by other services, backends and regions: 10 to 20 bytes a socket and
 look.
 
 --anonymise puts other addresses and names in place of the real ones. Addresses
@@ -78,7 +78,7 @@ read.`,
 	f.maxSize = maxRecording
 	flags := cmd.Flags()
 	flags.DurationVar(&f.span, "for", 0, "how long; 0 until Ctrl-C")
-	flags.Var(&f.maxSize, "max-size", "end before FILE is larger, as 500KB or 2GiB")
+	flags.Var(&f.maxSize, "max-size", "end before FILE is larger, as 10MB or 2GiB")
 	flags.DurationVar(&f.last, "last", 0, "ask the agent for what was, so long until now")
 	flags.Uint64Var(&f.incident, "incident", 0, "ask the agent for an incident's part, from 2 minutes before it")
 	flags.StringVar(&f.agent, "agent", defaultAgent, "the agent to ask")
@@ -86,7 +86,7 @@ read.`,
 	flags.BoolVar(&f.sockets, "sockets", false, "every socket too, not only what is counted of them")
 	flags.BoolVar(&f.anonymise, "anonymise", false, "other addresses and names in place of the real ones")
 	flags.StringVar(&f.keyFile, "key-file", "", "the key to anonymise with; made when it is not there")
-	flags.StringToStringVar(&f.labels, "label", nil, "a label to put into it, as site=cork")
+	flags.StringToStringVar(&f.labels, "label", nil, "put the label `KEY=VALUE` into it, as site=cork")
 	flags.BoolVar(&f.force, "force", false, "replace FILE when it is there")
 	flags.BoolVar(&f.info, "info", false, "say what is in FILE")
 	asJSON := outputFlag(cmd)

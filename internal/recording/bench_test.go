@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -169,4 +170,37 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestMemoryOfAFlightRecorder measures what a balancer's 15 minutes take: the
+// agent's budget for all that it has is 16 MB.
+func TestMemoryOfAFlightRecorder(t *testing.T) {
+	w := newBalancer(98)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	e, ring := NewEncoder(Limits{}), NewRing(15*time.Minute, 4<<20)
+	for range 6 * 60 * 16 {
+		done, err := e.Add(w.next())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done != nil {
+			ring.Add(*done)
+		}
+	}
+	all := heap() - before
+	segments := ring.Segments(time.Time{}, start.Add(time.Hour))
+	t.Logf("100 scopes: %d KB, of them %d KB segments", all/1000, ring.Size()/1000)
+	if span := segments[len(segments)-1].To.Sub(segments[0].From); span < 15*time.Minute {
+		t.Errorf("the ring holds %s", span)
+	}
+	if all > 5<<20 {
+		t.Errorf("a flight recorder of 100 scopes takes %d KB", all/1000)
+	}
+	runtime.KeepAlive(e)
 }

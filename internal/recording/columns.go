@@ -10,8 +10,11 @@ import (
 // A tally, the header of a look and a socket are rows of numbers to the codec.
 // The functions of this file name each number once, for both ways: the order
 // is the format (docs/RECORDING.md, held to it by a test). What is not a number,
-// or a list, is not among them. A number added in the middle, or one taken out,
-// is another version of the format.
+// or a list, is not among them.
+//
+// Numbers are added at the end, with the next segmentVersion: earlier segments
+// have none there, and none is zero. One added in the middle, or taken out, ends
+// the reading of all that was recorded before.
 const (
 	tallyColumns    = 78
 	tallyDurations  = 4

@@ -79,8 +79,8 @@ func (h *head) check(b []byte) error {
 	switch {
 	case len(b) != headSize+h.packed || crc32.Checksum(b[8:], castagnoli) != h.sum:
 		return ErrDamaged
-	case h.version != segmentVersion:
-		return fmt.Errorf("%w, as format version %d; this one reads version %d: read it with that foreshock", ErrVersion, h.version, segmentVersion)
+	case h.version == 0 || h.version > segmentVersion:
+		return fmt.Errorf("%w, as format version %d; this one reads up to version %d: read it with that foreshock", ErrVersion, h.version, segmentVersion)
 	case h.raw > maxRaw:
 		return fmt.Errorf("it would be %d bytes when decompressed, and at most %d are read: it was not written by foreshock", h.raw, maxRaw)
 	}
