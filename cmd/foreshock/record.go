@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -200,9 +201,7 @@ func (f *recordFlags) recordHere(ctx context.Context, path string, cfg config.Co
 	}
 	labels := map[string]string{}
 	for _, from := range []map[string]string{cfg.Labels, f.labels} {
-		for k, v := range from {
-			labels[k] = v
-		}
+		maps.Copy(labels, from)
 	}
 	out, err := f.create(path, mask, recording.Header{
 		Host: cmp.Or(cfg.Name, host), Foreshock: currentVersion(), Created: time.Now().UTC(), ScopeKinds: recording.ScopeKinds(), Sockets: f.sockets, Labels: labels,

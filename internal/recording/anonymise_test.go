@@ -131,9 +131,9 @@ func plant(v reflect.Value, name string, address netip.Addr) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				plant(v.Field(i), name, address)
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				plant(field, name, address)
 			}
 		}
 	case reflect.Slice:
