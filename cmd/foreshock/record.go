@@ -377,7 +377,7 @@ func (s *size) Set(text string) error {
 			continue
 		}
 		var v float64
-		if n, err := fmt.Sscanf(number+" ", "%g", &v); n != 1 || err != nil || v <= 0 || v*float64(u.bytes) >= 1<<62 {
+		if n, err := fmt.Sscanf(number+" ", "%g", &v); n != 1 || err != nil || !(v*float64(u.bytes) >= 1 && v*float64(u.bytes) < 1<<62) {
 			break
 		}
 		*s = size(v * float64(u.bytes))

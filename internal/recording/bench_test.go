@@ -106,35 +106,44 @@ func (b *balancer) loads(of []measure.Tally, around func(int) uint32, jitter tim
 	}
 }
 
-// BenchmarkEncode is a balancer's looks of a minute, in segments of 10 s; per
-// operation one tally.
+// BenchmarkEncode is a balancer's looks, in segments of 10 s: those of the agent,
+// six a second, and looks at all sockets alone, one a second. Per operation one
+// tally.
 func BenchmarkEncode(b *testing.B) {
 	for _, backends := range []int{10, 98} {
-		b.Run(fmt.Sprintf("scopes=%d", backends+2), func(b *testing.B) {
-			w, e := newBalancer(backends), NewEncoder(Limits{})
-			var bytes, raw, seconds int
-			b.ReportAllocs()
-			for n := 0; n < b.N; n += backends + 2 {
-				b.StopTimer()
-				s := w.next()
-				b.StartTimer()
-				before := len(e.out.b)
-				done, err := e.Add(s)
-				if err != nil {
-					b.Fatal(err)
+		for _, fullOnly := range []bool{false, true} {
+			b.Run(fmt.Sprintf("scopes=%d/full_only=%v", backends+2, fullOnly), func(b *testing.B) {
+				w, e := newBalancer(backends), NewEncoder(Limits{})
+				bytes, tallies := 0, 0
+				b.ReportAllocs()
+				for n := 0; n < b.N; n += backends + 2 {
+					b.StopTimer()
+					s := w.next()
+					for fullOnly && s.Tallies.Look.Request.Tier != tcp.Full {
+						s = w.next()
+					}
+					b.StartTimer()
+					done, err := e.Add(s)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if done != nil {
+						bytes += len(done.Data)
+						tallies = n
+					}
 				}
-				if done != nil {
-					bytes += len(done.Data)
-					raw += before
-					seconds += 10
+				if tallies == 0 {
+					return
 				}
-			}
-			if seconds > 0 {
-				b.ReportMetric(float64(bytes)/float64(seconds)*86400/1e6, "MB/day")
-				b.ReportMetric(float64(raw)/float64(bytes), "ratio")
-				b.ReportMetric(float64(bytes)/float64(seconds*6*(backends+2)), "bytes/tally")
-			}
-		})
+				perTally := float64(bytes) / float64(tallies)
+				perDay := 86400 * float64(backends+2)
+				if !fullOnly {
+					perDay *= 6
+				}
+				b.ReportMetric(perTally, "bytes/tally")
+				b.ReportMetric(perTally*perDay/1e6, "MB/day")
+			})
+		}
 	}
 }
 
