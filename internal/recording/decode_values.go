@@ -1,0 +1,141 @@
+package recording
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// lists reads those lists of a tally that changed.
+func (d *Decoder) lists(y *measure.Tally, l *last, own uint64) {
+	if own&listBehind != 0 {
+		// Measure keeps the list, so it is never written again.
+		l.behind = make([]netip.AddrPort, d.listLength(l))
+		for i := range l.behind {
+			l.behind[i] = d.addrPort()
+		}
+		y.Behind = l.behind
+	}
+	if own&listPrefixes != 0 {
+		n := d.listLength(l)
+		l.prefixes = slices.Grow(l.prefixes[:0], n)[:n]
+		for i := range l.prefixes {
+			l.prefixes[i] = d.prefix()
+		}
+		y.Prefixes = l.prefixes
+	}
+	if own&listExamples != 0 {
+		n := d.listLength(l)
+		next := slices.Grow(l.spare[:0], n)[:n]
+		for i := range next {
+			from := d.in.uvarint()
+			next[i] = tcp.Socket{}
+			if from > uint64(len(l.examples)) {
+				d.in.fail(errMalformed)
+			} else if from > 0 {
+				next[i] = l.examples[from-1]
+			}
+			d.readSocket(&next[i])
+		}
+		l.examples, l.spare = next, l.examples
+		y.Examples = l.examples
+	}
+}
+
+// listLength reads how long one of a tally's lists is.
+func (d *Decoder) listLength(l *last) int {
+	n := d.in.count(maxList)
+	if !d.spend(l.grow(n)) {
+		return 0
+	}
+	return n
+}
+
+// readSocket reads what is not as in s.
+func (d *Decoder) readSocket(s *tcp.Socket) {
+	var values [socketColumns]uint64
+	x := columns{values: values[:]}
+	x.socket(s)
+	own, _ := d.in.columns(values[:], socketDurations, endBits)
+	x = columns{values: values[:], load: true}
+	x.socket(s)
+	if x.lost != 0 {
+		d.in.fail(errMalformed)
+	}
+	if own&endLocal != 0 {
+		s.Local = d.addrPort()
+	}
+	if own&endRemote != 0 {
+		s.Remote = d.addrPort()
+	}
+}
+
+func (d *Decoder) addrPort() netip.AddrPort {
+	addr, port := d.addr(), d.in.uvarint()
+	if port > math.MaxUint16 {
+		d.in.fail(errMalformed)
+	}
+	return netip.AddrPortFrom(addr, uint16(port))
+}
+
+func (d *Decoder) prefix() measure.PrefixHeld {
+	addr, length := d.addr(), d.in.uvarint()
+	held, slow := d.in.uvarint(), d.in.uvarint()
+	if length > 129 || held > math.MaxUint32 || slow > math.MaxUint32 {
+		d.in.fail(errMalformed)
+	}
+	out := measure.PrefixHeld{Held: uint32(held), Slow: uint32(slow)}
+	if addr.IsValid() {
+		out.Prefix = netip.PrefixFrom(addr, int(length)-1)
+	}
+	return out
+}
+
+func (d *Decoder) addr() netip.Addr {
+	length := int(d.in.byte())
+	n := min(length, 16)
+	if n > len(d.in.b) {
+		d.in.fail(errMalformed)
+		return netip.Addr{}
+	}
+	raw := d.in.b[:n]
+	d.in.b = d.in.b[n:]
+	addr, ok := netip.AddrFromSlice(raw)
+	switch {
+	case length == 17:
+		addr = addr.WithZone(d.string())
+	case length != 0 && (!ok || length > 17):
+		d.in.fail(errMalformed)
+	}
+	return addr
+}
+
+func (d *Decoder) readOpinions() []measure.Opinion {
+	d.opinions = d.opinions[:0]
+	before := -1
+	for range d.in.count(maxMany) {
+		before = d.scope(before)
+		d.opinions = append(d.opinions, measure.Opinion{
+			Scope: d.scopeID(before), Up: d.in.bool(), Seen: d.in.time(d.at), Good: time.Duration(d.in.varint()),
+		})
+	}
+	return d.opinions
+}
+
+func (d *Decoder) readNorms() []measure.Norm {
+	d.norms = d.norms[:0]
+	before := -1
+	for range d.in.count(maxMany) {
+		before = d.scope(before)
+		d.norms = append(d.norms, measure.Norm{
+			Scope: d.scopeID(before), Signal: measure.Signal(d.in.byte()),
+			Low: math.Float64frombits(d.in.fixed()), Usual: math.Float64frombits(d.in.fixed()), High: math.Float64frombits(d.in.fixed()),
+			Minutes: int(d.in.varint()), Learning: d.in.bool(),
+		})
+	}
+	return d.norms
+}
