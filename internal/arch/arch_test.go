@@ -58,7 +58,8 @@ var arrows = map[string][]string{
 	// keep
 	"internal/recording": {"internal/measure", "internal/scope", "internal/tcp"},
 	// measure and judge of all namespaces, live and played again; pure
-	"internal/court": {"internal/judge", "internal/measure", "internal/recording", "internal/rule", "internal/tcp"},
+	"internal/court":            {"internal/judge", "internal/measure", "internal/recording", "internal/rule", "internal/tcp"},
+	"internal/recording/replay": {"internal/court", "internal/judge", "internal/recording", "internal/rule"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
 	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
@@ -102,6 +103,7 @@ var pure = map[string][]string{
 	"internal/measure/baseline": {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "time", "github.com/DataDog/sketches-go/ddsketch"},
 	"internal/judge":            {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/court":            {"slices", "cmp", "strings", "time"},
+	"internal/recording/replay": {"bytes", "encoding/json", "fmt", "slices", "cmp", "time"},
 	"internal/rule": {
 		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",
 		"github.com/expr-lang/expr/ast", "github.com/expr-lang/expr/file", "github.com/expr-lang/expr/parser",
