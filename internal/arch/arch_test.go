@@ -93,7 +93,7 @@ var arrows = map[string][]string{
 	"internal/lab/labtest":             {"internal/lab"},
 	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
 	"internal/lab/detect":              {"internal/lab", "internal/lab/trace", "internal/observe/balancer"},
-	"internal/lab/bench":               {"internal/lab", "internal/lab/detect"},
+	"internal/lab/bench":               {"internal/lab", "internal/lab/detect", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
 }
 
 // pure are the stages without clock, goroutine, file, socket or log, and the

@@ -77,6 +77,28 @@ func (id ID) String() string {
 	return out
 }
 
+// Parse reads an ID as String spells it: "service/web", "backend/shop/s1@pod",
+// "host". It is false for anything else.
+func Parse(text string) (id ID, ok bool) {
+	name := text
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		name, id.Namespace = text[:at], text[at+1:]
+	}
+	switch kind, rest, _ := strings.Cut(name, "/"); {
+	case name == Host.Name:
+		id.Kind, id.Name = KindHost, name
+	case name == Rest.Name:
+		id.Kind, id.Name = KindRest, name
+	default:
+		i := slices.Index(kindNames[:], kind)
+		if i <= int(KindNone) || Kind(i) == KindHost || Kind(i) == KindRest {
+			return ID{}, false
+		}
+		id.Kind, id.Name = Kind(i), rest
+	}
+	return id, id.Name != "" && id.String() == text
+}
+
 // Service is a local listener, or several that one configured name joins.
 type Service struct {
 	// Name is the configured name, else the process with its ports

@@ -67,3 +67,23 @@ func TestServiceWords(t *testing.T) {
 		t.Errorf("Rest = %q, want %q", got, want)
 	}
 }
+
+func TestParse(t *testing.T) {
+	for text, want := range map[string]ID{
+		"service/web":        {Kind: KindService, Name: "web"},
+		"backend/shop/s1@p1": {Kind: KindBackend, Name: "shop/s1", Namespace: "p1"},
+		"region/eu":          {Kind: KindRegion, Name: "eu"},
+		"host":               Host,
+		"host@p1":            Host.In("p1"),
+		"rest":               Rest,
+	} {
+		if got, ok := Parse(text); got != want || !ok {
+			t.Errorf("%q is %+v %v, want %+v", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "web", "service/", "none/web", "host/host", "@", "host@", "service/web@"} {
+		if got, ok := Parse(text); ok {
+			t.Errorf("%q is read as %+v", text, got)
+		}
+	}
+}

@@ -8,6 +8,7 @@
 //	bench backends -cell haproxy-hang -trace hang.jsonl
 //	bench namespaces -count 200 -each 500
 //	bench pools -through generator -count 50 -each 2000
+//	bench replay -span 24h -pulses
 //
 // detect is workers and backends.
 package main
@@ -67,7 +68,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&b.commit, "commit", "unknown", "the commit the program is built from")
 	flags.BoolVar(&b.resume, "resume", false, "leave out cells of this commit that are done")
 	sizes := flags.String("sockets", "10000,100000", "steady: populations")
-	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m)")
+	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m); replay: of the recording (24h)")
+	pulses := flags.Bool("pulses", false, "replay: a pulse a second, too")
 	var d detection
 	flags.StringVar(&d.only, "cell", "", "detect, workers, backends: only the cells whose name contains this")
 	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends: not the cells whose name contains this")
@@ -109,11 +111,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			usual = 2000
 		}
 		return b.pools(ctx, *through, cmp.Or(*count, 50), cmp.Or(*each, usual), cmp.Or(*span, 2*time.Minute))
+	case "replay":
+		return b.replay(ctx, cmp.Or(*span, 24*time.Hour), *pulses)
 	}
 	return usageError{fmt.Errorf("unknown measurement %q: %s", what, measurements)}
 }
 
-const measurements = "steady, detect, workers, backends, namespaces or pools"
+const measurements = "steady, detect, workers, backends, namespaces, pools or replay"
 
 func (b *bench) say(line string) {
 	b.mu.Lock()
