@@ -60,6 +60,8 @@ var arrows = map[string][]string{
 	// measure and judge of all namespaces, live and played again; pure
 	"internal/court":            {"internal/judge", "internal/measure", "internal/recording", "internal/rule", "internal/tcp"},
 	"internal/recording/replay": {"internal/court", "internal/judge", "internal/recording", "internal/rule"},
+	"internal/recording/label":  {"internal/judge", "internal/recording", "internal/rule", "internal/scope", "internal/spelling", "internal/yamlfile"},
+	"internal/recording/score":  {"internal/judge", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
 	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
@@ -103,6 +105,7 @@ var pure = map[string][]string{
 	"internal/measure/baseline": {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "time", "github.com/DataDog/sketches-go/ddsketch"},
 	"internal/judge":            {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/court":            {"slices", "cmp", "strings", "time"},
+	"internal/recording/score":  {"errors", "fmt", "io", "math", "slices", "strings", "time"},
 	"internal/recording/replay": {"bytes", "encoding/json", "fmt", "slices", "cmp", "time"},
 	"internal/rule": {
 		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",

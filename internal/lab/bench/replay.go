@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,18 +20,22 @@ import (
 // replayed is what it costs to play a made recording again.
 type replayed struct {
 	Steps, Tallies, Incidents int
-	// Made is the processor time of making the steps, Played that of playing
-	// them, without what it took to make them.
-	Made, Played time.Duration
+	Bytes                     int64 // of the file
+	// Made is the processor time of making and writing it, Read that of reading
+	// it alone, Played that of reading and playing it.
+	Made, Read, Played time.Duration
+	// Anon is the anonymous memory at the end.
+	Anon int64
 }
 
 func (r replayed) String() string {
-	return fmt.Sprintf("%d steps, %d tallies, %d incidents: made in %.1f s, played in %.1f s of processor time: %.2f µs for each tally\n",
-		r.Steps, r.Tallies, r.Incidents, r.Made.Seconds(), r.Played.Seconds(), r.Played.Seconds()*1e6/float64(max(1, r.Tallies)))
+	each := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(max(1, r.Tallies)) }
+	return fmt.Sprintf("%d steps, %d tallies, %.1f MB, %d incidents: written in %.1f s, read in %.1f s (%.2f µs for each tally), read and played in %.1f s (%.2f µs), of processor time; RssAnon %.1f MiB\n",
+		r.Steps, r.Tallies, float64(r.Bytes)/1e6, r.Incidents, r.Made.Seconds(), r.Read.Seconds(), each(r.Read), r.Played.Seconds(), each(r.Played), float64(r.Anon)/(1<<20))
 }
 
 // replay plays so long of a made host, 20 services and 80 backends that are
-// looked at once a second, with an hour's fault at each hour. With pulses it has
+// looked at once a second, with a minute's fault in each hour. With pulses it has
 // one of them a second, too.
 func (b *bench) replay(ctx context.Context, span time.Duration, pulses bool) error {
 	cfg := recordingtest.Config{Seed: 1, Services: 20, Backends: 80, Span: span, Focus: time.Second}
@@ -50,30 +58,65 @@ func (b *bench) replay(ctx context.Context, span time.Duration, pulses bool) err
 		name += "-pulses"
 	}
 	r, err := cell(b, name, func() (replayed, error) {
-		var r replayed
-		began := processorTime()
-		if err := each(ctx, recordingtest.New(cfg), func(recording.Step) { r.Steps++ }); err != nil {
-			return r, err
+		file := filepath.Join(b.results, name+".rec")
+		if err := os.MkdirAll(b.results, 0o755); err != nil {
+			return replayed{}, err
 		}
-		r.Made = processorTime() - began
-		p := replay.New(nil)
-		began = processorTime()
-		err := each(ctx, recordingtest.New(cfg), func(s recording.Step) {
-			r.Tallies += len(s.Tallies.Scopes)
-			for _, c := range p.Changes(s) {
-				if c.Kind == replay.Opened {
-					r.Incidents++
-				}
-			}
-		})
-		r.Played = processorTime() - began - r.Made
-		return r, err
+		defer os.Remove(file)
+		return playFile(ctx, file, cfg)
 	})
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprint(b.out, r)
 	return err
+}
+
+// playFile writes a recording, and reads it twice: alone, and to play it.
+func playFile(ctx context.Context, file string, cfg recordingtest.Config) (replayed, error) {
+	var r replayed
+	began := processorTime()
+	size, err := recordingtest.Write(file, recordingtest.New(cfg))
+	if err != nil {
+		return r, err
+	}
+	r.Bytes = size
+	r.Made = processorTime() - began
+	read := func(do func(recording.Step)) (time.Duration, error) {
+		began := processorTime()
+		source, err := recording.Open(file)
+		if err != nil {
+			return 0, err
+		}
+		err = errors.Join(each(ctx, source, do), source.Close())
+		return processorTime() - began, err
+	}
+	if r.Read, err = read(func(recording.Step) { r.Steps++ }); err != nil {
+		return r, err
+	}
+	p := replay.New(nil)
+	r.Played, err = read(func(s recording.Step) {
+		r.Tallies += len(s.Tallies.Scopes)
+		for _, c := range p.Changes(s) {
+			if c.Kind == replay.Opened {
+				r.Incidents++
+			}
+		}
+	})
+	r.Anon = anonymous()
+	return r, err
+}
+
+// anonymous is the process's own memory. Kernel: fs/proc/task_mmu.c, RssAnon.
+func anonymous() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	text, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	kib, _ := strconv.ParseInt(text, 10, 64)
+	return kib << 10
 }
 
 // each gives every step of a source.

@@ -33,6 +33,7 @@ type Source interface {
 type Player struct {
 	court    *court.Court
 	follower Follower
+	at       time.Time // of the last step
 }
 
 // New returns a Player that judges by the causes and these rules, whose names
@@ -46,8 +47,12 @@ func New(rules []rule.Rule) *Player {
 // good until the next step.
 func (p *Player) Step(s recording.Step) []judge.Incident {
 	p.court.Step(s)
+	p.at = s.At
 	return p.court.Incidents(s.At)
 }
+
+// Incidents are those of the last step.
+func (p *Player) Incidents() []judge.Incident { return p.court.Incidents(p.at) }
 
 // Kind is what happened to an incident.
 type Kind string
