@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Dir:           "testdata",
 		UpdateScripts: *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "lookjson": lookJSONKeys, "row": row, "serve": serve, "waitready": waitReady, "waitbackend": waitBackend, "waitincident": waitIncident,
+			"balance": balance, "code": code, "cut": halve, "lookjson": lookJSONKeys, "made": made, "row": row, "serve": serve, "waitready": waitReady, "waitbackend": waitBackend, "waitincident": waitIncident,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/scope"
@@ -356,7 +357,10 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 		h.takeWorkers(y, look)
 		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
 	case scope.KindBackend:
-		h.signals.Group, h.signals.Behind = y.Group, y.Behind
+		h.signals.Group = y.Group
+		if !slices.Equal(h.signals.Behind, y.Behind) { // tallies are the caller's
+			h.signals.Behind = slices.Clone(y.Behind)
+		}
 		h.takePeer(y, look)
 	}
 }
