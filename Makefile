@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help run build test lint check bench bench-detect lab-traefik generate install clean
+.PHONY: help run build test score lint check bench bench-detect lab-traefik generate install clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ build: ## Build into bin/.
 
 test: ## Vet, tests, labs. Installs missing Debian packages when root, and says what it skipped and why.
 	@tools/test.sh
+
+score: ## Hold the labelled recordings of testdata/episodes against their golden score; part of `make test`.
+	$(GO) run ./cmd/foreshock score testdata/episodes --golden testdata/episodes/score.golden
 
 lint: ## golangci-lint.
 	$(TOOL) golangci-lint run ./...

@@ -107,6 +107,13 @@ func presetFlag(cmd *cobra.Command, says string) *[]string {
 	return names
 }
 
+// configFlag adds --config, the file of a configuration.
+func configFlag(cmd *cobra.Command, says string) *string {
+	file := cmd.Flags().StringP("config", "c", "", says)
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	return file
+}
+
 // oneFile refuses anything but one argument. takes is "replay takes one
 // recording".
 func oneFile(takes string) cobra.PositionalArgs {

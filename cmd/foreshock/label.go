@@ -62,6 +62,9 @@ to read and to change.`,
 	for name, values := range map[string][]string{"cause": causes, "or": causes, "severity": {"watch", "warning", "critical"}} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
+	for _, name := range []string{"scope", "from", "to", "first-failure", "note"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		json, err := asJSON()
 		if err != nil {

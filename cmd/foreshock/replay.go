@@ -42,11 +42,14 @@ RFC 3339, or +1m30s from the recording's start.`,
 	}
 	asJSON := outputFlag(cmd)
 	flags := cmd.Flags()
-	file := flags.String("config", "", "judge by the rules of this configuration, too")
+	file := configFlag(cmd, "judge by the rules of this configuration, too")
 	names := presetFlag(cmd, "judge by the rules of this preset, too; more than one may be given")
 	from := flags.String("from", "", "print only from this time on")
 	to := flags.String("to", "", "play only to this time")
 	speed := flags.Float64("speed", 0, "1 plays as it happened, 10 ten times as fast, 0 does not wait")
+	for _, name := range []string{"from", "to", "speed"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		r := replaying{from: *from, to: *to, speed: *speed}
 		var err error
@@ -179,10 +182,10 @@ func (r *replaying) print(out io.Writer, c *replay.Change) error {
 		cause = "rule " + inc.Finding.Rule
 	}
 	severity := inc.Peak.String()
-	switch {
-	case inc.State == judge.Suspected:
+	switch inc.State {
+	case judge.Suspected:
 		severity, says = "-", inc.Finding.Trigger
-	case inc.State == judge.Resolved:
+	case judge.Resolved:
 		says = inc.End.Words()
 	}
 	if inc.Because != judge.NoCause {

@@ -57,11 +57,15 @@ false, and --update writes the file anew.`,
 	}
 	asJSON := outputFlag(cmd)
 	flags := cmd.Flags()
-	file := flags.String("config", "", "score the defaults with the rules of this configuration, too")
+	file := configFlag(cmd, "score the defaults with the rules of this configuration, too")
 	names := presetFlag(cmd, "score this preset, and of the others only those that are named so; more than one may be given")
 	grace := flags.Duration("grace", score.DefaultGrace, "how long after a fault's end a finding is still of it")
 	golden := flags.String("golden", "", "compare the defaults with this file")
 	update := flags.Bool("update", false, "write the --golden file anew")
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+	_ = cmd.RegisterFlagCompletionFunc("grace", cobra.NoFileCompletions)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		inJSON, err := asJSON()
 		switch {

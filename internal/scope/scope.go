@@ -84,12 +84,13 @@ func Parse(text string) (id ID, ok bool) {
 	if at := strings.LastIndexByte(text, '@'); at >= 0 {
 		name, id.Namespace = text[:at], text[at+1:]
 	}
-	switch kind, rest, _ := strings.Cut(name, "/"); {
-	case name == Host.Name:
+	switch name {
+	case Host.Name:
 		id.Kind, id.Name = KindHost, name
-	case name == Rest.Name:
+	case Rest.Name:
 		id.Kind, id.Name = KindRest, name
 	default:
+		kind, rest, _ := strings.Cut(name, "/")
 		i := slices.Index(kindNames[:], kind)
 		if i <= int(KindNone) || Kind(i) == KindHost || Kind(i) == KindRest {
 			return ID{}, false

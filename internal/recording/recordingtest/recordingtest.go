@@ -74,8 +74,7 @@ type Fault struct {
 type Host struct {
 	cfg      Config
 	random   *rand.Rand
-	now      time.Duration // of the next pulse, focus look
-	pulse    time.Duration
+	pulse    time.Duration // of the next pulse since the start; below 0: none
 	focus    time.Duration
 	services []source
 	backends []source

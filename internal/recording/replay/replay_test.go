@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -69,6 +70,52 @@ func TestChanges(t *testing.T) {
 	again, _ := play(t, recordingtest.New(faulty))
 	if !bytes.Equal(lines, again) {
 		t.Errorf("the same steps gave two outcomes:\n%s", cmp.Diff(string(lines), string(again)))
+	}
+}
+
+// TestFromFile: what was recorded plays as it did, though the reader uses its
+// memory again.
+func TestFromFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "made.rec")
+	if _, err := recordingtest.Write(path, recordingtest.New(faulty)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := recording.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	want, _ := play(t, recordingtest.New(faulty))
+	got, _ := play(t, r)
+	if len(want) == 0 || !bytes.Equal(want, got) {
+		t.Errorf("changes (-made +read):\n%s", cmp.Diff(string(want), string(got)))
+	}
+}
+
+// BenchmarkPlay is the cost of a tally in measure and judge, beside making it.
+func BenchmarkPlay(b *testing.B) {
+	cfg := recordingtest.Config{Services: 20, Backends: 80, Span: 5 * time.Minute, Focus: time.Second}
+	for _, bench := range []struct {
+		name string
+		play func(recording.Step)
+	}{{"made", func(recording.Step) {}}, {"played", nil}} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			tallies := 0
+			for b.Loop() {
+				do := bench.play
+				if do == nil {
+					p := replay.New(nil)
+					do = func(s recording.Step) { p.Changes(s) }
+				}
+				host := recordingtest.New(cfg)
+				for s, err := host.Next(); err == nil; s, err = host.Next() {
+					tallies += len(s.Tallies.Scopes)
+					do(s)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(tallies), "ns/tally")
+		})
 	}
 }
 

@@ -1,0 +1,97 @@
+package court_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshock/foreshock/internal/court"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/recording/recordingtest"
+	"github.com/foreshock/foreshock/internal/rule"
+)
+
+// always opens an incident on each namespace's host.
+func always(t *testing.T) []rule.Rule {
+	t.Helper()
+	when, err := rule.Compile("always", "host.active_opens_per_second >= 0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []rule.Rule{{Name: "always", When: when, Severity: rule.Warning}}
+}
+
+// steps are the pulses of namespaces, by time.
+func steps(span time.Duration, namespaces ...string) []recording.Step {
+	var out []recording.Step
+	for _, name := range namespaces {
+		out = append(out, recordingtest.All(recordingtest.Config{Namespace: name, Services: 1, Span: span, Pulse: 250 * time.Millisecond})...)
+	}
+	slices.SortStableFunc(out, func(a, b recording.Step) int { return a.At.Compare(b.At) })
+	return out
+}
+
+// said is the incidents in the court's order: "host@shop open".
+func said(c *court.Court, at time.Time) []string {
+	var out []string
+	for _, i := range c.Incidents(at) {
+		by := ""
+		if i.AcknowledgedBy != "" {
+			by = ", " + i.AcknowledgedBy
+		}
+		out = append(out, fmt.Sprintf("%d %s %s%s", i.ID, i.Finding.Scope, i.State, by))
+	}
+	return out
+}
+
+// TestNamespaces: incidents are numbered and listed together; one of a
+// namespace that ended can still be taken, ends with the rule that found it,
+// and is remembered.
+func TestNamespaces(t *testing.T) {
+	c := court.New(always(t), &judge.Numbers{})
+	if got := said(c, recordingtest.Start); got != nil {
+		t.Errorf("before the first step: %q", got)
+	}
+	var at time.Time
+	for _, s := range steps(5*time.Second, "", "shop", "mail") {
+		c.Step(s)
+		at = s.At
+	}
+	check := func(name string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, said(c, at)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	check("three", "3 host@mail open", "2 host@shop open", "1 host open")
+	life := c.Life()
+
+	at = at.Add(time.Second)
+	c.Step(recording.Step{Namespace: "shop", At: at, Left: true})
+	c.Step(recording.Step{Namespace: "never seen", At: at, Left: true})
+	if got := c.Gone(); !slices.Equal(got, []string{"shop"}) {
+		t.Errorf("gone: %q", got)
+	}
+	if !c.Acknowledge(at, 2, "ann") || !c.Acknowledge(at, 3, "bob") || c.Acknowledge(at, 9, "ann") {
+		t.Error("not those two were acknowledged")
+	}
+	check("taken", "3 host@mail open, bob", "2 host@shop open, ann", "1 host open")
+	if c.Life() == life {
+		t.Error("the life of the incidents does not tell that they were taken")
+	}
+
+	c.SetRules(at, nil)
+	for _, s := range steps(time.Second, "", "mail") {
+		at = s.At.Add(7 * time.Second)
+		s.At, s.Tallies.Look.Begin = at, at
+		c.Step(s)
+	}
+	if got := c.Gone(); got != nil {
+		t.Errorf("still gone: %q", got)
+	}
+	check("over", "3 host@mail resolved, bob", "2 host@shop resolved, ann", "1 host resolved")
+}
