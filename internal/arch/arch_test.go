@@ -105,7 +105,7 @@ var pure = map[string][]string{
 	"internal/measure/baseline": {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "time", "github.com/DataDog/sketches-go/ddsketch"},
 	"internal/judge":            {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/court":            {"slices", "cmp", "strings", "time"},
-	"internal/recording/score":  {"errors", "fmt", "io", "math", "slices", "strings", "time"},
+	"internal/recording/score":  {"errors", "fmt", "io", "math", "slices", "strconv", "strings", "time"},
 	"internal/recording/replay": {"bytes", "encoding/json", "fmt", "slices", "cmp", "time"},
 	"internal/rule": {
 		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",

@@ -31,6 +31,8 @@ type Source interface {
 
 // Player plays one recording. It is not safe for concurrent use.
 type Player struct {
+	rules    []rule.Rule
+	numbers  *judge.Numbers
 	court    *court.Court
 	follower Follower
 	at       time.Time // of the last step
@@ -39,13 +41,20 @@ type Player struct {
 // New returns a Player that judges by the causes and these rules, whose names
 // must be unique.
 func New(rules []rule.Rule) *Player {
-	return &Player{court: court.New(rules, &judge.Numbers{})}
+	p := &Player{rules: rules, numbers: &judge.Numbers{}}
+	p.court = court.New(rules, p.numbers)
+	return p
 }
 
 // Step takes one step and returns the incidents of all namespaces: the
 // suspected and the open ones, then the lately resolved, newest first. They are
-// good until the next step.
+// good until the next step. The pipeline's clock never goes back, so a step
+// before the last one is of another run of the agent, which knew nothing of what
+// was before.
 func (p *Player) Step(s recording.Step) []judge.Incident {
+	if s.At.Before(p.at) {
+		p.court = court.New(p.rules, p.numbers)
+	}
 	p.court.Step(s)
 	p.at = s.At
 	return p.court.Incidents(s.At)

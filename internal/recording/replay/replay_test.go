@@ -171,6 +171,23 @@ func TestNamespaceThatEnds(t *testing.T) {
 	}
 }
 
+// TestAnotherRun: where the clock goes back the agent was started anew.
+func TestAnotherRun(t *testing.T) {
+	first := recordingtest.All(faulty)
+	steps := slice(append(slices.Clip(first[:len(first)*3/8]), first...)) // to 2m15s, and from the start
+	_, short := play(t, &steps)
+	want := []string{
+		"01:02:01 #1 suspect backend/pool0/s1 path_lost none",
+		"01:02:02 #1 open backend/pool0/s1 path_lost critical",
+		"01:00:00 #1 resolved backend/pool0/s1 path_lost critical",
+		"01:02:01 #2 suspect backend/pool0/s1 path_lost none",
+		"01:02:02 #2 open backend/pool0/s1 path_lost critical",
+	}
+	if diff := cmp.Diff(want, short[:min(len(want), len(short))]); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
 // TestFailedLook: a look that failed is a step too, without evidence.
 func TestFailedLook(t *testing.T) {
 	steps := slice(recordingtest.All(faulty))

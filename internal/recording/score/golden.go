@@ -3,6 +3,7 @@ package score
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -133,16 +134,25 @@ func parseLine(line string) (goldenLine, bool) {
 	for i := 1; i+1 < len(fields); i += 2 {
 		key, value := fields[i], fields[i+1]
 		if key == "false" {
-			if n, err := fmt.Sscanf(value, "%d", &g.wrong); n != 1 || err != nil {
+			wrong, ok := number(value)
+			if !ok {
 				return goldenLine{}, false
 			}
+			g.wrong = wrong
 			continue
 		}
-		var c counted
-		if n, err := fmt.Sscanf(value, "%d/%d", &c.found, &c.labels); n != 2 || err != nil {
+		found, labels, _ := strings.Cut(value, "/")
+		f, ok := number(found)
+		l, too := number(labels)
+		if !ok || !too {
 			return goldenLine{}, false
 		}
-		g.found[key] = c
+		g.found[key] = counted{f, l}
 	}
 	return g, true
+}
+
+func number(text string) (n int, ok bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 0
 }

@@ -186,3 +186,23 @@ func TestQuantile(t *testing.T) {
 		t.Errorf("a quantile of nothing is %v", *got)
 	}
 }
+
+// FuzzDifferences: no text of a golden score makes it panic, and what a card
+// writes itself is no difference.
+func FuzzDifferences(f *testing.F) {
+	f.Add("a b", "path_lost", true, 1, "# x\na path_lost 1/2 leak 1/1 false 0\n")
+	f.Add("", "", false, 0, "a false -1")
+	f.Add("x", "leak", false, 3, "x leak 0/0 false 9")
+	f.Fuzz(func(t *testing.T, name, cause string, found bool, wrong int, golden string) {
+		card := Card{Each: []EpisodeScore{{Name: name, Labels: []LabelScore{{Cause: cause, Found: found}}, False: make([]FalseFinding, min(max(wrong, 0), 100))}}}
+		if _, _, err := card.Differences(golden); err != nil && !strings.Contains(err.Error(), "--update") {
+			t.Errorf("%v does not say what to do", err)
+		}
+		if strings.TrimSpace(name) == "" || strings.HasPrefix(strings.TrimSpace(name), "#") || cause == "false" || len(strings.Fields(cause)) != 1 || strings.Fields(cause)[0] != cause {
+			return // no file is called so, and no cause
+		}
+		if worse, better, err := card.Differences(card.Golden()); worse != nil || better != nil || err != nil {
+			t.Errorf("%q: worse %q, better %q: %v", card.Golden(), worse, better, err)
+		}
+	})
+}
