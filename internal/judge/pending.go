@@ -110,9 +110,34 @@ func halfBroken(s subject) truth {
 	return isTrue(late >= lateAtLeast && ago < lateAfter).And(slow.Not()).And(lossy.Not())
 }
 
-// slowNow: what is answered takes longer than it usually does at its slowest.
+// slowNow: what is answered takes longer than it usually does at its slowest,
+// over the last hour and at this hour of the week.
 func slowNow(s subject) truth {
-	return s.isShare(measure.AnswerNow, above, slowTimes, measure.AnswerUsual)
+	level, _, known := s.slowLevel()
+	if !known {
+		return cannotTell
+	}
+	return s.is(measure.AnswerNow, above, level)
+}
+
+// slowLevel is from when answers are slow, in seconds, and where that comes
+// from. A batch of each night may take its time; where the last hour knows
+// better, as after a change, that counts.
+func (s subject) slowLevel() (level float64, origin string, known bool) {
+	usual, known := s.scope.Get(measure.AnswerUsual).Get()
+	_, learned := s.scope.Norm(measure.AnswerSlow)
+	level, origin = s.orNorm(measure.AnswerSlow, slowTimes*usual, "twice its usual slowest over the last hour")
+	return level, origin, known || learned
+}
+
+// orNorm is the level from which a signal is wrong, and where that comes from: a
+// floor with its origin, or what was learned of this hour of the week where that
+// is higher.
+func (s subject) orNorm(sig measure.Signal, floor float64, from string) (level float64, origin string) {
+	if norm, learned := s.scope.Norm(sig); learned && norm.High > floor {
+		return norm.High, norm.Origin()
+	}
+	return floor, from
 }
 
 // peerSlow: it answers, later than usual.
@@ -155,7 +180,12 @@ func (f *Finding) pending(s subject) {
 	f.against(s.scope, measure.PendingLate, lateAtLeast, "default")
 	f.shows(s.scope, measure.LateAfter, measure.Pending, measure.PendingLongest)
 	f.against(s.scope, measure.Silent, frozenSilent, "default")
-	f.shows(s.scope, measure.AnswerNow, measure.AnswerUsual, measure.Established, measure.EstablishedMost, measure.Retransmitting)
+	if level, origin, known := s.slowLevel(); known {
+		f.against(s.scope, measure.AnswerNow, level, origin)
+	} else {
+		f.shows(s.scope, measure.AnswerNow)
+	}
+	f.shows(s.scope, measure.AnswerUsual, measure.Established, measure.EstablishedMost, measure.Retransmitting)
 }
 
 // within words a time that is known as the upper end of a histogram's bucket.

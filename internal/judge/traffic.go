@@ -15,43 +15,76 @@ const (
 	arrivalsWithin = 10.0 // seconds that new_flows_per_second looks back
 )
 
-// trafficMissing: new connections no longer come as they did over the last
-// hour, while everything here looks well.
+// trafficMissing: new connections no longer come as they usually do, while
+// everything here looks well. What was learned of this hour of the week decides
+// alone; the last hour, where nothing was.
 func trafficMissing() causeRule {
 	return causeRule{
 		cause: TrafficMissing,
 		triggers: []trigger{
 			// A drained deploy moves traffic away for less than this.
-			{condition{"less than half of the last hour's usual arrivals for 60 s", time.Minute, 15, measure.NewFlowsRate, missing}, Critical},
+			{condition{"less than half of the last hour's usual arrivals for 60 s", time.Minute, 15, measure.NewFlowsRate, missingOfLately}, Critical},
+			{condition{"fewer arrivals than are ever usual at this hour for 60 s", time.Minute, 15, measure.NewFlowsRate, missingOfNorm}, Critical},
 		},
-		clear:   condition{"70 % of the usual arrivals for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, returned},
+		clear:   condition{"the usual arrivals, or 70 % of the last hour's, for 20 s", 20 * time.Second, 6, measure.NewFlowsRate, returned},
 		explain: explainTrafficMissing,
 	}
 }
 
+func missingOfLately(s subject) truth {
+	if _, learned := s.scope.Norm(measure.NewFlowsRate); learned {
+		return cannotTell // not for this one to say
+	}
+	usual, known := s.scope.Get(measure.NewFlowsUsual).Get()
+	if !known {
+		return cannotTell
+	}
+	return missing(s, usual, missingShare*usual)
+}
+
+func missingOfNorm(s subject) truth {
+	norm, learned := s.scope.Norm(measure.NewFlowsRate)
+	if !learned {
+		return cannotTell
+	}
+	return missing(s, norm.Usual, norm.Low)
+}
+
 // missing: so few arrive that chance alone does not explain it: the upper 95 %
-// bound of a Poisson count lies below half of the usual.
-func missing(s subject) truth {
-	v, ok := s.numbers(measure.NewFlowsRate, measure.NewFlowsUsual, measure.Listeners)
+// bound of a Poisson count lies below the level.
+func missing(s subject, usual, level float64) truth {
+	v, ok := s.numbers(measure.NewFlowsRate, measure.Listeners)
 	if !ok {
 		return cannotTell
 	}
-	now, usual, listeners := v[0], v[1], v[2]
+	now, listeners := v[0], v[1]
 	count := now * arrivalsWithin
 	atMostLikely := count + 2*math.Sqrt(count+1) + 1
-	return isTrue(listeners > 0 && usual >= usualAtLeast && atMostLikely < missingShare*usual*arrivalsWithin)
+	return isTrue(listeners > 0 && usual >= usualAtLeast && atMostLikely < level*arrivalsWithin)
 }
 
 func returned(s subject) truth {
+	if norm, learned := s.scope.Norm(measure.NewFlowsRate); learned {
+		return s.is(measure.NewFlowsRate, atLeast, norm.Low)
+	}
 	return s.isShare(measure.NewFlowsRate, atLeast, returnedShare, measure.NewFlowsUsual)
 }
 
 func explainTrafficMissing(s subject, f *Finding) {
-	now, usual := s.scope.Get(measure.NewFlowsRate), s.scope.Get(measure.NewFlowsUsual)
-	share := 1 - now.Value/math.Max(usual.Value, usualAtLeast)
-	f.Sentence = fmt.Sprintf("%.0f %% of the usual new connections to %s do not arrive: %.1f a second, %.1f over the last hour.", 100*share, f.Scope.Name, now.Value, usual.Value)
+	now := s.scope.Get(measure.NewFlowsRate).Value
+	usual, level := s.value(measure.NewFlowsUsual), missingShare*s.value(measure.NewFlowsUsual)
+	origin, when := "half of the last hour's median", "over the last hour"
+	norm, learned := s.scope.Norm(measure.NewFlowsRate)
+	if learned {
+		usual, level, origin, when = norm.Usual, norm.Low, norm.Origin(), "at this hour"
+	}
+	share := 1 - min(1, now/math.Max(usual, usualAtLeast))
+	f.Sentence = fmt.Sprintf("%.0f %% of the usual new connections to %s do not arrive: %.1f a second, %.1f %s.", 100*share, f.Scope.Name, now, usual, when)
 	f.Certainty = Likely
-	f.against(s.scope, measure.NewFlowsRate, missingShare*usual.Value, "half of the last hour's median")
+	f.against(s.scope, measure.NewFlowsRate, level, origin)
+	if learned {
+		f.shows(s.scope, measure.NewFlowsNorm)
+	}
 	f.shows(s.scope, measure.NewFlowsUsual, measure.QueueDepth, measure.Established)
 	f.considers(WorkersFull, rejected(s, measure.QueueWait, s.is(measure.QueueWait, above, waitSlowly)))
 	f.Advice = []string{

@@ -11,12 +11,8 @@ import (
 // wilsonLower is the lower end of the 95 % Wilson score interval of the share
 // part ÷ whole; zero without any.
 func wilsonLower(part, whole float64) float64 {
-	const z = 1.96
-	if whole <= 0 {
-		return 0
-	}
-	share := min(part/whole, 1)
-	return (share + z*z/(2*whole) - z*math.Sqrt(share*(1-share)/whole+z*z/(4*whole*whole))) / (1 + z*z/whole)
+	lower, _ := measure.Wilson(part, whole)
+	return lower
 }
 
 // shows adds signals of s to the evidence, for context.

@@ -109,13 +109,15 @@ func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	h.takeMost(established)
 	h.takeEnds(y)
 	if !info {
-		h.unknown(NoAbility, ChecksEvery, Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, Silent, AnswerNow, AnswerUsual, RetransmitsPerConnectionRate, RetransmitShare)
+		h.unknown(NoAbility, ChecksEvery, Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, Silent, AnswerNow, AnswerSlow, AnswerUsual, AnswerHigh, RetransmitsPerConnectionRate, RetransmitShare)
 		return
 	}
 	h.takeChecks(y)
 	h.takeResent(p)
 	h.takeAnswers(y)
-	late := b.lateAfter()
+	high, learned := h.signals.Norm(AnswerSlow)
+	h.setIf(learned, AnswerHigh, high.High, high.Minutes, NotEnough)
+	late := b.lateAfter(high.High, learned)
 	h.set(Pending, float64(y.Pending), int(y.Pending))
 	h.set(PendingLongest, p.LongestPending.Seconds(), int(y.Pending))
 	habit := !b.usual.relearning(h.now) // nothing is late by a habit that is not known yet
@@ -249,6 +251,7 @@ func (h *history) takeAnswers(y *Tally) {
 	both.addAll(&b.recent[1])
 	n := both.Count()
 	h.setIf(n > 0, AnswerNow, both.quantile(0.5).Seconds(), n, NoTraffic)
+	h.setIf(n > 0, AnswerSlow, both.quantile(0.99).Seconds(), n, NoTraffic)
 	h.setUsual(AnswerUsual, &b.usual)
 }
 
@@ -288,17 +291,23 @@ func (b *backend) lesson() (usual time.Duration, known bool) {
 	return 0, false
 }
 
-// lateAfter is from when an answer is late, one of the histogram's bounds.
-func (b *backend) lateAfter() time.Duration {
+// lateAfter is from when an answer is late, one of the histogram's bounds. What
+// was learned over days of the slowest answers counts where it is larger: every
+// night a batch may take its time.
+func (b *backend) lateAfter(high float64, learned bool) time.Duration {
 	usual := time.Duration(b.usual.median * float64(time.Second))
+	least := lateLeast
+	if learned {
+		least = max(least, time.Duration(high*float64(time.Second)))
+	}
 	switch {
 	case b.usual.past.Len() > 0:
 	case b.first == 0:
-		return lateUnheard
+		least = max(least, lateUnheard)
 	default:
 		usual = b.first
 	}
-	wanted := max(lateLeast, lateTimes*usual)
+	wanted := max(least, lateTimes*usual)
 	for _, bound := range histogramBounds {
 		if bound >= wanted {
 			return bound

@@ -37,6 +37,8 @@ const (
 	DescriptorsSlope
 	StuckClosing
 	NewFlowsUsual
+	NewFlowsNorm
+	NewFlowsLow
 	// Of a service or of the rest, seen by every look at all states.
 	Sockets
 	Established
@@ -59,6 +61,9 @@ const (
 	ZeroWindow
 	NewFlowsRate
 	GoneFlowsRate
+	EstablishedShare
+	SynSentShare
+	CloseWaitShare
 	// Of a backend, seen by every look at all states.
 	Pending
 	PendingLongest
@@ -72,7 +77,9 @@ const (
 	ResetAfterHeard
 	Silent
 	AnswerNow
+	AnswerSlow
 	AnswerUsual
+	AnswerHigh
 	ConnectRetrying
 	RetransmitsPerConnectionRate
 	RetransmitShare
@@ -165,6 +172,8 @@ var definitions = [NumSignals]Definition{
 	DescriptorsSlope:             {"descriptors_slope_per_second", UnitPerSecond, tcp.Focus, ofService, "how fast its descriptors grow, over 5 min"},
 	StuckClosing:                 {"stuck_closing", UnitCount, tcp.Focus, ofBoth, "FIN_WAIT1, LAST_ACK or CLOSING that retransmits, probes, or has lasted 30 s"},
 	NewFlowsUsual:                {"new_flows_usual_per_second", UnitPerSecond, tcp.Focus, ofBoth, "the median of new_flows_per_second over the last hour"},
+	NewFlowsNorm:                 {"new_flows_norm_per_second", UnitPerSecond, tcp.Focus, ofBoth, "the median of new_flows_per_second at this hour of the week, learned over days"},
+	NewFlowsLow:                  {"new_flows_low_per_second", UnitPerSecond, tcp.Focus, ofBoth, "what new_flows_per_second is below only when something is wrong, at this hour of the week, learned over days"},
 	Sockets:                      {"sockets", UnitCount, tcp.Focus, ofAll, "sockets of the scope, listeners left out"},
 	Established:                  {"established", UnitCount, tcp.Focus, ofAll, "ESTABLISHED"},
 	Accepted:                     {"accepted", UnitCount, tcp.Focus, ofAll, "connections a process holds: ESTABLISHED or CLOSE_WAIT with an inode"},
@@ -186,6 +195,9 @@ var definitions = [NumSignals]Definition{
 	ZeroWindow:                   {"zero_window", UnitCount, tcp.Focus, ofAll, "sockets whose peer has stopped reading"},
 	NewFlowsRate:                 {"new_flows_per_second", UnitPerSecond, tcp.Focus, ofAll, "connections first seen, estimated from a sample when there are many"},
 	GoneFlowsRate:                {"gone_flows_per_second", UnitPerSecond, tcp.Focus, ofAll, "connections last seen, estimated likewise"},
+	EstablishedShare:             {"established_share", UnitShare, tcp.Focus, ofBoth, "ESTABLISHED, of the sockets that are neither LISTEN nor TIME_WAIT"},
+	SynSentShare:                 {"syn_sent_share", UnitShare, tcp.Focus, ofBoth, "SYN_SENT, of the same"},
+	CloseWaitShare:               {"close_wait_share", UnitShare, tcp.Focus, ofBoth, "CLOSE_WAIT, of the same"},
 	Pending:                      {"pending", UnitCount, tcp.Focus, ofBackend, "connections on which the backend owes an answer: we spoke last"},
 	PendingLongest:               {"pending_longest_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long the oldest of them has waited, at least"},
 	PendingLate:                  {"pending_late", UnitCount, tcp.Focus, ofBackend, "connections pending for longer than late_after_seconds"},
@@ -198,7 +210,9 @@ var definitions = [NumSignals]Definition{
 	ResetAfterHeard:              {"reset_after_heard_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long after the last sign of the backend the other end of a connection, whoever's, reset it first"},
 	Silent:                       {"silent_seconds", UnitSeconds, tcp.Focus, ofBackend, "for how long it has owed answers, or the handshake, and nothing came"},
 	AnswerNow:                    {"answer_now_seconds", UnitSeconds, tcp.Focus, ofBackend, "the median time of an answer over the last 10 s"},
+	AnswerSlow:                   {"answer_slow_seconds", UnitSeconds, tcp.Focus, ofBackend, "the 99th percentile of the time of an answer over the last 10 s"},
 	AnswerUsual:                  {"answer_usual_seconds", UnitSeconds, tcp.Focus, ofBackend, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
+	AnswerHigh:                   {"answer_high_seconds", UnitSeconds, tcp.Focus, ofBackend, "what answer_slow_seconds is above only when something is wrong, at this hour of the week, learned over days"},
 	ConnectRetrying:              {"connect_retrying", UnitCount, tcp.Focus, ofBackend, "SYN_SENT whose SYN was sent again"},
 	RetransmitsPerConnectionRate: {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, ofBackend, "segments sent again, for each connection, over 5 s"},
 	RetransmitShare:              {"retransmit_share", UnitShare, tcp.Focus, ofBackend, "segments sent again, of those with data, over 5 s"},
@@ -319,6 +333,9 @@ type ScopeSignals struct {
 	Examples []tcp.Socket
 	// Prefixes are the clients that hold most workers, the largest first.
 	Prefixes []PrefixHeld
+	// Norms are what was learned of its signals over days, for this hour; never
+	// changed in place.
+	Norms []Norm
 }
 
 // Get returns one reading.

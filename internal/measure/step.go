@@ -28,6 +28,7 @@ type Measure struct {
 	host     *history
 	order    []*history
 	counters *counterHistory
+	norms    norms
 	view     View
 }
 
@@ -97,6 +98,7 @@ func (m *Measure) Step(now time.Time, t Tallies) *View {
 	for _, o := range t.Opinions {
 		m.opinion(o)
 	}
+	m.takeNorms(t.Norms)
 	if t.Look.Judgeable() {
 		m.take(now, t)
 	}
@@ -200,6 +202,7 @@ func (m *Measure) history(id scope.ID) *history {
 	h := m.scopes[id]
 	if h == nil {
 		h = newHistory(id, m.counters)
+		h.signals.Norms = m.norms.of[id]
 		m.scopes[id] = h
 		m.order = append(m.order, h)
 	}
@@ -223,6 +226,7 @@ func (m *Measure) keepOnly(tallies []Tally) {
 		h := m.scopes[id]
 		if h == nil {
 			h = newHistory(id, m.counters)
+			h.signals.Norms = m.norms.of[id]
 		}
 		kept[id] = h
 		m.order = append(m.order, h)
@@ -344,6 +348,7 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 	h.set(Retransmitting, float64(y.Retransmitting), total)
 	h.set(ZeroWindow, float64(y.ZeroWindow), total)
 	h.takeFlows(&y.Flows)
+	h.takeShares(&y.States)
 	if h.backend == nil {
 		h.set(Unaccepted, float64(y.Unaccepted), total)
 		h.set(OldestUnaccepted, y.OldestUnaccepted.Seconds(), int(y.Unaccepted))
@@ -363,6 +368,30 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 		}
 		h.takePeer(y, look)
 	}
+}
+
+// takeShares takes the shares that the articles judge by. Listeners are no
+// connections, and TIME_WAIT only says how many have closed lately.
+func (h *history) takeShares(states *[tcp.NumStates]uint32) {
+	switch h.signals.Scope.Kind {
+	case scope.KindService, scope.KindBackend, scope.KindRegion:
+	default:
+		return
+	}
+	connections := 0
+	for state, n := range states {
+		if tcp.State(state) != tcp.Listen && tcp.State(state) != tcp.TimeWait {
+			connections += int(n)
+		}
+	}
+	if connections == 0 {
+		h.unknown(NoTraffic, EstablishedShare, SynSentShare, CloseWaitShare)
+		return
+	}
+	all := float64(connections)
+	h.set(EstablishedShare, float64(states[tcp.Established])/all, connections)
+	h.set(SynSentShare, float64(states[tcp.SynSent])/all, connections)
+	h.set(CloseWaitShare, float64(states[tcp.CloseWait])/all, connections)
 }
 
 func (h *history) takeFlows(f *Flows) {

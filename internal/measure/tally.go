@@ -150,19 +150,3 @@ type Opinion struct {
 	Seen time.Time
 	Good time.Duration
 }
-
-// Norm is what a signal of a scope is at this hour when all is well, as learned
-// over days: an input, for Measure itself remembers an hour at most. All values
-// are in the signal's unit.
-type Norm struct {
-	Scope  scope.ID
-	Signal Signal
-	// Usual is the median. Low and High are what it is below and above only
-	// when something is wrong: quantiles with the factor, the floor and the
-	// confidence bound in them.
-	Low, Usual, High float64
-	// Minutes is how many minutes it rests on; zero takes the norm away.
-	Minutes int
-	// Learning: it rests on less than an hour, and its bounds are wide.
-	Learning bool
-}

@@ -259,4 +259,5 @@ func (h *history) takeUsual() {
 		w.usual.learn(h.now, mean)
 	}
 	h.setUsual(NewFlowsUsual, &w.usual)
+	h.setNorm()
 }

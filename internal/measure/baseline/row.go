@@ -1,5 +1,17 @@
-// Package baseline learns what signals are when all is well, from minute rows
-// over days. It is pure.
+// Package baseline learns what signals are when all is well, over days.
+//
+// [Minutes] gathers the views of a host and hands out a [Minute] each minute of
+// the wall clock. [HourOf] adds sixty of them up, what was wrong left out, and
+// [Learn] makes norms of the hours of weeks, for the hour of the week that it
+// is:
+//
+//	minute := minutes.Take(wall, view)            // each step; nil until a minute is over
+//	hour := baseline.HourOf(start, rows, leftOut) // each hour, an hour late
+//	norms := baseline.Learn(config, now, hours, recent)
+//
+// Norms are an input of measure; nothing here reaches back by itself. The
+// package is pure: time is an argument, and what is kept is bytes that others
+// store ([AppendMinute], [AppendHour]).
 package baseline
 
 import (
@@ -11,7 +23,8 @@ import (
 
 // Minute is what one minute was, for every scope of a host.
 type Minute struct {
-	// Start is the whole minute on the wall clock, UTC.
+	// Start is the whole minute on the wall clock, UTC. Where that clock is set,
+	// a minute may be cut short, and the same one may come twice.
 	Start  time.Time
 	Scopes []Row
 }
@@ -22,6 +35,9 @@ type Row struct {
 	// Group ties a backend or a region to its siblings; empty for any other.
 	Group  string
 	Ranges []Range // by signal, only those that were known
+	// Sketches are of the signals that are learned over days, by signal; each is
+	// one of Ranges.
+	Sketches []Sampled
 }
 
 // Range is what one signal of one scope was in one minute, in its unit.
@@ -30,4 +46,10 @@ type Range struct {
 	// Looks is how many fresh values it rests on, at least 1.
 	Looks                 int
 	Least, Mean, Greatest float64
+}
+
+// Sampled is every value of one signal of one scope in one minute.
+type Sampled struct {
+	Signal measure.Signal
+	Sketch Sketch
 }

@@ -1,0 +1,220 @@
+package baseline
+
+import (
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+)
+
+// Config says how norms are made of hours.
+type Config struct {
+	// Learn is how far back, 28 days by default; at most 56.
+	Learn time.Duration
+	// Quantile is which of the values is still usual, from 0.5 to 1, and Factor
+	// by how much more it takes to be wrong: 0.95 and 1.5 by default.
+	Quantile, Factor float64
+	// Location is where people's weekdays and hours are told; nil is UTC.
+	Location *time.Location
+}
+
+// Defaults are the article's procedure: the 95th percentile of up to four weeks,
+// times 1.5.
+const (
+	DefaultLearn    = 28 * 24 * time.Hour
+	DefaultQuantile = 0.95
+	DefaultFactor   = 1.5
+	MostLearn       = 56 * 24 * time.Hour
+)
+
+const (
+	// leastMinutes: what rests on less than an hour is still being learned.
+	leastMinutes = 60
+	// An hour of the week has a norm of its own from ownMinutes on ownDays on: one
+	// day says nothing of how days differ.
+	ownMinutes = 90
+	ownDays    = 2
+)
+
+func (c Config) filled() Config {
+	if c.Learn == 0 {
+		c.Learn = DefaultLearn
+	}
+	c.Learn = min(c.Learn, MostLearn)
+	if c.Quantile == 0 {
+		c.Quantile = DefaultQuantile
+	}
+	if c.Factor == 0 {
+		c.Factor = DefaultFactor
+	}
+	if c.Location == nil {
+		c.Location = time.UTC
+	}
+	return c
+}
+
+// Hours is which hour of the week a time is in, where the agent is. An hour
+// that is stored is of the one that it begins in, also where zones are half an
+// hour apart.
+func (c Config) Hours(t time.Time) measure.Hours { return measure.HoursOf(t.In(c.filled().Location)) }
+
+// The sets of hours that a norm may rest on.
+const (
+	ownHours  = iota // this hour of the week
+	sameHour         // this hour of any day
+	sameDays         // any hour of weekdays, or of the weekend
+	everyHour        // any hour
+	numLevels
+)
+
+// levels has a bit for each of these sets.
+type levels uint8
+
+// sum is what hours add up to.
+type sum struct {
+	sketch  Sketch
+	minutes int
+	days    uint64 // a bit for each day before now
+	most    int    // the most days of any that was imported
+}
+
+func (s *sum) add(row *HourRow, day uint64) {
+	s.sketch.Merge(&row.Sketch)
+	s.minutes += row.Minutes
+	s.days |= day
+	s.most = max(s.most, row.Days)
+}
+
+func (s *sum) count() int { return max(bits.OnesCount64(s.days), s.most) }
+
+// sums are those of one signal of one scope.
+type sums [numLevels]sum
+
+func (s *sums) known() bool {
+	return s[ownHours].minutes >= ownMinutes && s[ownHours].count() >= ownDays
+}
+
+// Learn returns the norms for an hour of the week, by scope and signal, from
+// hours in any order; those older than c.Learn, or later than now, do not count.
+// hours is asked twice. recent is what was not made an hour yet; it counts where
+// there is less than an hour of anything else, and may be nil.
+//
+// An hour of the week that has come twice or more stands for itself. Until then
+// the norm is the widest that this hour of other days, other hours of such days
+// and all hours together would give.
+func Learn(c Config, now time.Time, of measure.Hours, hours func(yield func(*Hour) bool), recent *Hour) []measure.Norm {
+	c = c.filled()
+	all := make(map[key]*sums)
+	each := func(wanted func(key, measure.Hours) levels) {
+		hours(func(h *Hour) bool { return addHour(c, now, h, all, wanted) })
+	}
+	each(func(_ key, at measure.Hours) levels {
+		if at == of {
+			return 1 << ownHours
+		}
+		return 0
+	})
+	// Those that are known by themselves need no second walk through all hours.
+	each(func(k key, at measure.Hours) levels {
+		if s := all[k]; s != nil && s.known() {
+			return 0
+		}
+		return levelsOf(at, of)
+	})
+	if recent != nil {
+		addHour(c, now, recent, all, func(k key, at measure.Hours) levels {
+			if s := all[k]; s != nil && (s.known() || s[everyHour].minutes >= leastMinutes) {
+				return 0
+			}
+			return levelsOf(at, of)
+		})
+	}
+	out := make([]measure.Norm, 0, len(all))
+	for k, s := range all {
+		if n := c.norm(k, s, of); n.Minutes > 0 {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(a, b measure.Norm) int { return compareKeys(key{a.Scope, a.Signal}, key{b.Scope, b.Signal}) })
+	return out
+}
+
+// levelsOf are the sets beside its own that an hour at another belongs to.
+func levelsOf(at, of measure.Hours) levels {
+	out := levels(1 << everyHour)
+	if at.Hour() == of.Hour() {
+		out |= 1 << sameHour
+	}
+	if at.Weekend() == of.Weekend() {
+		out |= 1 << sameDays
+	}
+	return out
+}
+
+// addHour adds the rows of an hour to the sums that are wanted.
+func addHour(c Config, now time.Time, h *Hour, all map[key]*sums, wanted func(key, measure.Hours) levels) bool {
+	age := now.Sub(h.Start)
+	if age < 0 || age > c.Learn {
+		return true
+	}
+	at, day := c.Hours(h.Start), uint64(1)<<min(63, max(0, age-time.Hour)/(24*time.Hour))
+	for i := range h.Rows {
+		row := &h.Rows[i]
+		k := key{row.Scope, row.Signal}
+		to := wanted(k, at)
+		if to == 0 {
+			continue
+		}
+		s := all[k]
+		if s == nil {
+			s = &sums{}
+			all[k] = s
+		}
+		for level := range s {
+			if to&(1<<level) != 0 {
+				s[level].add(row, day)
+			}
+		}
+	}
+	return true
+}
+
+// norm makes a norm of what was added up.
+func (c Config) norm(k key, s *sums, of measure.Hours) measure.Norm {
+	if s.known() {
+		return c.bounds(k, &s[ownHours], of)
+	}
+	n := c.bounds(k, &s[everyHour], measure.AllHours)
+	if n.Learning = s[everyHour].minutes < leastMinutes; n.Learning {
+		return n
+	}
+	for _, level := range []int{sameHour, sameDays} {
+		if s[level].minutes < leastMinutes {
+			continue
+		}
+		other := c.bounds(k, &s[level], of)
+		n.Low, n.High = min(n.Low, other.Low), max(n.High, other.High)
+	}
+	return n
+}
+
+// bounds are the quantiles with what makes a threshold of them. Values within a
+// minute resemble each other, so a minute counts as one: the quantile is taken
+// at the Wilson bound for so many, which few minutes push to the very ends.
+func (c Config) bounds(k key, s *sum, of measure.Hours) measure.Norm {
+	_, high := measure.Wilson(c.Quantile*float64(s.minutes), float64(s.minutes))
+	floor := 0.0
+	for _, l := range measure.Lessons() {
+		if l.Signal == k.signal {
+			floor = l.Floor
+		}
+	}
+	return measure.Norm{
+		Scope: k.scope, Signal: k.signal,
+		Low:     s.sketch.Quantile(1-high) / c.Factor,
+		Usual:   s.sketch.Quantile(0.5),
+		High:    max(floor, s.sketch.Quantile(high)*c.Factor),
+		Minutes: s.minutes, Days: s.count(), Hours: of,
+	}
+}
