@@ -109,6 +109,7 @@ func Run(ctx context.Context, o Options) error {
 		return nil
 	})
 	group.Go(func() error { return a.askBalancers(ctx) })
+	group.Go(func() error { return a.learn(ctx) })
 	group.Go(func() error { return a.watchReloads(ctx) })
 	group.Go(func() error { return a.tellServiceManager(ctx) })
 	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
@@ -145,7 +146,7 @@ func newAgent(o Options) (*agent, error) {
 		return nil, err
 	}
 	a := &agent{
-		options: o, config: cfg, log: o.Log, host: host, clock: NewClock(),
+		options: o, config: cfg, startConfig: cfg, lessons: newLessons(), log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
 		reloads:  make(chan chan error),
 		dialer:   dial.New(),
@@ -218,7 +219,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Recorder: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Recorder: a, Learner: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})
@@ -279,6 +280,7 @@ func (a *agent) loop(ctx context.Context) error {
 		a.report(incidents, turn, err)
 		a.notices.tell(now, a.clock.Offset(), incidents)
 		a.keep(h, incidents)
+		a.gather(now, h, turn)
 	}
 }
 

@@ -65,6 +65,8 @@ type Host struct {
 	// inode: a process that the kernel hides from us, perhaps.
 	nobodys map[uint64]bool
 	wanting time.Time // since when listeners wait for it; zero: none does
+	// norms are what was learned over days, of all namespaces.
+	norms map[normKey]measure.Norm
 }
 
 // resident is one namespace of the host, with the results of its last tick.
@@ -89,7 +91,7 @@ type Turn struct {
 func NewHost(cfg config.Config, rules []rule.Rule, source observe.Source, probes *dial.Dialer) (*Host, error) {
 	h := &Host{
 		cfg: cfg, source: source, scratch: tcp.NewScratch(), budget: observe.NewBudget(cfg.Observe.CPUBudget),
-		of: map[*observe.Schedule]*resident{}, roster: spaces.New(spaces.Most),
+		of: map[*observe.Schedule]*resident{}, roster: spaces.New(spaces.Most), norms: map[normKey]measure.Norm{},
 	}
 	at, err := ownPlace(h.budget, source, h.scratch)
 	if err != nil {
@@ -233,6 +235,7 @@ func (h *Host) join(s spaces.Space) error {
 		return err
 	}
 	p.tallier.frames = h.own.tallier.frames
+	p.norms = h.normsOf(s.Label)
 	r := &resident{Pipeline: p, space: s}
 	h.of[p.schedule] = r
 	at, _ := slices.BinarySearchFunc(h.others, s.Label, func(r *resident, name string) int { return strings.Compare(r.place.name, name) })

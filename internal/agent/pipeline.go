@@ -67,6 +67,7 @@ type Pipeline struct {
 
 	tallier  *tallier
 	opinions []measure.Opinion // since the last step
+	norms    []measure.Norm    // the same
 	budget   *observe.Budget
 	schedule *observe.Schedule
 	alarm    measure.Alarm
@@ -197,7 +198,7 @@ func (p *Pipeline) Close() error {
 // of a moment with no new evidence. The results are good until the next Tick.
 func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
 	tallies, err := p.observe(now, tier)
-	tallies.Opinions = p.opinions
+	tallies.Opinions, tallies.Norms = p.opinions, p.norms
 	if stuck := cmp.Or(p.stuck, p.finder.stuck); stuck != nil {
 		err = stuck
 	}
@@ -205,7 +206,7 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 		return nil, p.view, nil
 	}
 	incidents, view := p.place.step(recording.Step{Namespace: p.place.name, At: now, Tallies: tallies})
-	p.opinions = p.opinions[:0]
+	p.opinions, p.norms = p.opinions[:0], p.norms[:0]
 	p.view, p.atPeace = view, len(incidents) == 0
 	if tier == tcp.Pulse {
 		if p.alarm.Jumped(view.Host()) {

@@ -26,18 +26,21 @@ import (
 // agent is the state that Run's goroutines share. The pipeline itself belongs
 // to the loop alone; others ask the loop, or read snapshots.
 type agent struct {
-	options  Options
-	config   config.Config // the loop's, once it runs
-	rules    []rule.Rule   // of the configuration at the start
-	log      *slog.Logger
-	host     string
-	clock    *Clock
-	started  time.Time
-	requests chan request
-	reloads  chan chan error // each has room for its answer
-	notices  *notices        // its planner is the loop's
-	dialer   *dial.Dialer    // of every connection that we make
-	recorder *recorder
+	options Options
+	config  config.Config // the loop's, once it runs
+	// startConfig is the configuration at the start, and never changes.
+	startConfig config.Config
+	lessons     *lessons
+	rules       []rule.Rule // of the configuration at the start
+	log         *slog.Logger
+	host        string
+	clock       *Clock
+	started     time.Time
+	requests    chan request
+	reloads     chan chan error // each has room for its answer
+	notices     *notices        // its planner is the loop's
+	dialer      *dial.Dialer    // of every connection that we make
+	recorder    *recorder
 	// pools are those of the configuration in use; poolsChanged, with room for
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]
@@ -88,7 +91,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
 		Budget:    api.Budget{Allowed: a.config.Observe.CPUBudget, Used: h.budget.Used()},
-		Limits:    h.limits(),
+		Limits:    append(h.limits(), a.learnedWhere()...),
 
 		Namespaces: h.namespaces(),
 		Channels:   a.notices.status(),

@@ -133,7 +133,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Recorder: f, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Recorder: f, Learner: taught{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +227,19 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"no token configured", "POST", "/api/v1/reload", "", bearer, nil, "", 403, "token:"},
 		{"the empty token is none", "POST", "/api/v1/reload", "", map[string]string{"Authorization": "Bearer "}, nil, "", 403, "token:"},
 		{"reload", "POST", "/api/v1/reload", "", bearer, nil, token, 204, ""},
+		{"baseline of this hour", "GET", "/api/v1/baseline", "", nil, nil, token, 200, `"state":"known"`},
+		{"baseline of one signal", "GET", "/api/v1/baseline?scope=service/web&signal=established", "", nil, nil, token, 200, `"norms":[]`},
+		{"baseline of no scope", "GET", "/api/v1/baseline?scope=web", "", nil, nil, token, 400, "service/web"},
+		{"export", "GET", "/api/v1/baseline/export", "", nil, nil, token, 200, `"format":"foreshock-baseline"`},
+		{"import", "PUT", "/api/v1/baseline/import", `{"file":{"host":"web03"}}`, bearer, nil, token, 200, `"absent":["service/old"]`},
+		{"import of another host", "PUT", "/api/v1/baseline/import", `{"file":{"host":"web04"}}`, bearer, nil, token, 409, "web04"},
+		{"import without a token", "PUT", "/api/v1/baseline/import", `{}`, map[string]string{"Content-Type": "application/json"}, nil, token, 401, "bearer"},
+		{"leave out", "POST", "/api/v1/baseline/leave-out", `{"from":"2026-03-02T09:00:00Z","to":"2026-03-02T15:00:00Z","why":"a move"}`, bearer, nil, token, 204, ""},
+		{"leave out nothing", "POST", "/api/v1/baseline/leave-out", `{"from":"2026-03-02T09:00:00Z","to":"2026-03-02T09:00:00Z","why":"a move"}`, bearer, nil, token, 400, "later"},
+		{"leave out for no reason", "POST", "/api/v1/baseline/leave-out", `{"from":"2026-03-02T09:00:00Z","to":"2026-03-02T10:00:00Z","why":""}`, bearer, nil, token, 400, "why"},
+		{"leave out of no scope", "POST", "/api/v1/baseline/leave-out", `{"from":"2026-03-02T09:00:00Z","to":"2026-03-02T10:00:00Z","why":"x","scope":"web"}`, bearer, nil, token, 400, "service/web"},
+		{"reset", "POST", "/api/v1/baseline/reset", `{"scope":"service/web"}`, bearer, nil, token, 204, ""},
+		{"reset too much", "POST", "/api/v1/baseline/reset", `{"scopes":"all"}`, bearer, nil, token, 400, "unknown field"},
 		{"another origin", "POST", "/api/v1/reload", "", map[string]string{"Authorization": "Bearer " + token, "Origin": "http://evil.example"}, nil, token, 403, "origin"},
 		{"another host", "GET", "/api/v1/status", "", map[string]string{"Host": "evil.example"}, nil, token, 421, "evil.example"},
 	}

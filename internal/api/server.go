@@ -36,6 +36,8 @@ var ErrNoIncident = errors.New("no open incident of that number")
 type Config struct {
 	Source Source
 	Actor  Actor
+	// Learner answers for baselines; nil where there are none.
+	Learner Learner
 	// Token is what changing calls must present; only its hash is kept. Empty:
 	// there is none, and such calls are refused.
 	Token string
@@ -72,6 +74,7 @@ const (
 type server struct {
 	source   Source
 	actor    Actor
+	learns   Learner // nil when there is none
 	log      *slog.Logger
 	hosts    []string
 	recorder Recorder     // nil when there is none
@@ -105,6 +108,11 @@ func routes() []route {
 		{"GET", "/api/v1/channels", (*server).channels},
 		{"GET", "/api/v1/recording", (*server).recording},
 		{"GET", "/api/v1/events", (*server).events},
+		{"GET", "/api/v1/baseline", (*server).baseline},
+		{"GET", "/api/v1/baseline/export", (*server).exportBaseline},
+		{"PUT", "/api/v1/baseline/import", (*server).importBaseline},
+		{"POST", "/api/v1/baseline/leave-out", (*server).leaveOut},
+		{"POST", "/api/v1/baseline/reset", (*server).resetBaseline},
 		{"GET", "/api/v1/openapi.yaml", (*server).openAPI},
 		{"GET", "/healthz", (*server).healthz},
 		{"GET", "/readyz", (*server).readyz},
@@ -119,7 +127,7 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	for _, r := range routes() {
@@ -381,19 +389,20 @@ type Acknowledgement struct {
 
 func decodeAcknowledgement(in io.Reader) (Acknowledgement, error) {
 	var a Acknowledgement
-	d := json.NewDecoder(in)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&a); err != nil {
-		return Acknowledgement{}, fmt.Errorf("read the body: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Acknowledgement{}, errors.New("read the body: something follows the JSON object")
+	if err := decodeOne(in, &a); err != nil {
+		return Acknowledgement{}, err
 	}
 	a.By = strings.TrimSpace(a.By)
-	if a.By == "" || utf8.RuneCountInString(a.By) > maxName || strings.ContainsFunc(a.By, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if !printable(a.By) {
 		return Acknowledgement{}, fmt.Errorf("by is a name of 1 to %d printable characters", maxName)
 	}
 	return a, nil
+}
+
+// printable reports whether a text of somebody may stand in a log line and on the
+// page.
+func printable(text string) bool {
+	return text != "" && utf8.RuneCountInString(text) <= maxName && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func (s *server) acknowledge(w http.ResponseWriter, r *http.Request) {

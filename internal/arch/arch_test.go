@@ -74,7 +74,7 @@ var arrows = map[string][]string{
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
-		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/judge", "internal/measure", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
+		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
 		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/recording", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},

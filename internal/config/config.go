@@ -61,6 +61,8 @@ type Config struct {
 	Presets []string
 	Rules   []Rule
 	Notify  []Channel
+	// Baseline is how what is usual is learned.
+	Baseline Baseline
 	// PublicURL is where people reach the page, for links in notices; empty
 	// when notices have none. It has no slash at its end.
 	PublicURL string
@@ -239,7 +241,7 @@ const (
 func Default() Config {
 	return Config{
 		Listen:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9748),
-		Observe: Observe{CPUBudget: 0.01},
+		Observe: Observe{CPUBudget: 0.01}, Baseline: DefaultBaseline(),
 	}
 }
 

@@ -64,6 +64,7 @@ listen: 192.0.2.1:9000
 token: {file: /etc/foreshock/token}
 observe:
   cpu_budget: 1.5%
+baseline: {learn: 14d, factor: 2, quantile: 0.99}
 services:
   - name: web
     listen: [":80", "192.0.2.1:443", "[::1]:80"]
@@ -80,6 +81,7 @@ services:
 				{Name: "web", Listen: addrPorts("[::]:80", "192.0.2.1:443", "[::1]:80")},
 				{Name: "admin", Listen: addrPorts("192.0.2.1:80")},
 			},
+			Baseline: Baseline{Learn: 14 * day, Factor: 2, Quantile: 0.99},
 		}},
 		{"colons in flow style", "services: [{name: nginx:80, listen: [\"192.0.2.1:80\"]}]\nlabels: {\"a\":b, c: d:e}\n", with(func(c *Config) {
 			c.Labels = map[string]string{"a": "b", "c": "d:e"}

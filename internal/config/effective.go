@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/token"
@@ -40,6 +41,10 @@ func Effective(c Config) string {
 	line("  namespaces: %s", c.Observe.Namespaces)
 	effectiveServices(line, c.Services)
 	effectiveBackends(line, c.Backends)
+	line("baseline:")
+	line("  learn: %s", daysText(c.Baseline.Learn))
+	line("  factor: %s", strconv.FormatFloat(c.Baseline.Factor, 'f', -1, 64))
+	line("  quantile: %s", strconv.FormatFloat(c.Baseline.Quantile, 'f', -1, 64))
 	if c.PublicURL == "" {
 		line("# public_url: none, so notices have no link")
 	} else {

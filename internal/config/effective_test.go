@@ -28,6 +28,10 @@ observe:
   namespaces: all
 services: []  # found from the listening sockets
 backends: []  # known load balancers are found by themselves
+baseline:
+  learn: 28d
+  factor: 1.5
+  quantile: 0.95
 # public_url: none, so notices have no link
 presets: []
 rules: []
@@ -55,6 +59,7 @@ notify: []
 				}}},
 				{Name: "seen", Process: Process{Listens: addrPorts("0.0.0.0:80")[0]}},
 			},
+			Baseline:  Baseline{Learn: 7 * day, Factor: 2.25, Quantile: 0.99},
 			PublicURL: "https://web03.example:9748",
 			Presets:   []string{"workers-article"},
 			Rules: []Rule{
@@ -124,6 +129,10 @@ backends:
       listens: "0.0.0.0:80"
     # discover: none, so the addresses that the process is seen to talk to
     status: off
+baseline:
+  learn: 7d
+  factor: 2.25
+  quantile: 0.99
 public_url: https://web03.example:9748
 presets: [workers-article]
 rules:
@@ -240,6 +249,9 @@ func configs() *rapid.Generator[Config] {
 				channel.Alertmanager = &Alertmanager{URLs: []string{"http://127.0.0.1:9093"}}
 			}
 			c.Notify = append(c.Notify, channel)
+		}
+		c.Baseline = Baseline{
+			Learn: time.Duration(rapid.IntRange(1, MaxLearnDays).Draw(t, "days")) * day, Factor: rapid.Float64Range(1, MaxFactor).Draw(t, "factor"), Quantile: rapid.Float64Range(leastUsual, mostUsual).Draw(t, "quantile"),
 		}
 		return c
 	})

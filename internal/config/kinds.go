@@ -43,6 +43,9 @@ type (
 	rawUnit       struct{ scalar }
 	rawTarget     struct{ scalar } // a name that is looked up
 	rawRemote     struct{ scalar } // a member's address
+	rawDays       struct{ scalar }
+	rawFactor     struct{ scalar }
+	rawQuantile   struct{ scalar }
 )
 
 func (rawText) kind() kind {

@@ -19,6 +19,7 @@ type rawFile struct {
 	Observe   rawObserve    `yaml:"observe" empty:"yes" example:"{cpu_budget: 1%}" jsonschema_description:"How hard to look."`
 	Services  []rawService  `yaml:"services" empty:"yes" example:"- {name: web, listen: [\":80\"]}" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
 	Backends  []rawBackends `yaml:"backends" empty:"yes" example:"- {name: shop, process: {unit: haproxy.service}}" jsonschema_description:"Pools that processes of this host talk to, listed to name or tune them. Default: those of known load balancers."`
+	Baseline  rawBaseline   `yaml:"baseline" empty:"yes" example:"{learn: 28d}" jsonschema_description:"How what is usual at each hour of the week is learned."`
 	PublicURL rawURL        `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
 	Presets   []rawPreset   `yaml:"presets" empty:"yes" example:"[workers-article]" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
 	Rules     []rawRule     `yaml:"rules" empty:"yes" example:"- {name: web-waits, when: service.queue_wait_seconds > 0.5}" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
@@ -63,6 +64,13 @@ type rawObserve struct {
 	section
 	CPUBudget  rawShare      `yaml:"cpu_budget" jsonschema_description:"What all looks together may cost, as a share of one core, from 0.1% to 50%."`
 	Namespaces rawNamespaces `yaml:"namespaces" jsonschema_description:"Which network namespaces are read: all of this host's, with those of its containers, or the host's own only."`
+}
+
+type rawBaseline struct {
+	section
+	Learn    rawDays     `yaml:"learn" jsonschema_description:"How far back, in whole days from 1d to 56d."`
+	Factor   rawFactor   `yaml:"factor" jsonschema_description:"How much more than usual it takes to be wrong, from 1 to 10."`
+	Quantile rawQuantile `yaml:"quantile" jsonschema_description:"Which share of all values is usual, from 0.5 to 0.999."`
 }
 
 type rawService struct {
@@ -159,7 +167,7 @@ func keyPaths(t reflect.Type, path string) []string {
 // with later versions, so that nobody takes them for a spelling mistake.
 func laterKeys() []string {
 	return []string{
-		"actuate", "baseline", "drain", "fleet", "history",
+		"actuate", "drain", "fleet", "history",
 		"regions", "respond", "state_dir", "tls",
 		"observe.events",
 		"notify[].url",

@@ -33,9 +33,10 @@ type HourRow struct {
 type Interval struct {
 	From, To time.Time
 	// Scope is of what it is left out: of every scope for the zero ID, of its
-	// whole namespace for a host, else of that scope, and of its siblings: who
-	// fails has others carry its load.
+	// whole namespace for a host, else of that scope.
 	Scope scope.ID
+	// Siblings: of its siblings too. Who fails has others carry its load.
+	Siblings bool
 }
 
 // left reports which rows of a minute are left out.
@@ -60,6 +61,7 @@ func groupOf(row *Row) scope.ID {
 // leftIn is what of a minute the intervals leave out.
 func leftIn(m *Minute, out []Interval) left {
 	var l left
+	var siblings []scope.ID
 	for i := range out {
 		x := &out[i]
 		if !x.From.Before(m.Start.Add(time.Minute)) || !x.To.After(m.Start) {
@@ -72,10 +74,13 @@ func leftIn(m *Minute, out []Interval) left {
 			l.namespaces = append(l.namespaces, x.Scope.Namespace)
 		default:
 			l.scopes = append(l.scopes, x.Scope)
+			if x.Siblings {
+				siblings = append(siblings, x.Scope)
+			}
 		}
 	}
 	for i := range m.Scopes {
-		if row := &m.Scopes[i]; row.Group != "" && slices.Contains(l.scopes, row.Scope) {
+		if row := &m.Scopes[i]; row.Group != "" && slices.Contains(siblings, row.Scope) {
 			l.groups = append(l.groups, groupOf(row))
 		}
 	}

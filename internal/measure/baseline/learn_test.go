@@ -199,7 +199,7 @@ func TestWhatIsLeftOut(t *testing.T) {
 	}
 	minute := func(yield func(*Minute) bool) { yield(&Minute{Start: monday, Scopes: rows}) }
 	span := func(id scope.ID) Interval {
-		return Interval{From: monday.Add(50 * time.Second), To: monday.Add(time.Hour), Scope: id}
+		return Interval{From: monday.Add(50 * time.Second), To: monday.Add(time.Hour), Scope: id, Siblings: true}
 	}
 	tests := []struct {
 		name string

@@ -1,0 +1,304 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/measure/baseline"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+const (
+	// leftMargin is left out before and after an incident.
+	leftMargin = 5 * time.Minute
+	// mostLeft is the most of one incident that is left out: what lasts longer is
+	// no fault but a new habit.
+	mostLeft = 24 * time.Hour
+	// recentAfter is how old a minute must be to count before its hour is made.
+	recentAfter = 5 * time.Minute
+	// learnsOften: with less than a day behind it the learner learns each
+	// learnsEvery, and then each hour.
+	learnsOften = 24
+	learnsEvery = 5 * time.Minute
+	// mostUnmade bounds the minutes whose hours are not made, in bytes; the oldest
+	// go first.
+	mostUnmade = 4 << 20
+)
+
+// learnedStore is where minutes and hours are kept: the history, or memory for
+// as long as the agent runs. Times are the wall clock's, UTC; data is opaque.
+type learnedStore interface {
+	PutMinute(start time.Time, data []byte) error
+	// Minutes and Hours call each with those that begin in [from, to), in order;
+	// data is good until each returns.
+	Minutes(from, to time.Time, each func(start time.Time, data []byte) error) error
+	// PutHour takes the place of an hour that is there.
+	PutHour(start time.Time, data []byte) error
+	Hours(from, to time.Time, each func(start time.Time, data []byte) error) error
+	PutLeftOut(leftOut) error
+	LeftOuts() ([]leftOut, error)
+}
+
+// leftOut is a span that somebody left out by hand.
+type leftOut struct {
+	baseline.Interval
+	Why string
+	At  time.Time // when
+}
+
+// learner learns what is usual from finished minutes. It has no goroutine and no
+// clock; it reads and writes its store, so the loop never calls it.
+type learner struct {
+	config baseline.Config
+	store  learnedStore
+	log    *slog.Logger
+
+	minutes []unmade // of hours that are not made yet, by start
+	bytes   int
+	out     []leftOut
+	trouble map[uint64]baseline.Interval // of incidents, by number
+	made    time.Time                    // the end of the last hour that was made
+	hours   int                          // how many are stored, about
+	learned time.Time                    // when norms were made last
+	norms   map[normKey]measure.Norm     // as handed on
+	failed  string                       // what the log has said of the store
+}
+
+type unmade struct {
+	start time.Time
+	data  []byte
+}
+
+type normKey struct {
+	scope  scope.ID
+	signal measure.Signal
+}
+
+func learnConfig(c config.Baseline) baseline.Config {
+	return baseline.Config{Learn: c.Learn, Quantile: c.Quantile, Factor: c.Factor, Location: time.Local}
+}
+
+func newLearner(c baseline.Config, store learnedStore, log *slog.Logger) *learner {
+	return &learner{config: c, store: store, log: log, trouble: make(map[uint64]baseline.Interval), norms: make(map[normKey]measure.Norm)}
+}
+
+// begin takes up what is stored from earlier runs, and returns what is usual.
+func (l *learner) begin(now time.Time) []measure.Norm {
+	var err error
+	if l.out, err = l.store.LeftOuts(); err != nil {
+		l.say(fmt.Errorf("read what was left out: %w", err))
+	}
+	l.made = now.Truncate(time.Hour).Add(-2 * time.Hour)
+	last := time.Time{}
+	err = l.store.Hours(now.Add(-l.config.Learn), now, func(start time.Time, _ []byte) error {
+		l.hours++
+		last = start.Add(time.Hour)
+		return nil
+	})
+	if err != nil {
+		l.say(fmt.Errorf("read the hours learned: %w", err))
+	}
+	if last.After(l.made) {
+		l.made = last
+	}
+	err = l.store.Minutes(l.made, now, func(start time.Time, data []byte) error {
+		l.keep(unmade{start, slices.Clone(data)})
+		return nil
+	})
+	if err != nil {
+		l.say(fmt.Errorf("read the last minutes: %w", err))
+	}
+	return l.learn(now)
+}
+
+// take takes a minute that is over. One of an hour that was made already, as
+// after the clock was set back, is stored and not learned.
+func (l *learner) take(now time.Time, minute unmade, incidents []incidentSpan) {
+	if err := l.store.PutMinute(minute.start, minute.data); err != nil {
+		l.say(fmt.Errorf("store a minute: %w", err))
+	}
+	if l.made.After(now) { // it was a year ahead
+		l.made = now.Truncate(time.Hour).Add(-2 * time.Hour)
+	}
+	if !minute.start.Before(l.made) {
+		l.keep(minute)
+	}
+	for _, s := range incidents {
+		l.trouble[s.id] = s.Interval
+	}
+	maps.DeleteFunc(l.trouble, func(_ uint64, x baseline.Interval) bool { return x.To.Before(l.made) })
+}
+
+func (l *learner) keep(m unmade) {
+	l.minutes = append(l.minutes, m)
+	l.bytes += len(m.data)
+	for l.bytes > mostUnmade {
+		l.bytes -= len(l.minutes[0].data)
+		l.minutes = slices.Delete(l.minutes, 0, 1)
+	}
+}
+
+// intervals is all that is left out of the minutes in hand.
+func (l *learner) intervals() []baseline.Interval {
+	out := slices.Collect(maps.Values(l.trouble))
+	for i := range l.out {
+		out = append(out, l.out[i].Interval)
+	}
+	return out
+}
+
+// each decodes those of the minutes in hand that begin in [from, to).
+func (l *learner) each(from, to time.Time) func(func(*baseline.Minute) bool) {
+	return func(yield func(*baseline.Minute) bool) {
+		for i := range l.minutes {
+			if m := &l.minutes[i]; m.start.Before(from) || !m.start.Before(to) {
+				continue
+			}
+			m, err := baseline.DecodeMinute(l.minutes[i].data)
+			if err != nil {
+				l.say(err)
+				continue
+			}
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// make makes the hours that ended an hour ago: by then it is known what of them
+// was wrong.
+func (l *learner) make(now time.Time) {
+	until := now.Truncate(time.Hour).Add(-time.Hour)
+	for len(l.minutes) > 0 {
+		start := slices.MinFunc(l.minutes, func(a, b unmade) int { return a.start.Compare(b.start) }).start.Truncate(time.Hour)
+		end := start.Add(time.Hour)
+		if end.After(until) {
+			break
+		}
+		if hour := baseline.HourOf(start, l.each(start, end), l.intervals()); len(hour.Rows) > 0 {
+			if err := l.store.PutHour(start, baseline.AppendHour(nil, hour)); err != nil {
+				l.say(fmt.Errorf("store an hour: %w", err))
+			} else {
+				l.hours++
+			}
+		}
+		l.minutes = slices.DeleteFunc(l.minutes, func(m unmade) bool { return m.start.Before(end) })
+	}
+	// Those of a clock that was ahead would wait for their time to come.
+	l.minutes = slices.DeleteFunc(l.minutes, func(m unmade) bool { return m.start.After(now.Add(time.Hour)) })
+	l.bytes = 0
+	for i := range l.minutes {
+		l.bytes += len(l.minutes[i].data)
+	}
+	if until.After(l.made) {
+		l.made = until
+	}
+}
+
+// learn makes the hours that are due and, where the hour of the week is another,
+// returns the norms that changed; one that is gone rests on no minutes.
+func (l *learner) learn(now time.Time) []measure.Norm {
+	l.make(now)
+	often := l.hours < learnsOften && now.Sub(l.learned) >= learnsEvery
+	if now.Truncate(time.Hour).Equal(l.learned.Truncate(time.Hour)) && !often {
+		return nil
+	}
+	return l.renew(now)
+}
+
+// renew makes all norms anew.
+func (l *learner) renew(now time.Time) []measure.Norm {
+	l.learned = now
+	norms := baseline.Learn(l.config, now, l.config.Hours(now), l.stored(now), l.recent(now))
+	gone := l.norms
+	l.norms = make(map[normKey]measure.Norm, len(norms))
+	var changed []measure.Norm
+	for _, n := range norms {
+		k := normKey{n.Scope, n.Signal}
+		if gone[k] != n {
+			changed = append(changed, n)
+		}
+		delete(gone, k)
+		l.norms[k] = n
+	}
+	for k := range gone {
+		changed = append(changed, measure.Norm{Scope: k.scope, Signal: k.signal})
+	}
+	return changed
+}
+
+// stored walks the hours that are stored. One that cannot be read is left out.
+func (l *learner) stored(now time.Time) func(func(*baseline.Hour) bool) {
+	return func(yield func(*baseline.Hour) bool) {
+		l.walk(now.Add(-l.config.Learn), now, yield)
+	}
+}
+
+var errEnough = errors.New("enough")
+
+func (l *learner) walk(from, to time.Time, yield func(*baseline.Hour) bool) {
+	err := l.store.Hours(from, to, func(_ time.Time, data []byte) error {
+		h, err := baseline.DecodeHour(data)
+		if err != nil {
+			l.say(err)
+			return nil
+		}
+		if !yield(h) {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		l.say(fmt.Errorf("read the hours learned: %w", err))
+	}
+}
+
+// recent is what was seen since the last hour that was made.
+func (l *learner) recent(now time.Time) *baseline.Hour {
+	return baseline.HourOf(now.Truncate(time.Hour), l.each(time.Time{}, now.Add(-recentAfter)), l.intervals())
+}
+
+// say logs what went wrong with the store, once for as long as it is the same.
+func (l *learner) say(err error) {
+	if text := err.Error(); text != l.failed {
+		l.failed = text
+		l.log.Warn("baselines: learning goes on with what there is", "error", text)
+	}
+}
+
+// incidentSpan is when one incident lasted, on the wall clock.
+type incidentSpan struct {
+	id uint64
+	baseline.Interval
+}
+
+// spansOf are the incidents that are not to be learned: of warning and above, and
+// not of users' own rules, which may be true all day.
+func spansOf(now time.Time, offset time.Duration, incidents []judge.Incident) []incidentSpan {
+	var out []incidentSpan
+	for i := range incidents {
+		inc := &incidents[i]
+		if inc.Peak < judge.Warning || inc.Finding.Cause == judge.UserRule {
+			continue
+		}
+		end := inc.ResolvedAt
+		if end.IsZero() {
+			end = now
+		}
+		if last := inc.SuspectedAt.Add(mostLeft); end.After(last) {
+			end = last
+		}
+		out = append(out, incidentSpan{inc.ID, baseline.Interval{
+			From: inc.SuspectedAt.Add(offset - leftMargin), To: end.Add(offset + leftMargin), Scope: inc.Finding.Scope, Siblings: true,
+		}})
+	}
+	return out
+}

@@ -1,0 +1,16 @@
+package scope
+
+import "testing"
+
+func TestParseReadsWhatStringWrites(t *testing.T) {
+	for _, id := range []ID{Host, Rest, Host.In("shop"), {KindService, "web", ""}, {KindBackend, "shop/192.0.2.1:80", "a"}, {KindRegion, "cork", ""}} {
+		if got, ok := Parse(id.String()); !ok || got != id {
+			t.Errorf("Parse(%q) = %v, %t", id, got, ok)
+		}
+	}
+	for _, text := range []string{"", "web", "service/", "zone/x", "@shop", "none/x"} {
+		if got, ok := Parse(text); ok || got != (ID{}) {
+			t.Errorf("Parse(%q) = %v, %t", text, got, ok)
+		}
+	}
+}
