@@ -39,7 +39,7 @@ func (l *learner) show(now time.Time, of scope.ID) api.Learned {
 		}
 		return out
 	}
-	week := baseline.Week(l.config, now, l.stored(now), l.recent(now), func(row *baseline.HourRow) bool { return row.Scope == of })
+	week := baseline.Week(l.config, now, l.stored(now), l.recent(now), func(id scope.ID, _ measure.Signal) bool { return id == of })
 	for _, n := range week {
 		out.Norms = append(out.Norms, api.HourNorm{Of: n.Of, Norm: n.Norm})
 	}
@@ -63,7 +63,7 @@ func (l *learner) export(now time.Time, host string) api.BaselineFile {
 	for of := measure.Hours(1); of <= measure.NumHours; of++ {
 		sum := baseline.Collect(l.lastOf(now, of), func(yield func(*baseline.Hour) bool) {
 			for _, start := range starts[of] {
-				l.walk(start, start.Add(time.Hour), yield)
+				l.between(start, start.Add(time.Hour), yield)
 			}
 		})
 		if len(sum.Rows) > 0 {
@@ -216,7 +216,7 @@ func (l *learner) replace(now time.Time, hours map[measure.Hours]*baseline.Hour,
 	for of, h := range hours {
 		start := l.lastOf(now, of)
 		sum := &baseline.Hour{Start: start, Rows: h.Rows}
-		l.walk(start, start.Add(time.Hour), func(own *baseline.Hour) bool {
+		l.between(start, start.Add(time.Hour), func(own *baseline.Hour) bool {
 			sum = own.With(sum)
 			return true
 		})
@@ -237,7 +237,7 @@ func (l *learner) put(h *baseline.Hour) error {
 // rewrite takes scopes out of the stored hours that touch [from, to).
 func (l *learner) rewrite(from, to time.Time, drop func(scope.ID) bool) error {
 	var changed []time.Time
-	l.walk(from.Truncate(time.Hour), to, func(h *baseline.Hour) bool {
+	l.between(from.Truncate(time.Hour), to, func(h *baseline.Hour) bool {
 		if _, less := h.Without(drop); less {
 			changed = append(changed, h.Start)
 		}
@@ -245,7 +245,7 @@ func (l *learner) rewrite(from, to time.Time, drop func(scope.ID) bool) error {
 	})
 	for _, start := range changed {
 		var err error
-		l.walk(start, start.Add(time.Hour), func(h *baseline.Hour) bool {
+		l.between(start, start.Add(time.Hour), func(h *baseline.Hour) bool {
 			rest, _ := h.Without(drop)
 			err = l.put(rest)
 			return err == nil

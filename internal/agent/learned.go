@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// mostRemembered bounds what is learned without a history, in bytes: about half
-// a day of 100 scopes, and four weeks of five.
+// mostRemembered bounds what is learned without a history, in bytes: about a
+// day and a half of 100 scopes in use, and four weeks of five.
 const mostRemembered = 2 << 20
 
 // memory keeps what was learned for as long as the agent runs. Minutes are not

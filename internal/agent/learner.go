@@ -235,18 +235,26 @@ func (l *learner) renew(now time.Time) []measure.Norm {
 	return changed
 }
 
-// stored walks the hours that are stored. One that cannot be read is left out.
-func (l *learner) stored(now time.Time) func(func(*baseline.Hour) bool) {
-	return func(yield func(*baseline.Hour) bool) {
-		l.walk(now.Add(-l.config.Learn), now, yield)
+// stored gives the hours that are stored. One that cannot be read is left out.
+func (l *learner) stored(now time.Time) baseline.Source {
+	return func(wanted func(time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*baseline.Hour) bool) {
+		l.walk(now.Add(-l.config.Learn), now, wanted, keep, yield)
 	}
+}
+
+// between walks the whole hours that begin in [from, to).
+func (l *learner) between(from, to time.Time, yield func(*baseline.Hour) bool) {
+	l.walk(from, to, func(time.Time) bool { return true }, nil, yield)
 }
 
 var errEnough = errors.New("enough")
 
-func (l *learner) walk(from, to time.Time, yield func(*baseline.Hour) bool) {
-	err := l.store.Hours(from, to, func(_ time.Time, data []byte) error {
-		h, err := baseline.DecodeHour(data)
+func (l *learner) walk(from, to time.Time, wanted func(time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*baseline.Hour) bool) {
+	err := l.store.Hours(from, to, func(start time.Time, data []byte) error {
+		if !wanted(start) {
+			return nil
+		}
+		h, err := baseline.DecodeRows(data, keep)
 		if err != nil {
 			l.say(err)
 			return nil

@@ -175,7 +175,11 @@ func AppendHour(to []byte, h *Hour) []byte {
 
 // DecodeHour reads what AppendHour wrote. Bytes of another version give
 // ErrVersion; any that are not whole give an error and no hour.
-func DecodeHour(data []byte) (*Hour, error) {
+func DecodeHour(data []byte) (*Hour, error) { return DecodeRows(data, nil) }
+
+// DecodeRows is DecodeHour for the rows that keep wants, all of them where it is
+// nil; it passes over the others, and does not see what is wrong within them.
+func DecodeRows(data []byte, keep func(scope.ID, measure.Signal) bool) (*Hour, error) {
 	r := &reader{data: data}
 	n, start := r.begin()
 	h := &Hour{Start: time.Unix(3600*start, 0).UTC()}
@@ -186,6 +190,10 @@ func DecodeHour(data []byte) (*Hour, error) {
 		row := HourRow{Scope: id, Signal: r.signal(&none)}
 		row.Minutes = r.upTo(60*mostDays, "minutes")
 		row.Days = r.upTo(mostDays, "days")
+		if keep != nil && !keep(row.Scope, row.Signal) {
+			r.skipSketch()
+			continue
+		}
 		row.Sketch = r.sketch()
 		if r.err == nil && (row.Minutes == 0 || row.Days == 0 || row.Sketch.Count() == 0) {
 			r.fail(errors.New("a row of nothing"))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // Config says how norms are made of hours.
@@ -35,6 +36,9 @@ const (
 	// day says nothing of how days differ.
 	ownMinutes = 90
 	ownDays    = 2
+	// othersSpan is how far back other hours stand in for it: by then each has
+	// come twice.
+	othersSpan = 9 * 24 * time.Hour
 )
 
 func (c Config) filled() Config {
@@ -95,40 +99,46 @@ func (s *sums) known() bool {
 	return s[ownHours].minutes >= ownMinutes && s[ownHours].count() >= ownDays
 }
 
+// Source gives hours that are stored, in any order: those whose start is wanted,
+// with the rows that keep wants, all of them where it is nil. It may be asked
+// several times.
+type Source func(wanted func(start time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*Hour) bool)
+
 // Learn returns the norms for an hour of the week, by scope and signal, from
-// hours in any order; those older than c.Learn, or later than now, do not count.
-// hours is asked twice. recent is what was not made an hour yet; it counts where
-// there is less than an hour of anything else, and may be nil.
+// hours that are not older than c.Learn, nor later than now. recent is what was
+// not made an hour yet; it counts where there is less than an hour of anything
+// else, and may be nil.
 //
 // An hour of the week that has come twice or more stands for itself. Until then
 // the norm is the widest that this hour of other days, other hours of such days
 // and all hours together would give.
-func Learn(c Config, now time.Time, of measure.Hours, hours func(yield func(*Hour) bool), recent *Hour) []measure.Norm {
+func Learn(c Config, now time.Time, of measure.Hours, hours Source, recent *Hour) []measure.Norm {
 	c = c.filled()
 	all := make(map[key]*sums)
-	each := func(wanted func(key, measure.Hours) levels) {
-		hours(func(h *Hour) bool { return addHour(c, now, h, all, wanted) })
-	}
-	each(func(_ key, at measure.Hours) levels {
-		if at == of {
-			return 1 << ownHours
-		}
-		return 0
+	hours(func(start time.Time) bool { return c.Hours(start) == of && within(now, start, c.Learn) }, nil, func(h *Hour) bool {
+		c.add(all, now, h, func(key) levels { return 1 << ownHours })
+		return true
 	})
-	// Those that are known by themselves need no second walk through all hours.
-	each(func(k key, at measure.Hours) levels {
-		if s := all[k]; s != nil && s.known() {
-			return 0
-		}
-		return levelsOf(at, of)
-	})
-	if recent != nil {
-		addHour(c, now, recent, all, func(k key, at measure.Hours) levels {
-			if s := all[k]; s != nil && (s.known() || s[everyHour].minutes >= leastMinutes) {
+	others := func(h *Hour) bool {
+		to := levelsOf(c.Hours(h.Start), of)
+		c.add(all, now, h, func(k key) levels {
+			if s := all[k]; s != nil && s.known() {
 				return 0
 			}
-			return levelsOf(at, of)
+			return to
 		})
+		return true
+	}
+	unknown := func(id scope.ID, sig measure.Signal) bool {
+		s := all[key{id, sig}]
+		return s == nil || !s.known()
+	}
+	hours(func(start time.Time) bool { return within(now, start, min(c.Learn, othersSpan)) }, unknown, others)
+	if recent != nil {
+		others(recent.Filter(func(row *HourRow) bool {
+			s := all[key{row.Scope, row.Signal}]
+			return s == nil || s[everyHour].minutes < leastMinutes
+		}))
 	}
 	out := make([]measure.Norm, 0, len(all))
 	for k, s := range all {
@@ -152,17 +162,19 @@ func levelsOf(at, of measure.Hours) levels {
 	return out
 }
 
-// addHour adds the rows of an hour to the sums that are wanted.
-func addHour(c Config, now time.Time, h *Hour, all map[key]*sums, wanted func(key, measure.Hours) levels) bool {
-	age := now.Sub(h.Start)
-	if age < 0 || age > c.Learn {
-		return true
-	}
-	at, day := c.Hours(h.Start), uint64(1)<<min(63, max(0, age-time.Hour)/(24*time.Hour))
+// within reports whether an hour is neither older than span nor yet to come.
+func within(now, start time.Time, span time.Duration) bool {
+	age := now.Sub(start)
+	return age >= 0 && age <= span
+}
+
+// add adds the rows of an hour to the sums that are wanted of each.
+func (c Config) add(all map[key]*sums, now time.Time, h *Hour, wanted func(key) levels) {
+	day := uint64(1) << min(63, max(0, now.Sub(h.Start)-time.Hour)/(24*time.Hour))
 	for i := range h.Rows {
 		row := &h.Rows[i]
 		k := key{row.Scope, row.Signal}
-		to := wanted(k, at)
+		to := wanted(k)
 		if to == 0 {
 			continue
 		}
@@ -177,7 +189,6 @@ func addHour(c Config, now time.Time, h *Hour, all map[key]*sums, wanted func(ke
 			}
 		}
 	}
-	return true
 }
 
 // norm makes a norm of what was added up.

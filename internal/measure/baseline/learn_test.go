@@ -38,16 +38,6 @@ func days(n int, rate func(at time.Time) float64, left []Interval) []*Hour {
 	return out
 }
 
-func each(hours []*Hour) func(func(*Hour) bool) {
-	return func(yield func(*Hour) bool) {
-		for _, h := range hours {
-			if !yield(h) {
-				return
-			}
-		}
-	}
-}
-
 // daily is the traffic of an office day: 10 a second at night, 60 at noon; half
 // of that at the weekend.
 func daily(at time.Time) float64 {
@@ -59,7 +49,7 @@ func daily(at time.Time) float64 {
 	return rate
 }
 
-func within(t *testing.T, what string, got, least, most float64) {
+func between(t *testing.T, what string, got, least, most float64) {
 	t.Helper()
 	if got < least || got > most {
 		t.Errorf("%s is %g, want %g to %g", what, got, least, most)
@@ -106,7 +96,7 @@ func TestLearn(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			norms := Learn(Config{}, tt.now, tt.of, each(tt.hours), nil)
+			norms := Learn(Config{}, tt.now, tt.of, Held(tt.hours), nil)
 			if tt.nothingElse {
 				if len(norms) > 0 {
 					t.Errorf("learned %v", norms)
@@ -118,9 +108,9 @@ func TestLearn(t *testing.T) {
 			if diff := cmp.Diff([]measure.Norm{want}, norms, cmpopts.IgnoreFields(measure.Norm{}, "Low", "Usual", "High")); diff != "" {
 				t.Fatalf("(-want +got):\n%s", diff)
 			}
-			within(t, "low", norms[0].Low, tt.low[0], tt.low[1])
-			within(t, "usual", norms[0].Usual, tt.usual[0], tt.usual[1])
-			within(t, "high", norms[0].High, tt.high[0], tt.high[1])
+			between(t, "low", norms[0].Low, tt.low[0], tt.low[1])
+			between(t, "usual", norms[0].Usual, tt.usual[0], tt.usual[1])
+			between(t, "high", norms[0].High, tt.high[0], tt.high[1])
 		})
 	}
 }
@@ -129,7 +119,7 @@ func TestLearn(t *testing.T) {
 func TestFewMinutesGiveWideBounds(t *testing.T) {
 	first := days(1, func(at time.Time) float64 { return 20 + 10*float64(at.Minute()%2) }, nil)[:1]
 	first[0].Rows[0].Minutes = 10
-	norms := Learn(Config{}, monday.Add(time.Hour), 1, each(nil), first[0])
+	norms := Learn(Config{}, monday.Add(time.Hour), 1, Held(nil), first[0])
 	if len(norms) != 1 || !norms[0].Learning || norms[0].Minutes != 10 {
 		t.Fatalf("learned %v", norms)
 	}
@@ -137,7 +127,7 @@ func TestFewMinutesGiveWideBounds(t *testing.T) {
 		t.Errorf("origin %q", got)
 	}
 	first[0].Rows[0].Minutes = 60
-	known := Learn(Config{}, monday.Add(time.Hour), 1, each(first), nil)
+	known := Learn(Config{}, monday.Add(time.Hour), 1, Held(first), nil)
 	if known[0].Learning || known[0].High >= norms[0].High {
 		t.Errorf("after an hour %v, after ten minutes %v", known, norms)
 	}
@@ -149,8 +139,8 @@ func TestLearningOrderDoesNotMatter(t *testing.T) {
 	now := monday.AddDate(0, 0, 9)
 	rapid.Check(t, func(t *rapid.T) {
 		of := measure.Hours(rapid.IntRange(1, measure.NumHours).Draw(t, "of"))
-		want := Learn(Config{}, now, of, each(month), nil)
-		got := Learn(Config{}, now, of, each(rapid.Permutation(month).Draw(t, "order")), nil)
+		want := Learn(Config{}, now, of, Held(month), nil)
+		got := Learn(Config{}, now, of, Held(rapid.Permutation(month).Draw(t, "order")), nil)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("(-want +got):\n%s", diff)
 		}
@@ -173,8 +163,8 @@ func TestAnIncidentIsNotLearned(t *testing.T) {
 	learned := days(28, broken, nil)
 	worst, untreated := 0.0, 0.0
 	for of := measure.Hours(1); of <= measure.NumHours; of++ {
-		want, got := Learn(Config{}, now, of, each(good), nil)[0], Learn(Config{}, now, of, each(left), nil)[0]
-		without := Learn(Config{}, now, of, each(learned), nil)[0]
+		want, got := Learn(Config{}, now, of, Held(good), nil)[0], Learn(Config{}, now, of, Held(left), nil)[0]
+		without := Learn(Config{}, now, of, Held(learned), nil)[0]
 		for _, x := range [][3]float64{{want.Low, got.Low, without.Low}, {want.Usual, got.Usual, without.Usual}, {want.High, got.High, without.High}} {
 			worst = max(worst, math.Abs(x[1]/x[0]-1))
 			untreated = max(untreated, math.Abs(x[2]/x[0]-1))

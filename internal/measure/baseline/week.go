@@ -15,32 +15,43 @@ type HourNorm struct {
 }
 
 // Week returns the norms of every hour of the week for the rows that keep wants:
-// a few, for all of a host's would be held at once. For arguments see Learn.
-func Week(c Config, now time.Time, hours func(yield func(*Hour) bool), recent *Hour, keep func(*HourRow) bool) []HourNorm {
+// a few, as all of a host's would be held at once. For the others see Learn.
+func Week(c Config, now time.Time, hours Source, recent *Hour, keep func(scope.ID, measure.Signal) bool) []HourNorm {
+	c = c.filled()
 	var kept []*Hour
-	hours(func(h *Hour) bool {
-		if h = h.Filter(keep); len(h.Rows) > 0 {
+	hours(func(start time.Time) bool { return within(now, start, c.Learn) }, keep, func(h *Hour) bool {
+		if len(h.Rows) > 0 {
 			kept = append(kept, h)
 		}
 		return true
 	})
 	if recent != nil {
-		recent = recent.Filter(keep)
+		recent = recent.Filter(func(row *HourRow) bool { return keep(row.Scope, row.Signal) })
 	}
-	again := func(yield func(*Hour) bool) {
-		for _, h := range kept {
+	var out []HourNorm
+	for of := measure.Hours(1); of <= measure.NumHours; of++ {
+		for _, n := range Learn(c, now, of, Held(kept), recent) {
+			out = append(out, HourNorm{of, n})
+		}
+	}
+	return out
+}
+
+// Held is a Source of hours that are in memory.
+func Held(hours []*Hour) Source {
+	return func(wanted func(time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*Hour) bool) {
+		for _, h := range hours {
+			if !wanted(h.Start) {
+				continue
+			}
+			if keep != nil {
+				h = h.Filter(func(row *HourRow) bool { return keep(row.Scope, row.Signal) })
+			}
 			if !yield(h) {
 				return
 			}
 		}
 	}
-	var out []HourNorm
-	for of := measure.Hours(1); of <= measure.NumHours; of++ {
-		for _, n := range Learn(c, now, of, again, recent) {
-			out = append(out, HourNorm{of, n})
-		}
-	}
-	return out
 }
 
 // Collect adds up hours that are of the same hour of the week, as an export has

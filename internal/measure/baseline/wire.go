@@ -53,6 +53,11 @@ func (r *reader) byte() byte {
 }
 
 func (r *reader) uvarint() uint64 {
+	if len(r.data) > 0 && r.data[0] < 0x80 { // nearly always
+		v := uint64(r.data[0])
+		r.data = r.data[1:]
+		return v
+	}
 	v, n := binary.Uvarint(r.data)
 	if n <= 0 {
 		r.fail(errShort)
@@ -150,7 +155,10 @@ func (before *named) read(r *reader) (flags byte, id scope.ID, group string) {
 		return 0, scope.ID{}, ""
 	}
 	shared := r.upTo(uint64(len(before.scope.Name)), "shared length of a name")
-	id.Name = before.scope.Name[:shared] + r.text()
+	id.Name = before.scope.Name
+	if rest := r.text(); rest != "" || shared < len(id.Name) {
+		id.Name = id.Name[:shared] + rest
+	}
 	if len(id.Name) > mostName {
 		r.fail(errors.New("a name is too long"))
 	}
@@ -219,6 +227,22 @@ func (r *reader) sketch() (s Sketch) {
 		s.Bins = append(s.Bins, Bin{int32(index), uint32(count)})
 	}
 	return s
+}
+
+// skipSketch passes over a sketch; what is wrong within it is not seen.
+func (r *reader) skipSketch() {
+	r.uvarint()
+	for i := range r.upTo(mostBins, "bins") {
+		switch {
+		case r.err != nil:
+			return
+		case i == 0:
+			r.varint()
+			r.uvarint()
+		case r.uvarint()&3 == 3:
+			r.uvarint()
+		}
+	}
 }
 
 // appendSignal writes a signal as the gap to the one before; before is -1 at

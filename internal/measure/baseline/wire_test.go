@@ -246,3 +246,6 @@ func FuzzDecodeHour(f *testing.F) {
 		}
 	})
 }
+
+// someMinuteAt is the same minute each time it is asked for.
+func someMinuteAt(i int) *Minute { return someMinute(rand.New(rand.NewPCG(uint64(i), 1)), 100) }
