@@ -218,8 +218,7 @@ func (s *server) exportBaseline(w http.ResponseWriter, r *http.Request) {
 
 // failed answers what a learner could not do.
 func (s *server) failed(w http.ResponseWriter, err error) {
-	var refused *Refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*Refusal](err); ok {
 		s.problem(w, http.StatusConflict, refused.What, refused.Hint)
 		return
 	}

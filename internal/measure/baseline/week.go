@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
@@ -90,7 +91,7 @@ func (h *Hour) Without(drop func(scope.ID) bool) (*Hour, bool) {
 // With returns the hour with the rows of other beside its own; the two have no
 // scope in common.
 func (h *Hour) With(other *Hour) *Hour {
-	out := &Hour{Start: h.Start, Rows: append(h.Rows[:len(h.Rows):len(h.Rows)], other.Rows...)}
+	out := &Hour{Start: h.Start, Rows: append(slices.Clip(h.Rows), other.Rows...)}
 	out.sort()
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -186,7 +187,7 @@ func TestBadBytesAreRefused(t *testing.T) {
 				t.Fatalf("%d of %d bytes were taken for whole", n, len(whole))
 			}
 		}
-		if decode(append(whole[:len(whole):len(whole)], 0)) == nil {
+		if decode(append(slices.Clip(whole), 0)) == nil {
 			t.Error("a byte too many was taken")
 		}
 		other := append([]byte{wireVersion + 1}, whole[1:]...)
