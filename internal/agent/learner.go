@@ -27,6 +27,9 @@ const (
 	// learnsEvery, and then each hour.
 	learnsOften = 24
 	learnsEvery = 5 * time.Minute
+	// leastSeen is for how many minutes of an hour a signal must have been seen to
+	// be kept: hosts where containers come and go would keep the names of all.
+	leastSeen = 5
 	// mostUnmade bounds the minutes whose hours are not made, in bytes; the oldest
 	// go first.
 	mostUnmade = 4 << 20
@@ -183,7 +186,8 @@ func (l *learner) make(now time.Time) {
 		if end.After(until) {
 			break
 		}
-		if hour := baseline.HourOf(start, l.each(start, end), l.intervals()); len(hour.Rows) > 0 {
+		hour := baseline.HourOf(start, l.each(start, end), l.intervals()).Filter(func(row *baseline.HourRow) bool { return row.Minutes >= leastSeen })
+		if len(hour.Rows) > 0 {
 			if err := l.store.PutHour(start, baseline.AppendHour(nil, hour)); err != nil {
 				l.say(fmt.Errorf("store an hour: %w", err))
 			} else {
