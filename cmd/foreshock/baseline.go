@@ -196,7 +196,7 @@ yet; - is the standard output. A rebuilt host, or its twin, takes it with
 import. What was learned in the last two hours is not in it.`,
 		Example: `  foreshock baseline export web03.baseline.json
   foreshock baseline export - --agent http://192.0.2.3:9748 | gzip > web03.baseline.json.gz`,
-		Args: oneFile("export"),
+		Args: oneFile("export takes one file"),
 	}
 	agent := agentFlags(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -221,16 +221,6 @@ import. What was learned in the last two hours is not in it.`,
 	return cmd
 }
 
-// oneFile takes exactly one argument.
-func oneFile(command string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usage{fmt.Errorf("%s takes one file, got %q", command, args)}
-		}
-		return nil
-	}
-}
-
 func baselineImportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
@@ -241,7 +231,7 @@ scopes. A file of another host is refused, unless --as names this one, or
 or nothing. What is learned here from then on counts beside it.`,
 		Example: `  foreshock baseline import web03.baseline.json
   foreshock baseline import web03.baseline.json --scope-map service/web=service/shop`,
-		Args: oneFile("import"),
+		Args: oneFile("import takes one file"),
 	}
 	as := cmd.Flags().String("as", "", "the name of this host, where the file is of another")
 	scopes := cmd.Flags().StringToString("scope-map", nil, "scopes of the file and what they are here: THEIRS=OURS,…")

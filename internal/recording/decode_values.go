@@ -134,7 +134,7 @@ func (d *Decoder) readNorms() []measure.Norm {
 		d.norms = append(d.norms, measure.Norm{
 			Scope: d.scopeID(before), Signal: measure.Signal(d.in.byte()),
 			Low: math.Float64frombits(d.in.fixed()), Usual: math.Float64frombits(d.in.fixed()), High: math.Float64frombits(d.in.fixed()),
-			Minutes: int(d.in.varint()), Learning: d.in.bool(),
+			Minutes: int(d.in.varint()), Days: int(d.in.varint()), Hours: measure.Hours(d.in.byte()), Learning: d.in.bool(),
 		})
 	}
 	return d.norms

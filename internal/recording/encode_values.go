@@ -110,6 +110,8 @@ func (e *Encoder) norms(norms []measure.Norm) {
 			e.out.fixed(math.Float64bits(v))
 		}
 		e.out.varint(int64(n.Minutes))
+		e.out.varint(int64(n.Days))
+		e.out.byte(byte(n.Hours))
 		e.out.byte(bit(n.Learning))
 	}
 }

@@ -8,8 +8,8 @@ func TestParseReadsWhatStringWrites(t *testing.T) {
 			t.Errorf("Parse(%q) = %v, %t", id, got, ok)
 		}
 	}
-	for _, text := range []string{"", "web", "service/", "zone/x", "@shop", "none/x"} {
-		if got, ok := Parse(text); ok || got != (ID{}) {
+	for _, text := range []string{"", "web", "service/", "zone/x", "@shop", "none/x", "host@"} {
+		if got, ok := Parse(text); ok {
 			t.Errorf("Parse(%q) = %v, %t", text, got, ok)
 		}
 	}
