@@ -144,6 +144,11 @@ func TestFilterAgreesWithTheSlowTwin(t *testing.T) {
 		{"202 local ports", tcp.Filter{LocalPorts: manyPorts}},
 		{"one remote port", tcp.Filter{RemotePorts: []uint16{b.remote().Port()}}},
 		{"local and remote port", tcp.Filter{LocalPorts: []uint16{a.remote().Port()}, RemotePorts: []uint16{b.remote().Port()}}},
+		{"one remote prefix, of dual-stack sockets too", tcp.Filter{RemotePrefixes: prefixes("127.0.0.0/8")}},
+		{"a prefix that ends within a byte", tcp.Filter{RemotePrefixes: prefixes("127.0.0.0/9")}},
+		{"prefixes of both families", tcp.Filter{RemotePrefixes: prefixes("10.0.0.0/8", "::1/128", "2001:db8::/32")}},
+		{"a port and prefixes", tcp.Filter{LocalPorts: []uint16{a.remote().Port()}, RemotePrefixes: prefixes("::1/128", "192.0.2.0/24")}},
+		{"nobody's prefix", tcp.Filter{RemotePrefixes: prefixes("192.0.2.0/24")}},
 		{"nobody", tcp.Filter{LocalPorts: []uint16{1}}},
 	}
 	mine := func(s *tcp.Socket) bool { // other programs' sockets may come and go between the looks
@@ -296,4 +301,12 @@ func TestV6Only(t *testing.T) {
 		}
 		_ = l.Close()
 	}
+}
+
+func prefixes(texts ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range texts {
+		out = append(out, netip.MustParsePrefix(text))
+	}
+	return out
 }
