@@ -30,6 +30,8 @@ var arrows = map[string][]string{
 	"internal/scope":    {"internal/enum", "internal/tcp"},
 	"internal/config":   {"internal/enum", "internal/spelling"},
 	"internal/yamlfile": {"internal/config"},
+	// published files of prefixes
+	"internal/ranges": {"internal/config", "internal/enum", "internal/spelling"},
 	// the agent's own connections
 	"internal/dial": {"internal/scope"},
 	// observe
@@ -76,7 +78,7 @@ var arrows = map[string][]string{
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/recording", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
+		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {

@@ -30,6 +30,7 @@ func check(p *problems, raw rawFile) Config {
 	}
 	cfg.Services = checkServices(p, raw.Services)
 	cfg.Backends = checkBackends(p, raw.Backends)
+	cfg.Regions = checkRegions(p, raw.Regions)
 	cfg.Baseline = checkBaseline(p, raw.Baseline)
 	cfg.PublicURL = checkPublicURL(p, raw.PublicURL)
 	cfg.Presets = checkPresets(p, raw.Presets)

@@ -57,6 +57,9 @@ type Config struct {
 	// Backends are the pools whose members are judged; known load balancers
 	// are found without being named here.
 	Backends []Backends
+	// Regions are remote prefixes that are judged as one; nil when there are
+	// none.
+	Regions []Region
 	// Presets are the names of embedded files of rules that are switched on.
 	Presets []string
 	Rules   []Rule

@@ -15,7 +15,15 @@ import (
 )
 
 // addresses lets cmp compare netip's values, which keep their fields private.
-var addresses = cmpopts.EquateComparable(netip.AddrPort{})
+var addresses = cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})
+
+func prefixes(texts ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range texts {
+		out = append(out, netip.MustParsePrefix(text))
+	}
+	return out
+}
 
 func addrPorts(ss ...string) []netip.AddrPort {
 	var out []netip.AddrPort

@@ -81,6 +81,14 @@ func (rawMember) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.Type, s.AnyOf = "", []*jsonschema.Schema{rawRemote{}.kind().schema, {Type: "object"}}
 }
 
+// JSONSchemaExtend asks for prefixes, or a file with some.
+func (rawRegion) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.AnyOf = []*jsonschema.Schema{{Required: []string{"cidrs"}}, {Required: []string{"file"}}}
+	if cidrs, ok := s.Properties.Get("cidrs"); ok {
+		cidrs.MinItems = new(uint64(1))
+	}
+}
+
 // JSONSchemaExtend says that a channel goes to one place.
 func (rawChannel) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.OneOf = []*jsonschema.Schema{{Required: []string{"log"}}, {Required: []string{"webhook"}}, {Required: []string{"alertmanager"}}}

@@ -58,6 +58,10 @@ func TestReference(t *testing.T) {
 				{Name: "second", Remote: addrPorts("192.0.2.11:6379")[0]},
 			}}},
 		}
+		c.Regions = []Region{
+			{Name: "cork", CIDRs: prefixes("192.0.2.0/24", "2001:db8:1::/48")},
+			{Name: "dublin", File: "/etc/foreshock/ip-ranges.json", Path: "/etc/foreshock/ip-ranges.json", Select: Select{"eu-west-1", "EC2"}},
+		}
 		c.PublicURL = "https://web03.example:9748"
 		c.Presets = []string{"workers-article"}
 		c.Rules = []Rule{{
@@ -70,7 +74,7 @@ func TestReference(t *testing.T) {
 			{Name: "log", Severities: DefaultSeverities(), Log: true},
 		}
 	})
-	if diff := cmp.Diff(want, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column")); diff != "" {
+	if diff := cmp.Diff(want, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column")); diff != "" {
 		t.Errorf("the reference with everything set (-want +got):\n%s", diff)
 	}
 }

@@ -41,6 +41,7 @@ func Effective(c Config) string {
 	line("  namespaces: %s", c.Observe.Namespaces)
 	effectiveServices(line, c.Services)
 	effectiveBackends(line, c.Backends)
+	effectiveRegions(line, c.Regions)
 	line("baseline:")
 	line("  learn: %s", daysText(c.Baseline.Learn))
 	line("  factor: %s", strconv.FormatFloat(c.Baseline.Factor, 'f', -1, 64))

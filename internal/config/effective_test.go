@@ -28,6 +28,7 @@ observe:
   namespaces: all
 services: []  # found from the listening sockets
 backends: []  # known load balancers are found by themselves
+regions: []
 baseline:
   learn: 28d
   factor: 1.5
@@ -58,6 +59,11 @@ notify: []
 					{Name: "a, b", Remote: addrPorts("[2001:db8::1]:6379")[0]},
 				}}},
 				{Name: "seen", Process: Process{Listens: addrPorts("0.0.0.0:80")[0]}},
+			},
+			Regions: []Region{
+				{Name: "east", CIDRs: prefixes("192.0.2.0/24", "2001:db8::/32")},
+				{Name: "a: b", File: "ranges.json", Path: "ranges.json", Select: Select{"eu-west-1", "Google Cloud"}},
+				{Name: "list", CIDRs: prefixes("198.51.100.7/32"), File: "/etc/list.txt", Path: "/etc/list.txt"},
 			},
 			Baseline:  Baseline{Learn: 7 * day, Factor: 2.25, Quantile: 0.99},
 			PublicURL: "https://web03.example:9748",
@@ -129,6 +135,17 @@ backends:
       listens: "0.0.0.0:80"
     # discover: none, so the addresses that the process is seen to talk to
     status: off
+regions:
+  - name: east
+    cidrs: ["192.0.2.0/24", "2001:db8::/32"]
+  - name: "a: b"
+    file: "ranges.json"
+    select:
+      region: eu-west-1
+      service: "Google Cloud"
+  - name: list
+    cidrs: ["198.51.100.7/32"]
+    file: "/etc/list.txt"
 baseline:
   learn: 7d
   factor: 2.25
@@ -181,7 +198,7 @@ func sameAgain(t interface {
 	if err != nil {
 		t.Fatalf("Parse refuses what Effective wrote: %v\n%s", err, text)
 	}
-	if diff := cmp.Diff(c, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column")); diff != "" {
+	if diff := cmp.Diff(c, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column")); diff != "" {
 		t.Fatalf("Parse(Effective(c)) (-want +got):\n%s\n%s", diff, text)
 	}
 }

@@ -43,6 +43,8 @@ type (
 	rawUnit       struct{ scalar }
 	rawTarget     struct{ scalar } // a name that is looked up
 	rawRemote     struct{ scalar } // a member's address
+	rawPrefix     struct{ scalar } // of a region
+	rawRanges     struct{ scalar } // the path of a file of ranges
 	rawDays       struct{ scalar }
 	rawFactor     struct{ scalar }
 	rawQuantile   struct{ scalar }
@@ -139,6 +141,14 @@ func (rawTarget) kind() kind {
 
 func (rawRemote) kind() kind {
 	return kind{"an address and a port", `"192.0.2.10:8080"`, text(`^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]+$`)}
+}
+
+func (rawPrefix) kind() kind {
+	return kind{"a prefix", "192.0.2.0/24", text(`^[0-9A-Fa-f:.]+/[0-9]+$`)}
+}
+
+func (rawRanges) kind() kind {
+	return kind{"a path", "ranges.json", &jsonschema.Schema{Type: "string", MinLength: new(uint64(1)), MaxLength: new(uint64(maxPath))}}
 }
 
 // text takes what a pattern matches.

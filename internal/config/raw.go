@@ -19,6 +19,7 @@ type rawFile struct {
 	Observe   rawObserve    `yaml:"observe" empty:"yes" example:"{cpu_budget: 1%}" jsonschema_description:"How hard to look."`
 	Services  []rawService  `yaml:"services" empty:"yes" example:"- {name: web, listen: [\":80\"]}" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
 	Backends  []rawBackends `yaml:"backends" empty:"yes" example:"- {name: shop, process: {unit: haproxy.service}}" jsonschema_description:"Pools that processes of this host talk to, listed to name or tune them. Default: those of known load balancers."`
+	Regions   []rawRegion   `yaml:"regions" empty:"yes" example:"- {name: east, cidrs: [192.0.2.0/24]}" jsonschema_description:"Remote prefixes that fail together: sites, regions of a cloud. Default: none."`
 	Baseline  rawBaseline   `yaml:"baseline" empty:"yes" example:"{learn: 28d}" jsonschema_description:"How what is usual at each hour of the week is learned."`
 	PublicURL rawURL        `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
 	Presets   []rawPreset   `yaml:"presets" empty:"yes" example:"[workers-article]" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
@@ -168,7 +169,7 @@ func keyPaths(t reflect.Type, path string) []string {
 func laterKeys() []string {
 	return []string{
 		"actuate", "drain", "fleet", "history",
-		"regions", "respond", "state_dir", "tls",
+		"respond", "state_dir", "tls",
 		"observe.events",
 		"notify[].url",
 	}

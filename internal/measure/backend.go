@@ -3,6 +3,7 @@ package measure
 import (
 	"time"
 
+	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -87,7 +88,20 @@ func newBackend() *backend {
 	}
 }
 
-// takePeer measures a backend from a look at all states.
+// takePorts follows how many local ports a backend takes.
+func (h *history) takePorts(y *Tally) {
+	used := 0
+	for state, n := range y.States {
+		if tcp.State(state) != tcp.Listen {
+			used += int(n)
+		}
+	}
+	used -= int(y.Peer.TimeWaitFree)
+	h.set(PortsUsed, float64(used), used)
+	h.setIf(y.Capacity.Ports > 0, PortsLimit, float64(y.Capacity.Ports), int(y.Capacity.Ports), NoAbility)
+}
+
+// takePeer measures a backend, or a region, from a look at all states.
 func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	b, p := h.backend, &y.Peer
 	info := look.Abilities.Has(tcp.CanInfo) && look.Request.Info
@@ -96,15 +110,6 @@ func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	h.set(CloseWaitLingering, float64(p.Lingering), int(p.Lingering))
 	h.set(StuckClosing, float64(y.StuckClosing), int(y.StuckClosing))
 	h.takeLeaked(float64(y.Leaked))
-	used := 0
-	for state, n := range y.States {
-		if tcp.State(state) != tcp.Listen {
-			used += int(n)
-		}
-	}
-	used -= int(p.TimeWaitFree)
-	h.set(PortsUsed, float64(used), used)
-	h.setIf(y.Capacity.Ports > 0, PortsLimit, float64(y.Capacity.Ports), int(y.Capacity.Ports), NoAbility)
 	h.takeUsual()
 	h.takeMost(established)
 	h.takeEnds(y)
@@ -112,7 +117,9 @@ func (h *history) takePeer(y *Tally, look *tcp.Look) {
 		h.unknown(NoAbility, ChecksEvery, Pending, PendingLongest, PendingLate, LateAfter, Answering, HeardAgo, HeardGapUsual, HeardByChance, Silent, AnswerNow, AnswerSlow, AnswerUsual, AnswerHigh, RetransmitsPerConnectionRate, RetransmitShare)
 		return
 	}
-	h.takeChecks(y)
+	if y.Scope.Kind == scope.KindBackend {
+		h.takeChecks(y)
+	}
 	h.takeResent(p)
 	h.takeAnswers(y)
 	high, learned := h.signals.Norm(AnswerSlow)

@@ -99,20 +99,18 @@ type Lesson struct {
 	scopes uint8
 }
 
-const ofRegion = 1 << scope.KindRegion
-
 // lessons are the signals that are learned over days, in their order.
 //
 // The floors of shares are the levels at which a region is degraded
 // (docs/SIGNALS.md); answers below a second are never late; five connections,
 // or five new ones a second, come by chance.
 var lessons = [...]Lesson{
-	{Established, 5, 0, ofBackend | ofRegion},
-	{NewFlowsRate, 5, 0, ofBoth},
-	{AnswerSlow, 1, 0, ofBackend | ofRegion},
-	{EstablishedShare, 1, 10, ofBoth | ofRegion},
-	{SynSentShare, 0.15, 10, ofBoth | ofRegion},
-	{CloseWaitShare, 0.15, 10, ofBoth | ofRegion},
+	{Established, 5, 0, ofPeers},
+	{NewFlowsRate, 5, 0, ofService | ofBackend},
+	{AnswerSlow, 1, 0, ofPeers},
+	{EstablishedShare, 1, 10, ofBoth},
+	{SynSentShare, 0.15, 10, ofBoth},
+	{CloseWaitShare, 0.15, 10, ofBoth},
 }
 
 // Lessons returns what is learned over days, in the order of the signals.

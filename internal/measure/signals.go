@@ -93,6 +93,23 @@ const (
 	PortsLimit
 	BalancerUp
 	ChecksEvery
+	// Of a region, seen by every look at all states.
+	Connections
+	EstablishedLost
+	RetransmittingShare
+	PendingLateShare
+	Destinations
+	DestinationsRetransmitting
+	DestinationsConnecting
+	DestinationsUnanswered
+	DestinationsCloseWait
+	DestinationsPendingLate
+	DestinationsResending
+	DestinationsFewer
+	DestinationsGone
+	// Of the rest, seen by every look at everything.
+	Outgoing
+	UnclassifiedShare
 	// Of the host, from the counters of the namespace.
 	PassiveOpensRate
 	ActiveOpensRate
@@ -144,9 +161,12 @@ type Definition struct {
 const (
 	ofService  = 1 << scope.KindService
 	ofBackend  = 1 << scope.KindBackend
+	ofRegion   = 1 << scope.KindRegion
 	ofHost     = 1 << scope.KindHost
-	ofBoth     = ofService | ofBackend
-	ofIncoming = ofService | 1<<scope.KindRest // what is accepted: not of connections we began
+	ofRest     = 1 << scope.KindRest
+	ofPeers    = ofBackend | ofRegion // connections that we began
+	ofBoth     = ofService | ofPeers
+	ofIncoming = ofService | ofRest // what is accepted
 	ofAll      = ofBoth | ofIncoming
 )
 
@@ -198,34 +218,49 @@ var definitions = [NumSignals]Definition{
 	EstablishedShare:             {"established_share", UnitShare, tcp.Focus, ofBoth, "ESTABLISHED, of the sockets that are neither LISTEN nor TIME_WAIT"},
 	SynSentShare:                 {"syn_sent_share", UnitShare, tcp.Focus, ofBoth, "SYN_SENT, of the same"},
 	CloseWaitShare:               {"close_wait_share", UnitShare, tcp.Focus, ofBoth, "CLOSE_WAIT, of the same"},
-	Pending:                      {"pending", UnitCount, tcp.Focus, ofBackend, "connections on which the backend owes an answer: we spoke last"},
-	PendingLongest:               {"pending_longest_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long the oldest of them has waited, at least"},
-	PendingLate:                  {"pending_late", UnitCount, tcp.Focus, ofBackend, "connections pending for longer than late_after_seconds"},
-	LateAfter:                    {"late_after_seconds", UnitSeconds, tcp.Focus, ofBackend, "from when an answer is late: 1 s, or five times the usual"},
-	Answering:                    {"answering", UnitCount, tcp.Focus, ofBackend, "connections on which data came since the last look"},
-	HeardAgo:                     {"heard_ago_seconds", UnitSeconds, tcp.Focus, ofBackend, "time since anything came from the backend: data, or the end of a connection"},
-	HeardGapUsual:                {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, ofBackend, "the longest time without anything from it in the last 2 min"},
-	HeardByChance:                {"heard_by_chance", UnitShare, tcp.Focus, ofBackend, "the share of its signs in the last 2 min that a look met by chance, on connections that end with their answer"},
-	FailedAfterHeard:             {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
-	ResetAfterHeard:              {"reset_after_heard_seconds", UnitSeconds, tcp.Focus, ofBackend, "how long after the last sign of the backend the other end of a connection, whoever's, reset it first"},
-	Silent:                       {"silent_seconds", UnitSeconds, tcp.Focus, ofBackend, "for how long it has owed answers, or the handshake, and nothing came"},
-	AnswerNow:                    {"answer_now_seconds", UnitSeconds, tcp.Focus, ofBackend, "the median time of an answer over the last 10 s"},
-	AnswerSlow:                   {"answer_slow_seconds", UnitSeconds, tcp.Focus, ofBackend, "the 99th percentile of the time of an answer over the last 10 s"},
-	AnswerUsual:                  {"answer_usual_seconds", UnitSeconds, tcp.Focus, ofBackend, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
-	AnswerHigh:                   {"answer_high_seconds", UnitSeconds, tcp.Focus, ofBackend, "what answer_slow_seconds is above only when something is wrong, at this hour of the week, learned over days"},
-	ConnectRetrying:              {"connect_retrying", UnitCount, tcp.Focus, ofBackend, "SYN_SENT whose SYN was sent again"},
-	RetransmitsPerConnectionRate: {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, ofBackend, "segments sent again, for each connection, over 5 s"},
-	RetransmitShare:              {"retransmit_share", UnitShare, tcp.Focus, ofBackend, "segments sent again, of those with data, over 5 s"},
-	EstablishedRecent:            {"established_recent", UnitCount, tcp.Focus, ofBackend, "the most ESTABLISHED at once in the last 5 s"},
-	EstablishedMost:              {"established_most", UnitCount, tcp.Focus, ofBackend, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
-	VanishedRate:                 {"vanished_per_second", UnitPerSecond, tcp.Focus, ofBackend, "connections gone without a trace: reset, or closed by the backend first"},
-	VanishedUsual:                {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, ofBackend, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
-	FinishedRate:                 {"finished_per_second", UnitPerSecond, tcp.Focus, ofBackend, "connections that both ends have closed, ours first"},
-	CloseWaitLingering:           {"close_wait_lingering", UnitCount, tcp.Focus, ofBackend, "CLOSE_WAIT that a process has held for 5 s or more"},
+	Pending:                      {"pending", UnitCount, tcp.Focus, ofPeers, "connections on which the backend owes an answer: we spoke last"},
+	PendingLongest:               {"pending_longest_seconds", UnitSeconds, tcp.Focus, ofPeers, "how long the oldest of them has waited, at least"},
+	PendingLate:                  {"pending_late", UnitCount, tcp.Focus, ofPeers, "connections pending for longer than late_after_seconds"},
+	LateAfter:                    {"late_after_seconds", UnitSeconds, tcp.Focus, ofPeers, "from when an answer is late: 1 s, or five times the usual"},
+	Answering:                    {"answering", UnitCount, tcp.Focus, ofPeers, "connections on which data came since the last look"},
+	HeardAgo:                     {"heard_ago_seconds", UnitSeconds, tcp.Focus, ofPeers, "time since anything came from the backend: data, or the end of a connection"},
+	HeardGapUsual:                {"heard_gap_usual_seconds", UnitSeconds, tcp.Focus, ofPeers, "the longest time without anything from it in the last 2 min"},
+	HeardByChance:                {"heard_by_chance", UnitShare, tcp.Focus, ofPeers, "the share of its signs in the last 2 min that a look met by chance, on connections that end with their answer"},
+	FailedAfterHeard:             {"failed_after_heard_seconds", UnitSeconds, tcp.Focus, ofPeers, "how long after the last sign of the backend an attempt to connect, to whomever, failed first"},
+	ResetAfterHeard:              {"reset_after_heard_seconds", UnitSeconds, tcp.Focus, ofPeers, "how long after the last sign of the backend the other end of a connection, whoever's, reset it first"},
+	Silent:                       {"silent_seconds", UnitSeconds, tcp.Focus, ofPeers, "for how long it has owed answers, or the handshake, and nothing came"},
+	AnswerNow:                    {"answer_now_seconds", UnitSeconds, tcp.Focus, ofPeers, "the median time of an answer over the last 10 s"},
+	AnswerSlow:                   {"answer_slow_seconds", UnitSeconds, tcp.Focus, ofPeers, "the 99th percentile of the time of an answer over the last 10 s"},
+	AnswerUsual:                  {"answer_usual_seconds", UnitSeconds, tcp.Focus, ofPeers, "its usual slowest answers: the median over the last hour of each minute's 99th percentile"},
+	AnswerHigh:                   {"answer_high_seconds", UnitSeconds, tcp.Focus, ofPeers, "what answer_slow_seconds is above only when something is wrong, at this hour of the week, learned over days"},
+	ConnectRetrying:              {"connect_retrying", UnitCount, tcp.Focus, ofPeers, "SYN_SENT whose SYN was sent again"},
+	RetransmitsPerConnectionRate: {"retransmits_per_connection_per_second", UnitPerSecond, tcp.Focus, ofPeers, "segments sent again, for each connection, over 5 s"},
+	RetransmitShare:              {"retransmit_share", UnitShare, tcp.Focus, ofPeers, "segments sent again, of those with data, over 5 s"},
+	EstablishedRecent:            {"established_recent", UnitCount, tcp.Focus, ofPeers, "the most ESTABLISHED at once in the last 5 s"},
+	EstablishedMost:              {"established_most", UnitCount, tcp.Focus, ofPeers, "the most ESTABLISHED at once in the last hour, the last 30 s left out"},
+	VanishedRate:                 {"vanished_per_second", UnitPerSecond, tcp.Focus, ofPeers, "connections gone without a trace: reset, or closed by the backend first"},
+	VanishedUsual:                {"vanished_usual_per_second", UnitPerSecond, tcp.Focus, ofPeers, "the median of vanished_per_second over the last 10 min, the last 30 s left out"},
+	FinishedRate:                 {"finished_per_second", UnitPerSecond, tcp.Focus, ofPeers, "connections that both ends have closed, ours first"},
+	CloseWaitLingering:           {"close_wait_lingering", UnitCount, tcp.Focus, ofPeers, "CLOSE_WAIT that a process has held for 5 s or more"},
 	PortsUsed:                    {"ports_used", UnitCount, tcp.Focus, ofBackend, "local ports in use toward the backend: TIME_WAIT too, unless its port may be taken again"},
 	PortsLimit:                   {"ports_limit", UnitCount, tcp.Focus, ofBackend, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                   {"balancer_up", UnitCount, tcp.Focus, ofBackend, "1 while its balancer calls it up, 0 while it does not"},
 	ChecksEvery:                  {"checks_every_seconds", UnitSeconds, tcp.Focus, ofBackend, "the period of its balancer's health checks, where nothing else is asked of it"},
+	Connections:                  {"connections", UnitCount, tcp.Focus, ofRegion, "connections in any state but TIME_WAIT: what the shares are of"},
+	EstablishedLost:              {"established_lost_share", UnitShare, tcp.Focus, ofRegion, "of the most ESTABLISHED at once in the last 10 s, those that are gone"},
+	RetransmittingShare:          {"retransmitting_share", UnitShare, tcp.Focus, ofRegion, "sockets in an unrecovered retransmission time-out"},
+	PendingLateShare:             {"pending_late_share", UnitShare, tcp.Focus, ofRegion, "connections pending for longer than late_after_seconds"},
+	Destinations:                 {"destinations", UnitCount, tcp.Focus, ofRegion, "addresses with their port that have a connection, 64 at most"},
+	DestinationsRetransmitting:   {"destinations_retransmitting", UnitCount, tcp.Focus, ofRegion, "destinations to which a tenth of the connections retransmits; like those below of the 16 largest"},
+	DestinationsConnecting:       {"destinations_connecting", UnitCount, tcp.Focus, ofRegion, "destinations of which a tenth of the connections is SYN_SENT"},
+	DestinationsUnanswered:       {"destinations_unanswered", UnitCount, tcp.Focus, ofRegion, "destinations to which anything is sent again"},
+	DestinationsCloseWait:        {"destinations_close_wait", UnitCount, tcp.Focus, ofRegion, "destinations that have closed a tenth of the connections, and we have not"},
+	DestinationsPendingLate:      {"destinations_pending_late", UnitCount, tcp.Focus, ofRegion, "destinations that have owed an answer for a second on a tenth of the connections"},
+	DestinationsResending:        {"destinations_resending", UnitCount, tcp.Focus, ofRegion, "destinations to which a tenth of the segments, and two at least, were sent again, over 5 to 10 s"},
+	DestinationsFewer:            {"destinations_fewer", UnitCount, tcp.Focus, ofRegion, "destinations that have lost a tenth of their connections, over 5 to 10 s"},
+	DestinationsGone:             {"destinations_gone", UnitCount, tcp.Focus, ofRegion, "destinations that have lost all of them, over 5 to 10 s"},
+	Outgoing:                     {"outgoing", UnitCount, tcp.Full, ofRest, "connections that this host began, loopback left out, where there are regions"},
+	UnclassifiedShare:            {"unclassified_share", UnitShare, tcp.Full, ofRest, "of those, the ones in no region"},
 	AttemptFailsUsual:            {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},
 	RetransmittedSegmentsUsual:   {"retransmitted_segments_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of retransmitted_segments_per_second over the last 10 min, the last 30 s left out"},
 	AttemptFailedAgo:             {"attempt_failed_ago_seconds", UnitSeconds, tcp.Pulse, ofHost, "time since an attempt to connect failed"},
@@ -319,8 +354,12 @@ const StaleAfter = 2.5
 // the kind of scope are NeverSeen.
 type ScopeSignals struct {
 	Scope scope.ID
-	// Group ties a backend to its siblings; empty for any other scope.
+	// Group ties a backend or a region to its siblings; empty for any other
+	// scope.
 	Group string
+	// Region is the name of the region that a backend is in; empty for any
+	// other scope, and where it is in none.
+	Region string
 	// Behind is what is behind a backend that is a service address; empty for
 	// any other scope, and where that is not known.
 	Behind []netip.AddrPort

@@ -52,7 +52,8 @@ type history struct {
 	left      *Window
 	waiting   time.Time       // since when no pulse saw the queue empty
 	workers   workers         // of a service
-	backend   *backend        // of a backend
+	backend   *backend        // of a backend, and of a region
+	region    *region         // of a region
 	namespace *counterHistory // the counters of its namespace
 }
 
@@ -84,9 +85,12 @@ func newHistory(id scope.ID, namespace *counterHistory) *history {
 	switch id.Kind {
 	case scope.KindService:
 		h.workers = newWorkers()
-	case scope.KindBackend:
+	case scope.KindBackend, scope.KindRegion:
 		h.workers = workers{leaked: everyLook(slopeSpan), usual: usualFlows(flowsLeast)}
 		h.backend = newBackend()
+		if id.Kind == scope.KindRegion {
+			h.region = newRegion()
+		}
 	}
 	return h
 }
@@ -362,11 +366,18 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 		h.takeWorkers(y, look)
 		h.signals.Prefixes = append(h.signals.Prefixes[:0], y.Prefixes...)
 	case scope.KindBackend:
-		h.signals.Group = y.Group
+		h.signals.Group, h.signals.Region = y.Group, y.Region
 		if !slices.Equal(h.signals.Behind, y.Behind) { // tallies are the caller's
 			h.signals.Behind = slices.Clone(y.Behind)
 		}
 		h.takePeer(y, look)
+		h.takePorts(y)
+	case scope.KindRegion:
+		h.signals.Group = y.Group
+		h.takePeer(y, look)
+		h.takeRegion(y)
+	case scope.KindRest:
+		h.takeUnclassified(y)
 	}
 }
 

@@ -58,13 +58,16 @@ const maxExamples = 20
 // grows with the scopes and is reused: what End returns is good until the
 // next Begin.
 type Tallier struct {
-	rest    scope.ID
-	index   *scope.Index
-	peers   *scope.BackendIndex
-	scopes  []counting // the services in order, then the backends, then the rest
-	backend int        // position of the first backend in scopes
-	tallies []Tally
-	covered []int // positions in scopes that the look under way can see whole
+	rest     scope.ID
+	services []scope.Service
+	backends []scope.Backend
+	index    *scope.Index
+	peers    *scope.BackendIndex
+	regions  regions
+	scopes   []counting // the services in order, then the backends, the regions, the rest
+	backend  int        // position of the first backend in scopes
+	tallies  []Tally
+	covered  []int // positions in scopes that the look under way can see whole
 	// strangers are cgroups of sockets that go to a backend's address and are
 	// none of its own.
 	strangers []uint64
@@ -81,8 +84,10 @@ type counting struct {
 	pending  pending
 	ports    []uint16       // of a service
 	remote   netip.AddrPort // of a backend
+	prefixes []netip.Prefix // of a region
+	far      *destinations  // of a region; nil for any other scope
 	capacity Capacity
-	prefixes prefixes
+	clients  prefixes // of a service
 	scores   [maxExamples]uint64
 	minScore uint64
 	examples []tcp.Socket
@@ -101,6 +106,14 @@ func NewTallier(namespace string) *Tallier {
 // keep what is known about their connections. It must not be called between
 // Begin and End.
 func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) {
+	t.services, t.backends = services, backends
+	t.index, t.peers = scope.NewIndex(services), scope.NewBackendIndex(backends)
+	t.rebuild()
+}
+
+// rebuild makes the scopes of the services, the backends and the regions.
+func (t *Tallier) rebuild() {
+	services, backends := t.services, t.backends
 	old := make(map[scope.ID]counting, len(t.scopes))
 	for _, c := range t.scopes {
 		old[c.tally.Scope] = c
@@ -111,8 +124,7 @@ func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 		t.scopes = append(t.scopes, c)
 		return &t.scopes[len(t.scopes)-1]
 	}
-	t.index, t.peers = scope.NewIndex(services), scope.NewBackendIndex(backends)
-	t.scopes = make([]counting, 0, len(services)+len(backends)+1)
+	t.scopes = make([]counting, 0, len(services)+len(backends)+len(t.regions.all)+1)
 	for i := range services {
 		c := keep(services[i].ID())
 		c.ports, c.capacity = services[i].Ports(), CapacityOf(&services[i])
@@ -124,7 +136,9 @@ func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 			c.flows, c.pending = flows{}, pending{} // another machine of the same name
 		}
 		c.remote, c.tally.Group, c.tally.Behind = backends[i].Remote, backends[i].Group, backends[i].Behind
+		c.tally.Region = t.regions.name(c.remote.Addr())
 	}
+	t.regions.rebuild(len(t.scopes), keep)
 	keep(t.rest)
 	t.tallies = make([]Tally, 0, len(t.scopes))
 	t.covered = make([]int, 0, len(t.scopes))
@@ -153,8 +167,8 @@ type Ports struct {
 
 // SetPorts says how many local ports there are.
 func (t *Tallier) SetPorts(ports Ports) {
-	for i := t.backend; i < len(t.scopes)-1; i++ {
-		c := &t.scopes[i]
+	for i := range t.backends {
+		c := &t.scopes[t.backend+i]
 		c.capacity.Ports = uint32(max(0, ports.Available))
 		c.capacity.TimeWaitReused = ports.Reused != nil && ports.Reused(c.remote.Addr())
 	}
@@ -172,8 +186,9 @@ func (t *Tallier) Begin(look tcp.Look) {
 	t.covered = t.covered[:0]
 	for i := range t.scopes {
 		c := &t.scopes[i]
-		c.tally = Tally{Scope: c.tally.Scope, Group: c.tally.Group, Behind: c.tally.Behind, Capacity: c.capacity}
-		c.prefixes.reset()
+		c.tally = Tally{Scope: c.tally.Scope, Group: c.tally.Group, Behind: c.tally.Behind, Region: c.tally.Region, Capacity: c.capacity}
+		c.far.begin()
+		c.clients.reset()
 		c.examples = c.examples[:0]
 		c.minScore = 0
 		if c.covered = covers(look.Request.Filter, c); !c.covered {
@@ -187,8 +202,8 @@ func (t *Tallier) Begin(look tcp.Look) {
 }
 
 // covers reports whether a look with that filter sees all of the scope's
-// sockets: a service's by its local ports, a backend's by its remote port. The
-// rest is never covered by a filter.
+// sockets: a service's by its local ports, a backend's by its remote port, a
+// region's by its prefixes. The rest is never covered by a filter.
 func covers(f tcp.Filter, c *counting) bool {
 	if f.IsZero() {
 		return true
@@ -196,12 +211,15 @@ func covers(f tcp.Filter, c *counting) bool {
 	if c.remote.IsValid() {
 		return slices.Contains(f.RemotePorts, c.remote.Port())
 	}
+	if c.far != nil {
+		return len(f.RemotePrefixes) > 0 && !slices.ContainsFunc(c.prefixes, func(want netip.Prefix) bool { return !slices.Contains(f.RemotePrefixes, want) })
+	}
 	return len(c.ports) > 0 && !slices.ContainsFunc(c.ports, func(want uint16) bool { return !slices.Contains(f.LocalPorts, want) })
 }
 
 // Add counts one batch; it keeps nothing of it but copies of a few examples. A
 // connection between two of our scopes, as from a balancer to a service of the
-// same host, is counted in both.
+// same host, is counted in both, and one to a backend in a region too.
 func (t *Tallier) Add(batch []tcp.Socket) {
 	rest := len(t.scopes) - 1
 	for i := range batch {
@@ -216,7 +234,15 @@ func (t *Tallier) Add(batch []tcp.Socket) {
 		if backend == scope.None && t.peers.Strange(s) && len(t.strangers) < maxStrangers && !slices.Contains(t.strangers, s.CgroupID) {
 			t.strangers = append(t.strangers, s.CgroupID)
 		}
-		if service == scope.None && backend == scope.None {
+		claimed := service != scope.None || backend != scope.None
+		if service == scope.None && !t.regions.index.Empty() {
+			at, counts := t.regions.of(s, &t.scopes[rest].tally)
+			if counts {
+				t.scopes[at].add(s, t)
+			}
+			claimed = claimed || counts
+		}
+		if !claimed {
 			t.scopes[rest].add(s, t)
 		}
 	}
@@ -243,9 +269,10 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	if int(s.State) < tcp.NumStates {
 		y.States[s.State]++
 	}
-	if c.remote.IsValid() {
+	if c.remote.IsValid() || c.far != nil {
 		c.addPeer(s, seen, t)
 	}
+	c.far.add(s, seen, c.flows.countScale(), t.at)
 	if seen.new {
 		c.pending.arrived += c.flows.countScale()
 	}
@@ -313,7 +340,7 @@ func (c *counting) addConnected(s *tcp.Socket, seen sighting) {
 		c.example(s, scoreSlow+uint64(seen.age/time.Millisecond))
 	}
 	if c.ports != nil && (busy || slow || c.capacity.Held == scope.HeldByConnection) {
-		c.prefixes.add(s.Remote.Addr(), slow)
+		c.clients.add(s.Remote.Addr(), slow)
 	}
 	if s.Pending() {
 		y.Pending++
@@ -380,10 +407,11 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 				c.tally.Peer.Vanished = uint32(vanished) * scale
 			}
 			c.pending.handOn(&c.tally, look.Begin, !last.IsZero())
+			c.far.handOn(&c.tally, look.Begin)
 		}
 		c.sortExamples()
 		c.tally.Examples = c.examples
-		c.tally.Prefixes = c.prefixes.top()
+		c.tally.Prefixes = c.clients.top()
 		t.tallies = append(t.tallies, c.tally)
 	}
 	return Tallies{Look: look, Interval: interval, Scopes: t.tallies}

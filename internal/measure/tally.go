@@ -14,8 +14,12 @@ import (
 // of the connections when a scope has more than 4,096.
 type Tally struct {
 	Scope scope.ID
-	// Group ties a backend to its siblings; empty for any other scope.
+	// Group ties a backend or a region to its siblings; empty for any other
+	// scope.
 	Group string
+	// Region is the name of the region that a backend's address is in; empty
+	// where it is in none.
+	Region string
 	// States counts sockets per state, for the states the look asked for.
 	States [tcp.NumStates]uint32
 	// Accepted and Unaccepted are ESTABLISHED and CLOSE_WAIT with and without
@@ -49,6 +53,35 @@ type Tally struct {
 	Prefixes []PrefixHeld
 	// Examples holds up to 20 sockets that show a failure, the worst first.
 	Examples []tcp.Socket
+	// Destinations are those of a region, the largest first, at most 16 of the
+	// 64 that are told apart; of a judged look at all states only.
+	Destinations []Destination
+	// DestinationsSeen counts those with a connection, at most 64;
+	// DestinationsOver the connections to further ones.
+	DestinationsSeen, DestinationsOver uint32
+	// Outgoing counts, of the rest alone and where there are regions, the
+	// connections that we began to addresses beyond loopback, whichever scope
+	// they are in, LISTEN and TIME_WAIT left out; Unclassified those of them in
+	// no region.
+	Outgoing, Unclassified uint32
+}
+
+// Destination is what the sockets of a region say of one address and port.
+// Counts are of connections, TIME_WAIT left out.
+type Destination struct {
+	Remote      netip.AddrPort
+	Connections uint32
+	Established uint32
+	// Retransmitting counts those that send something again, SYNs among it;
+	// Connecting those in SYN_SENT.
+	Retransmitting, Connecting uint32
+	// PendingLate counts those that have waited for an answer for a second or
+	// longer.
+	PendingLate uint32
+	CloseWait   uint32
+	// Resent is the segments sent again since the last judged look at all
+	// states, Sent those with data.
+	Resent, Sent uint32
 }
 
 // Capacity is what a service has to serve with, as far as it is known.
@@ -92,7 +125,7 @@ type Flows struct {
 	Scale uint32
 }
 
-// Peer is what the sockets of a backend say of the other end. Whatever came
+// Peer is what the sockets of a backend or of a region say of the other end. Whatever came
 // "since" came since the last look at all states; nothing did when Flows is not
 // known.
 type Peer struct {

@@ -102,8 +102,8 @@ func BenchmarkRegionIndex(b *testing.B) {
 		ix := NewRegionIndex(regions)
 		sockets := make([]tcp.Socket, 8192)
 		for i := range sockets {
-			r := &regions[i%20]
-			a := r.Prefixes[random.IntN(max(1, len(r.Prefixes)/2))%len(r.Prefixes)].Addr().As4()
+			r := &regions[i%min(20, n)]
+			a := r.Prefixes[random.IntN(len(r.Prefixes))].Addr().As4()
 			if i%2 == 0 {
 				a[0] += 100
 			}

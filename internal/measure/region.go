@@ -1,0 +1,132 @@
+package measure
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+const (
+	// lostSpan is what the connections of a region are held against.
+	lostSpan = 10 * time.Second
+	// reachSpan is the half of what is remembered of a destination.
+	reachSpan = 5 * time.Second
+	// destinationShare of a destination's connections, or of the segments sent
+	// to it, makes it one of those that fail: half of the level, or less, from
+	// which its whole region does.
+	destinationShare = 0.1
+	// resentLeast: one segment is lost everywhere now and then.
+	resentLeast = 2
+)
+
+// region is what Measure remembers of a region, beside what it does of any
+// other end.
+type region struct {
+	established *Window
+	reach       map[netip.AddrPort]reach
+}
+
+// reach is what a destination was in this stretch of reachSpan and in the one
+// before.
+type reach struct {
+	turned, seen time.Time
+	most         [2]uint32 // ESTABLISHED at once
+	resent, sent [2]uint32
+}
+
+func newRegion() *region {
+	return &region{established: everyLook(lostSpan), reach: map[netip.AddrPort]reach{}}
+}
+
+// takeRegion measures a region from a look at all states, after takePeer.
+func (h *history) takeRegion(y *Tally) {
+	r := h.region
+	connections := 0
+	for state, n := range y.States {
+		if s := tcp.State(state); s != tcp.Listen && s != tcp.TimeWait {
+			connections += int(n)
+		}
+	}
+	h.set(Connections, float64(connections), connections)
+	late := h.signals.Readings[PendingLate]
+	h.setIf(connections > 0, RetransmittingShare, float64(y.Retransmitting)/float64(max(1, connections)), connections, NoTraffic)
+	switch {
+	case late.Validity != Known:
+		h.unknown(late.Validity, PendingLateShare)
+	default:
+		h.setIf(connections > 0, PendingLateShare, late.Value/float64(max(1, connections)), connections, NoTraffic)
+	}
+	established := float64(y.States[tcp.Established])
+	r.established.Add(h.now, established)
+	most, _ := r.established.Most()
+	h.setIf(most > 0, EstablishedLost, 1-established/max(1, most), int(most), NoTraffic)
+	h.takeDestinations(y)
+}
+
+// takeDestinations counts the destinations of a region that show a failure.
+func (h *history) takeDestinations(y *Tally) {
+	r := h.region
+	var retransmitting, connecting, unanswered, closeWait, late, resending, fewer, gone int
+	count := func(n *int, is bool) {
+		if is {
+			*n++
+		}
+	}
+	for i := range y.Destinations {
+		d := &y.Destinations[i]
+		x := r.reach[d.Remote]
+		x.take(h.now, d)
+		r.reach[d.Remote] = x
+		tenth := destinationShare * float64(d.Connections)
+		part := func(n uint32) bool { return n > 0 && float64(n) >= tenth }
+		count(&retransmitting, part(d.Retransmitting))
+		count(&connecting, part(d.Connecting))
+		count(&unanswered, d.Retransmitting > 0)
+		count(&closeWait, part(d.CloseWait))
+		count(&late, part(d.PendingLate))
+		resent, sent := x.resent[0]+x.resent[1], x.sent[0]+x.sent[1]
+		count(&resending, resent >= resentLeast && float64(resent) >= destinationShare*float64(sent))
+		most := max(x.most[0], x.most[1])
+		count(&fewer, most > d.Established && float64(most-d.Established) >= destinationShare*float64(most))
+		count(&gone, most > 0 && d.Established == 0)
+	}
+	for remote, x := range r.reach {
+		if h.now.Sub(x.seen) >= 2*reachSpan {
+			delete(r.reach, remote)
+		}
+	}
+	told := len(y.Destinations)
+	h.set(Destinations, float64(y.DestinationsSeen), int(y.DestinationsSeen))
+	h.set(DestinationsRetransmitting, float64(retransmitting), told)
+	h.set(DestinationsConnecting, float64(connecting), told)
+	h.set(DestinationsUnanswered, float64(unanswered), told)
+	h.set(DestinationsCloseWait, float64(closeWait), told)
+	h.set(DestinationsPendingLate, float64(late), told)
+	h.set(DestinationsResending, float64(resending), told)
+	h.set(DestinationsFewer, float64(fewer), told)
+	h.set(DestinationsGone, float64(gone), told)
+}
+
+// take adds what a look says of the destination.
+func (x *reach) take(now time.Time, d *Destination) {
+	if now.Sub(x.turned) >= reachSpan {
+		x.turned = now
+		x.most[1], x.resent[1], x.sent[1] = x.most[0], x.resent[0], x.sent[0]
+		x.most[0], x.resent[0], x.sent[0] = 0, 0, 0
+	}
+	x.seen = now
+	x.most[0] = max(x.most[0], d.Established)
+	x.resent[0] += d.Resent
+	x.sent[0] += d.Sent
+}
+
+// takeUnclassified says how much of what we began is in no region.
+func (h *history) takeUnclassified(y *Tally) {
+	if y.Outgoing == 0 {
+		h.unknown(NoTraffic, Outgoing, UnclassifiedShare)
+		return
+	}
+	h.set(Outgoing, float64(y.Outgoing), int(y.Outgoing))
+	h.set(UnclassifiedShare, float64(y.Unclassified)/float64(y.Outgoing), int(y.Outgoing))
+}
