@@ -159,6 +159,9 @@ func newAgent(o Options) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.regions, err = a.ranges.regions(cfg, path); err != nil {
+		return nil, err
+	}
 	a.rules, a.notices = rules, newNotices(channels, o.Log)
 	a.started = a.clock.Now()
 	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
@@ -235,6 +238,7 @@ func (a *agent) loop(ctx context.Context) error {
 		return err
 	}
 	defer h.Close()
+	h.SetRegions(a.regions)
 	h.own.place.processes.read = limitReader()
 	a.record(h)
 	if own := h.own; own.fallback != nil {
@@ -371,6 +375,15 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 	if err != nil {
 		return path, err
 	}
+	regions, err := a.ranges.regions(cfg, path)
+	if err != nil {
+		return path, err
+	}
+	for i := range regions {
+		if r := &regions[i]; r.Limit != "" {
+			a.log.Warn("a region stays as it was", "region", r.Name, "problem", r.Limit)
+		}
+	}
 	return path, a.ask(ctx, func(h *Host) error {
 		a.run(a.notices.configure(channels))
 		if keys := a.needRestart(cfg); len(keys) > 0 {
@@ -379,6 +392,7 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 		a.config = cfg
 		a.setPools(cfg.Backends)
 		h.Configure(a.clock.Now(), cfg, rules)
+		h.SetRegions(regions)
 		return nil
 	})
 }

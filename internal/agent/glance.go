@@ -57,7 +57,7 @@ func Glance(ctx context.Context, cfg config.Config, looks int, span time.Duratio
 	}
 	return &api.Snapshot{
 		Host: host, StartedAt: started, At: clock.Now(), ClockOffset: clock.Offset(), Ready: true,
-		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, Pools: pools([]*Pipeline{p}), View: h.view(), Incidents: incidents,
+		Reader: p.status[tcp.Pulse].last.Reader, Services: p.services, Backends: p.finder.backends, Regions: p.regions, Pools: pools([]*Pipeline{p}), View: h.view(), Incidents: incidents,
 		Looks:  p.lookStatus(),
 		Limits: append(append(p.limits(nil), poolLimits([]*Pipeline{p})...), api.Limit{Subject: "other network namespaces", Reason: "a glance without the agent sees its own; ask a running agent"}),
 	}, nil

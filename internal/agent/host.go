@@ -50,6 +50,8 @@ type Host struct {
 	scratch *tcp.Scratch
 	budget  *observe.Budget
 
+	regionSet *regionSet
+
 	own    *Pipeline
 	others []*resident // by name
 	of     map[*observe.Schedule]*resident
@@ -113,8 +115,16 @@ func newOwnHost(cfg config.Config, source observe.Source) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	regions, err := Regions(cfg, "the configuration")
+	if err != nil {
+		return nil, err
+	}
 	cfg.Observe.Namespaces = config.HostNamespace
-	return NewHost(cfg, rules, source, dial.New())
+	h, err := NewHost(cfg, rules, source, dial.New())
+	if err == nil {
+		h.SetRegions(regions)
+	}
+	return h, err
 }
 
 // Close lets go of all namespaces.
@@ -235,6 +245,7 @@ func (h *Host) join(s spaces.Space) error {
 		return err
 	}
 	p.tallier.frames = h.own.tallier.frames
+	p.setRegions(h.regionSet)
 	p.norms = h.normsOf(s.Label)
 	r := &resident{Pipeline: p, space: s}
 	h.of[p.schedule] = r

@@ -48,7 +48,9 @@ type Pipeline struct {
 	answers     *limitAnswers        // to what is read beside the loop
 	ports       measure.Ports        // as last read
 	finder      backendFinder
-	index       *scope.Index // of services
+	regions     []scope.Region // those that are scopes
+	newRegions  *regionSet     // to be taken over; nil when there are none
+	index       *scope.Index   // of services
 	problems    []discover.Problem
 	listeners   listenerSet
 	discovered  time.Time
@@ -214,7 +216,7 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 		}
 		// What a backend does is over in the next second: refused and reset
 		// connections leave no socket.
-		if len(p.finder.backends) > 0 && judge.Unusual(view.Host()) {
+		if len(p.finder.backends)+len(p.regions) > 0 && judge.Unusual(view.Host()) {
 			p.schedule.Glance(now)
 		}
 	}
@@ -227,12 +229,12 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	return incidents, view, err
 }
 
-// waits reports whether some backend has been silent for a while though asked:
-// in a second or two it will be known why.
+// waits reports whether some backend or region has been silent for a while
+// though asked: in a second or two it will be known why.
 func waits(view *measure.View) bool {
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
-		if s.Scope.Kind != scope.KindBackend || !s.Fresh {
+		if s.Scope.Kind != scope.KindBackend && s.Scope.Kind != scope.KindRegion || !s.Fresh {
 			continue
 		}
 		silent, owes := s.Get(measure.Silent).Get()
@@ -278,6 +280,8 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 		p.capacityAt = now.Add(max(capacityEvery, p.budget.Pause(threadTime()-before, capacityShare)))
 	}
 	found := tier == tcp.Pulse && !p.schedule.Idle() && p.finder.keepUp(now, p.place)
+	found = tier == tcp.Pulse && look.Judgeable() && p.takeRegions() || found
+	found = p.tallier.AddRegions() || found
 	found = p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) || found
 	if p.finder.meet(now, p.tallier.Strangers(), p.place) || found {
 		p.setScopes()
@@ -302,11 +306,13 @@ func (p *Pipeline) request(tier tcp.Tier) tcp.Request {
 	return req
 }
 
-// focusFilter takes in the services in use and all backends. With more ports
-// than a filter is worth it takes in everything.
+// focusFilter takes in the services in use, all backends and the regions. With
+// more ports or prefixes than a filter is worth it takes in everything.
 func (p *Pipeline) focusFilter() tcp.Filter {
 	f := tcp.Filter{LocalPorts: p.focusPorts(), RemotePorts: p.finder.ports()}
-	if len(f.RemotePorts) > wideFocus {
+	var fit bool
+	f.RemotePrefixes, fit = p.focusPrefixes()
+	if len(f.RemotePorts) > wideFocus || !fit {
 		return tcp.Filter{}
 	}
 	return f
@@ -345,7 +351,7 @@ func (p *Pipeline) noteUse(t measure.Tallies) {
 	}
 	use := observe.Unused
 	switch {
-	case p.finder.balances():
+	case p.finder.balances() || p.asksRegions():
 		use = observe.Backends
 	case slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }):
 		use = observe.Services
@@ -399,13 +405,20 @@ func (p *Pipeline) discover() {
 			p.inUse[id] = true
 		}
 	}
+	for i := range p.regions {
+		if id := p.regions[i].ID(); inUse[id] {
+			p.inUse[id] = true
+		}
+	}
 }
 
-// setScopes tells the tally which services and backends there are.
+// setScopes tells the tally which services and backends there are, and takes
+// over which regions it has.
 func (p *Pipeline) setScopes() {
 	p.tallier.SetScopes(p.services, p.finder.backends)
 	p.tallier.SetPorts(p.ports)
-	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends) > 0)
+	p.regions = p.tallier.Regions(nil)
+	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends)+len(p.regions) > 0)
 	if len(p.finder.backends) > 0 && p.ports.Available == 0 {
 		p.capacityAt = time.Time{}
 	}

@@ -31,7 +31,9 @@ type agent struct {
 	// startConfig is the configuration at the start, and never changes.
 	startConfig config.Config
 	lessons     *lessons
-	rules       []rule.Rule // of the configuration at the start
+	rules       []rule.Rule    // of the configuration at the start
+	regions     []scope.Region // the same
+	ranges      rangeFiles     // newAgent's, then watchReloads'
 	log         *slog.Logger
 	host        string
 	clock       *Clock
@@ -87,6 +89,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Ready:     a.ready(p),
 		Services:  h.services(), // each replaced whole, never changed
 		Backends:  h.backends(), // the same
+		Regions:   h.regions(),
 		Pools:     pools(h.pipelines()),
 		Incidents: slices.Clone(a.incidents),
 		Looks:     p.lookStatus(),
@@ -169,6 +172,11 @@ func (p *Pipeline) servicesLimits(leaveOut func(discover.Problem) bool) []api.Li
 	for i := range p.finder.backends {
 		if b := &p.finder.backends[i]; b.Limit != "" {
 			out = append(out, api.Limit{Subject: "backend/" + b.Name, Reason: b.Limit})
+		}
+	}
+	for i := range p.regions {
+		if r := &p.regions[i]; r.Limit != "" && p.place.name == "" {
+			out = append(out, api.Limit{Subject: "region/" + r.Name, Reason: r.Limit})
 		}
 	}
 	for _, problem := range p.problems {

@@ -30,6 +30,7 @@ type Snapshot struct {
 	Reader   string
 	Services []scope.Service
 	Backends []scope.Backend
+	Regions  []scope.Region
 	Pools    []Pool
 	View     measure.View
 	// Incidents holds the suspected, the open and the lately resolved, newest

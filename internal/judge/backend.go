@@ -394,7 +394,7 @@ func (f *Finding) carried(s subject) {
 // orUs says what can be told of whether the fault is ours.
 func (f *Finding) orUs(s subject) {
 	switch {
-	case len(s.failing) >= faultDestinations:
+	case outOfReach(s.failing) >= faultDestinations:
 	case nobodyElse(s) != no || s.alone():
 		f.considers(LocalFault, "cannot tell us from it: too few other destinations")
 	default:

@@ -68,7 +68,7 @@ func playBackends(segments []segment) string {
 				}
 				var scopes []measure.Tally
 				for _, name := range names {
-					scopes = append(scopes, seg.backend(name, at, since))
+					scopes = append(scopes, seg.peer(name, at, since))
 				}
 				scopes = append(scopes, measure.Tally{Scope: scope.Rest})
 				view := m.Step(now, measure.Tallies{Look: look, Interval: time.Duration(interval * float64(time.Second)), Scopes: scopes, Opinions: opinions})
@@ -101,7 +101,16 @@ func playBackends(segments []segment) string {
 	return out.String()
 }
 
-// backendNames lists the backends of a timeline, and spreads web/s*.
+// peer is the tally of a backend, or of a region, since the last look: a
+// backend's name has a slash.
+func (s *segment) peer(name string, at, since float64) measure.Tally {
+	if strings.Contains(name, "/") {
+		return s.backend(name, at, since)
+	}
+	return s.region(name, at, since)
+}
+
+// backendNames lists the backends and regions of a timeline, and spreads web/s*.
 func backendNames(segments []segment) []string {
 	names := map[string]bool{}
 	for _, seg := range segments {
@@ -111,6 +120,8 @@ func backendNames(segments []segment) []string {
 			switch {
 			case star:
 				names[base+"1"], names[base+"2"], names[base+"3"] = true, true, true
+			case name == "each":
+				names["east"], names["west"] = true, true
 			case ok:
 				names[name] = true
 			}

@@ -24,7 +24,8 @@ func isTrue(b bool) truth { return rule.TruthOf(b) }
 type subject struct {
 	scope *measure.ScopeSignals
 	host  *measure.ScopeSignals
-	// group is a backend's, itself among it; empty for any other scope.
+	// group is a backend's or a region's, itself among it; empty for any other
+	// scope.
 	group *group
 	*around
 }
@@ -32,7 +33,7 @@ type subject struct {
 // around is what else a condition may ask about. It is apart so that a subject,
 // which every condition is given, stays a few words long.
 type around struct {
-	// failing are the backends that cannot be reached, for the host; critical
+	// failing are the destinations that cannot be reached; critical
 	// says since when this scope has had an open critical incident, zero when it
 	// has none.
 	failing  []destination
@@ -44,10 +45,13 @@ type around struct {
 	frozen, resetting bool
 }
 
-// destination is a backend that cannot be reached.
+// destination is a backend that cannot be reached, or some of a region.
 type destination struct {
 	scope scope.ID
+	// group is what it has in common with others: its region, else its group of
+	// backends.
 	group string
+	count int // of a region, how many destinations; else 1
 	since time.Time
 }
 

@@ -5,9 +5,18 @@ import (
 	"strings"
 
 	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
-// group is the backends of one group, and what can be said of all of them at
+// siblings names a group: those of one kind in it.
+type siblings struct {
+	kind  scope.Kind
+	group string
+}
+
+func siblingsOf(s *measure.ScopeSignals) siblings { return siblings{s.Scope.Kind, s.Group} }
+
+// group is the backends, or the regions, of one group, and what can be said of all of them at
 // once: each is compared with the others, so that is worked out once a step.
 type group struct {
 	members []*measure.ScopeSignals // by name
@@ -25,18 +34,18 @@ type group struct {
 // newGroup is the group of nobody yet.
 func newGroup() *group { return &group{kept: [2]float64{1, 1}} }
 
-// groupsOf gathers the backends of each group.
-func (j *Judge) groupsOf(view *measure.View) map[string]*group {
-	out := make(map[string]*group)
+// groupsOf gathers the backends and the regions of each group.
+func (j *Judge) groupsOf(view *measure.View) map[siblings]*group {
+	out := make(map[siblings]*group)
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
 		if s.Group == "" {
 			continue
 		}
-		g := out[s.Group]
+		g := out[siblingsOf(s)]
 		if g == nil {
 			g = newGroup()
-			out[s.Group] = g
+			out[siblingsOf(s)] = g
 		}
 		g.add(s)
 		if j.inView[i].fails() {
@@ -96,7 +105,7 @@ func vanishRate(s *measure.ScopeSignals) float64 {
 // alone reports whether the backend has no siblings.
 func (s subject) alone() bool { return len(s.group.members) < 2 }
 
-// siblings are the other backends of the group, by name.
+// siblings are the other members of the group, by name.
 func (s subject) siblings() func(yield func(*measure.ScopeSignals) bool) {
 	return func(yield func(*measure.ScopeSignals) bool) {
 		for _, o := range s.group.members {

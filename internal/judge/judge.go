@@ -64,6 +64,9 @@ func causeRules() map[scope.Kind][]causeRule {
 			pathLost(), peerRefusing(), peerResetting(), peerHalfBroken(), peerFrozen(), peerSlow(), peerNotReading(), heavyLoss(),
 			orderlyStop(), lazyPool(), churn(), portExhaustion(), poolAtCeiling(), backendLeak(), backendStuck(), greenButFailing(),
 		},
+		scope.KindRegion: {
+			regionPathLost(), regionRefusing(), regionResetting(), regionHeavyLoss(), regionSlow(), regionOrderlyStop(),
+		},
 		scope.KindHost: {localFault()},
 	}
 }
@@ -151,7 +154,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
 	host := view.Host()
 	nobody := newGroup()
-	var groups map[string]*group // gathered once a backend is followed
+	var groups map[siblings]*group // gathered once a backend or a region is followed
 	j.inView = j.inView[:0]
 	for i := range view.Scopes {
 		j.inView = append(j.inView, j.file(view.Scopes[i].Scope, i))
@@ -163,17 +166,17 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 		j.around = around{now: now}
 		sub := subject{scope: s, host: host, group: nobody, around: &j.around}
 		switch s.Scope.Kind {
-		case scope.KindBackend:
+		case scope.KindBackend, scope.KindRegion:
 			if !s.Fresh && !file.active {
 				continue // a pulse says nothing new of it
 			}
 			if groups == nil {
 				groups = j.groupsOf(view)
 			}
-			sub.group, sub.critical = cmp.Or(groups[s.Group], nobody), file.criticalSince()
+			sub.group, sub.critical = cmp.Or(groups[siblingsOf(s)], nobody), file.criticalSince()
 			sub.failing, sub.frozen, sub.resetting = failing, file.state(PeerFrozen) == Open, file.state(PeerResetting) == Open
 			sub.group.count(file, -1)
-		case scope.KindHost: // the last of the view: its backends have been followed
+		case scope.KindHost: // the last of the view: all others have been followed
 			sub.failing = j.unreachable(view)
 		}
 		rules := j.rules[s.Scope.Kind]
@@ -181,7 +184,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			j.follow(now, &rules[r], sub, file)
 		}
 		file.note()
-		if s.Scope.Kind == scope.KindBackend {
+		if s.Scope.Kind == scope.KindBackend || s.Scope.Kind == scope.KindRegion {
 			sub.group.count(file, +1)
 			file.noteBalancer(now, sub)
 		}

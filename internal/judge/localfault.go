@@ -27,14 +27,18 @@ func localFault() causeRule {
 			{condition{"three destinations of two groups out of reach within 2 s, for 0.5 s", 500 * time.Millisecond, 3, measure.ActiveOpensRate, atOnce}, Critical},
 		},
 		clear: condition{"fewer than three destinations out of reach, for 3 s", 3 * time.Second, 3, measure.ActiveOpensRate,
-			func(s subject) truth { return isTrue(len(s.failing) < faultDestinations) }},
+			func(s subject) truth { return isTrue(outOfReach(s.failing) < faultDestinations) }},
 		explain: func(s subject, f *Finding) {
 			names := make([]string, 0, len(s.failing))
 			for _, d := range s.failing {
-				names = append(names, d.scope.Name)
+				name := d.scope.Name
+				if d.scope.Kind == scope.KindRegion {
+					name = fmt.Sprintf("%d of the region %s", d.count, name)
+				}
+				names = append(names, name)
 			}
 			slices.Sort(names)
-			f.Sentence = fmt.Sprintf("%d destinations are out of reach at once, %s: it is this host or its uplink, not they.", len(names), strings.Join(firstFive(names), ", "))
+			f.Sentence = fmt.Sprintf("%d destinations are out of reach at once, %s: it is this host or its uplink, not they.", outOfReach(s.failing), strings.Join(firstFive(names), ", "))
 			f.Certainty = Likely
 			f.shows(s.host, measure.RetransmittedSegmentsRate, measure.RetransmissionTimeoutsRate, measure.AttemptFailsRate)
 			f.considers(PathLost, "each for itself: they began within 2 s of each other")
@@ -45,41 +49,78 @@ func localFault() causeRule {
 
 // atOnce: enough destinations of enough groups, that began together.
 func atOnce(s subject) truth {
+	var together []destination
 	for _, first := range s.failing {
-		groups, n := map[string]bool{}, 0
+		together = together[:0]
+		groups := map[string]bool{}
 		for _, d := range s.failing {
 			if after := d.since.Sub(first.since); after >= 0 && after <= faultWithin {
 				groups[d.group] = true
-				n++
+				together = append(together, d)
 			}
 		}
-		if n >= faultDestinations && len(groups) >= faultGroups {
+		if len(groups) >= faultGroups && outOfReach(together) >= faultDestinations {
 			return yes
 		}
 	}
 	return no
 }
 
-// unreachable lists the backends whose way is suspected or found to be lost.
+// outOfReach is how many there are. Backends in a region are destinations of it,
+// so the larger of the two counts.
+func outOfReach(failing []destination) int {
+	backends, regions, n := map[string]int{}, map[string]int{}, 0
+	for _, d := range failing {
+		if d.scope.Kind == scope.KindRegion {
+			regions[d.group] = d.count
+		} else {
+			backends[d.group]++
+		}
+	}
+	for group, count := range backends {
+		n += max(0, count-regions[group])
+	}
+	for _, count := range regions {
+		n += count
+	}
+	return n
+}
+
+// unreachable lists the backends and the regions whose way is suspected or
+// found to be lost.
 func (j *Judge) unreachable(view *measure.View) []destination {
 	var out []destination
 	for i := range view.Scopes {
 		s := &view.Scopes[i]
-		if s.Scope.Kind != scope.KindBackend {
+		if s.Scope.Kind != scope.KindBackend && s.Scope.Kind != scope.KindRegion {
 			continue
 		}
-		if f := j.inView[i]; f.state(PathLost) != NoState {
-			out = append(out, destination{s.Scope, s.Group, f.dossiers[PathLost].incident.SuspectedAt})
+		f := j.inView[i]
+		if f.state(PathLost) == NoState {
+			continue
 		}
+		d := destination{scope: s.Scope, group: s.Group, count: 1, since: f.dossiers[PathLost].incident.SuspectedAt}
+		switch {
+		case s.Scope.Kind == scope.KindRegion:
+			unanswered, _ := s.Get(measure.DestinationsUnanswered).Get()
+			d.group, d.count = regionGroup(s.Scope.Name), max(1, int(unanswered))
+		case s.Region != "":
+			d.group = regionGroup(s.Region)
+		}
+		out = append(out, d)
 	}
 	return out
 }
 
-// byLocalFault are what a lost uplink makes of backends. Ports that run out, a
+// regionGroup is what the destinations of a region have in common. No group of
+// backends has a slash.
+func regionGroup(name string) string { return "region/" + name }
+
+// byLocalFault are what a lost uplink makes of backends and regions. Ports that run out, a
 // pool that leaks or is used up are no effects of it, and the first may be why.
 var byLocalFault = []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerSlow, PeerResetting, HeavyLoss, StuckClosing, GreenButFailing}
 
-// silence marks the incidents of backends that a local fault explains, and
+// silence marks the incidents of backends and regions that a local fault explains, and
 // takes the mark off what goes on after it.
 func (j *Judge) silence(now time.Time) {
 	on := false
@@ -87,7 +128,7 @@ func (j *Judge) silence(now time.Time) {
 		on = on || f.scope.Kind == scope.KindHost && f.state(LocalFault) == Open
 	}
 	for _, f := range j.order {
-		if f.scope.Kind != scope.KindBackend || !f.active {
+		if f.scope.Kind != scope.KindBackend && f.scope.Kind != scope.KindRegion || !f.active {
 			continue
 		}
 		for _, c := range byLocalFault {

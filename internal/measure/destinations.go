@@ -136,10 +136,11 @@ type destinations struct {
 
 type destination struct {
 	Destination
-	peak         uint32    // the most connections since
-	since        time.Time // when peak was begun anew
-	seen         time.Time // when it last had a connection
-	resent, sent uint32    // since the last judged look at all states
+	peak  uint32    // the most connections since
+	since time.Time // when peak was begun anew
+	seen  time.Time // when it last had a connection
+	// Since the last judged look at all states.
+	resent, sent, answering uint32
 }
 
 // slot is where remote is, or would be.
@@ -166,12 +167,19 @@ func (d *destinations) begin() {
 }
 
 // add counts a socket; scale is how many it stands for where it is one of a
-// sample, at when the look began.
-func (d *destinations) add(s *tcp.Socket, seen sighting, scale uint32, at time.Time) {
-	if d == nil || s.State == tcp.TimeWait {
+// sample, since the time between the last look at all states and this one, which
+// began at at.
+func (d *destinations) add(s *tcp.Socket, seen sighting, scale uint32, since time.Duration, at time.Time) {
+	if d == nil {
 		return
 	}
 	slot := d.slot(s.Remote)
+	if s.State == tcp.TimeWait {
+		if *slot > 0 && seen.finished {
+			d.list[*slot-1].answering++
+		}
+		return
+	}
 	if *slot == 0 {
 		if len(d.list) == maxDestinations {
 			d.over++
@@ -197,6 +205,9 @@ func (d *destinations) add(s *tcp.Socket, seen sighting, scale uint32, at time.T
 	if s.Pending() && s.Info.LastDataSent >= lateDestination {
 		x.PendingLate++
 	}
+	if came(s, since) {
+		x.answering++
+	}
 	if !onlyFIN(s) {
 		x.resent += seen.resent * scale
 	}
@@ -217,7 +228,8 @@ func (d *destinations) handOn(y *Tally, at time.Time) {
 		if x.Connections >= x.peak || at.Sub(x.since) >= destinationPeak {
 			x.peak, x.since = x.Connections, at
 		}
-		x.Resent, x.Sent, x.resent, x.sent = x.resent, x.sent, 0, 0
+		x.Resent, x.Sent, x.Answering = x.resent, x.sent, x.answering
+		x.resent, x.sent, x.answering = 0, 0, 0
 	}
 	slices.SortFunc(d.list, func(a, b destination) int {
 		return cmp.Or(cmp.Compare(b.peak, a.peak), a.Remote.Compare(b.Remote))

@@ -36,11 +36,8 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 			c.example(s, scorePending+uint64(s.Info.LastDataSent/time.Millisecond))
 		}
 	}
-	since := time.Duration(0)
-	if !c.flows.looked.IsZero() {
-		since = t.at.Sub(c.flows.looked)
-	}
-	if heard := s.Info.LastDataReceived; s.Info.BytesReceived > 0 && heard <= since {
+	if came(s, c.since(t.at)) {
+		heard := s.Info.LastDataReceived
 		if p.Answering == 0 || heard < p.HeardAgo {
 			p.HeardAgo = heard
 		}
@@ -52,6 +49,20 @@ func (c *counting) addPeer(s *tcp.Socket, seen sighting, t *Tallier) {
 			p.Answers.Add(s.Info.LastDataSent-heard, 1)
 		}
 	}
+}
+
+// since is how long ago the last judged look at all states was, at the time of
+// another; zero where there was none.
+func (c *counting) since(at time.Time) time.Duration {
+	if c.flows.looked.IsZero() {
+		return 0
+	}
+	return at.Sub(c.flows.looked)
+}
+
+// came: data arrived on an open connection in that time.
+func came(s *tcp.Socket, since time.Duration) bool {
+	return (s.State == tcp.Established || s.State == tcp.CloseWait) && s.Has&tcp.HasInfo != 0 && s.Info.BytesReceived > 0 && s.Info.LastDataReceived <= since
 }
 
 // pending is what happened since the last judged look at all states. Every look

@@ -12,12 +12,19 @@ const (
 	lostSpan = 10 * time.Second
 	// reachSpan is the half of what is remembered of a destination.
 	reachSpan = 5 * time.Second
-	// destinationShare of a destination's connections, or of the segments sent
-	// to it, makes it one of those that fail: half of the level, or less, from
-	// which its whole region does.
+	// destinationShare of a destination's connections makes it one of those that
+	// fail: about half of the level from which its whole region does.
 	destinationShare = 0.1
-	// resentLeast: one segment is lost everywhere now and then.
+	// resentShare of the segments to a destination, and resentLeast of them, make
+	// it one that loses some: one is lost everywhere now and then.
+	resentShare = 0.03
 	resentLeast = 2
+	// answersWithin: something comes from it, so that what is sent again is
+	// lost on the way and not all of it.
+	answersWithin = time.Second
+	// lostAfter is how long something must have been sent again and nothing have
+	// come for a destination to be lost.
+	lostAfter = 1500 * time.Millisecond
 )
 
 // region is what Measure remembers of a region, beside what it does of any
@@ -31,6 +38,7 @@ type region struct {
 // before.
 type reach struct {
 	turned, seen time.Time
+	heard, owing time.Time // when anything came; since when nothing did though something is sent again
 	most         [2]uint32 // ESTABLISHED at once
 	resent, sent [2]uint32
 }
@@ -67,7 +75,7 @@ func (h *history) takeRegion(y *Tally) {
 // takeDestinations counts the destinations of a region that show a failure.
 func (h *history) takeDestinations(y *Tally) {
 	r := h.region
-	var retransmitting, connecting, unanswered, closeWait, late, resending, fewer, gone int
+	var retransmitting, connecting, unanswered, lost, closeWait, late, resending, fewer, gone int
 	count := func(n *int, is bool) {
 		if is {
 			*n++
@@ -86,7 +94,8 @@ func (h *history) takeDestinations(y *Tally) {
 		count(&closeWait, part(d.CloseWait))
 		count(&late, part(d.PendingLate))
 		resent, sent := x.resent[0]+x.resent[1], x.sent[0]+x.sent[1]
-		count(&resending, resent >= resentLeast && float64(resent) >= destinationShare*float64(sent))
+		count(&resending, resent >= resentLeast && float64(resent) >= resentShare*float64(sent) && h.now.Sub(x.heard) <= answersWithin)
+		count(&lost, !x.owing.IsZero() && h.now.Sub(x.owing) >= lostAfter)
 		most := max(x.most[0], x.most[1])
 		count(&fewer, most > d.Established && float64(most-d.Established) >= destinationShare*float64(most))
 		count(&gone, most > 0 && d.Established == 0)
@@ -101,6 +110,7 @@ func (h *history) takeDestinations(y *Tally) {
 	h.set(DestinationsRetransmitting, float64(retransmitting), told)
 	h.set(DestinationsConnecting, float64(connecting), told)
 	h.set(DestinationsUnanswered, float64(unanswered), told)
+	h.set(DestinationsLost, float64(lost), told)
 	h.set(DestinationsCloseWait, float64(closeWait), told)
 	h.set(DestinationsPendingLate, float64(late), told)
 	h.set(DestinationsResending, float64(resending), told)
@@ -116,6 +126,14 @@ func (x *reach) take(now time.Time, d *Destination) {
 		x.most[0], x.resent[0], x.sent[0] = 0, 0, 0
 	}
 	x.seen = now
+	switch {
+	case d.Answering > 0:
+		x.heard, x.owing = now, time.Time{}
+	case d.Retransmitting == 0:
+		x.owing = time.Time{}
+	case x.owing.IsZero():
+		x.owing = now
+	}
 	x.most[0] = max(x.most[0], d.Established)
 	x.resent[0] += d.Resent
 	x.sent[0] += d.Sent

@@ -102,6 +102,7 @@ const (
 	DestinationsRetransmitting
 	DestinationsConnecting
 	DestinationsUnanswered
+	DestinationsLost
 	DestinationsCloseWait
 	DestinationsPendingLate
 	DestinationsResending
@@ -254,9 +255,10 @@ var definitions = [NumSignals]Definition{
 	DestinationsRetransmitting:   {"destinations_retransmitting", UnitCount, tcp.Focus, ofRegion, "destinations to which a tenth of the connections retransmits; like those below of the 16 largest"},
 	DestinationsConnecting:       {"destinations_connecting", UnitCount, tcp.Focus, ofRegion, "destinations of which a tenth of the connections is SYN_SENT"},
 	DestinationsUnanswered:       {"destinations_unanswered", UnitCount, tcp.Focus, ofRegion, "destinations to which anything is sent again"},
+	DestinationsLost:             {"destinations_lost", UnitCount, tcp.Focus, ofRegion, "destinations to which something has been sent again for 1.5 s, and nothing has come"},
 	DestinationsCloseWait:        {"destinations_close_wait", UnitCount, tcp.Focus, ofRegion, "destinations that have closed a tenth of the connections, and we have not"},
 	DestinationsPendingLate:      {"destinations_pending_late", UnitCount, tcp.Focus, ofRegion, "destinations that have owed an answer for a second on a tenth of the connections"},
-	DestinationsResending:        {"destinations_resending", UnitCount, tcp.Focus, ofRegion, "destinations to which a tenth of the segments, and two at least, were sent again, over 5 to 10 s"},
+	DestinationsResending:        {"destinations_resending", UnitCount, tcp.Focus, ofRegion, "destinations to which 3 % of the segments, and two at least, were sent again, over 5 to 10 s, and that answer"},
 	DestinationsFewer:            {"destinations_fewer", UnitCount, tcp.Focus, ofRegion, "destinations that have lost a tenth of their connections, over 5 to 10 s"},
 	DestinationsGone:             {"destinations_gone", UnitCount, tcp.Focus, ofRegion, "destinations that have lost all of them, over 5 to 10 s"},
 	Outgoing:                     {"outgoing", UnitCount, tcp.Full, ofRest, "connections that this host began, loopback left out, where there are regions"},

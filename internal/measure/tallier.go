@@ -272,7 +272,7 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 	if c.remote.IsValid() || c.far != nil {
 		c.addPeer(s, seen, t)
 	}
-	c.far.add(s, seen, c.flows.countScale(), t.at)
+	c.far.add(s, seen, c.flows.countScale(), c.since(t.at), t.at)
 	if seen.new {
 		c.pending.arrived += c.flows.countScale()
 	}

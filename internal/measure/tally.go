@@ -79,6 +79,8 @@ type Destination struct {
 	// longer.
 	PendingLate uint32
 	CloseWait   uint32
+	// Answering counts those on which data came since then, or that finished.
+	Answering uint32
 	// Resent is the segments sent again since the last judged look at all
 	// states, Sent those with data.
 	Resent, Sent uint32

@@ -1,0 +1,90 @@
+package judge
+
+import (
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+// TestRegionScenarios runs the timelines of testdata/regions/*.txt as
+// TestBackendScenarios does. A name without a slash is a region; "each" stands
+// for east and west where they have no value of their own. Beside a backend's names a region has:
+//
+//	dests      destinations (4), over which everything is spread evenly
+//	bad        of them those that show what fails (all)
+//	silent     of them those from which nothing comes
+//	gone       of them those without an ESTABLISHED
+//	late       connections that wait longer than a second
+//	sent       segments with data a second
+func TestRegionScenarios(t *testing.T) { playFiles(t, "testdata/regions/*.txt", playBackends) }
+
+// ofRegion is a region's value, or that of each.
+func (s *segment) ofRegion(name, key string, at float64) float64 {
+	if _, own := s.values[name+"."+key]; own {
+		return s.value(name+"."+key, at)
+	}
+	return s.value("each."+key, at)
+}
+
+// region is the tally of one region since the last look.
+func (s *segment) region(name string, at, since float64) measure.Tally {
+	n := func(key string) uint32 { return uint32(s.ofRegion(name, key, at)) }
+	events := func(key string) uint32 { // a rate gives a whole number at each look
+		rate := s.ofRegion(name, key, at)
+		return uint32(math.Floor(rate*at)) - uint32(math.Floor(rate*(at-since)))
+	}
+	or := func(n, otherwise uint32) uint32 {
+		if n == 0 {
+			return otherwise
+		}
+		return n
+	}
+	y := measure.Tally{Scope: scope.ID{Kind: scope.KindRegion, Name: name}, Group: scope.RegionGroup}
+	y.States[tcp.Established], y.States[tcp.SynSent], y.States[tcp.CloseWait] = n("est"), n("syn"), n("cw")
+	y.States[tcp.FinWait1], y.States[tcp.TimeWait] = n("fin"), n("tw")
+	y.Accepted, y.AcceptedCloseWait = n("est")+n("cw"), n("cw")
+	y.Pending, y.ZeroWindow = n("pending"), n("zero")
+	y.Retransmitting = n("rtx") + n("retry")
+	y.Flows = measure.Flows{Known: true, New: events("new"), Since: time.Duration(since * float64(time.Second)), Scale: 1}
+	y.PendingFor.Add(1500*time.Millisecond, n("late"))
+	resent, sent := events("resent"), events("sent")
+	y.Peer = measure.Peer{
+		Answering: n("answers"), HeardAgo: 50 * time.Millisecond, LongestPending: time.Duration(s.ofRegion(name, "oldest", at) * float64(time.Second)),
+		ConnectRetrying: n("retry"), Resent: resent, Sent: sent, Vanished: events("vanished"), Finished: events("finished"), Closed: events("closed"), Lingering: n("lingering"),
+	}
+	y.Peer.Answers.Add(time.Duration(s.ofRegion(name, "took", at)*float64(time.Second)), n("answers"))
+	dests := or(n("dests"), 4)
+	bad := or(n("bad"), dests)
+	for i := range dests {
+		share := func(total, of uint32) uint32 { // what the i-th of them has
+			if i >= of {
+				return 0
+			}
+			return (total*(i+1))/of - (total*i)/of
+		}
+		d := measure.Destination{
+			Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, name[0], 0, byte(i + 1)}), 443),
+			// Who has none left is the first, as who fails is.
+			Retransmitting: share(n("rtx")+n("retry"), bad), Connecting: share(n("syn"), bad), CloseWait: share(n("cw"), bad), PendingLate: share(n("late"), bad),
+			Resent: share(resent, bad), Sent: share(sent, dests), Answering: share(y.Peer.Answering, dests),
+		}
+		if silent := n("silent"); i < silent { // those that fail say nothing
+			d.Answering = 0
+		}
+		if left := dests - min(n("gone"), dests); i >= dests-left {
+			d.Established = n("est") * (i - (dests - left) + 1) / left
+			d.Established -= n("est") * (i - (dests - left)) / left
+		}
+		d.Connections = d.Established + d.Connecting + d.CloseWait
+		if d.Connections > 0 {
+			y.DestinationsSeen++
+		}
+		y.Destinations = append(y.Destinations, d)
+	}
+	return y
+}
