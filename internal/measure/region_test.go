@@ -1,0 +1,265 @@
+package measure
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
+)
+
+func twoRegions() []scope.Region {
+	return []scope.Region{
+		{Name: "east", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+		{Name: "west", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}},
+	}
+}
+
+// to is a connection of ours that was made at a remote end.
+func to(remote string, cookie uint64, state tcp.State) tcp.Socket {
+	return tcp.Socket{
+		Local: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), 40000+uint16(cookie)), Remote: netip.MustParseAddrPort(remote),
+		State: state, Inode: cookie, Cookie: cookie, Has: tcp.HasCookie | tcp.HasInfo,
+		Info: tcp.Info{LastDataSent: time.Minute, LastDataReceived: time.Minute, BytesReceived: 100, BytesAcked: 100},
+	}
+}
+
+func TestRegionTally(t *testing.T) {
+	regions := twoRegions()
+	tallier := tallierOf(web(), []scope.Backend{{Name: "shop/a", Group: "shop", Remote: netip.MustParseAddrPort("192.0.2.1:443")}})
+	tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
+	retransmits := to("192.0.2.2:443", 3, tcp.Established)
+	retransmits.Timer, retransmits.Retransmits, retransmits.Info.LastDataSent = tcp.TimerRetransmit, 2, 3*time.Second
+	answers := to("192.0.2.1:443", 1, tcp.Established)
+	answers.Info.LastDataSent, answers.Info.LastDataReceived, answers.Info.DataSegsOut = 200*time.Millisecond, 150*time.Millisecond, 4
+	connecting := to("192.0.2.2:443", 5, tcp.SynSent)
+	client := to("192.0.2.9:50000", 6, tcp.Established) // of ours, from within the region
+	client.Local = netip.MustParseAddrPort("10.0.0.1:80")
+	loopback := to("127.0.0.1:5432", 8, tcp.Established)
+	sockets := []tcp.Socket{
+		answers, to("192.0.2.1:443", 2, tcp.CloseWait), retransmits, to("192.0.2.1:8443", 4, tcp.Established), connecting, client,
+		to("203.0.113.1:443", 7, tcp.Established), loopback, to("192.0.2.1:443", 9, tcp.TimeWait), to("198.51.100.1:443", 10, tcp.FinWait1),
+	}
+	count(tallier, look(whole, begin), sockets)
+	got := count(tallier, look(whole, begin.Add(time.Second)), sockets)
+	if diff := cmp.Diff([]string{"service/web", "backend/shop/a", "region/east", "region/west", "rest"}, scopesOf(got)); diff != "" {
+		t.Fatalf("scopes (-want +got):\n%s", diff)
+	}
+	backend, east, rest := got.Scopes[1], got.Scopes[2], got.Scopes[4]
+	if backend.Region != "east" || backend.Group != "shop" {
+		t.Errorf("the backend is in the region %q, group %q; want east and shop", backend.Region, backend.Group)
+	}
+	want := Tally{
+		Scope: scope.ID{Kind: scope.KindRegion, Name: "east"}, Group: scope.RegionGroup,
+		States:   states(map[tcp.State]uint32{tcp.Established: 3, tcp.CloseWait: 1, tcp.SynSent: 1, tcp.TimeWait: 1}),
+		Accepted: 4, AcceptedCloseWait: 1, Busy: 4, Pending: 1, Retransmitting: 1,
+		Flows: Flows{Known: true, Since: time.Second, Scale: 1},
+		Peer:  Peer{Answering: 1, HeardAgo: 150 * time.Millisecond, LongestPending: 3 * time.Second},
+		Destinations: []Destination{
+			{Remote: netip.MustParseAddrPort("192.0.2.1:443"), Connections: 2, Established: 1, CloseWait: 1, Answering: 1},
+			{Remote: netip.MustParseAddrPort("192.0.2.2:443"), Connections: 2, Established: 1, Connecting: 1, Retransmitting: 1, PendingLate: 1},
+			{Remote: netip.MustParseAddrPort("192.0.2.1:8443"), Connections: 1, Established: 1},
+		},
+		DestinationsSeen: 3,
+	}
+	ignore := cmp.Options{
+		cmpopts.IgnoreFields(Tally{}, "Examples", "PendingFor"), cmpopts.IgnoreFields(Peer{}, "Answers"),
+		cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.EquateEmpty(),
+	}
+	if diff := cmp.Diff(want, east, ignore); diff != "" {
+		t.Errorf("east (-want +got):\n%s", diff)
+	}
+	// The client is the service's, what goes over loopback is nobody's region.
+	if rest.Outgoing != 7 || rest.Unclassified != 1 || rest.States[tcp.Established] != 2 {
+		t.Errorf("%d outgoing, %d in no region, %d of the rest; want 7, 1 and 2", rest.Outgoing, rest.Unclassified, rest.States[tcp.Established])
+	}
+}
+
+func scopesOf(t Tallies) []string {
+	var out []string
+	for i := range t.Scopes {
+		out = append(out, t.Scopes[i].Scope.String())
+	}
+	return out
+}
+
+// TestRegionsAreMet: where they need not be there, the first connection makes
+// the scope, and a look that its prefixes are not asked for says nothing of it.
+func TestRegionsAreMet(t *testing.T) {
+	regions := twoRegions()
+	tallier := tallierOf(web(), nil)
+	tallier.SetRegions(regions, scope.NewRegionIndex(regions), false)
+	if got := scopesOf(count(tallier, look(whole, begin), table()[:4])); len(got) != 2 {
+		t.Errorf("scopes %v before anything is met", got)
+	}
+	if tallier.AddRegions() {
+		t.Error("regions are there that nobody met")
+	}
+	sockets := []tcp.Socket{to("198.51.100.1:443", 1, tcp.Established)}
+	if got := count(tallier, look(whole, begin.Add(time.Second)), sockets); got.Scopes[1].States[tcp.Established] != 1 {
+		t.Error("what is of no scope yet is not in the rest")
+	}
+	if !tallier.AddRegions() || tallier.AddRegions() {
+		t.Error("the region that was met is not added, or twice")
+	}
+	if got := tallier.Regions(nil); len(got) != 1 || got[0].Name != "west" {
+		t.Errorf("regions %+v, want west", got)
+	}
+	tallier.SetScopes(web(), nil) // it outlives a change of the services
+	narrow := tcp.Request{States: tcp.AllStates, Info: true, Filter: tcp.Filter{LocalPorts: []uint16{80}}}
+	if diff := cmp.Diff([]string{"service/web"}, scopesOf(count(tallier, look(narrow, begin.Add(2*time.Second)), nil))); diff != "" {
+		t.Errorf("a look at the service alone (-want +got):\n%s", diff)
+	}
+	narrow.Filter.RemotePrefixes = regions[1].Prefixes
+	if diff := cmp.Diff([]string{"service/web", "region/west"}, scopesOf(count(tallier, look(narrow, begin.Add(3*time.Second)), sockets))); diff != "" {
+		t.Errorf("a look at both (-want +got):\n%s", diff)
+	}
+}
+
+// TestDestinationsAreBounded: of many the largest are told, and one that has
+// lost everything keeps its place for a while.
+func TestDestinationsAreBounded(t *testing.T) {
+	regions := twoRegions()
+	tallier := tallierOf(nil, nil)
+	tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
+	table := func(but string) []tcp.Socket {
+		var out []tcp.Socket
+		for i := range 100 {
+			remote := fmt.Sprintf("192.0.2.%d:443", i+1)
+			for j := range i/10 + 1 {
+				if remote != but {
+					out = append(out, to(remote, uint64(100*j+i+1), tcp.Established))
+				}
+			}
+		}
+		rand.New(rand.NewPCG(1, 2)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+		return out
+	}
+	y := count(tallier, look(whole, begin), table("")).Scopes[0]
+	all := uint32(0)
+	for _, d := range y.Destinations {
+		all += d.Connections
+	}
+	if len(y.Destinations) != toldDestinations || y.DestinationsSeen != maxDestinations || y.DestinationsOver == 0 || y.Destinations[0].Connections < y.Destinations[15].Connections {
+		t.Fatalf("%d told, %d seen, %d connections beyond; the first has %d, the last %d", len(y.Destinations), y.DestinationsSeen, y.DestinationsOver, y.Destinations[0].Connections, y.Destinations[15].Connections)
+	}
+	first := y.Destinations[0].Remote
+	y = count(tallier, look(whole, begin.Add(time.Second)), table(first.String())).Scopes[0]
+	if d := y.Destinations[0]; d.Remote != first || d.Connections != 0 {
+		t.Errorf("first is %+v, want %s without a connection", d, first)
+	}
+	for at := begin.Add(2 * time.Second); at.Before(begin.Add(2 * time.Minute)); at = at.Add(time.Second) {
+		y = count(tallier, look(whole, at), table(first.String())).Scopes[0]
+	}
+	for _, d := range y.Destinations {
+		if d.Remote == first || d.Connections == 0 {
+			t.Errorf("%+v is still told", d)
+		}
+	}
+}
+
+func TestRegionSignals(t *testing.T) {
+	m := New("")
+	step := func(second int, y Tally) *ScopeSignals {
+		y.Scope, y.Group = scope.ID{Kind: scope.KindRegion, Name: "east"}, scope.RegionGroup
+		y.Flows = Flows{Known: true, Since: time.Second, Scale: 1}
+		at := begin.Add(time.Duration(second) * time.Second)
+		rest := Tally{Scope: scope.Rest, Outgoing: 8, Unclassified: 2}
+		return m.Step(at, Tallies{Look: look(whole, at), Interval: time.Second, Scopes: []Tally{y, rest}}).Scope(y.Scope)
+	}
+	tally := func(established, retransmitting, gone uint32) Tally {
+		y := Tally{Retransmitting: retransmitting, DestinationsSeen: 4}
+		y.States[tcp.Established], y.States[tcp.TimeWait], y.States[tcp.SynSent] = established, 500, 4
+		for i := range uint32(4) {
+			d := Destination{Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 443), Established: established / 4, Retransmitting: retransmitting / 4, Connecting: 1, Sent: 10}
+			if i < gone {
+				d.Established = 0
+			}
+			if retransmitting == 0 {
+				d.Answering = 1
+			}
+			d.Connections = d.Established + d.Connecting
+			y.Destinations = append(y.Destinations, d)
+		}
+		return y
+	}
+	want := func(s *ScopeSignals, values map[Signal]float64) {
+		t.Helper()
+		for sig, want := range values {
+			if got := s.Get(sig); got.Validity != Known || got.Value < want-1e-9 || got.Value > want+1e-9 {
+				t.Errorf("%s is %+v, want %v", sig, got, want)
+			}
+		}
+	}
+	want(step(0, tally(36, 0, 0)), map[Signal]float64{
+		Connections: 40, EstablishedShare: 0.9, SynSentShare: 0.1, RetransmittingShare: 0, EstablishedLost: 0,
+		Destinations: 4, DestinationsConnecting: 4, DestinationsLost: 0, DestinationsGone: 0, DestinationsFewer: 0,
+	})
+	want(step(1, tally(16, 8, 2)), map[Signal]float64{
+		Connections: 20, RetransmittingShare: 0.4, EstablishedLost: 1 - 16.0/36, DestinationsRetransmitting: 4, DestinationsUnanswered: 4,
+		DestinationsLost: 0, DestinationsGone: 2, DestinationsFewer: 4,
+	})
+	step(2, tally(16, 8, 2))
+	want(step(3, tally(16, 8, 2)), map[Signal]float64{DestinationsLost: 4})
+	for i := range 12 {
+		step(4+i, tally(16, 8, 2))
+	}
+	s := step(16, tally(16, 0, 2))
+	want(s, map[Signal]float64{DestinationsLost: 0, DestinationsGone: 0, DestinationsFewer: 0, EstablishedLost: 0})
+	nothing := Tally{}
+	nothing.States[tcp.TimeWait] = 3
+	if got := step(40, nothing).Get(EstablishedShare); got.Validity != NoTraffic {
+		t.Errorf("a share of no connections is %+v", got)
+	}
+	for _, sig := range []Signal{PortsUsed, BalancerUp, ChecksEvery, Busy} {
+		if r := s.Get(sig); r.Validity != NeverSeen || sig.AppliesTo(scope.KindRegion) {
+			t.Errorf("a region has %s: %+v", sig, r)
+		}
+	}
+	rest := m.Step(begin.Add(41*time.Second), Tallies{}).Scope(scope.Rest)
+	want(rest, map[Signal]float64{Outgoing: 8, UnclassifiedShare: 0.25})
+}
+
+// BenchmarkTallierRegions is what regions add to a tally, per socket.
+func BenchmarkTallierRegions(b *testing.B) {
+	for _, prefixes := range []int{0, 2, 10_000} {
+		random := rand.New(rand.NewPCG(1, 2))
+		regions := []scope.Region{{Name: "east"}, {Name: "west"}}
+		for i := range prefixes {
+			a := netip.AddrFrom4([4]byte{100, byte(i / 2 >> 8), byte(i / 2), 0})
+			if i%2 == 1 {
+				a = netip.AddrFrom4([4]byte{101, byte(i / 2 >> 8), byte(i / 2), 0})
+			}
+			regions[i%2].Prefixes = append(regions[i%2].Prefixes, netip.PrefixFrom(a, 24))
+		}
+		if prefixes == 0 {
+			regions = nil
+		}
+		sockets := make([]tcp.Socket, 100_000)
+		for i := range sockets {
+			sockets[i] = to(fmt.Sprintf("%d.0.0.%d:443", 100+i%3, random.IntN(8)), uint64(i+1), tcp.Established)
+		}
+		b.Run(fmt.Sprintf("prefixes=%d", prefixes), func(b *testing.B) {
+			tallier := tallierOf(web(), nil)
+			tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
+			b.ReportAllocs()
+			at := begin
+			for b.Loop() {
+				at = at.Add(time.Second)
+				l := look(whole, at)
+				tallier.Begin(l)
+				for i := 0; i < len(sockets); i += 256 {
+					tallier.Add(sockets[i:min(i+256, len(sockets))])
+				}
+				tallier.End(l, time.Second)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(sockets)), "ns/socket")
+		})
+	}
+}
