@@ -59,6 +59,12 @@ func (j *judged) backends(backends []*api.Scope, only narrowed) string {
 	if left := len(backends) - maxBackendData; left > 0 {
 		j.details = append(j.details, fmt.Sprintf("No performance data of %s: ask for one with --backend.", count(left, "more backend", "more backends")))
 	}
+	return count(len(backends), "backend", "backends") + ": " + answered(answer, reasons, silent)
+}
+
+// answered says how many answer, and how many do not by reason: "3 answer, 1 no
+// traffic".
+func answered(answer int, reasons []string, silent map[string]int) string {
 	var parts []string
 	switch {
 	case answer == 1:
@@ -69,7 +75,7 @@ func (j *judged) backends(backends []*api.Scope, only narrowed) string {
 	for _, r := range reasons {
 		parts = append(parts, fmt.Sprintf("%d %s", silent[r], spaced(r)))
 	}
-	return count(len(backends), "backend", "backends") + ": " + strings.Join(parts, ", ")
+	return strings.Join(parts, ", ")
 }
 
 // verdictOf is the agent's verdict of a backend; empty when it gives none.

@@ -98,3 +98,41 @@ func TestBackendDataIsBounded(t *testing.T) {
 		t.Errorf("%d bytes: %.200s", len(text), text)
 	}
 }
+
+// region is a region as the agent answers it.
+func region(name string, v api.Verdict) api.Scope {
+	return api.Scope{
+		ID: "region/" + name, Kind: "region", Name: name, Region: &api.Region{Prefixes: 1, Source: "configured", Verdict: v},
+		Signals: map[string]api.Value{"connections": known(160), "retransmitting_share": known(0.5), "pending_late_share": {Unknown: "not_enough"}, "destinations": known(4)},
+	}
+}
+
+func TestVerdictOfRegions(t *testing.T) {
+	well, idle := region("east", api.Verdict{State: api.StateOK}), region("west", api.Verdict{State: api.StateUnknown, Reason: "no_traffic"})
+	lost := failing("region/east", "open", "critical")
+	lost.Cause, lost.Sentence, lost.Siblings, lost.Advice = "path_lost", "The region east is out of reach.", "", nil
+	dead := region("east", api.Verdict{State: api.StateFailing, Cause: "path_lost", Severity: "critical"})
+	data := " | 'east_connections'=160;;;0 'east_retransmitting_share'=0.5;;;0;1 'east_pending_late_share'=U 'east_destinations'=4;;;0"
+	both := data + strings.ReplaceAll(strings.TrimPrefix(data, " |"), "east", "west")
+	tests := []struct {
+		name    string
+		checked checked
+		code    int
+		text    string
+	}{
+		{"one that nobody talks to is no alarm", checked{scopes: []api.Scope{well, idle}}, nagiosOK, "FORESHOCK OK - 2 regions: 1 answers, 1 no traffic" + both + "\n"},
+		{"one is lost", checked{scopes: []api.Scope{dead, idle}, incidents: []api.Incident{lost}}, nagiosCritical, "FORESHOCK CRITICAL - east: path lost" + both + "\nThe region east is out of reach.\n"},
+		{"stale is never OK", checked{scopes: []api.Scope{region("east", api.Verdict{State: api.StateUnknown, Reason: "stale"})}}, nagiosUnknown, "FORESHOCK UNKNOWN - east: cannot tell whether it answers: stale" + data + "\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			code, text := verdict(tt.checked, narrowed{})
+			if code != tt.code {
+				t.Errorf("code %d, want %d", code, tt.code)
+			}
+			if diff := cmp.Diff(tt.text, text); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

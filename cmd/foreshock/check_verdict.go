@@ -81,7 +81,7 @@ type judged struct {
 
 // verdict is the exit code and the text of a plugin.
 func verdict(c checked, only narrowed) (code int, text string) {
-	var services, backends []*api.Scope
+	var services, backends, regions []*api.Scope
 	ids := map[string]bool{}
 	for i := range c.scopes {
 		s := &c.scopes[i]
@@ -94,6 +94,8 @@ func verdict(c checked, only narrowed) (code int, text string) {
 			services = append(services, s)
 		case scope.KindBackend.String():
 			backends = append(backends, s)
+		case scope.KindRegion.String():
+			regions = append(regions, s)
 		}
 	}
 	switch {
@@ -116,6 +118,9 @@ func verdict(c checked, only narrowed) (code int, text string) {
 	}
 	if len(backends) > 0 {
 		fine = append(fine, j.backends(backends, only))
+	}
+	if len(regions) > 0 {
+		fine = append(fine, j.regions(regions))
 	}
 	if len(fine) == 0 {
 		fine = append(fine, "nothing listens here")

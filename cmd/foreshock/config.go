@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/foreshock/foreshock/internal/agent"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // defaultConfig is read when it is there and no other file is named.
@@ -48,6 +50,16 @@ func unreadable(cfg config.Config) (errs []error) {
 	return errs
 }
 
+// prefixesOf says, as comments, how many prefixes each region has.
+func prefixesOf(regions []scope.Region) string {
+	var b strings.Builder
+	for i := range regions {
+		r := &regions[i]
+		fmt.Fprintf(&b, "# region %s: %s, %s\n", r.Name, count(len(r.Prefixes), "prefix", "prefixes"), r.Source)
+	}
+	return b.String()
+}
+
 func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
@@ -65,7 +77,8 @@ what this host serves by itself.`,
 			Long: `Reads a configuration without running anything, and prints every value that
 would hold, defaults included. Says all that is wrong with it, by file, line
 and column, and ends with code 1 then; a secret that it cannot read is said and
-no mistake. Without FILE it reads
+no mistake. Files of ranges are read too, and how many prefixes each region has
+is said. Without FILE it reads
 ` + defaultConfig + `.`,
 			Example: `  foreshock config check
   foreshock config check new.yaml && systemctl reload foreshock`,
@@ -86,13 +99,17 @@ no mistake. Without FILE it reads
 				if err != nil {
 					return err
 				}
+				regions, err := agent.Regions(cfg, path)
+				if err != nil {
+					return err
+				}
 				for _, w := range warnings {
 					fmt.Fprintln(cmd.ErrOrStderr(), "foreshock: "+w)
 				}
 				for _, err := range unreadable(cfg) {
 					complain(cmd.ErrOrStderr(), err)
 				}
-				_, err = fmt.Fprint(cmd.OutOrStdout(), config.Effective(cfg))
+				_, err = fmt.Fprint(cmd.OutOrStdout(), config.Effective(cfg)+prefixesOf(regions))
 				return err
 			},
 		},

@@ -21,7 +21,7 @@ import (
 )
 
 // groupings are the values of look --by.
-var groupings = [...]string{"service", "backend", "state", "remote", "prefix", "process", "namespace"}
+var groupings = [...]string{"service", "backend", "region", "state", "remote", "prefix", "process", "namespace"}
 
 // lookOptions is one call of look, checked.
 type lookOptions struct {
@@ -33,7 +33,9 @@ type lookOptions struct {
 	listen netip.AddrPort
 	top    int
 	rest   bool
-	config config.Config // whose backends are looked for; by backend only
+	config config.Config // whose backends or regions are looked for
+	// configFile is its name, for messages.
+	configFile string
 }
 
 // lookFlags is one call of look as it was typed.
@@ -51,8 +53,8 @@ func lookCommand() *cobra.Command {
 		Use:   "look",
 		Short: "Count this host's sockets, once",
 		Long: `Takes one look at the kernel's socket table and counts it: by service, backend,
-state, remote address, prefix, process or network namespace. It counts; it does
-not judge, and always ends with code 0 when it could look.
+region, state, remote address, prefix, process or network namespace. It counts;
+it does not judge, and always ends with code 0 when it could look.
 
 IPv6 is in it, and IPv4 peers of dual-stack servers count as IPv4. Shares leave
 out listeners and TIME_WAIT. Processes are told by who holds the socket, not by
@@ -61,9 +63,11 @@ where this host is the client; a prefix is a /24, or a /48 of IPv6. A backend is
 whom a known balancer talks to, or a process that --config names under
 backends:, in every network namespace that may be read: pending are its
 connections on which it owes an answer, longest is for how long the oldest of
-them has waited.`,
+them has waited. Regions are those that the configuration names under regions:,
+and only connections that this host began are in one.`,
 		Example: `  foreshock look
   foreshock look --by backend --watch
+  foreshock look --by region --config /etc/foreshock/foreshock.yaml
   foreshock look --by remote --port 443 --top 10
   foreshock look --by state --watch=5s --output json`,
 		Args: noArgs,
@@ -76,7 +80,7 @@ them has waited.`,
 	flags.Uint16Var(&f.port, "port", 0, "only sockets with this local or remote port")
 	flags.StringSliceVar(&f.states, "state", nil, "only sockets in these states, as close_wait,last_ack")
 	flags.IntVar(&f.top, "top", 20, "how many groups to show; the others are summed; 0 shows all")
-	flags.StringVarP(&f.file, "config", "c", "", "by backend: configuration with further pools")
+	flags.StringVarP(&f.file, "config", "c", "", "by backend and region: configuration with further pools, and with the regions")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	flags.BoolVar(&f.rest, "rest", false, "by service: also list what belongs to none, by remote address")
 	watch := flags.Duration("watch", 0, "look again and again, each so long")
@@ -97,8 +101,8 @@ them has waited.`,
 		if err != nil {
 			return usage{err}
 		}
-		if f.file != "" {
-			if o.config, err = config.Load(f.file); err != nil {
+		if f.file != "" || f.by == "region" {
+			if o.config, o.configFile, err = loadConfig(f.file); err != nil {
 				return err
 			}
 		}
@@ -144,8 +148,8 @@ func (f *lookFlags) check() (lookOptions, error) {
 	if f.rest && f.by != "service" {
 		return o, fmt.Errorf("--rest belongs to --by service, not to --by %s", f.by)
 	}
-	if f.file != "" && f.by != "backend" {
-		return o, fmt.Errorf("--config belongs to --by backend, not to --by %s", f.by)
+	if f.file != "" && f.by != "backend" && f.by != "region" {
+		return o, fmt.Errorf("--config belongs to --by backend and --by region, not to --by %s", f.by)
 	}
 	if len(f.states) > 0 {
 		o.states = 0

@@ -23,6 +23,10 @@ type lookJSON struct {
 	// Groups is how many there are, shown or not.
 	Groups          int     `json:"groups"`
 	DurationSeconds float64 `json:"duration_seconds"`
+	// Outgoing is, by region only, the connections that this host began, and
+	// UnclassifiedRatio the share of them in no region; null without any.
+	Outgoing          *int     `json:"outgoing,omitempty"`
+	UnclassifiedRatio *float64 `json:"unclassified_ratio,omitempty"`
 }
 
 type lookRowJSON struct {
@@ -34,7 +38,11 @@ type lookRowJSON struct {
 	UnacceptedCloseWait int            `json:"close_wait_unaccepted"`
 	Busy                *int           `json:"busy"` // null when the reader cannot see it
 	Pending             *int           `json:"pending"`
-	// PendingLongest is by backend only, and where something is pending.
+	// Destinations is by region only: addresses with their port that have a
+	// connection.
+	Destinations *int `json:"destinations,omitempty"`
+	// PendingLongest is by backend and region only, and where something is
+	// pending.
 	PendingLongest *float64 `json:"pending_longest_seconds,omitempty"`
 	Retransmitting int      `json:"retransmitting"`
 	ZeroWindow     int      `json:"zero_window"`
@@ -55,7 +63,17 @@ func writeJSON(out io.Writer, c counted) error {
 		if wait, ok := c.waits[r.Key]; ok {
 			row.PendingLongest = new(wait.Seconds())
 		}
+		if c.options.by == "region" && r.Key.region >= 0 {
+			row.Destinations = new(len(c.destinations[r.Key.region]))
+		}
 		doc.Rows = append(doc.Rows, row)
+	}
+	if c.options.by == "region" {
+		all, none := c.outgoing()
+		doc.Outgoing = &all
+		if all > 0 {
+			doc.UnclassifiedRatio = new(float64(none) / float64(all))
+		}
 	}
 	if rest.Sockets > 0 {
 		r := c.rowJSON(map[string]any{}, rest)
@@ -112,6 +130,8 @@ func (c *counted) keyJSON(k key) map[string]any {
 			"backend": b.Name, "group": b.Group, "remote": b.Remote.String(), "process": b.Process, "pids": append([]int{}, b.PIDs...),
 			"also": append([]string{}, b.Also...), "limit": b.Limit, "namespace": b.Namespace,
 		}
+	case "region":
+		return c.regionJSON(k.region)
 	case "state":
 		return map[string]any{"state": k.state.String()}
 	case "remote":

@@ -27,6 +27,7 @@ type key struct {
 	state   tcp.State
 	service int // position, or scope.None for the rest
 	backend int // the same
+	region  int // position, unclassified or notOutgoing
 	remote  netip.AddrPort
 	prefix  netip.Prefix
 	process string
@@ -58,8 +59,11 @@ type counted struct {
 	limits   []string
 	services []scope.Service
 	backends []scope.Backend
-	// waits is for how long the oldest pending connection of a backend has
-	// waited; none where nothing is pending.
+	regions  []scope.Region
+	// destinations are those of each region that have a connection.
+	destinations map[int]map[netip.AddrPort]bool
+	// waits is for how long the oldest pending connection of a backend or a
+	// region has waited; none where nothing is pending.
 	waits     map[key]time.Duration
 	names     map[tcp.Namespace]netns.Found
 	breakdown *measure.Breakdown[key]
@@ -151,9 +155,9 @@ func (c *counted) count(reader observe.Reader, where string, info bool, find fun
 	return err
 }
 
-// wait notes for how long a backend has owed an answer.
+// wait notes for how long a backend or a region has owed an answer.
 func (c *counted) wait(k key, s *tcp.Socket) {
-	if c.options.by != "backend" || !s.Pending() {
+	if c.options.by != "backend" && (c.options.by != "region" || k.region == notOutgoing) || !s.Pending() {
 		return
 	}
 	if c.waits == nil {
@@ -196,6 +200,8 @@ func (c *counted) keyOf(reader observe.Reader, listeners []tcp.Socket) (func(*tc
 			}
 			return key{service: at}
 		}, nil
+	case "region":
+		return c.regionKeys(listeners)
 	case "state":
 		return func(s *tcp.Socket) key { return key{state: s.State} }, nil
 	case "remote":
@@ -329,7 +335,7 @@ func (c *counted) readNamespace(n netns.Found) error {
 
 // compareKeys orders groups of the same size.
 func compareKeys(a, b key) int {
-	return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.service, b.service), cmp.Compare(a.backend, b.backend), a.remote.Compare(b.remote),
+	return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.service, b.service), cmp.Compare(a.backend, b.backend), cmp.Compare(a.region, b.region), a.remote.Compare(b.remote),
 		a.prefix.Compare(b.prefix), cmp.Compare(a.process, b.process), cmp.Compare(a.pid, b.pid),
 		cmp.Compare(a.nobody, b.nobody), cmp.Compare(a.namespace, b.namespace))
 }

@@ -82,6 +82,11 @@ func fixed(by string, change func(*counted)) counted {
 			{Name: "haproxy/203.0.113.31:5432", Group: "haproxy", Remote: at("203.0.113.31:5432"), Process: "haproxy", PIDs: []int{812}},
 			{Name: "nginx/203.0.113.40:8080", Group: "nginx", Remote: at("203.0.113.40:8080"), Process: "nginx", PIDs: []int{40, 41}, Also: []string{"caddy/203.0.113.40:8080"}, Limit: "caddy talks to the same address"},
 		},
+		regions: []scope.Region{
+			{Name: "east", Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/27")}, Source: "configured"},
+			{Name: "west", Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.40/32"), netip.MustParsePrefix("2001:db8::/32")}, Source: "ip-ranges.json (AWS), eu-west-1"},
+		},
+		destinations: map[int]map[netip.AddrPort]bool{0: {}, 1: {at("203.0.113.40:8080"): true}},
 		names: map[tcp.Namespace]netns.Found{
 			4026531840: {ID: 4026531840, Name: "systemd", Path: "/proc/1/ns/net", Processes: 80, Own: true},
 			4026532000: {ID: 4026532000, Name: "blue", Path: "/run/netns/blue"},
@@ -92,6 +97,10 @@ func fixed(by string, change func(*counted)) counted {
 	}
 	c.breakdown = measure.NewBreakdown[key](maxGroups)
 	index, backends := scope.NewIndex(c.services), scope.NewBackendIndex(c.backends)
+	regions := scope.NewRegionIndex(c.regions)
+	if by == "region" {
+		c.breakdown.Touch(key{region: 0})
+	}
 	owners := map[uint64][]owner.Process{1: {{PID: 12, Name: "apache2"}, {PID: 13, Name: "apache2"}}, 2: {{PID: 99, Name: "foreshock"}}, 71: {{PID: 50, Name: "billing"}}}
 	for i := range 8 {
 		owners[uint64(10+i)] = []owner.Process{{PID: 13, Name: "apache2"}}
@@ -101,13 +110,14 @@ func fixed(by string, change func(*counted)) counted {
 		asked = append(asked, inode)
 	}
 	sockets := population()
-	if by == "backend" {
+	if by == "backend" || by == "region" {
 		sockets = append(sockets, owing(c.reader)...)
 	}
 	for _, s := range sockets {
 		k := map[string]key{
 			"service":   {service: index.Service(&s)},
 			"backend":   {backend: backends.Backend(&s)},
+			"region":    {region: regionOf(&s, index, regions)},
 			"state":     {state: s.State},
 			"remote":    {remote: remoteOf(&s, map[uint16]bool{80: true, 9748: true})},
 			"prefix":    {prefix: prefixOf(s.Remote.Addr())},
@@ -138,6 +148,7 @@ func TestWriteLook(t *testing.T) {
 		{"backend", fixed("backend", nil)},
 		{"backend-top", fixed("backend", func(c *counted) { c.options.top = 1 })},
 		{"backend-procfs", fixed("backend", func(c *counted) { c.reader = "procfs" })},
+		{"region", fixed("region", nil)},
 		{"state", fixed("state", nil)},
 		{"remote", fixed("remote", nil)},
 		{"remote-top", fixed("remote", func(c *counted) { c.options.top = 1 })},

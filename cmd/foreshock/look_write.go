@@ -24,11 +24,19 @@ func (c *counted) labels() int {
 
 // apart reports whether sockets may belong to no group: they come last, as the
 // rest.
-func (c *counted) apart() bool { return c.options.by == "service" || c.options.by == "backend" }
+func (c *counted) apart() bool {
+	return c.options.by == "service" || c.options.by == "backend" || c.options.by == "region"
+}
 
 // isRest reports whether k is the group of what belongs to no other.
 func (c *counted) isRest(k key) bool {
-	return c.options.by == "service" && k.service == scope.None || c.options.by == "backend" && k.backend == scope.None
+	switch c.options.by {
+	case "service":
+		return k.service == scope.None
+	case "backend":
+		return k.backend == scope.None
+	}
+	return c.options.by == "region" && k.region < 0
 }
 
 // label is a group's name for a person.
@@ -52,6 +60,8 @@ func (c *counted) label(k key) []string {
 			return []string{b.Name + "@" + b.Namespace, who(b)}
 		}
 		return []string{b.Name, who(b)}
+	case "region":
+		return c.regionLabel(k.region)
 	case "state":
 		return []string{k.state.String()}
 	case "remote":
@@ -92,7 +102,7 @@ func writeTable(out io.Writer, c counted) error {
 	}
 	table := [][]string{c.head()}
 	for _, r := range rows {
-		table = append(table, append(c.label(r.Key), c.cells(r.Counts, c.waits[r.Key])...))
+		table = append(table, append(c.label(r.Key), c.cells(r.Key, r.Counts, c.waits[r.Key])...))
 	}
 	if left := groups - len(rows); left > 0 || rest.Sockets > 0 {
 		label := make([]string, c.labels())
@@ -100,7 +110,7 @@ func writeTable(out io.Writer, c counted) error {
 		if groups == maxGroups { // what came later was not told apart
 			label[0] = fmt.Sprintf("(at least %s more)", thousands(left))
 		}
-		table = append(table, append(label, c.cells(rest, c.waitBut(rows))...))
+		table = append(table, append(label, c.cells(key{region: unclassified}, rest, c.waitBut(rows))...))
 	}
 	if len(rows) == 0 {
 		table = [][]string{{"no sockets"}}
@@ -117,6 +127,9 @@ func writeTable(out io.Writer, c counted) error {
 			fmt.Fprintf(out, "%s (%.1f %%) of no service: --rest lists them.\n",
 				count(r.Connections(), "connection", "connections"), 100*float64(r.Connections())/float64(total.Connections()))
 		}
+	}
+	if c.options.by == "region" {
+		fmt.Fprint(out, c.unclassifiedText())
 	}
 	fmt.Fprintln(out, "Not seen:")
 	for _, limit := range c.limits {
@@ -153,13 +166,18 @@ func (c *counted) head() []string {
 		return append([]string{first, ""}, columns...)
 	case "backend":
 		return append([]string{first, "process"}, backendColumns...)
+	case "region":
+		return append([]string{first, ""}, regionColumns...)
 	}
 	return append([]string{first, "sockets", "share"}, columns...)
 }
 
-func (c *counted) cells(n measure.Counts, wait time.Duration) []string {
-	if c.options.by == "backend" {
+func (c *counted) cells(k key, n measure.Counts, wait time.Duration) []string {
+	switch c.options.by {
+	case "backend":
 		return c.backendCells(&n, wait)
+	case "region":
+		return c.regionCells(k, &n, wait)
 	}
 	share := "–"
 	if all := c.breakdown.Total.Connections(); all > 0 && n.Connections() > 0 {

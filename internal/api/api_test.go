@@ -199,6 +199,8 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"sentence":"Connections`},
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
 		{"incident that is no number", "GET", "/api/v1/incidents/seven", "", nil, nil, token, 400, "seven"},
+		{"regions", "GET", "/api/v1/regions", "", nil, apart(), token, 200, `"unclassified_share":{"value":0.15`},
+		{"no regions", "GET", "/api/v1/regions", "", nil, nil, token, 200, `"regions":[],"outgoing":{"value":null,"unknown":"never_seen"`},
 		{"looks", "GET", "/api/v1/looks", "", nil, nil, token, 200, `"last_error":"full look: out of memory"`},
 		{"namespaces", "GET", "/api/v1/namespaces", "", nil, nil, token, 200, `"namespaces":[`},
 		{"channels", "GET", "/api/v1/channels", "", nil, nil, token, 200, "oncall"},

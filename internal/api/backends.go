@@ -23,6 +23,8 @@ type Backend struct {
 	Remote string `json:"remote"`
 	// Group ties it to its siblings.
 	Group string `json:"group"`
+	// Region is the name of the region that its address is in; empty for none.
+	Region string `json:"region"`
 	// Source is who named it: "observed", "configured", "haproxy /run/…".
 	Source string `json:"source"`
 	// Also are further names of the same address.
@@ -38,7 +40,7 @@ type Backend struct {
 	Verdict Verdict `json:"verdict"`
 }
 
-// Verdict is how a backend does, by the kernel's own record.
+// Verdict is how a backend or a region does, by the kernel's own record.
 type Verdict struct {
 	// State is one of the States below.
 	State string `json:"state"`
@@ -154,7 +156,7 @@ func (v viewer) verdicts() verdicts {
 	return worst
 }
 
-// of is the verdict of one backend.
+// of is the verdict of one backend or region.
 func (w verdicts) of(sig *measure.ScopeSignals) Verdict {
 	if inc := w[sig.Scope]; inc != nil {
 		f := &inc.Finding

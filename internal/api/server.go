@@ -100,6 +100,7 @@ func routes() []route {
 		{"GET", "/api/v1/scopes", (*server).scopes},
 		{"GET", "/api/v1/scopes/{kind}/{name}", (*server).scope},
 		{"GET", "/api/v1/backends", (*server).backends},
+		{"GET", "/api/v1/regions", (*server).regions},
 		{"GET", "/api/v1/incidents", (*server).incidents},
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
 		{"GET", "/api/v1/looks", (*server).looks},
@@ -300,12 +301,16 @@ func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 	})})
 }
 
-// understands reports whether a query has no other parameters than these two,
-// and answers it when it has: a typing mistake would otherwise show everything.
-func (s *server) understands(w http.ResponseWriter, query url.Values, one, other string) bool {
+// understands reports whether a query has no other parameters than these, and
+// answers it when it has: a typing mistake would otherwise show everything.
+func (s *server) understands(w http.ResponseWriter, query url.Values, parameters ...string) bool {
 	for key := range query {
-		if key != one && key != other {
-			s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown parameter %.50q", key), "the parameters are "+one+" and "+other)
+		if !slices.Contains(parameters, key) {
+			hint := "it takes none"
+			if len(parameters) > 0 {
+				hint = "the parameters are " + strings.Join(parameters, " and ")
+			}
+			s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown parameter %.50q", key), hint)
 			return false
 		}
 	}

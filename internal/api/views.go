@@ -37,6 +37,7 @@ type Scope struct {
 	Configured bool             `json:"configured"`
 	Workers    *Workers         `json:"workers,omitempty"`
 	Backend    *Backend         `json:"backend,omitempty"`
+	Region     *Region          `json:"region,omitempty"`
 	Signals    map[string]Value `json:"signals"`
 	Prefixes   []Prefix         `json:"prefixes"`
 	Examples   []Socket         `json:"examples"`
@@ -252,14 +253,14 @@ func (v viewer) sockets(in []tcp.Socket) []Socket {
 	return out
 }
 
-// scopes are the services, the backends, the rest and the host of all
+// scopes are the services, the backends, the regions, the rest and the host of all
 // namespaces. Signals that no scope of that kind has are left out.
 func (v viewer) scopes() []Scope {
 	return v.scopesOf(v.signals())
 }
 
-// signals are those of every scope there is. A service or a backend that was
-// found and not looked at yet is there, and all of it unknown.
+// signals are those of every scope there is. A service, a backend or a region
+// that was found and not looked at yet is there, and all of it unknown.
 func (v viewer) signals() []measure.ScopeSignals {
 	signals := slices.Clip(v.s.View.Scopes)
 	seen := make(map[scope.ID]bool, len(signals))
@@ -276,6 +277,11 @@ func (v viewer) signals() []measure.ScopeSignals {
 			signals = append(signals, measure.ScopeSignals{Scope: id})
 		}
 	}
+	for i := range v.s.Regions {
+		if id := v.s.Regions[i].ID(); !seen[id] {
+			signals = append(signals, measure.ScopeSignals{Scope: id})
+		}
+	}
 	return signals
 }
 
@@ -287,6 +293,10 @@ func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
 	backends := make(map[scope.ID]*scope.Backend, len(v.s.Backends))
 	for i := range v.s.Backends {
 		backends[v.s.Backends[i].ID()] = &v.s.Backends[i]
+	}
+	regions := make(map[scope.ID]*scope.Region, len(v.s.Regions))
+	for i := range v.s.Regions {
+		regions[v.s.Regions[i].ID()] = &v.s.Regions[i]
 	}
 	worst := v.verdicts()
 	out := make([]Scope, 0, len(signals))
@@ -302,7 +312,11 @@ func (v viewer) scopesOf(signals []measure.ScopeSignals) []Scope {
 		}
 		if b := backends[sig.Scope]; b != nil {
 			x.Process, x.PIDs, x.Configured = b.Process, b.PIDs, b.Configured
-			x.Backend = &Backend{b.Remote.String(), b.Group, b.Source, listed(b.Also), addresses(b.Behind), b.Limit, note(sig), worst.of(sig)}
+			x.Backend = &Backend{b.Remote.String(), b.Group, sig.Region, b.Source, listed(b.Also), addresses(b.Behind), b.Limit, note(sig), worst.of(sig)}
+		}
+		if r := regions[sig.Scope]; r != nil {
+			x.Configured = true
+			x.Region = &Region{len(r.Prefixes), r.Source, r.Limit, worst.of(sig)}
 		}
 		for _, name := range measure.Signals() {
 			if name.AppliesTo(sig.Scope.Kind) {

@@ -83,6 +83,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(desc("foreshock_limits", "things this agent says it cannot see"), float64(len(s.Limits)))
 	services(s, gauge)
 	backends(s, gauge)
+	regions(s, gauge)
 	host(s, gauge)
 	c.namespaces(s, gauge)
 	incidents(s, gauge)

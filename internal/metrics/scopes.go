@@ -19,16 +19,16 @@ type fold uint8
 
 const (
 	foldSum  fold = iota // counts, and rates of the whole
-	foldMost             // waits, and rates of each connection: the worst stands for all
-	foldMin              // what is 1 while it is well
+	foldMost             // waits, shares, and rates of each connection: the worst stands for all
+	foldMin              // what is less the worse it is: 1 or all while it is well
 )
 
 // foldOf says how a signal of a kind is folded.
 func foldOf(s measure.Signal) fold {
 	switch {
-	case s == measure.BalancerUp:
+	case s == measure.BalancerUp, s == measure.EstablishedShare:
 		return foldMin
-	case s == measure.RetransmitsPerConnectionRate, s.Definition().Unit == measure.UnitSeconds:
+	case s == measure.RetransmitsPerConnectionRate, s.Definition().Unit == measure.UnitSeconds, s.Definition().Unit == measure.UnitShare:
 		return foldMost
 	}
 	return foldSum
@@ -205,4 +205,25 @@ func backends(s *api.Snapshot, gauge emit) {
 	k.end(gauge)
 	gauge(desc("foreshock_backends", "backends found or configured"), float64(k.count))
 	gauge(desc("foreshock_backends_folded", `backends that are counted under backend="other"`), float64(k.folds))
+}
+
+func regions(s *api.Snapshot, gauge emit) {
+	k := newKind(scope.KindRegion, []string{"region", "namespace"}, func(sig *measure.ScopeSignals) []string {
+		return []string{text(sig.Scope.Name), text(sig.Scope.Namespace)}
+	})
+	for i := range s.View.Scopes {
+		switch sig := &s.View.Scopes[i]; {
+		case sig.Scope.Kind == scope.KindRegion:
+			k.add(sig, gauge)
+		case sig.Scope == scope.Rest:
+			for _, m := range []measure.Signal{measure.Outgoing, measure.UnclassifiedShare} {
+				if value, known := sig.Get(m).Get(); known {
+					gauge(desc("foreshock_"+m.String(), m.Definition().Help), value)
+				}
+			}
+		}
+	}
+	k.end(gauge)
+	gauge(desc("foreshock_regions", "regions configured, once more for each further namespace that has connections to them"), float64(k.count))
+	gauge(desc("foreshock_regions_folded", `regions that are counted under region="other"`), float64(k.folds))
 }

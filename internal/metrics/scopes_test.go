@@ -86,3 +86,29 @@ func TestBackendsAreCapped(t *testing.T) {
 		t.Errorf("%d series of established, %d of the lead; want %d and 1", established, leads, MaxServices+1)
 	}
 }
+
+func TestRegions(t *testing.T) {
+	s := &api.Snapshot{At: at, Ready: true}
+	for i := range MaxServices + 2 {
+		sig := measure.ScopeSignals{Scope: scope.ID{Kind: scope.KindRegion, Name: fmt.Sprintf("r%03d", i)}}
+		sig.Readings[measure.Connections] = reading(10)
+		sig.Readings[measure.RetransmittingShare] = reading(float64(i) / 1000)
+		sig.Readings[measure.EstablishedShare] = reading(1 - float64(i)/1000)
+		s.View.Scopes = append(s.View.Scopes, sig)
+	}
+	rest := measure.ScopeSignals{Scope: scope.Rest}
+	rest.Readings[measure.Outgoing], rest.Readings[measure.UnclassifiedShare] = reading(40), reading(0.25)
+	s.View.Scopes = append(s.View.Scopes, rest)
+	got, _ := gather(t, s)
+	hold(t, got, map[string]float64{
+		"foreshock_region_connections{region=r001}":           10,
+		"foreshock_region_retransmitting_share{region=r001}":  0.001,
+		"foreshock_region_connections{region=other}":          20,
+		"foreshock_region_retransmitting_share{region=other}": float64(MaxServices+1) / 1000,
+		"foreshock_region_established_share{region=other}":    1 - float64(MaxServices+1)/1000,
+		"foreshock_regions{}":                                 MaxServices + 2,
+		"foreshock_regions_folded{}":                          2,
+		"foreshock_outgoing{}":                                40,
+		"foreshock_unclassified_share{}":                      0.25,
+	})
+}

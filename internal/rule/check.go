@@ -113,9 +113,9 @@ func unknownName(name string, at int) *problem {
 }
 
 // scopes are the kinds that a rule may look at; their names begin its signals.
-var scopes = []scope.Kind{scope.KindService, scope.KindBackend, scope.KindHost}
+var scopes = []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion, scope.KindHost}
 
-const scopeList = "service.NAME, backend.NAME or host.NAME"
+const scopeList = "service.NAME, backend.NAME, region.NAME or host.NAME"
 
 // names are the signals that a kind of scope has.
 func names(kind scope.Kind) []string {
@@ -128,7 +128,7 @@ func names(kind scope.Kind) []string {
 	return out
 }
 
-// signal checks service.NAME, backend.NAME and host.NAME.
+// signal checks service.NAME, backend.NAME, region.NAME and host.NAME.
 func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 	at := n.Location().From
 	base, isName := n.Node.(*ast.IdentifierNode)
@@ -139,7 +139,7 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 	i := slices.IndexFunc(scopes, func(k scope.Kind) bool { return k.String() == base.Value })
 	if i < 0 {
 		hint := "rules look at " + scopeList
-		if near, ok := spelling.Nearest(base.Value, []string{"service", "backend", "host"}); ok {
+		if near, ok := spelling.Nearest(base.Value, []string{"service", "backend", "region", "host"}); ok {
 			hint = fmt.Sprintf("did you mean %s.%s?", near, property.Value)
 		}
 		return nil, &problem{base.Location().From, fmt.Sprintf("unknown scope %q", base.Value), hint}
@@ -163,13 +163,17 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 			}
 			return &node{op: opSignal, unit: s.Definition().Unit, term: term, at: at}, nil
 		}
-		var others []string // never empty: what only the rest had nobody could look at
+		var others []string
 		for _, other := range scopes {
 			if s.AppliesTo(other) {
 				others = append(others, fmt.Sprintf("%s.%s", other, s))
 			}
 		}
-		return nil, &problem{at, fmt.Sprintf("a %s has no signal %s", kind, s), "write " + strings.Join(others, " or ")}
+		hint := "it is of what no scope claims, which no rule looks at"
+		if len(others) > 0 {
+			hint = "write " + strings.Join(others, " or ")
+		}
+		return nil, &problem{at, fmt.Sprintf("a %s has no signal %s", kind, s), hint}
 	}
 	hint := "foreshock rule signals lists them"
 	if near, ok := spelling.Nearest(property.Value, names(kind)); ok {

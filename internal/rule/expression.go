@@ -132,8 +132,8 @@ func position(text string, at int) (line, column int) {
 	return line, column
 }
 
-// Kind is what the expression is evaluated for: each service, each backend, or
-// the host.
+// Kind is what the expression is evaluated for: each service, each backend,
+// each region, or the host.
 func (e *Expression) Kind() scope.Kind { return e.kind }
 
 // Signals are the signals that the expression names, each once, in the order

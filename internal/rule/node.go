@@ -72,8 +72,8 @@ type node struct {
 
 // Term is a signal as an expression names it.
 type Term struct {
-	// Scope is KindService for service.NAME, KindBackend for backend.NAME and
-	// KindHost for host.NAME.
+	// Scope is KindService for service.NAME, and so on for backend.NAME,
+	// region.NAME and host.NAME.
 	Scope  scope.Kind
 	Signal measure.Signal
 }

@@ -179,12 +179,12 @@ func (r *reader) series(key string, n ast.Node, t *Test) bool {
 	return true
 }
 
-// parseScope reads "host", "service/NAME" or "backend/NAME".
+// parseScope reads "host", "service/NAME", "backend/NAME" or "region/NAME".
 func parseScope(text string) (scope.ID, bool) {
 	if text == scope.Host.String() {
 		return scope.Host, true
 	}
-	for _, kind := range []scope.Kind{scope.KindService, scope.KindBackend} {
+	for _, kind := range []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion} {
 		if name, ok := strings.CutPrefix(text, kind.String()+"/"); ok && name != "" {
 			return scope.ID{Kind: kind, Name: name}, true
 		}
@@ -208,7 +208,7 @@ func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
 		case "scope":
 			var ok bool
 			if e.Scope, ok = parseScope(r.Text(v, key)); !ok {
-				r.Add(v, "the scope is none of host, service/NAME and backend/NAME; write it as in input")
+				r.Add(v, "the scope is none of host, service/NAME, backend/NAME and region/NAME; write it as in input")
 			}
 		case "state":
 			var ok bool
