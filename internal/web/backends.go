@@ -122,13 +122,7 @@ func backendOf(p api.Picture, s api.Scope, open []api.Incident) backend {
 		}
 	}
 	if i := slices.IndexFunc(open, func(i api.Incident) bool { return i.Scope == s.ID }); i >= 0 {
-		out.Level, out.Verdict, out.Since, out.Reason = level(open[i]), causeOf(open[i]), since(p, open[i]), ""
-		switch {
-		case open[i].BlindSince != nil:
-			out.Reason = "no evidence since " + clock(open[i].BlindSince)
-		case open[i].Because != "":
-			out.Reason = "explained by " + spaced(open[i].Because)
-		}
+		out.Level, out.Verdict, out.Since, out.Reason = level(open[i]), causeOf(open[i]), since(p, open[i]), why(open[i])
 		out.Disputed = disputed(s, open[i])
 	}
 	out.Glyph = glyph(out.Level)

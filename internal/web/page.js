@@ -157,6 +157,9 @@ function drawMain(v, p) {
       h("p", {}, "Nobody is seen to talk to a backend. Traefik, HAProxy, nginx, Apache, Envoy and Caddy are known by themselves; " +
         "the pools of other programs are named under backends: in the configuration."),
       v.rest && h("p", {class: "note"}, `${v.rest}: `, h("a", {href: "/api/v1/backends"}, "all backends"))),
+    v.regions.length > 0 && h("section", {id: "regions"}, h("h2", {}, "Regions"), drawRegions(v),
+      v.regionsRest && h("p", {class: "note"}, `${v.regionsRest}: `, h("a", {href: "/api/v1/regions"}, "all regions")),
+      v.unclassified && h("p", {class: "note"}, v.unclassified)),
     h("section", {id: "looks"}, h("h2", {}, "How we look"),
       h("div", {class: "wide", role: "region", "aria-label": "How we look", tabindex: "0"}, h("table", {},
         h("thead", {}, h("tr", {}, h("th", {}, "Tier"), ...["Age", "Every", "Costs", "Sockets"].map((x) => h("th", {class: "n"}, x)), h("th", {}, "State"))),
@@ -243,6 +246,17 @@ function drawBackends(v) {
         cell("n of", "owes", b.pending), cell("n longest", "longest", b.longest), cell("n answers", "within", b.answers), cell("n usually", "usually", b.usually))),
     ])));
 }
+
+const regionColumns = [["Region", ""], ["Verdict", ""], ["Since", "n"], ["Established, of connections", "n"], ["Retransmitting", "n"],
+  ["Unanswered, of destinations", "n"], ["Answers within", "n"]];
+
+/** @param {View} v */
+const drawRegions = (v) => h("div", {class: "wide", role: "region", "aria-label": "Regions", tabindex: "0"}, h("table", {},
+  h("thead", {}, h("tr", {}, ...regionColumns.map(([name, kind]) => h("th", kind ? {class: kind} : {}, name)))),
+  h("tbody", {"data-steady": ""}, ...v.regions.map((r) => h("tr", {"data-key": r.id, "data-level": r.level, "data-verdict": `${r.level} ${r.verdict}`},
+    h("th", {scope: "row"}, h("span", {class: "name"}, r.name), " ", h("span", {class: "note"}, r.what), ...(r.limit ? [" ", h("span", {class: "note limit"}, r.limit)] : [])),
+    h("td", {class: "verdict"}, h("span", {"aria-hidden": "true", class: "glyph"}, r.glyph), " ", h("span", {class: "chip"}, r.verdict), ...(r.reason ? [" ", h("span", {class: "note"}, r.reason)] : [])),
+    ...[r.since, r.established, r.retransmitting, r.destinations, r.answers].map((x) => h("td", {class: "n"}, x)))))));
 
 /** @param {import("./words.js").Bar} b */
 function drawBar(b) {

@@ -23,17 +23,22 @@ const maxNeeds = 5
 // view is the page in words. words.js makes the same from the same picture; a
 // test holds the two against each other, so a change here is a change there.
 type view struct {
-	Title    string      `json:"title"`
-	Sub      string      `json:"sub"`
-	Lost     bool        `json:"lost"` // the picture is old
-	Needs    []need      `json:"needs"`
-	More     string      `json:"more"` // "and 3 more"; empty
-	Services []service   `json:"services"`
-	Groups   []group     `json:"groups"`
-	Rest     string      `json:"rest"` // backends that are not drawn: "and 3 more"; empty
-	Looks    []lookRow   `json:"looks"`
-	Limits   []api.Limit `json:"limits"`
-	Version  string      `json:"version"`
+	Title    string    `json:"title"`
+	Sub      string    `json:"sub"`
+	Lost     bool      `json:"lost"` // the picture is old
+	Needs    []need    `json:"needs"`
+	More     string    `json:"more"` // "and 3 more"; empty
+	Services []service `json:"services"`
+	Groups   []group   `json:"groups"`
+	Rest     string    `json:"rest"` // backends that are not drawn: "and 3 more"; empty
+	// Regions are none where none is configured; RegionsRest those that are not
+	// drawn, and Unclassified how much is in no region; both may be empty.
+	Regions      []regionRow `json:"regions"`
+	RegionsRest  string      `json:"regionsRest"`
+	Unclassified string      `json:"unclassified"`
+	Looks        []lookRow   `json:"looks"`
+	Limits       []api.Limit `json:"limits"`
+	Version      string      `json:"version"`
 }
 
 type need struct {
@@ -117,6 +122,8 @@ func viewOf(p api.Picture, age time.Duration) view {
 		v.Needs = append(v.Needs, needOf(p, inc))
 	}
 	v.Groups, v.Rest = backendsOf(p, open)
+	v.Regions, v.RegionsRest = regionsOf(p, open)
+	v.Unclassified = unclassified(p)
 	for _, s := range p.Scopes {
 		if s.Kind == "service" {
 			v.Services = append(v.Services, serviceOf(p, s, open))

@@ -6,7 +6,8 @@
  * @typedef {{value: number|null, unknown?: string}} Value
  * @typedef {{software: string, held: string, limit: number|null, origin: string, problem: string}} Workers
  * @typedef {{id: string, kind: string, name: string, listen?: string[], process?: string,
- *   signals: Record<string, Value>, workers?: Workers|null, backend?: BackendOf|null}} Scope
+ *   namespace?: string, signals: Record<string, Value>, workers?: Workers|null, backend?: BackendOf|null, region?: RegionOf|null}} Scope
+ * @typedef {{prefixes: number, source: string, limit: string, verdict?: {state: string, reason?: string}}} RegionOf
  * @typedef {{remote: string, group: string, source: string, also: string[]|null, limit: string,
  *   verdict?: {state: string, reason?: string, disputed?: boolean}}} BackendOf
  * @typedef {{prefix: string, held: number, slow: number}} Prefix
@@ -35,9 +36,11 @@
  *   reason: string, since: string, balancer: string, disputed: boolean, pending: string, longest: string,
  *   answers: string, usually: string}} Backend
  * @typedef {{key: string, name: string, note: string, backends: Backend[]}} Group
+ * @typedef {{id: string, name: string, what: string, limit: string, level: string, glyph: string, verdict: string,
+ *   reason: string, since: string, established: string, retransmitting: string, destinations: string, answers: string}} Region
  * @typedef {{tier: string, age: string, every: string, cost: string, sockets: string, state: string}} LookRow
  * @typedef {{title: string, sub: string, lost: boolean, needs: Need[], more: string, services: Service[],
- *   groups: Group[], rest: string, looks: LookRow[], limits: Limit[], version: string}} View
+ *   groups: Group[], rest: string, regions: Region[], regionsRest: string, unclassified: string, looks: LookRow[], limits: Limit[], version: string}} View
  */
 
 /** Seconds after which a picture is not trusted: three heartbeats. */
@@ -45,6 +48,7 @@ export const silentAfter = 15;
 
 const maxNeeds = 5;
 const maxBackends = 100;
+const maxRegions = 20;
 
 /**
  * Words a picture that is age seconds old.
@@ -55,6 +59,7 @@ const maxBackends = 100;
 export function viewOf(p, age) {
   const open = openOf(p);
   const {groups, rest} = backendsOf(p, open);
+  const regions = regionsOf(p, open);
   return {
     title: title(p, open, age),
     sub: `${p.status.host} · ${p.status.at.slice(0, 10)} ${clock(p.status.at)} · ${p.status.reader || "no reader yet"} · ` +
@@ -65,6 +70,9 @@ export function viewOf(p, age) {
     services: services(p).map((s) => serviceOf(p, s, open)),
     groups,
     rest,
+    regions: regions.slice(0, maxRegions),
+    regionsRest: regions.length > maxRegions ? `and ${regions.length - maxRegions} more` : "",
+    unclassified: unclassified(p),
     looks: (p.looks ?? []).map(lookOf),
     limits: [...undelivered(p), ...(p.limits ?? [])],
     version: p.status.version,
@@ -230,9 +238,7 @@ function backendOf(p, s, open) {
     else if (b.verdict?.state === "unknown") why = reason({value: null, unknown: b.verdict.reason});
   }
   if (inc) {
-    [shown, verdict, why] = [level(inc), causeOf(inc), ""];
-    if (inc.no_evidence_since) why = `no evidence since ${clock(inc.no_evidence_since)}`;
-    else if (inc.because) why = `explained by ${spaced(inc.because)}`;
+    [shown, verdict, why] = [level(inc), causeOf(inc), whyOf(inc)];
   }
   return {
     id: s.id, name: s.name, what, limit: b?.limit ?? "", level: shown, glyph: glyphs[shown] ?? "", verdict, reason: why,
@@ -240,6 +246,62 @@ function backendOf(p, s, open) {
     pending: share(signal(s, "pending"), signal(s, "established")), longest: seconds(signal(s, "pending_longest_seconds")),
     answers: within(signal(s, "answer_now_seconds")), usually: within(signal(s, "answer_usual_seconds")),
   };
+}
+
+/**
+ * What else is known of a verdict: that nothing shows it any more, or what
+ * explains it.
+ * @param {Incident} inc
+ */
+function whyOf(inc) {
+  if (inc.no_evidence_since) return `no evidence since ${clock(inc.no_evidence_since)}`;
+  return inc.because ? `explained by ${spaced(inc.because)}` : "";
+}
+
+/**
+ * The regions, those with something to say first.
+ * @param {Picture} p
+ * @param {Incident[]} open
+ */
+function regionsOf(p, open) {
+  /** @param {Region} r */
+  const calm = (r) => r.level === "normal" || r.level === "unknown" ? 1 : 0;
+  return (p.scopes ?? []).filter((s) => s.kind === "region").map((s) => regionOf(p, s, open))
+    .sort((a, b) => calm(a) - calm(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+}
+
+/**
+ * @param {Picture} p
+ * @param {Scope} s
+ * @param {Incident[]} open
+ * @returns {Region}
+ */
+function regionOf(p, s, open) {
+  const r = s.region, inc = open.find((i) => i.scope === s.id), again = signal(s, "retransmitting_share").value;
+  let what = "", shown = "unknown", verdict = "unknown", why = "the agent does not say";
+  if (r) {
+    what = `${r.prefixes} ${r.prefixes === 1 ? "prefix" : "prefixes"} · ${r.source}`;
+    if (r.verdict?.state === "ok") [shown, verdict, why] = ["normal", "answers", ""];
+    else if (r.verdict?.state === "unknown") why = reason({value: null, unknown: r.verdict.reason});
+  }
+  if (inc) [shown, verdict, why] = [level(inc), causeOf(inc), whyOf(inc)];
+  return {
+    id: s.id, name: s.namespace ? `${s.name}@${s.namespace}` : s.name, what, limit: r?.limit ?? "", level: shown, glyph: glyphs[shown] ?? "", verdict, reason: why,
+    since: inc ? since(p, inc) : "–", established: share(signal(s, "established"), signal(s, "connections")),
+    retransmitting: again === null ? "unknown" : percent(again), destinations: share(signal(s, "destinations_unanswered"), signal(s, "destinations")),
+    answers: within(signal(s, "answer_now_seconds")),
+  };
+}
+
+/**
+ * How much of what this host began is in no region.
+ * @param {Picture} p
+ */
+function unclassified(p) {
+  const rest = (p.scopes ?? []).find((s) => s.id === "rest");
+  const all = rest ? signal(rest, "outgoing").value : null, none = rest ? signal(rest, "unclassified_share").value : null;
+  if (all === null || none === null) return "";
+  return `${percent(none)} of ${whole(all)} connections that this host began are in no region.`;
 }
 
 /**

@@ -75,6 +75,7 @@ func TestWords(t *testing.T) {
 		"backends":      {"2 things are going wrong on web03, and balancers call 1 of the backends up", "normal", "", "3 of 20", apache},
 		"called_up":     {"shop/s1: peer frozen, and its balancer says up", "normal", "", "3 of 20", apache},
 		"local_fault":   {"host: local fault", "normal", "", "3 of 20", apache},
+		"regions":       {"<b>east</b>: path lost", "normal", "", "3 of 20", apache},
 		"hostile": {"<script>alert(1)</script>: <script>alert(1)</script>", "<script>alert(1)</script>", "", "1 of 20",
 			"limit 20, <script>alert(1)</script>; " + strings.Repeat("a", 300)},
 	}
@@ -90,6 +91,32 @@ func TestWords(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("words (-want +got):\n%s", diff)
+	}
+}
+
+func TestRegions(t *testing.T) {
+	v := viewOf(pictureOf(t, "regions"), 0)
+	none := regionRow{ID: "region/blind", Name: "blind", What: "1 prefix · configured", Level: "unknown", Glyph: glyph("unknown"), Verdict: "unknown", Reason: "never seen", Since: "–",
+		Established: "unknown", Retransmitting: "unknown", Destinations: "unknown", Answers: "unknown"}
+	far := none
+	far.ID, far.Name, far.Reason, far.Answers = "region/far", "far", "no traffic", "no traffic"
+	west := regionRow{ID: "region/west", Name: "west", What: "1204 prefixes · ip-ranges.json (AWS), eu-west-1", Limit: "ip-ranges.json: no such file: the ranges that it had before stay",
+		Level: "normal", Glyph: glyph("normal"), Verdict: "answers", Since: "–", Established: "160 of 161", Retransmitting: "0.00 %", Destinations: "0 of 4", Answers: "100 ms"}
+	shop := west
+	shop.ID, shop.Name, shop.What, shop.Limit = "region/west@shop", "west@shop", "1 prefix · configured", ""
+	want := []regionRow{
+		{ID: "region/<b>east</b>", Name: "<b>east</b>", What: "1 prefix · configured", Level: "critical", Glyph: glyph("critical"), Verdict: "path lost", Since: "7 s",
+			Established: "150 of 170", Retransmitting: "51.25 %", Destinations: "4 of 4", Answers: "no traffic"},
+		none, far, west, shop,
+	}
+	if diff := cmp.Diff(want, v.Regions); diff != "" {
+		t.Errorf("regions (-want +got):\n%s", diff)
+	}
+	if got, want := v.Unclassified, "4.13 % of 412 connections that this host began are in no region."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if calm := viewOf(pictureOf(t, "calm"), 0); len(calm.Regions) > 0 || calm.Unclassified != "" {
+		t.Errorf("without regions: %+v, %q", calm.Regions, calm.Unclassified)
 	}
 }
 
