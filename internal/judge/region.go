@@ -87,8 +87,7 @@ func regionPathLost() causeRule {
 		},
 		clear: regionRecovers(3 * time.Second),
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("The region %s is out of reach: %s of its %.0f destinations %s.",
-				f.Scope.Name, trim(s.value(measure.DestinationsUnanswered)), s.value(measure.Destinations), outstandingThere(s))
+			f.Sentence = fmt.Sprintf("The region %s is out of reach: %s %s.", f.Scope.Name, ofDestinations(s, measure.DestinationsUnanswered), outstandingThere(s))
 			f.Certainty = Certain // the kernel's own timers
 			f.against(s.scope, measure.RetransmittingShare, regionLost, "default")
 			f.against(s.scope, measure.SynSentShare, regionSynSent, "default")
@@ -106,6 +105,17 @@ func regionPathLost() causeRule {
 			f.carried(s)
 		},
 	}
+}
+
+// ofDestinations says how many destinations show something: "4 of its 4
+// destinations". Of many only the largest are asked.
+func ofDestinations(s subject, sig measure.Signal) string {
+	r := s.scope.Get(sig)
+	largest := ""
+	if s.value(measure.Destinations) > float64(r.Samples) {
+		largest = "largest "
+	}
+	return fmt.Sprintf("%.0f of its %d %sdestinations", r.Value, r.Samples, largest)
 }
 
 func outstandingThere(s subject) string {
@@ -183,8 +193,8 @@ func regionRefusing() causeRule {
 		clear: condition{"the region answers again for 3 s, and no attempts are refused beyond the usual", 3 * time.Second, 3, measure.Established,
 			func(s subject) truth { return regionWell(s).And(failsUnusually(s).Not()) }},
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("The region %s refuses connections: %.0f destinations have none left, %.0f of %.0f connections are open, and %.1f attempts a second fail.",
-				f.Scope.Name, s.value(measure.DestinationsGone), s.value(measure.Established), float64(s.scope.Get(measure.EstablishedLost).Samples), s.host.Get(measure.AttemptFailsRate).Value)
+			f.Sentence = fmt.Sprintf("The region %s refuses connections: %s have none left, %.0f of %.0f connections are open, and %.1f attempts a second fail.",
+				f.Scope.Name, ofDestinations(s, measure.DestinationsGone), s.value(measure.Established), float64(s.scope.Get(measure.EstablishedLost).Samples), s.host.Get(measure.AttemptFailsRate).Value)
 			f.Certainty = Likely // attempts are the namespace's, not this region's alone
 			f.against(s.scope, measure.EstablishedLost, regionGone, "default")
 			f.against(s.scope, measure.DestinationsFewer, regionDestinations, "default")
@@ -271,8 +281,8 @@ func regionOrderlyStop() causeRule {
 		overtakenBy:  []Cause{PeerRefusing},
 		supersededBy: []Cause{PathLost, PeerResetting},
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("The region %s closes its connections: %.0f closed, %.0f still open, %.0f destinations with none left. It stops, or is deployed.",
-				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.Established), s.value(measure.DestinationsGone))
+			f.Sentence = fmt.Sprintf("The region %s closes its connections: %.0f closed, %.0f still open, %s with none left. It stops, or is deployed.",
+				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.Established), ofDestinations(s, measure.DestinationsGone))
 			f.Certainty = Likely
 			f.against(s.scope, measure.CloseWaitShare, regionClosed, "default")
 			f.against(s.scope, measure.EstablishedLost, regionGone, "default")
@@ -318,8 +328,8 @@ func regionHeavyLoss() causeRule {
 		supersededBy: []Cause{PathLost},
 		explain: func(s subject, f *Finding) {
 			rate, share := s.scope.Get(measure.RetransmitsPerConnectionRate), s.scope.Get(measure.RetransmitShare)
-			f.Sentence = fmt.Sprintf("The way to the region %s loses segments: %d were sent again in 5 s, %.0f %% of those with data, to %.0f of %.0f destinations.",
-				f.Scope.Name, rate.Samples, 100*min(share.Value, 1), s.value(measure.DestinationsResending), s.value(measure.Destinations))
+			f.Sentence = fmt.Sprintf("The way to the region %s loses segments: %d were sent again in 5 s, %.0f %% of those with data, to %s.",
+				f.Scope.Name, rate.Samples, 100*min(share.Value, 1), ofDestinations(s, measure.DestinationsResending))
 			f.Certainty = Certain
 			f.against(s.scope, measure.RetransmitsPerConnectionRate, lossBad, "default")
 			f.against(s.scope, measure.RetransmitShare, regionResentBad, "default")
@@ -369,9 +379,9 @@ func regionSlow() causeRule {
 		clear:        condition{"less than 5 % of its connections wait far longer than usual, for 10 s", 10 * time.Second, 5, measure.PendingLateShare, func(s subject) truth { return s.few(measure.PendingLateShare, regionFine) }},
 		supersededBy: []Cause{PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("The region %s is slow: %.0f of %.0f connections have waited longer than %s, on %.0f of %.0f destinations; answers take %s.",
+			f.Sentence = fmt.Sprintf("The region %s is slow: %.0f of %.0f connections have waited longer than %s, on %s; answers take %s.",
 				f.Scope.Name, s.value(measure.PendingLate), s.value(measure.Connections), inWords(s.value(measure.LateAfter)),
-				s.value(measure.DestinationsPendingLate), s.value(measure.Destinations), within(s.scope.Get(measure.AnswerNow)))
+				ofDestinations(s, measure.DestinationsPendingLate), within(s.scope.Get(measure.AnswerNow)))
 			f.Certainty = Likely
 			f.against(s.scope, measure.PendingLateShare, regionLate, "default")
 			f.against(s.scope, measure.DestinationsPendingLate, regionDestinations, "default")

@@ -88,3 +88,42 @@ func (s *segment) region(name string, at, since float64) measure.Tally {
 	}
 	return y
 }
+
+// TestOutOfReach: backends in a region are destinations of it, so that one lost
+// region is no fault of ours, however many pools go there.
+func TestOutOfReach(t *testing.T) {
+	at := func(seconds float64) time.Time {
+		return scenarioStart.Add(time.Duration(seconds * float64(time.Second)))
+	}
+	backend := func(group string, seconds float64) destination {
+		return destination{scope.ID{Kind: scope.KindBackend, Name: group + "/x"}, group, 1, at(seconds)}
+	}
+	region := func(name string, count int, seconds float64) destination {
+		return destination{scope.ID{Kind: scope.KindRegion, Name: name}, regionGroup(name), count, at(seconds)}
+	}
+	tests := []struct {
+		name    string
+		failing []destination
+		count   int
+		atOnce  truth
+	}{
+		{"nobody", nil, 0, no},
+		{"three backends of two pools", []destination{backend("shop", 0), backend("shop", 0.5), backend("db", 1)}, 3, yes},
+		{"a region of four", []destination{region("east", 4, 0)}, 4, no},
+		{"and its backends", []destination{region("east", 4, 0), backend(regionGroup("east"), 0), backend(regionGroup("east"), 0)}, 4, no},
+		{"and a backend elsewhere", []destination{region("east", 4, 0), backend("db", 1)}, 5, yes},
+		{"two regions at once", []destination{region("east", 4, 0), region("west", 2, 1)}, 6, yes},
+		{"two regions, one after the other", []destination{region("east", 4, 0), region("west", 2, 3)}, 6, no},
+		{"more backends than the region has seen", []destination{region("east", 1, 0), backend(regionGroup("east"), 0), backend(regionGroup("east"), 0)}, 2, no},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := outOfReach(tt.failing); got != tt.count {
+				t.Errorf("%d out of reach, want %d", got, tt.count)
+			}
+			if got := atOnce(subject{around: &around{failing: tt.failing}}); got != tt.atOnce {
+				t.Errorf("at once: %s, want %s", got, tt.atOnce)
+			}
+		})
+	}
+}

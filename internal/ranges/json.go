@@ -135,3 +135,11 @@ func (c *collector) tag(place string, t *tag) error {
 	}
 	return nil
 }
+
+// notJSON words what the decoder found.
+func notJSON(err error) error {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	return problem("get it anew: it may have been cut short", "it is not the JSON that it begins as: %v", err)
+}

@@ -21,7 +21,6 @@ package ranges
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -217,13 +216,4 @@ func (c *collector) text(data []byte) error {
 		}
 	}
 	return nil
-}
-
-// notJSON words what the decoder found.
-func notJSON(err error) error {
-	var p *Problem
-	if errors.As(err, &p) {
-		return err
-	}
-	return problem("get it anew: it may have been cut short", "it is not the JSON that it begins as: %v", err)
 }

@@ -85,8 +85,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Parse([]byte(tt.data), tt.which)
-			var p *Problem
-			if !errors.As(err, &p) {
+			if _, ok := errors.AsType[*Problem](err); !ok {
 				t.Fatalf("Parse = %v, %v; want a *Problem", got, err)
 			}
 			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
@@ -134,8 +133,8 @@ func FuzzParse(f *testing.F) {
 			if len(r.Prefixes) > 0 {
 				t.Fatal("prefixes beside an error")
 			}
-			var p *Problem
-			if !errors.As(err, &p) || p.What == "" || p.Hint == "" {
+			p, ok := errors.AsType[*Problem](err)
+			if !ok || p.What == "" || p.Hint == "" {
 				t.Fatalf("not a whole *Problem: %v", err)
 			}
 			return
