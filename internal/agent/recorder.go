@@ -167,6 +167,7 @@ type tallier struct {
 	frames    func(recording.Frame)
 	at        time.Time // of the look under way, or the last
 	backends  []scope.Backend
+	regions   []scope.Region
 }
 
 // tell gives a frame on. Before the first look there is nothing to tell: scopes
@@ -184,8 +185,14 @@ func (t *tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 	t.Tallier.SetScopes(services, backends)
 	t.backends = backends
 	if t.frames != nil {
-		t.tell(recording.Frame{Kind: recording.FrameScopes, Scopes: &recording.Scopes{Services: services, Backends: backends}})
+		t.tell(recording.Frame{Kind: recording.FrameScopes, Scopes: &recording.Scopes{Services: services, Backends: backends, Regions: t.regions}})
 	}
+}
+
+// SetRegions does; SetScopes, which follows, tells.
+func (t *tallier) SetRegions(all []scope.Region, index *scope.RegionIndex, always bool) {
+	t.Tallier.SetRegions(all, index, always)
+	t.regions = all
 }
 
 // SetCapacity does, and tells.

@@ -235,9 +235,12 @@ func (a *Anonymiser) Step(s Step) Step {
 		y := &a.tallies[i]
 		y.Scope, y.Group = a.id(y.Scope), a.group(y.Group)
 		y.Behind, y.Examples = a.addrPorts(y.Behind), mapped(y.Examples, a.socket)
+		y.Region = a.Name(y.Region)
+		y.Destinations = mapped(y.Destinations, func(d measure.Destination) measure.Destination { d.Remote = a.addrPort(d.Remote); return d })
 		y.Prefixes = mapped(y.Prefixes, func(p measure.PrefixHeld) measure.PrefixHeld { p.Prefix = a.prefix(p.Prefix); return p })
 	}
 	t.Scopes = a.tallies
+	t.Look.Request.Filter.RemotePrefixes = mapped(t.Look.Request.Filter.RemotePrefixes, a.prefix)
 	t.Opinions = mapped(t.Opinions, func(o measure.Opinion) measure.Opinion { o.Scope = a.id(o.Scope); return o })
 	t.Norms = mapped(t.Norms, func(n measure.Norm) measure.Norm { n.Scope = a.id(n.Scope); return n })
 	return s
@@ -246,6 +249,7 @@ func (a *Anonymiser) Step(s Step) Step {
 // Frame returns the anonymised frame. The frame it was given is left as it is.
 func (a *Anonymiser) Frame(f Frame) Frame {
 	f.Namespace, f.Sockets = a.Name(f.Namespace), mapped(f.Sockets, a.socket)
+	f.Look.Request.Filter.RemotePrefixes = mapped(f.Look.Request.Filter.RemotePrefixes, a.prefix)
 	f.Ports.Reused = mapped(f.Ports.Reused, a.Addr)
 	if f.Scopes != nil {
 		s := *f.Scopes

@@ -16,7 +16,7 @@ import (
 // have none there, and none is zero. One added in the middle, or taken out, ends
 // the reading of all that was recorded before.
 const (
-	tallyColumns    = 78
+	tallyColumns    = 82
 	tallyDurations  = 4
 	lookColumns     = 15 + tcp.NumCounters
 	socketColumns   = 21
@@ -126,6 +126,10 @@ func (x *columns) tally(y *measure.Tally) {
 	number(x, &y.Capacity.DescriptorsLimit)
 	number(x, &y.Capacity.Ports)
 	truth(x, &y.Capacity.TimeWaitReused)
+	number(x, &y.DestinationsSeen)
+	number(x, &y.DestinationsOver)
+	number(x, &y.Outgoing)
+	number(x, &y.Unclassified)
 }
 
 // look names the numbers of a look's header and of its tallies' interval. The
@@ -203,4 +207,10 @@ func (x *columns) socket(s *tcp.Socket) {
 	number(x, &s.Info.TotalRetransmits)
 	number(x, &s.Info.DataSegsIn)
 	number(x, &s.Info.DataSegsOut)
+}
+
+// destinationNumbers are the numbers of a destination, in the order of the
+// format.
+func destinationNumbers(d *measure.Destination) [9]*uint32 {
+	return [...]*uint32{&d.Connections, &d.Established, &d.Retransmitting, &d.Connecting, &d.PendingLate, &d.CloseWait, &d.Answering, &d.Resent, &d.Sent}
 }

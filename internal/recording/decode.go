@@ -253,7 +253,7 @@ func (d *Decoder) header(of *decoded) (t measure.Tallies, own uint64) {
 		of.reader = d.string()
 	}
 	if own&headerFilter != 0 {
-		of.filter = tcp.Filter{LocalPorts: d.ports(), RemotePorts: d.ports()}
+		of.filter = tcp.Filter{LocalPorts: d.ports(), RemotePorts: d.ports(), RemotePrefixes: d.prefixes()}
 	}
 	t.Look.Reader, t.Look.Request.Filter = of.reader, of.filter
 	return t, own
@@ -304,7 +304,7 @@ func (d *Decoder) readScopes(of *decoded) {
 	of.last, of.tallies = after, slices.Grow(of.tallies[:0], n)[:n]
 	for i := range after {
 		s, l, y := &d.scopes[d.list[i]], &after[i], &of.tallies[i]
-		*y = measure.Tally{Scope: s.id, Group: s.group, Behind: l.behind, Prefixes: l.prefixes, Examples: l.examples}
+		*y = measure.Tally{Scope: s.id, Group: s.group, Behind: l.behind, Prefixes: l.prefixes, Examples: l.examples, Region: l.region, Destinations: l.destinations}
 		x := columns{values: l.values[:], load: true}
 		x.tally(y)
 	}

@@ -24,7 +24,7 @@ func (d *Decoder) lists(y *measure.Tally, l *last, own uint64) {
 		n := d.listLength(l)
 		l.prefixes = slices.Grow(l.prefixes[:0], n)[:n]
 		for i := range l.prefixes {
-			l.prefixes[i] = d.prefix()
+			l.prefixes[i] = d.held()
 		}
 		y.Prefixes = l.prefixes
 	}
@@ -44,6 +44,30 @@ func (d *Decoder) lists(y *measure.Tally, l *last, own uint64) {
 		l.examples, l.spare = next, l.examples
 		y.Examples = l.examples
 	}
+	if own&listRegion != 0 {
+		l.region = d.string()
+		y.Region = l.region
+	}
+	if own&listDestinations != 0 {
+		n := d.listLength(l)
+		l.destinations = slices.Grow(l.destinations[:0], n)[:n]
+		for i := range l.destinations {
+			l.destinations[i] = d.destination()
+		}
+		y.Destinations = l.destinations
+	}
+}
+
+func (d *Decoder) destination() measure.Destination {
+	out := measure.Destination{Remote: d.addrPort()}
+	for _, n := range destinationNumbers(&out) {
+		value := d.in.uvarint()
+		if value > math.MaxUint32 {
+			d.in.fail(errMalformed)
+		}
+		*n = uint32(value)
+	}
+	return out
 }
 
 // listLength reads how long one of a tally's lists is.
@@ -82,15 +106,35 @@ func (d *Decoder) addrPort() netip.AddrPort {
 	return netip.AddrPortFrom(addr, uint16(port))
 }
 
-func (d *Decoder) prefix() measure.PrefixHeld {
-	addr, length := d.addr(), d.in.uvarint()
+func (d *Decoder) held() measure.PrefixHeld {
+	prefix := d.prefix()
 	held, slow := d.in.uvarint(), d.in.uvarint()
-	if length > 129 || held > math.MaxUint32 || slow > math.MaxUint32 {
+	if held > math.MaxUint32 || slow > math.MaxUint32 {
 		d.in.fail(errMalformed)
 	}
-	out := measure.PrefixHeld{Held: uint32(held), Slow: uint32(slow)}
-	if addr.IsValid() {
-		out.Prefix = netip.PrefixFrom(addr, int(length)-1)
+	return measure.PrefixHeld{Prefix: prefix, Held: uint32(held), Slow: uint32(slow)}
+}
+
+func (d *Decoder) prefix() netip.Prefix {
+	addr, length := d.addr(), d.in.uvarint()
+	if length > 129 {
+		d.in.fail(errMalformed)
+	}
+	if !addr.IsValid() {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(addr, int(length)-1)
+}
+
+// prefixes reads those of a filter.
+func (d *Decoder) prefixes() []netip.Prefix {
+	n := d.in.count(maxMany)
+	if n == 0 {
+		return nil
+	}
+	out := make([]netip.Prefix, n)
+	for i := range out {
+		out[i] = d.prefix()
 	}
 	return out
 }

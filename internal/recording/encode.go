@@ -174,7 +174,7 @@ func fits(t *measure.Tallies) error {
 	memory := len(t.Scopes) * tallyMemory
 	for i := range t.Scopes {
 		y := &t.Scopes[i]
-		most := max(len(y.Behind), len(y.Prefixes), len(y.Examples))
+		most := max(len(y.Behind), len(y.Prefixes), len(y.Examples), len(y.Destinations))
 		if most > maxList {
 			return fmt.Errorf("record a step: %s has a list of %d, and at most %d are recorded: the step was left out", y.Scope, most, maxList)
 		}
@@ -282,7 +282,8 @@ func (e *Encoder) header(of *encoded, l *tcp.Look, interval *time.Duration, own 
 		own |= headerReader
 	}
 	filter := l.Request.Filter
-	if !slices.Equal(filter.LocalPorts, of.filter.LocalPorts) || !slices.Equal(filter.RemotePorts, of.filter.RemotePorts) {
+	if !slices.Equal(filter.LocalPorts, of.filter.LocalPorts) || !slices.Equal(filter.RemotePorts, of.filter.RemotePorts) ||
+		!slices.Equal(filter.RemotePrefixes, of.filter.RemotePrefixes) {
 		own |= headerFilter
 	}
 	var now [lookColumns]uint64
@@ -294,9 +295,13 @@ func (e *Encoder) header(of *encoded, l *tcp.Look, interval *time.Duration, own 
 		e.string(l.Reader)
 	}
 	if own&headerFilter != 0 {
-		of.filter = tcp.Filter{LocalPorts: slices.Clone(filter.LocalPorts), RemotePorts: slices.Clone(filter.RemotePorts)}
+		of.filter = tcp.Filter{LocalPorts: slices.Clone(filter.LocalPorts), RemotePorts: slices.Clone(filter.RemotePorts), RemotePrefixes: slices.Clone(filter.RemotePrefixes)}
 		e.ports(filter.LocalPorts)
 		e.ports(filter.RemotePorts)
+		e.out.uvarint(uint64(len(filter.RemotePrefixes)))
+		for _, p := range filter.RemotePrefixes {
+			e.prefix(p)
+		}
 	}
 }
 
@@ -364,6 +369,12 @@ func (e *Encoder) tallies(of *encoded, tallies []measure.Tally) {
 		}
 		if !slices.Equal(y.Examples, before.examples) {
 			own |= listExamples
+		}
+		if y.Region != before.region {
+			own |= listRegion
+		}
+		if !slices.Equal(y.Destinations, before.destinations) {
+			own |= listDestinations
 		}
 		e.out.columns(before.values[:], now[:], tallyDurations, own, listBits)
 		if own != 0 {

@@ -24,8 +24,7 @@ func (e *Encoder) lists(y *measure.Tally, before *last, own uint64) {
 		before.prefixes = append(before.prefixes[:0], y.Prefixes...)
 		e.out.uvarint(uint64(len(y.Prefixes)))
 		for _, p := range y.Prefixes {
-			e.addr(p.Prefix.Addr())
-			e.out.uvarint(uint64(p.Prefix.Bits() + 1))
+			e.prefix(p.Prefix)
 			e.out.uvarint(uint64(p.Held))
 			e.out.uvarint(uint64(p.Slow))
 		}
@@ -45,6 +44,28 @@ func (e *Encoder) lists(y *measure.Tally, before *last, own uint64) {
 		}
 		before.examples = append(before.examples[:0], y.Examples...)
 	}
+	if own&listRegion != 0 {
+		before.region = y.Region
+		e.string(y.Region)
+	}
+	if own&listDestinations != 0 {
+		e.memory += before.grow(len(y.Destinations))
+		before.destinations = append(before.destinations[:0], y.Destinations...)
+		e.out.uvarint(uint64(len(y.Destinations)))
+		for i := range y.Destinations {
+			d := y.Destinations[i]
+			e.addrPort(d.Remote)
+			for _, n := range destinationNumbers(&d) {
+				e.out.uvarint(uint64(*n))
+			}
+		}
+	}
+}
+
+// prefix writes an address and 1 + the length; 0 is none.
+func (e *Encoder) prefix(p netip.Prefix) {
+	e.addr(p.Addr())
+	e.out.uvarint(uint64(p.Bits() + 1))
 }
 
 // putSocket writes what of a socket is not as in another.

@@ -53,7 +53,9 @@ type Frame struct {
 type Scopes struct {
 	Services []scope.Service `json:"services,omitempty"`
 	Backends []scope.Backend `json:"backends,omitempty"`
-	Regions  []scope.Region  `json:"regions,omitempty"`
+	// Regions are all that are configured; which of them are scopes follows from
+	// the sockets.
+	Regions []scope.Region `json:"regions,omitempty"`
 	// Repeated: it was told before. Each segment with frames says once what
 	// holds, for who begins to read there; Capacities, by service, and Ports are
 	// what came after the scopes.
@@ -246,6 +248,7 @@ type Player struct{ namespaces map[string]*played }
 type played struct {
 	tallier  *measure.Tallier
 	services int
+	regions  []scope.Region
 	known    bool // its scopes are set
 	begun    bool // a look, from its begin
 }
@@ -268,6 +271,10 @@ func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 			break
 		}
 		n.known, n.services = true, len(f.Scopes.Services)
+		if len(n.regions)+len(f.Scopes.Regions) > 0 {
+			n.regions = f.Scopes.Regions
+			n.tallier.SetRegions(n.regions, scope.NewRegionIndex(n.regions), f.Namespace == "")
+		}
 		n.tallier.SetScopes(f.Scopes.Services, f.Scopes.Backends)
 		for i := range min(n.services, len(f.Scopes.Capacities)) {
 			n.tallier.SetCapacity(i, f.Scopes.Capacities[i])
@@ -291,7 +298,9 @@ func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 	case FrameEnd:
 		if n.begun {
 			n.begun = false
-			return n.tallier.End(f.Look, f.Interval), true
+			t := n.tallier.End(f.Look, f.Interval)
+			n.tallier.AddRegions() // as the agent does
+			return t, true
 		}
 	}
 	return measure.Tallies{}, false

@@ -44,7 +44,7 @@ const (
 // The bits of a step's header that say what follows it.
 const (
 	headerReader   = 1 << iota // the reader's name
-	headerFilter               // the ports of the filter
+	headerFilter               // the ports and prefixes of the filter
 	headerScopes               // the list of scopes, another than at the last look of the stream
 	headerNoScopes             // no tally, though the last look had some
 	headerOpinions             // opinions
@@ -58,7 +58,9 @@ const (
 	listBehind = 1 << iota
 	listPrefixes
 	listExamples
-	listBits = 3
+	listRegion // no list: the name of a backend's region
+	listDestinations
+	listBits = 5
 
 	endLocal  = 1
 	endRemote = 2
@@ -86,6 +88,9 @@ type last struct {
 	behind   []netip.AddrPort
 	prefixes []measure.PrefixHeld
 	examples []tcp.Socket
+	region   string
+	// destinations are a region's.
+	destinations []measure.Destination
 	// spare is the examples before these: a list is decoded beside the one that
 	// it is told by.
 	spare []tcp.Socket
@@ -103,7 +108,7 @@ func (l *last) grow(n int) int {
 
 // forget empties what is remembered and keeps its memory.
 func (l *last) forget() {
-	*l = last{prefixes: l.prefixes[:0], examples: l.examples[:0], spare: l.spare[:0]}
+	*l = last{prefixes: l.prefixes[:0], examples: l.examples[:0], spare: l.spare[:0], destinations: l.destinations[:0]}
 }
 
 // match says for each scope of the next list where in the last one it was, or
