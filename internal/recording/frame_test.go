@@ -67,6 +67,10 @@ func watched(t testing.TB, each func(Frame), step func(Step)) {
 		Workers: scope.Workers{Held: scope.HeldByConnection, Limit: 128, Origin: "MaxRequestWorkers 128"},
 	}}
 	var backends []scope.Backend
+	regions := []scope.Region{
+		{Name: "near", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/31")}, Namespace: ns},
+		{Name: "nowhere", Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Namespace: ns},
+	}
 	tallier := measure.NewTallier(ns)
 	reused := measure.Ports{Available: 28232, Reused: func(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.1") }}
 	at := start
@@ -84,8 +88,9 @@ func watched(t testing.TB, each func(Frame), step func(Step)) {
 			if i == 5 {
 				backends = backends[1:]
 			}
+			tallier.SetRegions(regions, scope.NewRegionIndex(regions), false)
 			tallier.SetScopes(services, backends)
-			tell(Frame{Kind: FrameScopes, Scopes: &Scopes{Services: services, Backends: backends}})
+			tell(Frame{Kind: FrameScopes, Scopes: &Scopes{Services: services, Backends: backends, Regions: regions}})
 			tallier.SetPorts(reused)
 			tell(Frame{Kind: FramePorts, Ports: PortsOf(reused, backends)})
 		case 2:
@@ -112,6 +117,7 @@ func watched(t testing.TB, each func(Frame), step func(Step)) {
 		tallies := tallier.End(look, time.Second)
 		tell(Frame{Kind: FrameEnd, Look: look, Interval: time.Second})
 		step(Step{Namespace: ns, At: at, Tallies: tallies})
+		tallier.AddRegions()
 		c.pass()
 	}
 }
