@@ -22,6 +22,10 @@ var wireSignals = [...]measure.Signal{
 	measure.RetransmittedSegmentsRate, measure.RetransmissionTimeoutsRate, measure.ResetsSentRate, measure.ListenOverflowsRate,
 	measure.SyncookiesSentRate, measure.AcceptsRate, measure.AttemptFailsUsual, measure.ResetsReceivedRate, measure.ResetsReceivedUsual,
 	measure.ActiveOpensUsual, measure.RetransmittedSegmentsUsual, measure.AttemptFailedAgo, measure.ResetReceivedAgo,
+	measure.Connections, measure.EstablishedLost, measure.RetransmittingShare, measure.PendingLateShare, measure.Destinations,
+	measure.DestinationsRetransmitting, measure.DestinationsConnecting, measure.DestinationsUnanswered, measure.DestinationsLost,
+	measure.DestinationsCloseWait, measure.DestinationsPendingLate, measure.DestinationsResending, measure.DestinationsFewer,
+	measure.DestinationsGone, measure.Outgoing, measure.UnclassifiedShare,
 }
 
 // wireNumbers are the places of the signals in wireSignals; -1 for one that is
