@@ -194,7 +194,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"incidents", "GET", "/api/v1/incidents", "", nil, nil, token, 200, `"end":"recovered"`},
 		{"open incidents", "GET", "/api/v1/incidents?state=open&severity=critical", "", nil, nil, token, 200, `"id":7`},
 		{"unknown state", "GET", "/api/v1/incidents?state=opened", "", nil, nil, token, 400, "suspect, open, resolved"},
-		{"unknown parameter of incidents", "GET", "/api/v1/incidents?stat=open", "", nil, nil, token, 400, "state and severity"},
+		{"unknown parameter of incidents", "GET", "/api/v1/incidents?stat=open", "", nil, nil, token, 400, "state, severity, since, until, before and limit"},
 		{"unknown severity", "GET", "/api/v1/incidents?severity=bad", "", nil, nil, token, 400, "watch, warning, critical"},
 		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"sentence":"Connections`},
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},

@@ -58,6 +58,7 @@ func TestReference(t *testing.T) {
 				{Name: "second", Remote: addrPorts("192.0.2.11:6379")[0]},
 			}}},
 		}
+		c.StateDir = "/var/lib/foreshock"
 		c.PublicURL = "https://web03.example:9748"
 		c.Presets = []string{"workers-article"}
 		c.Rules = []Rule{{
