@@ -44,7 +44,7 @@ written to, else ~/.local/state/foreshock; foreshock history reads it.`,
 	}
 	file := cmd.Flags().StringP("config", "c", "", "configuration file (default "+defaultConfig+" when it is there)")
 	listen := cmd.Flags().String("listen", "", "address of page, API and metrics; goes before the configuration's")
-	state := cmd.Flags().String("state-dir", "", "directory of what outlives the agent, or none; goes before the configuration's")
+	state := cmd.Flags().String("state-dir", "", "directory of what outlives it, or none; goes before the configuration's")
 	format := cmd.Flags().String("log-format", "text", "text or json")
 	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")

@@ -26,7 +26,7 @@ const (
 	// hang. Then it goes on without, and takes the history over when it comes.
 	openWithin = 2 * time.Second
 	// A history that fails is tried again after a second, then twice that, up
-	// to half a minute; one that turned out corrupt after ten minutes.
+	// to half a minute; one that turned out corrupt again after ten minutes.
 	leastPause, mostPause = time.Second, 30 * time.Second
 	corruptPause          = 10 * time.Minute
 	// mostWaiting is how many bytes wait at most for a history that fails.
@@ -296,14 +296,14 @@ func (k *keeper) fail(now time.Time, err error) {
 	k.pause = min(max(2*k.pause, leastPause), mostPause)
 	reason := err.Error()
 	if k.store != nil && history.Corrupt(err) {
+		if k.shown().SetAside != "" { // again
+			k.pause = corruptPause
+		}
 		aside, moved := k.store.Abandon()
 		if k.store = nil; moved == nil {
 			k.lost(aside)
 		} else {
 			reason += "; " + moved.Error()
-		}
-		if k.shown().SetAside != "" && k.pause > leastPause { // again
-			k.pause = corruptPause
 		}
 	} else if errors.Is(err, history.ErrTooManyAside) {
 		k.pause = corruptPause

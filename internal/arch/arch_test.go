@@ -84,7 +84,7 @@ var arrows = map[string][]string{
 		"internal/agent", "internal/config", "internal/enum", "internal/judge", "internal/measure", "internal/scope",
 	},
 	"cmd/foreshock": {
-		"internal/agent", "internal/api", "internal/config", "internal/demo", "internal/judge", "internal/measure", "internal/observe",
+		"internal/agent", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
 		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/tcp",
 	},

@@ -26,10 +26,9 @@ type Query struct {
 	Limit int
 }
 
-// Incidents returns the incidents that a query chooses, the newest first by
-// the order in which they were first written.
-func (f *file) Incidents(q Query) ([]Incident, error) {
-	where, args := "1", []any{}
+// where is the query in SQL.
+func (q *Query) where() (where string, args []any) {
+	where = "1"
 	add := func(condition string, values ...any) {
 		where += " AND " + condition
 		args = append(args, values...)
@@ -52,14 +51,20 @@ func (f *file) Incidents(q Query) ([]Incident, error) {
 	if q.Before != 0 {
 		add("seq < ?", q.Before)
 	}
+	return where, args
+}
+
+// Incidents returns the incidents that a query chooses, the newest first by
+// the order in which they were first written.
+func (f *file) Incidents(q Query) ([]Incident, error) {
 	limit := -1 // SQLite's word for none
 	if q.Limit > 0 {
 		limit = q.Limit
 	}
-	args = append(args, limit)
+	where, args := q.where()
 	var out []Incident
 	err := f.each(`SELECT seq, run, number, scope, cause, state, severity, peak, resolved, suspected_us, opened_us, resolved_us, updated_us, keep_to_us, document
-FROM incidents WHERE `+where+` ORDER BY seq DESC LIMIT ?`, args, func(rows *sql.Rows) error {
+FROM incidents WHERE `+where+` ORDER BY seq DESC LIMIT ?`, append(args, limit), func(rows *sql.Rows) error {
 		var i Incident
 		var number, suspected, opened, resolved, updated, keeps int64
 		err := rows.Scan(&i.Seq, &i.Run, &number, &i.Scope, &i.Cause, &i.State, &i.Severity, &i.Peak, &i.Over, &suspected, &opened, &resolved, &updated, &keeps, &i.Document)
@@ -75,6 +80,29 @@ FROM incidents WHERE `+where+` ORDER BY seq DESC LIMIT ?`, args, func(rows *sql.
 		return nil, fmt.Errorf("read incidents: %w", err)
 	}
 	return out, nil
+}
+
+// EachIncident hands the incidents that a query chooses to each, the oldest
+// first and whatever its limit, one read after the other, until each returns an
+// error.
+func (f *file) EachIncident(q Query, each func(*Incident) error) error {
+	where, args := q.where()
+	all, err := f.column("SELECT seq FROM incidents WHERE "+where+" ORDER BY seq", args...)
+	if err != nil {
+		return fmt.Errorf("read incidents: %w", err)
+	}
+	for _, seq := range all {
+		found, err := f.Incidents(Query{Before: seq + 1, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(found) == 1 && found[0].Seq == seq { // else it was deleted meanwhile
+			if err := each(&found[0]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Segments hands the raw tallies that overlap a span of the wall clock to each,

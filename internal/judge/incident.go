@@ -212,14 +212,14 @@ type End uint8
 
 // The ends. Zero is not ended.
 const (
-	NotEnded    End = iota
-	Recovered       // by positive evidence
-	ScopeGone       // the service is no longer there
-	NoEvidence      // nothing could be seen of it for 15 minutes; not a recovery
-	CameTrue        // what it foretold is there, and has an incident of its own
-	RuleRemoved     // the user's rule was changed or taken out
-	Superseded      // more evidence made it another cause, which has an incident of its own
-	AgentStopped    // the agent ended while it was open: nobody knows whether it recovered
+	NotEnded     End = iota
+	Recovered        // by positive evidence
+	ScopeGone        // the service is no longer there
+	NoEvidence       // nothing could be seen of it for 15 minutes; not a recovery
+	CameTrue         // what it foretold is there, and has an incident of its own
+	RuleRemoved      // the user's rule was changed or taken out
+	Superseded       // more evidence made it another cause, which has an incident of its own
+	AgentStopped     // the agent ended while it was open: nobody knows whether it recovered
 )
 
 var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true", "rule_removed", "superseded", "agent_stopped"}
