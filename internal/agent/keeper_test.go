@@ -109,6 +109,36 @@ func TestKeeper(t *testing.T) {
 	<-again.done
 }
 
+// TestEveryKind that is laid down is written.
+func TestEveryKind(t *testing.T) {
+	dir := t.TempDir()
+	k := keeping(t, dir)
+	k.turn(start)
+	k.segment(recording.Segment{From: start, To: start, Data: []byte("raw")})
+	k.minute(start, []byte("minute"))
+	k.hour(start, []byte("hour"))
+	k.change(history.Change{At: start, Who: "ann", What: "reload"})
+	k.note(0, []judge.Incident{opened(1, start)}, 1)
+	k.turn(start.Add(time.Second))
+	k.finish()
+	r, err := history.OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stocks, err := r.Stocks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, s := range stocks {
+		got[s.What] = s.Rows
+	}
+	if diff := cmp.Diff(map[string]int64{"incidents": 1, "raw": 1, "minutes": 1, "hours": 1, "left_out": 0, "audit": 1}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // TestKeeperWithoutDisk: where the history cannot be opened what is to be kept
 // waits, within bounds, and the keeper says so; once it can be, what waited is
 // written.
