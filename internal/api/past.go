@@ -94,6 +94,9 @@ func Ended(document []byte, at time.Time) ([]byte, error) {
 	if err := json.Unmarshal(document, &all); err != nil {
 		return nil, fmt.Errorf("read an incident: %w", err)
 	}
+	if all == nil {
+		return nil, errors.New("read an incident: it is null")
+	}
 	var timeline []json.RawMessage
 	if err := json.Unmarshal(all["timeline"], &timeline); all["timeline"] != nil && err != nil {
 		return nil, fmt.Errorf("read an incident's timeline: %w", err)
