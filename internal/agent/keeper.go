@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -18,10 +19,10 @@ import (
 const (
 	// writeEvery is how often what waits is written, in one transaction.
 	writeEvery = time.Second
-	// tidyFor is how long what is too old is deleted for after each write.
-	tidyFor = 20 * time.Millisecond
-	// sizeEvery is how often the file's size is looked at.
-	sizeEvery = time.Minute
+	// tidyEvery is how often what is too old is deleted, for as long as tidyFor;
+	// where that does not do it goes on a second later.
+	tidyEvery = 20 * time.Second
+	tidyFor   = 20 * time.Millisecond
 	// openWithin is how long the start waits for the history: a file system may
 	// hang. Then it goes on without, and takes the history over when it comes.
 	openWithin = 2 * time.Second
@@ -65,7 +66,7 @@ type keeper struct {
 	store  *history.Store
 	pause  time.Duration // before it is tried again
 	tryAt  time.Time
-	sizeAt time.Time
+	tidyAt time.Time
 }
 
 // newKeeper makes the keeper of an agent; named, unless empty, goes before the
@@ -195,24 +196,40 @@ func (k *keeper) turn(now time.Time) {
 		k.fail(now, err)
 		return
 	}
-	for more, began := true, time.Now(); more && time.Since(began) < tidyFor; {
-		var err error
-		if more, err = k.store.Retain(); err != nil {
-			k.fail(now, err)
-			return
-		}
+	if err := k.tidy(now); err != nil {
+		k.fail(now, err)
+		return
 	}
 	k.pause = 0
-	var all, used int64
-	if now.After(k.sizeAt) {
-		var err error
-		if all, used, err = k.store.Size(); err != nil {
-			k.fail(now, err)
-			return
-		}
-		k.sizeAt = now.Add(sizeEvery)
+}
+
+// tidy deletes a little of what is too old or too much, now and then, and notes
+// that the agent runs.
+func (k *keeper) tidy(now time.Time) error {
+	if now.Before(k.tidyAt) {
+		k.works(0, 0)
+		return nil
 	}
-	k.works(all, used)
+	more := true
+	for began := time.Now(); more && time.Since(began) < tidyFor; {
+		var err error
+		if more, err = k.store.Retain(); err != nil {
+			return err
+		}
+	}
+	if more {
+		k.works(0, 0)
+		return nil
+	}
+	k.tidyAt = now.Add(tidyEvery)
+	if err := k.store.Batch(func() error { return nil }); err != nil {
+		return fmt.Errorf("note that the agent runs: %w", err)
+	}
+	all, used, err := k.store.Size()
+	if err == nil {
+		k.works(all, used)
+	}
+	return err
 }
 
 // reopen opens the store.
@@ -225,7 +242,7 @@ func (k *keeper) reopen(now time.Time) error {
 		k.fail(now, err)
 		return err
 	}
-	k.store, k.sizeAt = store, time.Time{}
+	k.store, k.tidyAt = store, time.Time{}
 	k.last.Store(store.LastIncident())
 	k.afresh.Store(true)
 	if aside := store.SetAside(); aside != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
@@ -30,7 +31,8 @@ func (k *keeper) reply(do func(*history.Store) error) error {
 	return err
 }
 
-// ask has do ask the store, or says why it cannot.
+// ask has do ask the store, or says why it cannot. While do runs nothing is
+// written: who reads for long opens a history.Reader.
 func (k *keeper) ask(ctx context.Context, do func(*history.Store) error) error {
 	if k.dir == "" {
 		return api.ErrNoHistory
@@ -60,7 +62,10 @@ func (k *keeper) limit() (api.Limit, bool) {
 	if s.Dropped > 0 && reason != "" {
 		reason += fmt.Sprintf("; %d of what was to be kept are lost", s.Dropped)
 	}
-	return api.Limit{Subject: "history", Reason: reason}, k.nowhere || s.State == api.HistoryFailing
+	if s.SetAside != "" {
+		reason = strings.TrimPrefix(reason+"; a corrupt file was set aside, and what it held is not read: "+s.SetAside, "; ")
+	}
+	return api.Limit{Subject: "history", Reason: reason}, k.nowhere || s.State == api.HistoryFailing || s.SetAside != ""
 }
 
 // PastIncidents implements api.Past. What changed within the last second may

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -138,7 +139,7 @@ func sound(t *testing.T, dir string, confirmed uint64) {
 }
 
 // TestFullDisk: on a full disk writes fail and say so, what was confirmed stays,
-// and once there is room again they succeed. The disk is a tmpfs that only the
+// and once there is room again they succeed; one that is read-only is read. The disk is a tmpfs that only the
 // helper sees.
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -223,5 +224,28 @@ func fill(dir string) error {
 	if err := s.conn.QueryRowContext(context.Background(), "PRAGMA integrity_check").Scan(&says); err != nil || says != "ok" {
 		return fmt.Errorf("integrity: %s, %w", says, err)
 	}
-	return s.Close()
+	if err := s.Close(); err != nil {
+		return err
+	}
+	return readOnly(dir)
+}
+
+// readOnly wants that a file system that cannot be written to is said, and that
+// what is there is read.
+func readOnly(dir string) error {
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	if _, err := Open(dir, (&times{wall: start}).config()); !errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("open on a read-only file system: %w", err)
+	}
+	r, err := OpenReader(dir)
+	if err != nil {
+		return fmt.Errorf("read on a read-only file system: %w", err)
+	}
+	defer r.Close()
+	if all, err := r.Incidents(Query{}); err != nil || len(all) == 0 {
+		return fmt.Errorf("read on a read-only file system: %d incidents, %w", len(all), err)
+	}
+	return nil
 }

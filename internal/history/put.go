@@ -139,7 +139,7 @@ func (s *Store) PutLeftOut(l LeftOut) error {
 		if err := s.exec("INSERT INTO left_out (from_us, to_us, why, who) VALUES (?, ?, ?, ?)", micros(l.From), micros(l.To), l.Why, l.By); err != nil {
 			return fmt.Errorf("write what is left out: %w", err)
 		}
-		return nil
+		return s.exec("DELETE FROM left_out WHERE id <= (SELECT max(id) FROM left_out) - ?", mostChanges)
 	})
 }
 
@@ -156,7 +156,7 @@ func (s *Store) Audit(c Change) error {
 		if err := s.exec("INSERT INTO audit (at_us, who, what, detail) VALUES (?, ?, ?, ?)", micros(c.At), c.Who, c.What, c.Detail); err != nil {
 			return fmt.Errorf("write who changed what: %w", err)
 		}
-		return nil
+		return s.exec("DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?", mostChanges)
 	})
 }
 

@@ -23,7 +23,7 @@ const (
 	// slack is how many free pages a file keeps: what goes each minute is taken
 	// by what comes.
 	slack = 1024
-	// mostChanges is how many changes, and as many spans left out, are kept.
+	// mostChanges is how many changes are kept, and as many spans left out.
 	mostChanges = 10_000
 )
 
@@ -50,25 +50,34 @@ func (s *Store) Retain() (more bool, err error) {
 	return false, nil
 }
 
-// expire deletes what is too old.
+// expire deletes what is too old. Where nothing is it writes nothing.
 func (s *Store) expire() (gone int64, err error) {
-	err = s.Batch(func() error {
-		if gone, err = s.deleteRaw(s.age() - s.config.Raw); err != nil || gone > 0 {
+	for _, x := range []struct {
+		oldest string // its age is the store's at that time; no row is none
+		keep   time.Duration
+		delete func(time.Duration) (int64, error)
+	}{
+		{"SELECT lived_ms FROM segments WHERE kept = 0 ORDER BY id LIMIT 1", s.config.Raw, s.deleteRaw},
+		{"SELECT lived_ms FROM minutes ORDER BY id LIMIT 1", s.config.Minutes, s.deleteMinutes},
+		{"SELECT lived_ms FROM hours ORDER BY id LIMIT 1", s.config.Minutes, s.deleteHours},
+	} {
+		before := s.age() - x.keep
+		oldest, err := s.column(x.oldest)
+		if err != nil {
+			return 0, err
+		}
+		if len(oldest) == 0 || oldest[0] > before.Milliseconds() {
+			continue
+		}
+		err = s.Batch(func() error {
+			gone, err = x.delete(before)
 			return err
+		})
+		if err != nil || gone > 0 {
+			return gone, err
 		}
-		for _, table := range []string{"minutes", "hours"} {
-			if gone, err = s.deleteBefore(table, s.age()-s.config.Minutes); err != nil || gone > 0 {
-				return err
-			}
-		}
-		for _, table := range []string{"audit", "left_out"} {
-			if gone, err = s.delete("DELETE FROM "+table+" WHERE id <= (SELECT max(id) FROM "+table+") - ?", mostChanges); err != nil || gone > 0 {
-				return err
-			}
-		}
-		return nil
-	})
-	return gone, err
+	}
+	return 0, nil
 }
 
 // shrink deletes something where the file holds too much.
@@ -91,15 +100,16 @@ func (s *Store) shrink() (gone int64, err error) {
 		if gone, err = s.deleteRaw(s.age() - min(leastRaw, s.config.Raw)); err != nil || gone > 0 {
 			return err
 		}
-		for _, table := range []string{"minutes", "hours"} {
-			if gone, err = s.deleteBefore(table, s.age()-leastMinutes); err != nil || gone > 0 {
-				return err
-			}
+		if gone, err = s.deleteMinutes(s.age() - leastMinutes); err != nil || gone > 0 {
+			return err
+		}
+		if gone, err = s.deleteHours(s.age() - leastMinutes); err != nil || gone > 0 {
+			return err
 		}
 		if gone, err = s.deleteIncidents(); err != nil || gone > 0 {
 			return err
 		}
-		if gone, err = s.deleteBefore("minutes", s.age()); err != nil || gone > 0 {
+		if gone, err = s.deleteMinutes(s.age()); err != nil || gone > 0 {
 			return err
 		}
 		gone, err = s.deleteRaw(s.age())
@@ -144,6 +154,12 @@ func (s *Store) deleteRaw(age time.Duration) (done int64, err error) {
 	}
 	return done, nil
 }
+
+func (s *Store) deleteMinutes(age time.Duration) (int64, error) {
+	return s.deleteBefore("minutes", age)
+}
+
+func (s *Store) deleteHours(age time.Duration) (int64, error) { return s.deleteBefore("hours", age) }
 
 // deleteBefore deletes the first rows of a table that are older than the store
 // was at an age. Rows are written in the order of both id and age.
