@@ -158,6 +158,25 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestSettings holds the store to what its promises rest on.
+func TestSettings(t *testing.T) {
+	dir := t.TempDir()
+	c := &times{wall: start}
+	for _, when := range []string{"a new file", "again"} {
+		s := opened(t, dir, c.config())
+		for name, want := range map[string]int64{"synchronous": 2, "auto_vacuum": 2, "cache_size": -256, "mmap_size": 0, "wal_autocheckpoint": 256} {
+			if got, err := s.number("PRAGMA " + name); err != nil || got != want {
+				t.Errorf("%s: %s is %d, want %d; %v", when, name, got, want, err)
+			}
+		}
+		var mode string
+		if err := s.conn.QueryRowContext(t.Context(), "PRAGMA journal_mode").Scan(&mode); err != nil || mode != "wal" {
+			t.Errorf("%s: journal_mode is %s; %v", when, mode, err)
+		}
+		need(t, s.Close())
+	}
+}
+
 // TestNumbersGoOn after a restart, and those of a run before are not taken for
 // those of this one.
 func TestNumbersGoOn(t *testing.T) {
