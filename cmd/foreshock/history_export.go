@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -193,7 +195,7 @@ func (e *export) minutes(r *history.Reader) error {
 			return fmt.Errorf("write the export: %w", err)
 		}
 	}
-	return r.Minutes(e.since, e.until, func(start time.Time, data []byte) error {
+	err := r.Minutes(e.since, e.until, func(start time.Time, data []byte) error {
 		minute, err := baseline.DecodeMinute(data)
 		if err != nil {
 			e.skip(fmt.Errorf("the minute of %s: %w", stamp(start), err))
@@ -208,6 +210,12 @@ func (e *export) minutes(r *history.Reader) error {
 		}
 		return nil
 	})
+	if bad, ok := errors.AsType[*history.UnreadableError](err); ok {
+		e.unreadable += bad.Rows
+		e.reason = cmp.Or(e.reason, bad.First)
+		return nil
+	}
+	return err
 }
 
 func (e *export) ranged(start time.Time, row *baseline.Row, x baseline.Range) error {

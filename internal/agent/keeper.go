@@ -17,8 +17,12 @@ import (
 )
 
 const (
-	// writeEvery is how often what waits is written, in one transaction.
+	// writeEvery is how often what waits is written, in one transaction, where
+	// there are incidents or changes among it; the rest waits for bulkEvery, or
+	// until it is much: each transaction costs a flush of the disk.
 	writeEvery = time.Second
+	bulkEvery  = 10 * time.Second
+	muchBulk   = 256 << 10 // bytes
 	// tidyEvery is how often what is too old is deleted, for as long as tidyFor;
 	// where that does not do it goes on a second later.
 	tidyEvery = 20 * time.Second
@@ -67,6 +71,7 @@ type keeper struct {
 	pause  time.Duration // before it is tried again
 	tryAt  time.Time
 	tidyAt time.Time
+	bulkAt time.Time
 }
 
 // newKeeper makes the keeper of an agent; named, unless empty, goes before the
@@ -192,15 +197,25 @@ func (k *keeper) turn(now time.Time) {
 	k.mu.Lock()
 	k.store.Configure(k.limits)
 	k.mu.Unlock()
-	if err := k.write(); err != nil {
-		k.fail(now, err)
-		return
+	if k.due(now) {
+		if err := k.write(); err != nil {
+			k.fail(now, err)
+			return
+		}
+		k.bulkAt = now.Add(bulkEvery)
 	}
 	if err := k.tidy(now); err != nil {
 		k.fail(now, err)
 		return
 	}
 	k.pause = 0
+}
+
+// due reports whether what waits is to be written now.
+func (k *keeper) due(now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !now.Before(k.bulkAt) || k.bytes >= muchBulk || slices.ContainsFunc(k.waiting, func(e entry) bool { return !e.bulk })
 }
 
 // tidy deletes a little of what is too old or too much, now and then, and notes

@@ -17,6 +17,7 @@ import (
 type entry struct {
 	incident uint64 // its number, where it is one: a later state takes its place
 	raw      bool   // it goes first where there is no room
+	bulk     bool   // it can wait for others
 	size     int    // in bytes
 	write    func(*history.Store) error
 }
@@ -53,17 +54,17 @@ func (k *keeper) add(e entry) {
 
 // segment keeps raw tallies.
 func (k *keeper) segment(s recording.Segment) {
-	k.put(entry{raw: true, size: len(s.Data), write: func(st *history.Store) error { return st.PutSegment(s) }})
+	k.put(entry{raw: true, bulk: true, size: len(s.Data), write: func(st *history.Store) error { return st.PutSegment(s) }})
 }
 
 // minute keeps what a minute was.
 func (k *keeper) minute(start time.Time, data []byte) {
-	k.put(entry{size: len(data), write: func(st *history.Store) error { return st.PutMinute(start, data) }})
+	k.put(entry{bulk: true, size: len(data), write: func(st *history.Store) error { return st.PutMinute(start, data) }})
 }
 
 // hour keeps the sketches of an hour.
 func (k *keeper) hour(start time.Time, data []byte) {
-	k.put(entry{size: len(data), write: func(st *history.Store) error { return st.PutHour(start, data) }})
+	k.put(entry{bulk: true, size: len(data), write: func(st *history.Store) error { return st.PutHour(start, data) }})
 }
 
 // change keeps who changed what.

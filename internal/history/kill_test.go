@@ -191,7 +191,7 @@ func fill(dir string) error {
 	last, failed := uint64(0), 0
 	put := func(id uint64) error {
 		return s.Batch(func() error {
-			if err := s.PutMinute(start, make([]byte, 20<<10)); err != nil {
+			if err := s.PutMinute(start, noise(20<<10)); err != nil {
 				return err
 			}
 			return s.PutIncidents([]Incident{incident(id, start)})

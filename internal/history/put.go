@@ -100,10 +100,11 @@ func (s *Store) endOpen(at time.Time) error {
 	return nil
 }
 
-// PutSegment writes raw tallies.
+// PutSegment writes raw tallies. They are compressed already.
 func (s *Store) PutSegment(seg recording.Segment) error {
 	return s.Batch(func() error {
-		err := s.exec("INSERT INTO segments (lived_ms, from_us, to_us, kept, data) VALUES (?, ?, ?, 0, ?)", s.age().Milliseconds(), micros(seg.From), micros(seg.To), seg.Data)
+		data := append([]byte{}, seg.Data...) // nil would be no value
+		err := s.exec("INSERT INTO segments (lived_ms, from_us, to_us, kept, data) VALUES (?, ?, ?, 0, ?)", s.age().Milliseconds(), micros(seg.From), micros(seg.To), data)
 		if err != nil {
 			return fmt.Errorf("write raw tallies: %w", err)
 		}
@@ -119,8 +120,12 @@ func (s *Store) PutMinute(start time.Time, data []byte) error { return s.put("mi
 func (s *Store) PutHour(start time.Time, data []byte) error { return s.put("hours", start, data) }
 
 func (s *Store) put(table string, start time.Time, data []byte) error {
+	packed, err := s.packer.pack(data)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", table, err)
+	}
 	return s.Batch(func() error {
-		if err := s.exec("INSERT INTO "+table+" (lived_ms, start_us, data) VALUES (?, ?, ?)", s.age().Milliseconds(), micros(start), data); err != nil {
+		if err := s.exec("INSERT INTO "+table+" (lived_ms, start_us, data) VALUES (?, ?, ?)", s.age().Milliseconds(), micros(start), packed); err != nil {
 			return fmt.Errorf("write %s: %w", table, err)
 		}
 		return nil

@@ -125,7 +125,8 @@ func (f *file) Segments(from, to time.Time, each func(recording.Segment) error) 
 
 // Minutes hands the minutes that began in a span of the wall clock, its end not
 // included, to each, in the order in which they were written, until each
-// returns an error. Zero times are no bound.
+// returns an error. Zero times are no bound. Where rows are damaged all others
+// are handed on, and the error is an *UnreadableError.
 func (f *file) Minutes(from, to time.Time, each func(start time.Time, data []byte) error) error {
 	return f.rows("minutes", from, to, each)
 }
@@ -140,14 +141,26 @@ func (f *file) rows(table string, from, to time.Time, each func(time.Time, []byt
 	if err != nil {
 		return fmt.Errorf("read %s: %w", table, err)
 	}
-	return f.fetch("SELECT start_us, data FROM "+table+" WHERE id = ?", ids, func(row *sql.Row) error {
+	var bad UnreadableError
+	err = f.fetch("SELECT start_us, data FROM "+table+" WHERE id = ?", ids, func(row *sql.Row) error {
 		var start int64
-		var data []byte
-		if err := row.Scan(&start, &data); err != nil {
+		var packed []byte
+		if err := row.Scan(&start, &packed); err != nil {
 			return fmt.Errorf("read %s: %w", table, err)
+		}
+		data, err := unpack(packed)
+		if err != nil {
+			if bad.Rows++; bad.First == nil {
+				bad.First = fmt.Errorf("%s of %s: %w", table, wall(start).Format(time.RFC3339), err)
+			}
+			return nil
 		}
 		return each(wall(start), data)
 	})
+	if err == nil && bad.Rows > 0 {
+		return &bad
+	}
+	return err
 }
 
 // upper is an upper bound; zero is none.

@@ -1,8 +1,8 @@
 package history
 
 import (
-	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -133,12 +133,19 @@ func TestIncidentsKeepTheirPart(t *testing.T) {
 	}
 }
 
+// noise is data that does not pack.
+func noise(n int) []byte {
+	out := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(out) // never fails
+	return out
+}
+
 // TestSize: a file that is too large shrinks; what goes first goes first, and
 // open incidents never.
 func TestSize(t *testing.T) {
 	c := &times{wall: start}
 	s := opened(t, t.TempDir(), c.config())
-	blob := bytes.Repeat([]byte("x"), 64<<10)
+	blob := noise(64 << 10)
 	minutes := func(n int) {
 		t.Helper()
 		for range n {

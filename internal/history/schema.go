@@ -49,14 +49,14 @@ CREATE TABLE minutes (
 	id INTEGER PRIMARY KEY,
 	lived_ms INTEGER NOT NULL,
 	start_us INTEGER NOT NULL,
-	data BLOB NOT NULL                   -- as package baseline encodes it
+	data BLOB NOT NULL                   -- packed, as package baseline encodes it
 );
 CREATE INDEX minutes_start ON minutes (start_us);
 CREATE TABLE hours (
 	id INTEGER PRIMARY KEY,
 	lived_ms INTEGER NOT NULL,
 	start_us INTEGER NOT NULL,
-	data BLOB NOT NULL                   -- sketches, as package baseline encodes them
+	data BLOB NOT NULL                   -- packed sketches, as package baseline encodes them
 );
 CREATE INDEX hours_start ON hours (start_us);
 CREATE TABLE incidents (

@@ -65,6 +65,7 @@ type Store struct {
 	// lived is the store's age when it was opened, began the steady time then.
 	lived, began time.Duration
 	last         uint64 // the highest number of an incident
+	packer       packer
 	inBatch      bool
 	// shrinking: the file was too large, and is brought below that.
 	shrinking bool

@@ -24,14 +24,14 @@ CREATE TABLE minutes (
 	id INTEGER PRIMARY KEY,
 	lived_ms INTEGER NOT NULL,
 	start_us INTEGER NOT NULL,
-	data BLOB NOT NULL                   -- as package baseline encodes it
+	data BLOB NOT NULL                   -- packed, as package baseline encodes it
 );
 CREATE INDEX minutes_start ON minutes (start_us);
 CREATE TABLE hours (
 	id INTEGER PRIMARY KEY,
 	lived_ms INTEGER NOT NULL,
 	start_us INTEGER NOT NULL,
-	data BLOB NOT NULL                   -- sketches, as package baseline encodes them
+	data BLOB NOT NULL                   -- packed sketches, as package baseline encodes them
 );
 CREATE INDEX hours_start ON hours (start_us);
 CREATE TABLE incidents (
@@ -79,8 +79,8 @@ CREATE TABLE audit (
 PRAGMA user_version = 1;
 INSERT INTO runs VALUES (4, 'v0.6.0', 1772442000000000, 1772445600000000, 0, 3600000, 41);
 INSERT INTO segments VALUES (1, 60000, 1772442000000000, 1772442060000000, 0, x'00010203');
-INSERT INTO minutes VALUES (1, 60000, 1772442000000000, x'01');
-INSERT INTO hours VALUES (1, 3600000, 1772442000000000, x'02');
+INSERT INTO minutes VALUES (1, 60000, 1772442000000000, x'0001');
+INSERT INTO hours VALUES (1, 3600000, 1772442000000000, x'0002');
 INSERT INTO incidents VALUES (1, 4, 40, 'service/web', 'workers_full', 'resolved', 'critical', 'critical', 1,
 	1772442000000000, 1772442001000000, 1772442060000000, 1772442060000000, 1772441700000000, 1772442601000000, CAST('{"id":40,"state":"resolved"}' AS BLOB));
 INSERT INTO incidents VALUES (2, 4, 41, 'backend/pool/b', 'path_lost', 'open', 'warning', 'warning', 0,
