@@ -102,6 +102,7 @@ func Run(ctx context.Context, o Options) error {
 	looped := make(chan struct{})
 	group.Go(func() error {
 		defer close(looped)
+		defer a.recorder.flush() // its last segment is kept too
 		return a.loop(ctx)
 	})
 	group.Go(func() error { return a.keeper.run(ctx, looped) })
@@ -174,6 +175,9 @@ func newAgent(o Options) (*agent, error) {
 	}
 	a.rules, a.notices = rules, newNotices(channels, o.Log)
 	a.keeper = newKeeper(cfg, o.StateDir, o.Version, o.Log)
+	if a.keeper.dir != "" {
+		a.recorder.finished = a.keeper.segment
+	}
 	a.started = a.clock.Now()
 	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
 	return a, nil

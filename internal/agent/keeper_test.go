@@ -42,8 +42,8 @@ func recovered(i judge.Incident, at time.Time) judge.Incident {
 	return i
 }
 
-// kept is the state and end of each incident in a directory's history.
-func kept(t *testing.T, dir string) map[uint64]string {
+// inHistory is the state and end of each incident in a directory's history.
+func inHistory(t *testing.T, dir string) map[uint64]string {
 	t.Helper()
 	r, err := history.OpenReader(dir)
 	if err != nil {
@@ -91,7 +91,7 @@ func TestKeeper(t *testing.T) {
 	if err := k.run(ctx, looped); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[uint64]string{3: "resolved recovered", 4: "resolved agent_stopped"}, kept(t, dir)); diff != "" {
+	if diff := cmp.Diff(map[uint64]string{3: "resolved recovered", 4: "resolved agent_stopped"}, inHistory(t, dir)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	again := keeping(t, dir)
@@ -170,7 +170,7 @@ func TestKeeperWithoutDisk(t *testing.T) {
 		t.Errorf("status %+v", got)
 	}
 	k.finish()
-	if diff := cmp.Diff(map[uint64]string{1: "resolved agent_stopped"}, kept(t, dir)); diff != "" {
+	if diff := cmp.Diff(map[uint64]string{1: "resolved agent_stopped"}, inHistory(t, dir)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -219,7 +219,7 @@ func TestKeeperOverDamage(t *testing.T) {
 		t.Errorf("status %+v", got)
 	}
 	k.finish()
-	if diff := cmp.Diff(map[uint64]string{1: "resolved agent_stopped"}, kept(t, dir)); diff != "" {
+	if diff := cmp.Diff(map[uint64]string{1: "resolved agent_stopped"}, inHistory(t, dir)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
