@@ -28,7 +28,7 @@ func keeping(t *testing.T, dir string) *keeper {
 	return newKeeper(config.Default(), dir, "test", slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
-func opened(id uint64, at time.Time) judge.Incident {
+func openSince(id uint64, at time.Time) judge.Incident {
 	return judge.Incident{
 		ID: id, State: judge.Open, Peak: judge.Critical, SuspectedAt: at, OpenedAt: at, UpdatedAt: at,
 		Finding:  judge.Finding{Scope: scope.ID{Kind: scope.KindService, Name: "web"}, Cause: judge.WorkersFull, Severity: judge.Critical},
@@ -74,9 +74,9 @@ func TestKeeper(t *testing.T) {
 	if err := k.start(); err != nil {
 		t.Fatal(err)
 	}
-	suspect := opened(5, start)
+	suspect := openSince(5, start)
 	suspect.State, suspect.OpenedAt = judge.Suspected, time.Time{}
-	incidents := []judge.Incident{opened(3, start), opened(4, start), suspect}
+	incidents := []judge.Incident{openSince(3, start), openSince(4, start), suspect}
 	k.note(0, incidents, 5)
 	k.note(0, incidents, 5) // nothing changed
 	if got := len(k.waiting); got != 2 {
@@ -118,7 +118,7 @@ func TestEveryKind(t *testing.T) {
 	k.minute(start, []byte("minute"))
 	k.hour(start, []byte("hour"))
 	k.change(history.Change{At: start, Who: "ann", What: "reload"})
-	k.note(0, []judge.Incident{opened(1, start)}, 1)
+	k.note(0, []judge.Incident{openSince(1, start)}, 1)
 	k.turn(start.Add(time.Second))
 	k.finish()
 	r, err := history.OpenReader(dir)
@@ -152,7 +152,7 @@ func TestKeeperWithoutDisk(t *testing.T) {
 		k.turn(now)
 		now = now.Add(mostPause)
 	}
-	k.note(0, []judge.Incident{opened(1, start)}, 1)
+	k.note(0, []judge.Incident{openSince(1, start)}, 1)
 	for range 5 {
 		k.segment(recording.Segment{From: start, To: start, Data: make([]byte, mostWaiting/3)})
 	}
@@ -186,7 +186,7 @@ func cancelled(t *testing.T) context.Context {
 func TestKeeperOverDamage(t *testing.T) {
 	dir := t.TempDir()
 	k := keeping(t, dir)
-	incidents := []judge.Incident{opened(1, start)}
+	incidents := []judge.Incident{openSince(1, start)}
 	now := start
 	for range 20 { // more than SQLite's cache holds
 		k.segment(recording.Segment{From: now, To: now, Data: make([]byte, 100<<10)})
@@ -233,7 +233,7 @@ func TestKeeperHangs(t *testing.T) {
 	if err := k.start(); err != nil {
 		t.Fatal(err)
 	}
-	k.note(0, []judge.Incident{opened(1, start)}, 1)
+	k.note(0, []judge.Incident{openSince(1, start)}, 1)
 	if _, err := k.PastIncident(cancelled(t), 1); err == nil {
 		t.Error("it answered")
 	}
@@ -252,7 +252,7 @@ func TestNothingIsKept(t *testing.T) {
 	if err := k.start(); err != nil {
 		t.Fatal(err)
 	}
-	k.note(0, []judge.Incident{opened(1, start)}, 1)
+	k.note(0, []judge.Incident{openSince(1, start)}, 1)
 	_, there := k.limit()
 	if got := k.shown(); got.State != api.HistoryOff || got.Waiting != 0 || there {
 		t.Errorf("status %+v, a limit: %v", got, there)

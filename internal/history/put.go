@@ -116,8 +116,15 @@ func (s *Store) PutSegment(seg recording.Segment) error {
 // clock was set back, is there twice.
 func (s *Store) PutMinute(start time.Time, data []byte) error { return s.put("minutes", start, data) }
 
-// PutHour writes what an hour was.
-func (s *Store) PutHour(start time.Time, data []byte) error { return s.put("hours", start, data) }
+// PutHour writes what an hour was, in place of what was written of it before.
+func (s *Store) PutHour(start time.Time, data []byte) error {
+	return s.Batch(func() error {
+		if err := s.exec("DELETE FROM hours WHERE start_us = ?", micros(start)); err != nil {
+			return fmt.Errorf("write hours: %w", err)
+		}
+		return s.put("hours", start, data)
+	})
+}
 
 func (s *Store) put(table string, start time.Time, data []byte) error {
 	packed, err := s.packer.pack(data)
@@ -134,14 +141,17 @@ func (s *Store) put(table string, start time.Time, data []byte) error {
 
 // LeftOut is a span that nothing is to be learned from.
 type LeftOut struct {
+	At       time.Time // when that was said
 	From, To time.Time
-	Why, By  string
+	// Scope is of what, as its owner spells it; empty is of every one.
+	Scope   string
+	Why, By string
 }
 
 // PutLeftOut writes that a span is left out.
 func (s *Store) PutLeftOut(l LeftOut) error {
 	return s.Batch(func() error {
-		if err := s.exec("INSERT INTO left_out (from_us, to_us, why, who) VALUES (?, ?, ?, ?)", micros(l.From), micros(l.To), l.Why, l.By); err != nil {
+		if err := s.exec("INSERT INTO left_out (at_us, from_us, to_us, scope, why, who) VALUES (?, ?, ?, ?, ?, ?)", micros(l.At), micros(l.From), micros(l.To), l.Scope, l.Why, l.By); err != nil {
 			return fmt.Errorf("write what is left out: %w", err)
 		}
 		return s.exec("DELETE FROM left_out WHERE id <= (SELECT max(id) FROM left_out) - ?", mostChanges)
@@ -168,13 +178,13 @@ func (s *Store) Audit(c Change) error {
 // LeftOuts returns the spans that are left out, as they were written.
 func (f *file) LeftOuts() ([]LeftOut, error) {
 	var out []LeftOut
-	err := f.each("SELECT from_us, to_us, why, who FROM left_out ORDER BY id", nil, func(rows *sql.Rows) error {
+	err := f.each("SELECT at_us, from_us, to_us, scope, why, who FROM left_out ORDER BY id", nil, func(rows *sql.Rows) error {
 		var l LeftOut
-		var from, to int64
-		if err := rows.Scan(&from, &to, &l.Why, &l.By); err != nil {
+		var at, from, to int64
+		if err := rows.Scan(&at, &from, &to, &l.Scope, &l.Why, &l.By); err != nil {
 			return err
 		}
-		l.From, l.To = wall(from), wall(to)
+		l.At, l.From, l.To = wall(at), wall(from), wall(to)
 		out = append(out, l)
 		return nil
 	})

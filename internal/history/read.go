@@ -219,7 +219,7 @@ func (f *file) Stocks() ([]Stock, error) {
 		{"raw", "SELECT count(*), min(from_us), max(to_us), sum(length(data)), max(lived_ms) - min(lived_ms) FROM segments"},
 		{"minutes", "SELECT count(*), min(start_us), max(start_us), sum(length(data)), max(lived_ms) - min(lived_ms) FROM minutes"},
 		{"hours", "SELECT count(*), min(start_us), max(start_us), sum(length(data)), max(lived_ms) - min(lived_ms) FROM hours"},
-		{"left_out", "SELECT count(*), min(from_us), max(to_us), sum(length(why) + length(who)), 0 FROM left_out"},
+		{"left_out", "SELECT count(*), min(from_us), max(to_us), sum(length(scope) + length(why) + length(who)), 0 FROM left_out"},
 		{"audit", "SELECT count(*), min(at_us), max(at_us), sum(length(who) + length(what) + length(detail)), 0 FROM audit"},
 	} {
 		s := Stock{What: x.what}

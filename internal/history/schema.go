@@ -89,8 +89,10 @@ CREATE TABLE outbox (
 );
 CREATE TABLE left_out (
 	id INTEGER PRIMARY KEY,
+	at_us INTEGER NOT NULL,              -- when that was said
 	from_us INTEGER NOT NULL,
 	to_us INTEGER NOT NULL,
+	scope TEXT NOT NULL,                 -- empty: every one
 	why TEXT NOT NULL,
 	who TEXT NOT NULL
 );

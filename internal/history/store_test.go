@@ -104,10 +104,10 @@ func TestRoundTrip(t *testing.T) {
 	s := opened(t, dir, c.config())
 	inc := incident(7, start)
 	seg := recording.Segment{From: start, To: start.Add(time.Minute), Data: []byte("tallies")}
-	left := LeftOut{From: start, To: start.Add(time.Hour), Why: "a backup", By: "ann"}
+	left := LeftOut{At: start, From: start, To: start.Add(time.Hour), Scope: "service/web", Why: "a backup", By: "ann"}
 	change := Change{At: start, Who: "ann", What: "acknowledge", Detail: "incident 7"}
 	need(t, s.Batch(func() error {
-		return errors.Join(s.PutIncidents([]Incident{inc}), s.PutSegment(seg), s.PutMinute(start, []byte("minute")), s.PutHour(start, []byte("hour")), s.PutLeftOut(left), s.Audit(change))
+		return errors.Join(s.PutIncidents([]Incident{inc}), s.PutSegment(seg), s.PutMinute(start, []byte("minute")), s.PutHour(start, []byte("replaced")), s.PutHour(start, []byte("hour")), s.PutLeftOut(left), s.Audit(change))
 	}))
 	check := func(f *file, want Incident) {
 		t.Helper()

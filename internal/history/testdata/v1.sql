@@ -64,8 +64,10 @@ CREATE TABLE outbox (
 );
 CREATE TABLE left_out (
 	id INTEGER PRIMARY KEY,
+	at_us INTEGER NOT NULL,              -- when that was said
 	from_us INTEGER NOT NULL,
 	to_us INTEGER NOT NULL,
+	scope TEXT NOT NULL,                 -- empty: every one
 	why TEXT NOT NULL,
 	who TEXT NOT NULL
 );
@@ -86,5 +88,5 @@ INSERT INTO incidents VALUES (1, 4, 40, 'service/web', 'workers_full', 'resolved
 INSERT INTO incidents VALUES (2, 4, 41, 'backend/pool/b', 'path_lost', 'open', 'warning', 'warning', 0,
 	1772443000000000, 1772443001000000, 0, 1772443060000000, 1772442700000000, 1772443601000000, CAST('{"id":41,"state":"open"}' AS BLOB));
 INSERT INTO outbox VALUES (1, 1772442000000000, 'ops', 'https://ops.example/hook', CAST('{}' AS BLOB));
-INSERT INTO left_out VALUES (1, 1772442000000000, 1772445600000000, 'a backup', 'ann');
+INSERT INTO left_out VALUES (1, 1772449200000000, 1772442000000000, 1772445600000000, '', 'a backup', 'ann');
 INSERT INTO audit VALUES (1, 1772442000000000, 'ann', 'acknowledge', 'incident 40');
