@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -31,16 +33,22 @@ are on http://127.0.0.1:9748 unless told otherwise.
 
 It needs no configuration and no privilege; as root it can name the programs
 that own sockets. SIGHUP reads the configuration again, and keeps the old one
-when the new one is wrong.`,
+when the new one is wrong.
+
+Incidents and what each minute was outlive it, in a directory that no other
+agent may have: $STATE_DIRECTORY, else /var/lib/foreshock where that may be
+written to, else ~/.local/state/foreshock; foreshock history reads it.`,
 		Example: `  foreshock agent
   foreshock agent --config foreshock.yaml --listen 127.0.0.1:9749`,
 		Args: noArgs,
 	}
 	file := cmd.Flags().StringP("config", "c", "", "configuration file (default "+defaultConfig+" when it is there)")
 	listen := cmd.Flags().String("listen", "", "address of page, API and metrics; goes before the configuration's")
+	state := cmd.Flags().String("state-dir", "", "directory of what outlives it, or none; goes before the configuration's")
 	format := cmd.Flags().String("log-format", "text", "text or json")
 	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	_ = cmd.MarkFlagDirname("state-dir")
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -64,12 +72,35 @@ when the new one is wrong.`,
 				return usage{fmt.Errorf("--%w", err)}
 			}
 		}
+		if cmd.Flags().Changed("state-dir") {
+			if o.StateDir, err = stateDir(*state); err != nil {
+				return err
+			}
+		}
 		if stderr := cmd.ErrOrStderr(); isTerminal(stderr) {
 			o.Abandoned = func() bool { return !isTerminal(stderr) } // a closed one answers nothing more
 		}
 		return agent.Run(cmd.Context(), o)
 	}
 	return cmd
+}
+
+// stateDir reads --state-dir: a directory, from where we are, or none.
+func stateDir(text string) (string, error) {
+	if text == config.NoStateDir {
+		return text, nil
+	}
+	if text == "" {
+		return "", usage{errors.New("--state-dir is empty: name a directory, or none")}
+	}
+	dir, err := filepath.Abs(text)
+	if err != nil {
+		return "", fmt.Errorf("--state-dir %s: %w", text, err)
+	}
+	if dir, err = config.ParseStateDir(dir); err != nil {
+		return "", usage{fmt.Errorf("--%w", err)}
+	}
+	return dir, nil
 }
 
 // maxAnnounced is how many backends are listed at the start; the API has all.

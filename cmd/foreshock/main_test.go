@@ -39,8 +39,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata",
 		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("STATE_DIRECTORY", env.WorkDir+"/state") // agents of other scripts run beside
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "cut": halve, "lookjson": lookJSONKeys, "made": made, "row": row, "serve": serve, "waitready": waitReady, "waitbackend": waitBackend, "waitincident": waitIncident,
+			"balance": balance, "code": code, "cut": halve, "lookjson": lookJSONKeys, "made": made, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
@@ -104,6 +108,18 @@ func waitFor(ts *testscript.TestScript, url string, most time.Duration, do func(
 		}
 	}
 	ts.Fatalf("GET %s: not what is waited for after %s", url, most)
+}
+
+// waitKept waits until the history of the agent at an address has an open
+// incident: waitkept HOST:PORT.
+func waitKept(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitkept HOST:PORT")
+	}
+	waitFor(ts, "http://"+args[0]+"/api/v1/incidents?state=open&limit=1", 20*time.Second, func(resp *http.Response) bool {
+		var page api.Incidents
+		return json.NewDecoder(resp.Body).Decode(&page) == nil && len(page.Incidents) > 0
+	})
 }
 
 // waitBackend waits until the agent at an address has seen a backend's sockets:

@@ -24,7 +24,7 @@ func program(t *testing.T, stdout, stderr *os.File, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := &exec.Cmd{Path: path, Args: append([]string{"foreshock"}, args...), Stdout: stdout, Stderr: stderr}
+	cmd := &exec.Cmd{Path: path, Args: append([]string{"foreshock"}, args...), Env: append(os.Environ(), "STATE_DIRECTORY="+t.TempDir()), Stdout: stdout, Stderr: stderr}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

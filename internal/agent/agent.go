@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +29,7 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/dial"
+	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/metrics"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/observe"
@@ -47,6 +49,9 @@ type Options struct {
 	Listen  netip.AddrPort
 	Log     *slog.Logger
 	Version string
+	// StateDir, unless empty, goes before the configuration's state_dir: an
+	// absolute path, or config.NoStateDir.
+	StateDir string
 	// Announce, when set, is called once, when the agent has looked with every
 	// tier and its page can be opened.
 	Announce func(*api.Snapshot, string)
@@ -77,6 +82,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	server := api.NewHTTPServer(handler, o.Log)
+	if err := a.keeper.start(); err != nil {
+		return err
+	}
 
 	// The server's requests end with serving: event streams would otherwise
 	// keep Shutdown waiting.
@@ -91,7 +99,13 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	a.run(a.notices.lanes)
-	group.Go(func() error { return a.loop(ctx) })
+	looped := make(chan struct{})
+	group.Go(func() error {
+		defer close(looped)
+		defer a.recorder.flush() // its last segment is kept too
+		return a.loop(ctx)
+	})
+	group.Go(func() error { return a.keeper.run(ctx, looped) })
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve the API: %w", err)
@@ -163,6 +177,10 @@ func newAgent(o Options) (*agent, error) {
 		return nil, err
 	}
 	a.rules, a.notices = rules, newNotices(channels, o.Log)
+	a.keeper = newKeeper(cfg, o.StateDir, o.Version, o.Log)
+	if a.keeper.dir != "" {
+		a.recorder.finished = a.keeper.segment
+	}
 	a.started = a.clock.Now()
 	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
 	return a, nil
@@ -222,7 +240,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Recorder: a, Learner: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Past: a.keeper, Recorder: a, Learner: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})
@@ -263,6 +281,7 @@ func (a *agent) loop(ctx context.Context) error {
 		case r := <-a.requests:
 			err := r.do(h)
 			a.incidents = h.court.Incidents(a.clock.Now())
+			a.keeper.note(a.clock.Offset(), a.incidents, h.LastNumber())
 			a.publish(h, true)
 			r.answer <- err // who asked sees it done
 			continue
@@ -273,6 +292,7 @@ func (a *agent) loop(ctx context.Context) error {
 		case <-due:
 		}
 		now := a.clock.Now()
+		h.NumberAfter(a.keeper.last.Load())
 		if step := a.clock.Check(); step != 0 {
 			a.log.Warn("the wall clock was set: measuring goes on undisturbed", "by", step)
 		}
@@ -283,6 +303,7 @@ func (a *agent) loop(ctx context.Context) error {
 		h.budget.Spent(a.clock.Now(), processTime())
 		a.report(incidents, turn, err)
 		a.notices.tell(now, a.clock.Offset(), incidents)
+		a.keeper.note(a.clock.Offset(), incidents, h.LastNumber())
 		a.keep(h, incidents)
 		a.gather(now, h, turn)
 	}
@@ -321,6 +342,7 @@ func (a *agent) Acknowledge(ctx context.Context, id uint64, by string) error {
 		if !h.Acknowledge(a.clock.Now(), id, by) {
 			return api.ErrNoIncident
 		}
+		a.keeper.change(history.Change{At: time.Now(), Who: by, What: "acknowledge", Detail: "incident " + strconv.FormatUint(id, 10)})
 		return nil
 	})
 }
@@ -341,11 +363,12 @@ func (a *agent) watchReloads(ctx context.Context) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	for {
-		answer := make(chan error, 1)
+		answer, who := make(chan error, 1), "the API"
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-hangups:
+			who = "a signal"
 			if a.options.Abandoned != nil && a.options.Abandoned() {
 				return errAbandoned
 			}
@@ -358,6 +381,7 @@ func (a *agent) watchReloads(ctx context.Context) error {
 				a.log.Error("not reloaded: the running configuration stays", "problem", strings.TrimSuffix(line, "\n"))
 			}
 		} else {
+			a.keeper.change(history.Change{At: time.Now(), Who: who, What: "reload", Detail: path})
 			a.log.Info("reloaded", "config", cmp.Or(path, "none: the defaults"))
 		}
 		a.tellSystemd(daemon.SdNotifyReady)
@@ -390,6 +414,7 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 			a.log.Warn("what changes only with a restart was changed", "keys", strings.Join(keys, ", "))
 		}
 		a.config = cfg
+		a.keeper.configure(cfg)
 		a.setPools(cfg.Backends)
 		h.Configure(a.clock.Now(), cfg, rules)
 		h.SetRegions(regions)
@@ -407,6 +432,7 @@ func (a *agent) needRestart(next config.Config) []string {
 		{"name", next.Name != a.config.Name},
 		{"listen", next.Listen != a.config.Listen && !a.options.Listen.IsValid()},
 		{"token", next.Token != a.config.Token},
+		{"state_dir", next.StateDir != a.config.StateDir && a.options.StateDir == ""},
 	} {
 		if x.changed {
 			keys = append(keys, x.key)

@@ -80,6 +80,9 @@ func running(t *testing.T, o Options) (address string, log *journal) {
 	ready := make(chan string, 1)
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	o.Listen = anyPort
+	if o.StateDir == "" {
+		o.StateDir = t.TempDir()
+	}
 	o.Announce = func(_ *api.Snapshot, address string) { ready <- address }
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, o) }()
@@ -229,7 +232,7 @@ func TestAbandoned(t *testing.T) {
 	gone, ready, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- Run(t.Context(), Options{
-			Load: defaults, Listen: anyPort, Log: slog.New(slog.NewTextHandler(log, nil)), Announce: func(*api.Snapshot, string) { close(ready) },
+			Load: defaults, Listen: anyPort, StateDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(log, nil)), Announce: func(*api.Snapshot, string) { close(ready) },
 			Abandoned: func() bool {
 				select {
 				case <-gone:
@@ -271,7 +274,7 @@ func TestEventsEndWithTheAgent(t *testing.T) {
 
 func TestPortInUse(t *testing.T) {
 	l := listening(t)
-	err := Run(t.Context(), Options{Load: defaults, Listen: netip.MustParseAddrPort(l.Addr().String()), Log: slog.New(slog.DiscardHandler)})
+	err := Run(t.Context(), Options{Load: defaults, StateDir: t.TempDir(), Listen: netip.MustParseAddrPort(l.Addr().String()), Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("Run on a port in use: %v", err)
 	}
@@ -280,7 +283,7 @@ func TestPortInUse(t *testing.T) {
 func TestUnreadableToken(t *testing.T) {
 	cfg := config.Default()
 	cfg.Token = config.Secret{File: filepath.Join(t.TempDir(), "absent")}
-	err := Run(t.Context(), Options{Load: func() (config.Config, string, error) { return cfg, "", nil }, Listen: anyPort, Log: slog.New(slog.DiscardHandler)})
+	err := Run(t.Context(), Options{Load: func() (config.Config, string, error) { return cfg, "", nil }, Listen: anyPort, StateDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Run with a token that is not there: %v", err)
 	}

@@ -46,6 +46,7 @@ const (
 type Host struct {
 	cfg     config.Config
 	court   *court.Court
+	numbers *judge.Numbers // of the incidents of all
 	source  observe.Source
 	scratch *tcp.Scratch
 	budget  *observe.Budget
@@ -93,13 +94,13 @@ type Turn struct {
 func NewHost(cfg config.Config, rules []rule.Rule, source observe.Source, probes *dial.Dialer) (*Host, error) {
 	h := &Host{
 		cfg: cfg, source: source, scratch: tcp.NewScratch(), budget: observe.NewBudget(cfg.Observe.CPUBudget),
-		of: map[*observe.Schedule]*resident{}, roster: spaces.New(spaces.Most), norms: map[normKey]measure.Norm{},
+		of: map[*observe.Schedule]*resident{}, roster: spaces.New(spaces.Most), numbers: &judge.Numbers{}, norms: map[normKey]measure.Norm{},
 	}
 	at, err := ownPlace(h.budget, source, h.scratch)
 	if err != nil {
 		return nil, err
 	}
-	h.court = court.New(rules, &judge.Numbers{})
+	h.court = court.New(rules, h.numbers)
 	at.court = h.court
 	at.processes.listeners, at.probes = h.listeners, probes
 	if h.own, err = newPipeline(cfg, at); err != nil {
@@ -159,6 +160,14 @@ func (h *Host) Configure(now time.Time, cfg config.Config, rules []rule.Rule) {
 func (h *Host) Acknowledge(now time.Time, id uint64, by string) bool {
 	return h.court.Acknowledge(now, id, by)
 }
+
+// NumberAfter gives the next incident a number above last, where it would not
+// have one.
+func (h *Host) NumberAfter(last uint64) { h.numbers.After(last) }
+
+// LastNumber is the highest number that any incident of this run has; what it
+// began after where there was none.
+func (h *Host) LastNumber() uint64 { return h.numbers.Last() }
 
 // Next returns the look to make next, and when.
 func (h *Host) Next(now time.Time) (Turn, time.Time) {

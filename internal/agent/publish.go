@@ -40,8 +40,9 @@ type agent struct {
 	started     time.Time
 	requests    chan request
 	reloads     chan chan error // each has room for its answer
-	notices     *notices        // its planner is the loop's
-	dialer      *dial.Dialer    // of every connection that we make
+	keeper      *keeper
+	notices     *notices     // its planner is the loop's
+	dialer      *dial.Dialer // of every connection that we make
 	recorder    *recorder
 	// pools are those of the configuration in use; poolsChanged, with room for
 	// one, says that they are others.
@@ -95,10 +96,14 @@ func (a *agent) publish(h *Host, whole bool) {
 		Looks:     p.lookStatus(),
 		Budget:    api.Budget{Allowed: a.config.Observe.CPUBudget, Used: h.budget.Used()},
 		Limits:    append(h.limits(), a.learnedWhere()...),
+		History:   a.keeper.shown(),
 
 		Namespaces: h.namespaces(),
 		Channels:   a.notices.status(),
 		Reader:     p.status[tcp.Pulse].last.Reader,
+	}
+	if limit, there := a.keeper.limit(); there {
+		s.Limits = append(s.Limits, limit)
 	}
 	if whole {
 		s.View = h.view()

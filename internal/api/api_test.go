@@ -133,7 +133,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Recorder: f, Learner: taught{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Learner: taught{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,10 +194,19 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"incidents", "GET", "/api/v1/incidents", "", nil, nil, token, 200, `"end":"recovered"`},
 		{"open incidents", "GET", "/api/v1/incidents?state=open&severity=critical", "", nil, nil, token, 200, `"id":7`},
 		{"unknown state", "GET", "/api/v1/incidents?state=opened", "", nil, nil, token, 400, "suspect, open, resolved"},
-		{"unknown parameter of incidents", "GET", "/api/v1/incidents?stat=open", "", nil, nil, token, 400, "state and severity"},
+		{"unknown parameter of incidents", "GET", "/api/v1/incidents?stat=open", "", nil, nil, token, 400, "state, severity, since, until, before and limit"},
 		{"unknown severity", "GET", "/api/v1/incidents?severity=bad", "", nil, nil, token, 400, "watch, warning, critical"},
 		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"sentence":"Connections`},
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
+		{"incidents of the past", "GET", "/api/v1/incidents?since=2026-11-20T00:00:00Z&until=2026-11-21T00:00:00Z&limit=1", "", nil, nil, token, 200, `"next_before":41`},
+		{"the next page", "GET", "/api/v1/incidents?before=41&severity=critical", "", nil, nil, token, 200, `"incidents":[]`},
+		{"a past that does not answer", "GET", "/api/v1/incidents?limit=1&state=suspect", "", nil, nil, token, 503, "in time"},
+		{"no time", "GET", "/api/v1/incidents?since=yesterday", "", nil, nil, token, 400, "yesterday"},
+		{"no page", "GET", "/api/v1/incidents?limit=0", "", nil, nil, token, 400, "from 1 to 500"},
+		{"no place to go on", "GET", "/api/v1/incidents?before=first", "", nil, nil, token, 400, "next_before"},
+		{"incident of the past", "GET", "/api/v1/incidents/2", "", nil, nil, token, 200, `"end":"agent_stopped"`},
+		{"incident of the past that is broken", "GET", "/api/v1/incidents/4", "", nil, nil, token, 404, "cannot be read"},
+		{"incident of a past that does not answer", "GET", "/api/v1/incidents/6", "", nil, nil, token, 404, "cannot be asked"},
 		{"incident that is no number", "GET", "/api/v1/incidents/seven", "", nil, nil, token, 400, "seven"},
 		{"regions", "GET", "/api/v1/regions", "", nil, apart(), token, 200, `"unclassified_share":{"value":0.15`},
 		{"no regions", "GET", "/api/v1/regions", "", nil, nil, token, 200, `"regions":[],"outgoing":{"value":null,"unknown":"never_seen"`},

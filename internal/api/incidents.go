@@ -74,6 +74,8 @@ type Step struct {
 type Incidents struct {
 	At        time.Time  `json:"at"`
 	Incidents []Incident `json:"incidents"`
+	// NextBefore, where it is not zero, leads to older ones of the history.
+	NextBefore int64 `json:"next_before,omitempty"`
 }
 
 func (v viewer) incident(i *judge.Incident) Incident {

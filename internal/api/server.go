@@ -48,6 +48,8 @@ type Config struct {
 	Log          *slog.Logger
 	// Recorder is what /api/v1/recording is taken from; nil serves none.
 	Recorder Recorder
+	// Past is the history; nil answers that there is none.
+	Past Past
 	// Web serves / and its files, Metrics /metrics; nil serves neither.
 	Web, Metrics http.Handler
 }
@@ -75,6 +77,7 @@ type server struct {
 	source   Source
 	actor    Actor
 	learns   Learner // nil when there is none
+	past     Past
 	log      *slog.Logger
 	hosts    []string
 	recorder Recorder     // nil when there is none
@@ -128,7 +131,7 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, past: c.Past, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	for _, r := range routes() {
@@ -281,7 +284,7 @@ func (s *server) scope(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	if !s.understands(w, query, "state", "severity") {
+	if !s.understands(w, query, "state", "severity", "since", "until", "before", "limit") {
 		return
 	}
 	state, severity := query.Get("state"), query.Get("severity")
@@ -295,6 +298,10 @@ func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown severity %.50q", severity), "the severities are "+strings.Join(severities, ", "))
 		return
 	}
+	if query.Has("since") || query.Has("until") || query.Has("before") || query.Has("limit") {
+		s.pastIncidents(w, r, PastQuery{State: state, Severity: severity})
+		return
+	}
 	v := s.report()
 	s.json(w, http.StatusOK, Incidents{At: v.time(v.s.At), Incidents: v.incidents(func(i *judge.Incident) bool {
 		return (state == "" || i.State.String() == state) && (severity == "" || i.Finding.Severity.String() == severity)
@@ -303,12 +310,14 @@ func (s *server) incidents(w http.ResponseWriter, r *http.Request) {
 
 // understands reports whether a query has no other parameters than these, and
 // answers it when it has: a typing mistake would otherwise show everything.
-func (s *server) understands(w http.ResponseWriter, query url.Values, parameters ...string) bool {
+func (s *server) understands(w http.ResponseWriter, query url.Values, known ...string) bool {
 	for key := range query {
-		if !slices.Contains(parameters, key) {
+		if !slices.Contains(known, key) {
 			hint := "it takes none"
-			if len(parameters) > 0 {
-				hint = "the parameters are " + strings.Join(parameters, " and ")
+			if last := len(known) - 1; last == 0 {
+				hint = "the parameter is " + known[0]
+			} else if last > 0 {
+				hint = "the parameters are " + strings.Join(known[:last], ", ") + " and " + known[last]
 			}
 			s.problem(w, http.StatusBadRequest, fmt.Sprintf("unknown parameter %.50q", key), hint)
 			return false
@@ -332,7 +341,7 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 	}
 	found := s.report().incidents(func(i *judge.Incident) bool { return i.ID == id })
 	if len(found) == 0 {
-		s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no incident %d", id), "GET /api/v1/incidents lists them")
+		s.pastIncident(w, r, id)
 		return
 	}
 	s.json(w, http.StatusOK, found[0])

@@ -41,6 +41,8 @@ type Snapshot struct {
 	// Channels is how the notices do.
 	Channels []notify.Status
 	Limits   []Limit
+	// History is how what is to outlive the agent is kept.
+	History History
 	// Namespaces is how the reading of the host's other namespaces does.
 	Namespaces NamespacesStatus
 }

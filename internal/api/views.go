@@ -163,6 +163,7 @@ type Status struct {
 	Reader      string            `json:"reader"`
 	Budget      Budget            `json:"budget"`
 	OpenByWorst map[string]int    `json:"open_incidents"`
+	History     History           `json:"history"`
 }
 
 // Picture is one whole snapshot, as the event stream sends it.
@@ -404,7 +405,7 @@ func (v viewer) status() Status {
 	}
 	return Status{
 		At: v.time(v.s.At), Host: v.s.Host, Labels: labels, Version: v.s.Version, StartedAt: v.time(v.s.StartedAt),
-		Ready: v.s.Ready, Reader: v.s.Reader, Budget: v.s.Budget, OpenByWorst: open,
+		Ready: v.s.Ready, Reader: v.s.Reader, Budget: v.s.Budget, OpenByWorst: open, History: v.s.History.shown(),
 	}
 }
 

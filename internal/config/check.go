@@ -32,6 +32,8 @@ func check(p *problems, raw rawFile) Config {
 	cfg.Backends = checkBackends(p, raw.Backends)
 	cfg.Regions = checkRegions(p, raw.Regions)
 	cfg.Baseline = checkBaseline(p, raw.Baseline)
+	cfg.StateDir = checkStateDir(p, raw.StateDir.scalar)
+	cfg.History = checkHistory(p, raw.History)
 	cfg.PublicURL = checkPublicURL(p, raw.PublicURL)
 	cfg.Presets = checkPresets(p, raw.Presets)
 	cfg.Rules = checkRules(p, raw.Rules)

@@ -66,6 +66,11 @@ type Config struct {
 	Notify  []Channel
 	// Baseline is how what is usual is learned.
 	Baseline Baseline
+	// StateDir is where the agent keeps what is to outlive it: an absolute
+	// path, NoStateDir to keep nothing, or empty for the place that the roof
+	// finds.
+	StateDir string
+	History  History
 	// PublicURL is where people reach the page, for links in notices; empty
 	// when notices have none. It has no slash at its end.
 	PublicURL string
@@ -244,7 +249,7 @@ const (
 func Default() Config {
 	return Config{
 		Listen:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9748),
-		Observe: Observe{CPUBudget: 0.01}, Baseline: DefaultBaseline(),
+		Observe: Observe{CPUBudget: 0.01}, Baseline: DefaultBaseline(), History: defaultHistory(),
 	}
 }
 

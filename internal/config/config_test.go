@@ -90,6 +90,7 @@ services:
 				{Name: "admin", Listen: addrPorts("192.0.2.1:80")},
 			},
 			Baseline: Baseline{Learn: 14 * day, Factor: 2, Quantile: 0.99},
+			History:  Default().History,
 		}},
 		{"colons in flow style", "services: [{name: nginx:80, listen: [\"192.0.2.1:80\"]}]\nlabels: {\"a\":b, c: d:e}\n", with(func(c *Config) {
 			c.Labels = map[string]string{"a": "b", "c": "d:e"}
@@ -112,6 +113,10 @@ services:
 		{"all namespaces", "observe: {namespaces: all}\n", Default()},
 		{"the host's own namespace", "observe: {namespaces: host}\n", with(func(c *Config) { c.Observe.Namespaces = HostNamespace })},
 		{"budget in quotes", "observe: {cpu_budget: \"0.02\"}\n", with(func(c *Config) { c.Observe.CPUBudget = 0.02 })},
+		{"nothing is kept", "state_dir: none\n", with(func(c *Config) { c.StateDir = NoStateDir })},
+		{"little is kept", "state_dir: /srv/state\nhistory: {raw: 15m, minutes: 1.5d, max_size: 0.5GiB}\n", with(func(c *Config) {
+			c.StateDir, c.History = "/srv/state", History{Raw: 15 * time.Minute, Minutes: 36 * time.Hour, MaxSize: 512 << 20}
+		})},
 		{"least budget", "observe: {cpu_budget: 0.1%}\n", with(func(c *Config) { c.Observe.CPUBudget = MinCPUBudget })},
 		{"greatest budget", "observe: {cpu_budget: 50%}\n", with(func(c *Config) { c.Observe.CPUBudget = MaxCPUBudget })},
 		{"words that are no words to YAML 1.2", "name: yes\nlabels: {on: off, rack: \"12\"}\n", with(func(c *Config) {

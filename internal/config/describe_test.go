@@ -62,6 +62,7 @@ func TestReference(t *testing.T) {
 			{Name: "cork", CIDRs: prefixes("192.0.2.0/24", "2001:db8:1::/48")},
 			{Name: "dublin", File: "/etc/foreshock/ip-ranges.json", Path: "/etc/foreshock/ip-ranges.json", Select: Select{"eu-west-1", "EC2"}},
 		}
+		c.StateDir = "/var/lib/foreshock"
 		c.PublicURL = "https://web03.example:9748"
 		c.Presets = []string{"workers-article"}
 		c.Rules = []Rule{{

@@ -46,6 +46,7 @@ func Effective(c Config) string {
 	line("  learn: %s", daysText(c.Baseline.Learn))
 	line("  factor: %s", strconv.FormatFloat(c.Baseline.Factor, 'f', -1, 64))
 	line("  quantile: %s", strconv.FormatFloat(c.Baseline.Quantile, 'f', -1, 64))
+	effectiveHistory(line, c)
 	if c.PublicURL == "" {
 		line("# public_url: none, so notices have no link")
 	} else {

@@ -33,6 +33,8 @@ baseline:
   learn: 28d
   factor: 1.5
   quantile: 0.95
+# state_dir: the service manager's, else /var/lib/foreshock, else ~/.local/state/foreshock
+history: {raw: 24h, minutes: 28d, max_size: 1GiB}
 # public_url: none, so notices have no link
 presets: []
 rules: []
@@ -66,6 +68,8 @@ notify: []
 				{Name: "list", CIDRs: prefixes("198.51.100.7/32"), File: "/etc/list.txt", Path: "/etc/list.txt"},
 			},
 			Baseline:  Baseline{Learn: 7 * day, Factor: 2.25, Quantile: 0.99},
+			StateDir:  "/srv/my state",
+			History:   History{Raw: 90 * time.Minute, Minutes: 7 * 24 * time.Hour, MaxSize: 1536 << 20},
 			PublicURL: "https://web03.example:9748",
 			Presets:   []string{"workers-article"},
 			Rules: []Rule{
@@ -150,6 +154,8 @@ baseline:
   learn: 7d
   factor: 2.25
   quantile: 0.99
+state_dir: "/srv/my state"
+history: {raw: 1h30m, minutes: 7d, max_size: 1.5GiB}
 public_url: https://web03.example:9748
 presets: [workers-article]
 rules:
@@ -234,6 +240,12 @@ func configs() *rapid.Generator[Config] {
 				CPUBudget:  rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget"),
 				Namespaces: rapid.SampledFrom([]Namespaces{AllNamespaces, HostNamespace}).Draw(t, "namespaces"),
 			},
+		}
+		c.StateDir = rapid.SampledFrom([]string{"", NoStateDir, "/srv/a b", "/"}).Draw(t, "state dir")
+		c.History = History{
+			Raw:     time.Duration(rapid.Int64Range(int64(MinRaw), int64(MaxRaw)).Draw(t, "raw")),
+			Minutes: time.Duration(rapid.Int64Range(1, 400).Draw(t, "minutes")) * 24 * time.Hour,
+			MaxSize: rapid.Int64Range(MinHistory, MaxHistory).Draw(t, "max size"),
 		}
 		if labels := rapid.MapOf(label, text).Draw(t, "labels"); len(labels) > 0 {
 			c.Labels = labels

@@ -21,6 +21,8 @@ type rawFile struct {
 	Backends  []rawBackends `yaml:"backends" empty:"yes" example:"- {name: shop, process: {unit: haproxy.service}}" jsonschema_description:"Pools that processes of this host talk to, listed to name or tune them. Default: those of known load balancers."`
 	Regions   []rawRegion   `yaml:"regions" empty:"yes" example:"- {name: east, cidrs: [192.0.2.0/24]}" jsonschema_description:"Remote prefixes that fail together: sites, regions of a cloud. Default: none."`
 	Baseline  rawBaseline   `yaml:"baseline" empty:"yes" example:"{learn: 28d}" jsonschema_description:"How what is usual at each hour of the week is learned."`
+	StateDir  rawStateDir   `yaml:"state_dir" jsonschema_description:"Where the agent keeps its history: an absolute path, or none to keep nothing. Default: the service manager's, else /var/lib/foreshock, else ~/.local/state/foreshock."`
+	History   rawHistory    `yaml:"history" empty:"yes" example:"{raw: 24h, minutes: 28d, max_size: 1GiB}" jsonschema_description:"How much is kept of what was seen."`
 	PublicURL rawURL        `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
 	Presets   []rawPreset   `yaml:"presets" empty:"yes" example:"[workers-article]" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
 	Rules     []rawRule     `yaml:"rules" empty:"yes" example:"- {name: web-waits, when: service.queue_wait_seconds > 0.5}" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
@@ -168,8 +170,8 @@ func keyPaths(t reflect.Type, path string) []string {
 // with later versions, so that nobody takes them for a spelling mistake.
 func laterKeys() []string {
 	return []string{
-		"actuate", "drain", "fleet", "history",
-		"respond", "state_dir", "tls",
+		"actuate", "drain", "fleet",
+		"respond", "tls",
 		"observe.events",
 		"notify[].url",
 	}

@@ -212,16 +212,17 @@ type End uint8
 
 // The ends. Zero is not ended.
 const (
-	NotEnded    End = iota
-	Recovered       // by positive evidence
-	ScopeGone       // the service is no longer there
-	NoEvidence      // nothing could be seen of it for 15 minutes; not a recovery
-	CameTrue        // what it foretold is there, and has an incident of its own
-	RuleRemoved     // the user's rule was changed or taken out
-	Superseded      // more evidence made it another cause, which has an incident of its own
+	NotEnded     End = iota
+	Recovered        // by positive evidence
+	ScopeGone        // the service is no longer there
+	NoEvidence       // nothing could be seen of it for 15 minutes; not a recovery
+	CameTrue         // what it foretold is there, and has an incident of its own
+	RuleRemoved      // the user's rule was changed or taken out
+	Superseded       // more evidence made it another cause, which has an incident of its own
+	AgentStopped     // the agent ended while it was open: nobody knows whether it recovered
 )
 
-var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true", "rule_removed", "superseded"}
+var endNames = [...]string{"", "recovered", "scope_gone", "no_evidence", "came_true", "rule_removed", "superseded", "agent_stopped"}
 
 // Ends returns every end in order.
 func Ends() []End {
@@ -240,7 +241,8 @@ func (e End) String() string { return enum.Name(e, "end", endNames[:]) }
 
 // Incident is a finding's life.
 type Incident struct {
-	// ID is unique within one run of the agent, in the order of suspicion.
+	// ID is unique within one run of the agent, in the order of suspicion, and
+	// over its runs where it has a history.
 	ID      uint64
 	Finding Finding // as of UpdatedAt
 	State   State

@@ -42,6 +42,12 @@ type Judge struct {
 // ready. It is not safe for concurrent use.
 type Numbers struct{ last uint64 }
 
+// After makes the next number one above last, where it is not already.
+func (n *Numbers) After(last uint64) { n.last = max(n.last, last) }
+
+// Last is the highest number given; 0 for none.
+func (n *Numbers) Last() uint64 { return n.last }
+
 func (n *Numbers) take() uint64 {
 	n.last++
 	return n.last

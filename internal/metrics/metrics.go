@@ -89,6 +89,20 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	incidents(s, gauge)
 	looks(c.now(), s, gauge, counter)
 	notices(s, gauge, counter)
+	history(s, gauge, counter)
+}
+
+// history is how what outlives the agent is kept.
+func history(s *api.Snapshot, gauge, counter emit) {
+	h := &s.History
+	gauge(desc("foreshock_history_working", "1 while the history is written; 0 also where nothing is to be kept"), boolean(h.State == api.HistoryWorking))
+	gauge(desc("foreshock_history_bytes", "size of the history's file, as of the last minute"), float64(h.Bytes))
+	gauge(desc("foreshock_history_used_bytes", "what of the history's file holds something"), float64(h.UsedBytes))
+	gauge(desc("foreshock_history_waiting", "what is not yet written"), float64(h.Waiting))
+	total := desc("foreshock_history_entries_total", "what was to be kept, by how it ended; dropped is lost", "result")
+	counter(total, float64(h.Written), "written")
+	counter(total, float64(h.Dropped), "dropped")
+	counter(desc("foreshock_history_failures_total", "writes and openings of the history that failed"), float64(h.Failures))
 }
 
 // hostLabels are the labels of the host: its name, and those that the

@@ -38,6 +38,7 @@ func snapshot(services int) *api.Snapshot {
 		Limits:   []api.Limit{{Subject: "QUIC"}},
 		Host:     "web03",
 		Labels:   map[string]string{"site": "cork", "host": "h"},
+		History:  api.History{State: api.HistoryWorking, Bytes: 4096, Waiting: 3, Dropped: 2, Failures: 1},
 		Channels: []notify.Status{{Name: "ops", Kind: "webhook", Queued: 2, Delivered: 3, Undelivered: 1, Failing: true}},
 	}
 	for i := range services {
@@ -130,6 +131,11 @@ func TestMetrics(t *testing.T) {
 		"foreshock_looks_total{result=partial,tier=pulse}":                                   1,
 		"foreshock_services{}":                                                               2,
 		"foreshock_host_info{exported_host=h,host=web03,site=cork}":                          1,
+		"foreshock_history_working{}":                                                        1,
+		"foreshock_history_bytes{}":                                                          4096,
+		"foreshock_history_waiting{}":                                                        3,
+		"foreshock_history_entries_total{result=dropped}":                                    2,
+		"foreshock_history_failures_total{}":                                                 1,
 		"foreshock_notices_queued{channel=ops,kind=webhook}":                                 2,
 		"foreshock_notices_failing{channel=ops,kind=webhook}":                                1,
 		"foreshock_notices_total{channel=ops,kind=webhook,result=delivered}":                 3,

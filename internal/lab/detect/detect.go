@@ -144,7 +144,7 @@ func startAgent(ctx context.Context, host *lab.Host, binary, dir, config string)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
-	cmd := host.Command(ctx, binary, "agent", "--listen", agentAddress, "--log-format", "json", "--config", file)
+	cmd := host.Command(ctx, binary, "agent", "--listen", agentAddress, "--log-format", "json", "--config", file, "--state-dir", filepath.Join(dir, "state"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	a := &agent{client: host.Client(), started: time.Now()}

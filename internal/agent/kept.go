@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/history"
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/recording"
+)
+
+// What others lay down for the keeper.
+
+// entry is one thing to be written.
+type entry struct {
+	incident uint64 // its number, where it is one: a later state takes its place
+	raw      bool   // it goes first where there is no room
+	bulk     bool   // it can wait for others
+	size     int    // in bytes
+	write    func(*history.Store) error
+}
+
+// put lays something down to be written.
+func (k *keeper) put(e entry) {
+	if k.dir == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.add(e)
+}
+
+// add is put, with the lock held. A later state of an incident takes the place
+// of the one before. Where there is no room the oldest raw tallies go, and
+// without any the oldest of all.
+func (k *keeper) add(e entry) {
+	if at := slices.IndexFunc(k.waiting, func(x entry) bool { return e.incident != 0 && x.incident == e.incident }); at >= 0 {
+		k.bytes += e.size - k.waiting[at].size
+		k.waiting[at] = e
+	} else {
+		k.waiting = append(k.waiting, e)
+		k.bytes += e.size
+	}
+	for k.bytes > mostWaiting {
+		at := max(0, slices.IndexFunc(k.waiting, func(x entry) bool { return x.raw }))
+		k.bytes -= k.waiting[at].size
+		k.gap = k.gap || k.waiting[at].incident != 0
+		k.waiting = slices.Delete(k.waiting, at, at+1)
+		k.status.Dropped++
+	}
+}
+
+// segment keeps raw tallies.
+func (k *keeper) segment(s recording.Segment) {
+	k.put(entry{raw: true, bulk: true, size: len(s.Data), write: func(st *history.Store) error { return st.PutSegment(s) }})
+}
+
+// minute keeps what a minute was.
+func (k *keeper) minute(start time.Time, data []byte) {
+	k.put(entry{bulk: true, size: len(data), write: func(st *history.Store) error { return st.PutMinute(start, data) }})
+}
+
+// hour keeps the sketches of an hour.
+func (k *keeper) hour(start time.Time, data []byte) {
+	k.put(entry{bulk: true, size: len(data), write: func(st *history.Store) error { return st.PutHour(start, data) }})
+}
+
+// change keeps who changed what.
+func (k *keeper) change(c history.Change) {
+	k.put(entry{size: len(c.Who) + len(c.What) + len(c.Detail), write: func(st *history.Store) error { return st.Audit(c) }})
+}
+
+// mark is what the keeper was told of an incident: any other is worth writing.
+type mark struct {
+	state          judge.State
+	severity, peak judge.Severity
+	acknowledged   bool
+	steps          int
+	lastStep       time.Time
+	balancerDown   time.Time
+}
+
+func markOf(i *judge.Incident) mark {
+	m := mark{
+		state: i.State, severity: i.Finding.Severity, peak: i.Peak, acknowledged: !i.AcknowledgedAt.IsZero(),
+		steps: len(i.Timeline), balancerDown: i.BalancerDownAt,
+	}
+	if m.steps > 0 {
+		m.lastStep = i.Timeline[m.steps-1].At
+	}
+	return m
+}
+
+// note keeps the incidents that opened and changed. It is the loop's; last is
+// the highest number that one has, offset what people add to its times.
+func (k *keeper) note(offset time.Duration, incidents []judge.Incident, last uint64) {
+	if k.dir == "" {
+		return
+	}
+	k.number.Store(last)
+	if k.afresh.Swap(false) {
+		clear(k.marks)
+	}
+	if len(k.marks) > 2*len(incidents)+16 { // those long forgotten
+		maps.DeleteFunc(k.marks, func(id uint64, _ mark) bool {
+			return !slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.ID == id })
+		})
+	}
+	for i := range incidents {
+		inc := &incidents[i]
+		if inc.OpenedAt.IsZero() {
+			continue // only suspected
+		}
+		now := markOf(inc)
+		if k.marks[inc.ID] == now {
+			continue
+		}
+		k.marks[inc.ID] = now
+		document, err := api.Document(inc, incidents, offset)
+		if err != nil {
+			k.log.Error("history: an incident is not kept", "error", err.Error())
+			continue
+		}
+		row := historyIncident(inc, offset)
+		row.Document = document
+		k.put(entry{incident: inc.ID, size: len(document), write: func(st *history.Store) error { return st.PutIncidents([]history.Incident{row}) }})
+	}
+}
+
+func historyIncident(i *judge.Incident, offset time.Duration) history.Incident {
+	at := func(t time.Time) time.Time {
+		if t.IsZero() {
+			return t
+		}
+		return t.Add(offset)
+	}
+	return history.Incident{
+		ID: i.ID, Scope: i.Finding.Scope.String(), Cause: i.Finding.Cause.String(), State: i.State.String(),
+		Severity: i.Finding.Severity.String(), Peak: i.Peak.String(), Over: i.State == judge.Resolved, Keeps: i.Peak >= judge.Warning,
+		SuspectedAt: at(i.SuspectedAt), OpenedAt: at(i.OpenedAt), ResolvedAt: at(i.ResolvedAt), UpdatedAt: at(i.UpdatedAt),
+	}
+}
