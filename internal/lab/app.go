@@ -75,7 +75,7 @@ func runApp(ctx context.Context, app App, orders <-chan json.RawMessage, ready f
 	if err := app.limitDescriptors(); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp4", app.Listen.String())
+	listener, err := net.Listen(network(app.Listen.Addr()), app.Listen.String())
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,13 +22,16 @@ import (
 // client is the load's own HTTP client. Go's would retry a request on a kept
 // connection that was reset, and so hide what the log is there to show.
 type client struct {
-	addr      string
-	request   []byte
-	timeout   time.Duration
-	keepAlive bool
+	network, addr string
+	request, last []byte // last asks the server to close after it
+	timeout       time.Duration
+	keepAlive     bool
+	inTurn        bool // the connection that rested longest is used first
+	freshEvery    int
 
-	mu   sync.Mutex
-	idle []net.Conn
+	mu    sync.Mutex
+	idle  []net.Conn
+	begun int
 
 	logMu sync.Mutex
 	log   *json.Encoder
@@ -63,6 +67,9 @@ func runLoad(ctx context.Context, load loadConfig, _ <-chan json.RawMessage, rea
 		rng = rand.New(rand.NewPCG(load.Seed, 0))
 	}
 	due := rate.arrivals(load.Duration, maxRequests, rng)
+	if err := c.open(load.Connections); err != nil {
+		return fmt.Errorf("open connections: %w", err)
+	}
 	if err := ready(struct{}{}); err != nil {
 		return err
 	}
@@ -124,21 +131,39 @@ func newClient(load Load) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	connection := "close"
-	if load.KeepAlive {
-		connection = "keep-alive"
-	}
 	method, length := http.MethodGet, ""
 	if load.Body > 0 {
 		method, length = http.MethodPost, fmt.Sprintf("Content-Length: %d\r\n", load.Body)
 	}
-	request := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: foreshock-lab\r\nConnection: %s\r\n%s\r\n", method, u.RequestURI(), u.Host, connection, length)
-	return &client{
-		addr:      addr.String(),
-		request:   append(request, make([]byte, load.Body)...),
-		timeout:   load.Timeout,
-		keepAlive: load.KeepAlive,
-	}, nil
+	request := func(connection string) []byte {
+		head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: foreshock-lab\r\nConnection: %s\r\n%s\r\n", method, u.RequestURI(), u.Host, connection, length)
+		return append(head, make([]byte, load.Body)...)
+	}
+	c := &client{
+		network: network(addr.Addr()), addr: addr.String(), timeout: load.Timeout,
+		last: request("close"), keepAlive: load.KeepAlive, inTurn: load.Connections > 0, freshEvery: load.FreshEvery,
+	}
+	if c.request = c.last; c.keepAlive {
+		c.request = request("keep-alive")
+	}
+	return c, nil
+}
+
+// open opens so many connections and keeps them.
+func (c *client) open(n int) error {
+	for range n {
+		conn, err := c.dial(time.Now().Add(c.timeout))
+		if err != nil {
+			return err
+		}
+		c.keep(conn)
+	}
+	return nil
+}
+
+func (c *client) dial(deadline time.Time) (net.Conn, error) {
+	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
+	return dialer.Dial(c.network, c.addr)
 }
 
 func (c *client) write(r Record) {
@@ -201,35 +226,35 @@ func outcomeOf(err error) Outcome {
 // another (RFC 9112, section 9.3.1).
 func (c *client) exchange(r *Record) error {
 	deadline := r.Start.Add(c.timeout)
-	if conn := c.kept(); conn != nil {
+	request, conn := c.next()
+	if conn != nil {
 		r.Reused = true
-		answered, err := c.ask(conn, deadline, r)
+		answered, err := c.ask(conn, request, deadline, r)
 		if answered || err == nil || outcomeOf(err) != Reset {
 			return err
 		}
 		r.Reused = false
 	}
-	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
 	began := time.Now()
-	conn, err := dialer.Dial("tcp4", c.addr)
+	conn, err := c.dial(deadline)
 	if err != nil {
 		return err
 	}
 	r.ConnectMS = milliseconds(time.Since(began))
-	_, err = c.ask(conn, deadline, r)
+	_, err = c.ask(conn, request, deadline, r)
 	return err
 }
 
 // ask sends the request on conn, takes the answer, and keeps or closes conn.
 // answered says whether any of the answer came.
-func (c *client) ask(conn net.Conn, deadline time.Time, r *Record) (answered bool, err error) {
+func (c *client) ask(conn net.Conn, request []byte, deadline time.Time, r *Record) (answered bool, err error) {
 	keep := false
 	defer func() {
 		if !keep || !c.keep(conn) {
 			_ = conn.Close()
 		}
 	}()
-	reply, err := Converse(conn, c.request, deadline)
+	reply, err := Converse(conn, request, deadline)
 	r.Status = reply.Status
 	keep = err == nil && c.keepAlive && reply.Keep
 	return reply.Begun, err
@@ -265,17 +290,25 @@ func Converse(conn net.Conn, request []byte, deadline time.Time) (reply Reply, e
 	return reply, err
 }
 
-// kept takes the connection that was used last, or nil.
-func (c *client) kept() net.Conn {
+// next returns the next request and the kept connection that it goes over; nil
+// where it wants a fresh one.
+func (c *client) next() (request []byte, conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.begun++; c.freshEvery > 0 && c.begun%c.freshEvery == 0 {
+		return c.last, nil
+	}
 	n := len(c.idle)
 	if n == 0 {
-		return nil
+		return c.request, nil
 	}
-	conn := c.idle[n-1]
-	c.idle = c.idle[:n-1]
-	return conn
+	taken := n - 1
+	if c.inTurn {
+		taken = 0
+	}
+	conn = c.idle[taken]
+	c.idle = slices.Delete(c.idle, taken, taken+1)
+	return c.request, conn
 }
 
 // keep keeps a connection for the next request, while there is room.

@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -57,5 +60,45 @@ func TestKeptConnectionIsClosed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestConnectionsInTurn: those of a pool of fixed size are used one after the
+// other, and each Nth request has one of its own beside them.
+func TestConnectionsInTurn(t *testing.T) {
+	var mu sync.Mutex
+	var askedBy []string // the client's end of each request
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		askedBy = append(askedBy, r.RemoteAddr)
+	}))
+	t.Cleanup(server.Close)
+	c, err := newClient(Load{URL: server.URL + "/", KeepAlive: true, Connections: 3, FreshEvery: 4, Timeout: 10 * time.Second})
+	if err == nil {
+		err = c.open(3)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		r := Begin()
+		if err := c.exchange(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := map[string]string{}
+	var got strings.Builder
+	for _, end := range askedBy {
+		if named[end] == "" {
+			named[end] = string(rune('a' + len(named)))
+		}
+		got.WriteString(named[end])
+	}
+	if want := "abcdabce"; got.String() != want {
+		t.Errorf("connections %s, want %s", got.String(), want)
+	}
+	for _, conn := range c.idle {
+		_ = conn.Close()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -97,15 +98,23 @@ func faultRules(host *Host, faults map[fault]float64) string {
 			what = fmt.Sprintf("numgen random mod 10000 < %d drop", int(percent*100))
 		}
 		for _, addr := range f.from.addrs {
-			rules = append(rules, fmt.Sprintf("  ip saddr %v %s\n", addr, what))
+			rules = append(rules, fmt.Sprintf("  %s saddr %v %s\n", family(addr), addr, what))
 		}
 	}
 	// Naming the table first lets the delete succeed when there is none.
-	const none = "table ip foreshock_lab\ndelete table ip foreshock_lab\n"
+	const none = "table inet foreshock_lab\ndelete table inet foreshock_lab\n"
 	if len(rules) == 0 {
 		return none
 	}
 	slices.Sort(rules)
-	return none + "table ip foreshock_lab {\n chain arrive {\n  type filter hook prerouting priority raw; policy accept;\n" +
+	return none + "table inet foreshock_lab {\n chain arrive {\n  type filter hook prerouting priority raw; policy accept;\n" +
 		strings.Join(rules, "") + " }\n}\n"
+}
+
+// family is what nft calls the protocol of an address.
+func family(addr netip.Addr) string {
+	if addr.Is6() {
+		return "ip6"
+	}
+	return "ip"
 }

@@ -20,6 +20,8 @@ type Host struct {
 	world *World
 	name  string
 	addrs []netip.Addr
+	// router forwards all that the host sends and gets; nil on the bridge.
+	router *Host
 	// cgroup holds the containers in which the host's processes run; "" where
 	// they run in none.
 	cgroup string

@@ -13,7 +13,7 @@ import (
 // Load is an open loop: requests begin when they are due, however the earlier
 // ones fare. It runs in a process of its own inside the client's namespace.
 type Load struct {
-	// URL is an http URL with a literal IPv4 address.
+	// URL is an http URL with a literal address.
 	URL string
 	// Rate is the ramp of arrivals, at least one point.
 	Rate []RatePoint
@@ -31,6 +31,14 @@ type Load struct {
 	Body int
 	// KeepAlive reuses connections; else each request has a fresh one.
 	KeepAlive bool
+	// Connections, with KeepAlive, are opened before the first request and used
+	// in turn, the one that rested longest first, as in a pool of fixed size; at
+	// most 1000. Zero opens one when none is free, and uses the last one again
+	// first, as most clients do.
+	Connections int
+	// FreshEvery is the N of requests on a connection of their own, which is
+	// closed with the answer: each Nth. Zero is none.
+	FreshEvery int
 }
 
 // maxRequests bounds the requests of a load.
@@ -63,6 +71,12 @@ func (l Load) withDefaults() (Load, error) {
 	if l.Timeout == 0 {
 		l.Timeout = 10 * time.Second
 	}
+	if l.Connections < 0 || l.Connections > idleConnections || l.Connections > 0 && !l.KeepAlive {
+		return l, fmt.Errorf("%d connections: want 0 to %d, and kept ones", l.Connections, idleConnections)
+	}
+	if l.FreshEvery < 0 {
+		return l, fmt.Errorf("a fresh connection every %d requests is negative", l.FreshEvery)
+	}
 	if l.Body < 0 || l.Body > maxBody {
 		return l, fmt.Errorf("body of %d bytes is not within 0 to %d", l.Body, maxBody)
 	}
@@ -76,8 +90,8 @@ func addrOf(u *url.URL) (netip.AddrPort, error) {
 		host += ":80"
 	}
 	addr, err := netip.ParseAddrPort(host)
-	if err != nil || !addr.Addr().Is4() {
-		return netip.AddrPort{}, fmt.Errorf("%q is not an IPv4 address and a port", u.Host)
+	if err != nil || addr.Addr().Is4In6() || addr.Addr().Zone() != "" {
+		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address and a port", u.Host)
 	}
 	return addr, nil
 }

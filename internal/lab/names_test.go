@@ -197,9 +197,9 @@ func TestFaultRules(t *testing.T) {
 	got := faultRules(b, map[fault]float64{
 		{from: a, to: b}: 100, {from: b, to: a}: 50, {from: c, to: b}: 0.5, {from: c, to: b, closing: true}: 100,
 	})
-	want := `table ip foreshock_lab
-delete table ip foreshock_lab
-table ip foreshock_lab {
+	want := `table inet foreshock_lab
+delete table inet foreshock_lab
+table inet foreshock_lab {
  chain arrive {
   type filter hook prerouting priority raw; policy accept;
   ip saddr 192.0.2.1 drop

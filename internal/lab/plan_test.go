@@ -214,11 +214,14 @@ func TestLoadRefused(t *testing.T) {
 	for name, change := range map[string]func(*Load){
 		"https":             func(l *Load) { l.URL = "https://192.0.2.1/" },
 		"a host name":       func(l *Load) { l.URL = "http://localhost/" },
-		"IPv6":              func(l *Load) { l.URL = "http://[2001:db8::1]/" },
+		"IPv4 as IPv6":      func(l *Load) { l.URL = "http://[::ffff:192.0.2.1]/" },
 		"no rate":           func(l *Load) { l.Rate = nil },
 		"no duration":       func(l *Load) { l.Duration = 0 },
 		"an endless load":   func(l *Load) { l.Duration = MaxLoad + 1 },
 		"negative patience": func(l *Load) { l.Timeout = -1 },
+		"too many kept":     func(l *Load) { l.KeepAlive, l.Connections = true, idleConnections+1 },
+		"none of the kept":  func(l *Load) { l.Connections = 1 },
+		"fresh each -1":     func(l *Load) { l.FreshEvery = -1 },
 	} {
 		l := good
 		change(&l)

@@ -35,10 +35,14 @@ type Config struct {
 type HostConfig struct {
 	// Name is one to sixteen of a-z and 0-9, a letter first.
 	Name string
-	// Addrs are the host's IPv4 addresses; hosts reach each other at all of
-	// them, whatever their prefixes. None is 10.77.0.N. The range Void is
-	// taken.
+	// Addrs are the host's addresses; hosts reach each other at all of them,
+	// whatever their prefixes. None is 10.77.0.N. The range Void is taken. Only
+	// hosts behind a router may have IPv6 ones.
 	Addrs []netip.Addr
+	// Router names the host, earlier in the list, that stands between this one
+	// and all others: a link of their own joins the two, and the router forwards.
+	// Empty joins the host to all others by the bridge. See [Host.Treat].
+	Router string
 	// Contained starts each of the host's programs in a container of its own,
 	// as in a pod: a cgroup v2, named as a container's, a pid and a mount
 	// namespace. Where no cgroup v2 is mounted the error wraps ErrUnavailable.
@@ -142,6 +146,9 @@ func New(ctx context.Context, cfg Config) (*World, error) {
 	w := &World{name: me.name(binary.BigEndian.Uint16(salt[:])), faults: map[fault]float64{}}
 	for i, h := range cfg.Hosts {
 		host := &Host{world: w, name: h.Name, addrs: h.Addrs}
+		if h.Router != "" {
+			host.router = w.Host(h.Router)
+		}
 		if len(host.addrs) == 0 {
 			host.addrs = []netip.Addr{netip.AddrFrom4([4]byte{10, 77, byte((i + 1) >> 8), byte(i + 1)})}
 		}
@@ -169,6 +176,7 @@ func (c Config) validate() error {
 		return fmt.Errorf("hash table of %d buckets is too large; at most %d", c.Buckets, maxBuckets)
 	}
 	names, addrs := map[string]bool{}, map[netip.Addr]bool{}
+	behind := map[string]bool{}
 	for _, h := range c.Hosts {
 		if !hostName.MatchString(h.Name) {
 			return fmt.Errorf("host name %q: use 1 to 16 of a-z and 0-9, a letter first", h.Name)
@@ -176,12 +184,15 @@ func (c Config) validate() error {
 		if names[h.Name] {
 			return fmt.Errorf("host name %q is used twice", h.Name)
 		}
-		names[h.Name] = true
+		if h.Router != "" && (!names[h.Router] || behind[h.Router]) {
+			return fmt.Errorf("router %q of host %q is no earlier host on the bridge", h.Router, h.Name)
+		}
+		names[h.Name], behind[h.Name] = true, h.Router != ""
 		for _, a := range h.Addrs {
 			switch {
-			case !a.Is4():
-				return fmt.Errorf("address %v of host %q is not IPv4", a, h.Name)
-			case a.IsLoopback() || a.IsMulticast() || a.IsUnspecified() || Void().Contains(a):
+			case !a.Is4() && h.Router == "":
+				return fmt.Errorf("address %v of host %q is not IPv4, and the host is behind no router", a, h.Name)
+			case !a.IsGlobalUnicast() || a.Is4In6() || a.Zone() != "" || Void().Contains(a):
 				return fmt.Errorf("address %v of host %q is not one a host can have", a, h.Name)
 			case addrs[a]:
 				return fmt.Errorf("address %v is used twice", a)
@@ -338,6 +349,9 @@ func (w *World) connect(ctx context.Context, parent string) error {
 	fmt.Fprintln(&batch, "link add br0 type bridge")
 	fmt.Fprintln(&batch, "link set br0 addrgenmode none up")
 	for i, h := range w.hosts {
+		if h.router != nil {
+			continue
+		}
 		fmt.Fprintf(&batch, "link add v%d type veth peer name eth0 netns %s\n", i, h.namespace())
 		fmt.Fprintf(&batch, "link set v%d addrgenmode none master br0 up\n", i)
 	}
@@ -345,6 +359,12 @@ func (w *World) connect(ctx context.Context, parent string) error {
 		return fmt.Errorf("join the hosts: %w", err)
 	}
 	for _, h := range w.hosts {
+		if h.router != nil {
+			if err := h.joinRouter(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		batch.Reset()
 		fmt.Fprintln(&batch, "link set lo up")
 		fmt.Fprintln(&batch, "link set eth0 addrgenmode none up")
