@@ -33,29 +33,7 @@ type BackendCell struct {
 	Contained bool
 	// Healthy: nothing may be found at warning or above.
 	Healthy bool
-	Goal    BackendGoal
-}
-
-// BackendGoal is what a cell must show of the backend that fails.
-type BackendGoal struct {
-	// Causes are the right names of the fault; one of them must be the first
-	// that is opened at Least or above.
-	Causes []string
-	// Least is "watch" or "warning".
-	Least string
-	// Chain are causes that may follow, on the failing backend or on the host.
-	Chain []string
-	// Within is the latest that it may be opened after the fault.
-	Within time.Duration
-	// All: every backend has the fault, so that there are no siblings.
-	All bool
-	// Host: the cause is the host's, not the backend's.
-	Host bool
-	// Lasts: the finding must not end, as the fault does not.
-	Lasts bool
-	// Resolved is the latest that it must have ended after the first request
-	// that the restarted backend got; zero does not ask.
-	Resolved time.Duration
+	Goal    FaultGoal
 }
 
 // PoolCell is a client pool on the balancer's host.
@@ -77,6 +55,11 @@ func (c BackendCell) Phases() []time.Duration {
 		return []time.Duration{0}
 	}
 	return []time.Duration{0, c.Balancer.Timer / 3, 2 * c.Balancer.Timer / 3}
+}
+
+// course is an empty one of the cell.
+func (c BackendCell) course() Course {
+	return Course{Cell: c.Name, Fault: c.Fault, Healthy: c.Healthy}
 }
 
 // shifted is the cell with its fault later by phase.

@@ -99,23 +99,23 @@ func clients(duration time.Duration, pairs ...float64) lab.Load {
 type faultKind struct {
 	name   string
 	events []BackendEvent
-	goal   BackendGoal
+	goal   FaultGoal
 	only   []string
 	over   time.Duration // how long it is watched; zero is watchFor
 	change func(*BackendCell)
 }
 
-func want(within time.Duration, causes ...string) BackendGoal {
-	return BackendGoal{Causes: causes, Least: "warning", Within: within}
+func want(within time.Duration, causes ...string) FaultGoal {
+	return FaultGoal{Causes: causes, Least: "warning", Within: within}
 }
 
 // watches is a goal whose cause need not be graver than a watch.
-func watches(causes ...string) BackendGoal {
-	return BackendGoal{Causes: causes, Least: "watch", Within: withinRest}
+func watches(causes ...string) FaultGoal {
+	return FaultGoal{Causes: causes, Least: "watch", Within: withinRest}
 }
 
 // then lists causes that may follow.
-func (g BackendGoal) then(chain ...string) BackendGoal {
+func (g FaultGoal) then(chain ...string) FaultGoal {
 	g.Chain = append(slices.Clone(g.Chain), chain...)
 	return g
 }
@@ -152,7 +152,7 @@ func faultKinds() []faultKind {
 			goal: watches("orderly_stop", "lazy_pool", "churn", "peer_resetting").then("stuck_closing", "peer_refusing")},
 		{name: "stopped", events: []BackendEvent{stoppedOrderly()}, goal: watches("orderly_stop", "peer_refusing").then("lazy_pool")},
 		{name: "restarted", events: []BackendEvent{stoppedOrderly(), restarted(8 * time.Second)}, over: 90 * time.Second,
-			goal: func() BackendGoal {
+			goal: func() FaultGoal {
 				g := want(withinAtOnce, "peer_refusing").then("orderly_stop", "lazy_pool")
 				g.Resolved = 5 * time.Second
 				return g
@@ -170,7 +170,7 @@ func faultKinds() []faultKind {
 			goal:   watches("leak", "lazy_pool").then("churn", "orderly_stop"),
 			change: func(c *BackendCell) { c.Config = "backends:\n  - {name: pool, process: {name: lab-pool}}\n" }},
 		{name: "uplink-lost", events: []BackendEvent{uplinkLost()}, only: []string{"haproxy", "nginx-kept", "traefik"},
-			goal: func() BackendGoal {
+			goal: func() FaultGoal {
 				g := want(withinRest, "local_fault").then("path_lost", "heavy_loss", "stuck_closing", "conn_limit")
 				g.All, g.Host = true, true
 				return g

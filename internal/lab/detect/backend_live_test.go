@@ -13,29 +13,31 @@ import (
 	"github.com/foreshock/foreshock/internal/lab/trace"
 )
 
-// recorded plays a cell that is cut short and returns its trace.
-func recorded(t *testing.T, name string, before, after time.Duration) (lines []trace.Line) {
+// recorded plays a backend's cell that is cut short and returns its trace.
+func recorded(t *testing.T, name string, before, after time.Duration) []trace.Line {
 	t.Helper()
-	var cell BackendCell
-	for _, c := range BackendCells() {
-		if c.Name == name {
-			cell = c
-		}
-	}
+	i := slices.IndexFunc(BackendCells(), func(c BackendCell) bool { return c.Name == name })
+	cell := BackendCells()[i]
 	cell.At, cell.Load.Duration = before, before+after
+	return traced(t, func(out io.Writer) error {
+		return RecordBackend(t.Context(), cell, out, func(line string) { t.Log(line) })
+	})
+}
+
+// traced is the trace that a recorder writes.
+func traced(t *testing.T, record func(io.Writer) error) (lines []trace.Line) {
+	t.Helper()
 	var out bytes.Buffer
-	err := RecordBackend(t.Context(), cell, &out, func(line string) { t.Log(line) })
-	labtest.Need(t, err)
+	labtest.Need(t, record(&out))
 	for in := json.NewDecoder(&out); ; {
 		var line trace.Line
 		if err := in.Decode(&line); errors.Is(err, io.EOF) {
-			break
+			return lines
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		lines = append(lines, line)
 	}
-	return lines
 }
 
 // TestFaultsShow: each fault shows in the balancer's sockets to the backend

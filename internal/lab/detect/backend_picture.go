@@ -21,7 +21,7 @@ const (
 // mark is who saw a fault, and how that is drawn.
 type mark struct {
 	name, colour string
-	at           func(BackendOutcome) *time.Duration
+	at           func(Course) *time.Duration
 }
 
 // marks in the order they are drawn; later ones cover earlier ones.
@@ -39,7 +39,7 @@ func marks() []mark {
 // Without faults it is empty. Whoever saw it never in any run is drawn there,
 // too, but for clients, who may have lost nothing.
 func BackendPicture(outcomes []BackendOutcome) string {
-	rows, _ := split(outcomes)
+	rows, _ := split(courses(outcomes))
 	if len(rows) == 0 {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/trace"
 )
 
@@ -31,9 +32,24 @@ func RecordBackend(ctx context.Context, cell BackendCell, out io.Writer, progres
 	return p.record(ctx, remotes, out, progress)
 }
 
-func (p *pool) record(ctx context.Context, remotes []netip.AddrPort, out io.Writer, progress func(string)) (err error) {
+func (p *pool) record(ctx context.Context, remotes []netip.AddrPort, out io.Writer, progress func(string)) error {
+	progress(p.introduction("recorded"))
+	run, began, err := p.startLoad(ctx)
+	if err != nil {
+		return err
+	}
+	fault := began.Add(p.cell.At)
+	err = traceUntil(ctx, p.host, remotes, fault, began.Add(p.cell.Load.Duration), out, func(ctx context.Context) error {
+		return happen(ctx, p, p.cell.Name, fault, p.cell.Events, progress)
+	})
+	return errors.Join(err, run.Stop())
+}
+
+// traceUntil writes a line each 250 ms of what the sockets to remotes look like
+// on a host, counted from fault, until end; meanwhile runs beside it.
+func traceUntil(ctx context.Context, host *lab.Host, remotes []netip.AddrPort, fault, end time.Time, out io.Writer, meanwhile func(context.Context) error) (err error) {
 	var reader *trace.Reader
-	err = p.host.Do(func() (err error) {
+	err = host.Do(func() (err error) {
 		reader, err = trace.Open(remotes)
 		return err
 	})
@@ -41,19 +57,13 @@ func (p *pool) record(ctx context.Context, remotes []netip.AddrPort, out io.Writ
 		return err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	progress(p.introduction("recorded"))
-	run, began, err := p.startLoad(ctx)
-	if err != nil {
-		return err
-	}
 	ctx, stop := context.WithCancel(ctx)
 	happened := make(chan error, 1)
-	fault := began.Add(p.cell.At)
-	go func() { happened <- happen(ctx, p, p.cell.Name, fault, p.cell.Events, progress) }()
+	go func() { happened <- meanwhile(ctx) }()
 	lines := json.NewEncoder(out)
 	ticker := time.NewTicker(traceEvery)
 	defer ticker.Stop()
-	for end := began.Add(p.cell.Load.Duration); err == nil && time.Now().Before(end); {
+	for err == nil && time.Now().Before(end) {
 		select {
 		case <-ctx.Done():
 			err = ctx.Err()
@@ -65,5 +75,5 @@ func (p *pool) record(ctx context.Context, remotes []netip.AddrPort, out io.Writ
 		}
 	}
 	stop()
-	return errors.Join(err, <-happened, run.Stop())
+	return errors.Join(err, <-happened)
 }

@@ -21,7 +21,7 @@ import (
 // through the balancer each 15 s. progress gets a line now and then.
 func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time.Duration, beside bool, progress func(string)) (BackendOutcome, error) {
 	cell = cell.shifted(phase)
-	out := BackendOutcome{Cell: cell.Name, Balancer: cell.Balancer.Name, Fault: cell.Fault, Healthy: cell.Healthy, Phase: phase}
+	out := BackendOutcome{Course: cell.course(), Balancer: cell.Balancer.Name, Phase: phase}
 	p, err := newPool(ctx, &cell)
 	if err != nil {
 		return out, err
@@ -39,7 +39,7 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	p.agent = agent
 	var asked *prober
 	if beside {
-		if asked, err = p.startProber(ctx); err != nil {
+		if asked, err = startProber(ctx, p.client, p.world, p.url); err != nil {
 			return out, err
 		}
 		defer asked.stop()
@@ -95,7 +95,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	if err != nil {
 		return backendRun{}, err
 	}
-	run := backendRun{fault: began.Add(p.cell.At), remotes: map[string]netip.AddrPort{}}
+	run := backendRun{courseRun: courseRun{fault: began.Add(p.cell.At)}, remotes: map[string]netip.AddrPort{}}
 	for _, m := range p.members {
 		run.members = append(run.members, m.addr())
 	}
@@ -209,7 +209,7 @@ func (p *pool) watchBackends(ctx context.Context, agent *agent, run *backendRun)
 	}
 }
 
-// prober is blackbox_exporter on the clients' host, asked each 15 s.
+// prober is blackbox_exporter on a host, asked each 15 s.
 type prober struct {
 	program *lab.Program
 	client  *http.Client
@@ -219,13 +219,14 @@ type prober struct {
 // probeEvery is how often people let it probe.
 const probeEvery = 15 * time.Second
 
-// startProber starts it. A program that is missing is a *lab.ErrMissing.
-func (p *pool) startProber(ctx context.Context) (*prober, error) {
-	program, err := startBlackbox(ctx, p.client, p.world.Dir())
+// startProber starts it, to ask target. A program that is missing is a
+// *lab.ErrMissing.
+func startProber(ctx context.Context, from *lab.Host, world *lab.World, target string) (*prober, error) {
+	program, err := startBlackbox(ctx, from, world.Dir())
 	if err != nil {
 		return nil, fmt.Errorf("start prober: %w", err)
 	}
-	b := &prober{program: program, client: p.client.Client(), url: "http://" + blackboxAddress + "/probe?module=http_2xx&target=" + url.QueryEscape(p.url)}
+	b := &prober{program: program, client: from.Client(), url: "http://" + blackboxAddress + "/probe?module=http_2xx&target=" + url.QueryEscape(target)}
 	b.client.Timeout = probeEvery
 	return b, nil
 }

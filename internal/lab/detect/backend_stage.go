@@ -37,14 +37,16 @@ type pool struct {
 	following sync.WaitGroup
 }
 
-// member is a backend: its host, and the application that runs there now.
+// member is a backend, or a destination in a region: its host, its address there,
+// and the application that runs now.
 type member struct {
 	host *lab.Host
+	at   netip.Addr
 	app  lab.App
 	run  *lab.Server
 }
 
-func (m *member) addr() netip.AddrPort { return netip.AddrPortFrom(m.host.Addr(), appPort) }
+func (m *member) addr() netip.AddrPort { return netip.AddrPortFrom(m.at, appPort) }
 
 func (m *member) start(ctx context.Context) (err error) {
 	app := m.app
@@ -82,8 +84,8 @@ func newPool(ctx context.Context, cell *BackendCell) (*pool, error) {
 		p.watcher = world.Host("watcher")
 	}
 	for i := range len(cell.Apps) + spares {
-		m := &member{host: world.Host(fmt.Sprintf("backend%d", i+1)), app: cell.Apps[min(i, len(cell.Apps)-1)]}
-		p.members = append(p.members, m)
+		host := world.Host(fmt.Sprintf("backend%d", i+1))
+		p.members = append(p.members, &member{host: host, at: host.Addr(), app: cell.Apps[min(i, len(cell.Apps)-1)]})
 	}
 	if err := p.serve(ctx); err != nil {
 		return nil, errors.Join(err, world.Close())

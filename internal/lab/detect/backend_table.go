@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// runs are outcomes of one cell, at least one.
-type runs []BackendOutcome
+// runs are courses of one cell, at least one.
+type runs []Course
 
 // split gathers the runs of each cell, in the order of their first: those of
 // faults, and those of healthy days.
-func split(outcomes []BackendOutcome) (faults, healthy []runs) {
-	for _, s := range byCell(outcomes) {
+func split(all []Course) (faults, healthy []runs) {
+	for _, s := range byCell(all) {
 		if s[0].Healthy {
 			healthy = append(healthy, s)
 		} else {
@@ -25,7 +25,7 @@ func split(outcomes []BackendOutcome) (faults, healthy []runs) {
 }
 
 // times are those of the runs that have one, sorted.
-func (s runs) times(of func(BackendOutcome) *time.Duration) []time.Duration {
+func (s runs) times(of func(Course) *time.Duration) []time.Duration {
 	var out []time.Duration
 	for _, o := range s {
 		if d := of(o); d != nil {
@@ -38,7 +38,7 @@ func (s runs) times(of func(BackendOutcome) *time.Duration) []time.Duration {
 
 // quantile of a sorted list by the nearest rank; nil without any. A share of
 // the runs that never saw it counts as later than all.
-func (s runs) quantile(q float64, of func(BackendOutcome) *time.Duration) *time.Duration {
+func (s runs) quantile(q float64, of func(Course) *time.Duration) *time.Duration {
 	times := s.times(of)
 	rank := max(int(math.Ceil(q*float64(len(s)))), 1)
 	if rank > len(times) {
@@ -47,13 +47,13 @@ func (s runs) quantile(q float64, of func(BackendOutcome) *time.Duration) *time.
 	return &times[rank-1]
 }
 
-// What is asked of an outcome.
-func foundAt(o BackendOutcome) *time.Duration   { return o.Found }
-func verdictAt(o BackendOutcome) *time.Duration { return o.Verdict }
-func probeAt(o BackendOutcome) *time.Duration   { return o.Probe }
-func failedAt(o BackendOutcome) *time.Duration  { return o.FirstFailed }
-func leadOf(o BackendOutcome) *time.Duration {
-	if d, ok := o.Lead(); ok {
+// What is asked of a course.
+func foundAt(c Course) *time.Duration   { return c.Found }
+func verdictAt(c Course) *time.Duration { return c.Verdict }
+func probeAt(c Course) *time.Duration   { return c.Probe }
+func failedAt(c Course) *time.Duration  { return c.FirstFailed }
+func leadOf(c Course) *time.Duration {
+	if d, ok := c.Lead(); ok {
 		return &d
 	}
 	return nil
@@ -63,44 +63,59 @@ func leadOf(o BackendOutcome) *time.Duration {
 // the runs and 95 % of them; "never" where so many runs did not see it.
 func BackendTable(outcomes []BackendOutcome) string {
 	var b strings.Builder
-	faults, healthy := split(outcomes)
+	faults, healthy := split(courses(outcomes))
 	if len(faults) > 0 {
 		fmt.Fprintln(&b, "| fault | runs | named as | found p50 | p95 | balancer p50 | p95 | lead p50 | probe p50 | first error p50 | lost of requests | goals missed |")
 		fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 	}
 	for _, s := range faults {
-		lost, asked := 0, 0
-		var named []string
-		for _, o := range s {
-			lost, asked = lost+o.Failed, asked+o.Requests
-			if o.Cause != "" && !slices.Contains(named, o.Cause) {
-				named = append(named, o.Cause)
-			}
-		}
-		slices.Sort(named)
+		lost, asked := s.lost()
 		lead := "–"
 		if d := s.quantile(0.5, leadOf); d != nil {
 			lead = tenths(d)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %d of %d | %s |\n", s[0].Cell, len(s), list(named),
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %d of %d | %s |\n", s[0].Cell, len(s), list(s.named()),
 			tenths(s.quantile(0.5, foundAt)), tenths(s.quantile(0.95, foundAt)), tenths(s.quantile(0.5, verdictAt)), tenths(s.quantile(0.95, verdictAt)),
 			lead, tenths(s.quantile(0.5, probeAt)), tenths(s.quantile(0.5, failedAt)), lost, asked, list(s.missed()))
 	}
-	if len(healthy) > 0 {
-		if len(faults) > 0 {
-			b.WriteByte('\n')
-		}
-		fmt.Fprintln(&b, "| healthy | runs | requests | failed | at warning or above |")
-		fmt.Fprintln(&b, "|---|---|---|---|---|")
-	}
-	for _, s := range healthy {
-		failed, asked := 0, 0
-		for _, o := range s {
-			failed, asked = failed+o.Failed, asked+o.Requests
-		}
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s |\n", s[0].Cell, len(s), asked, failed, list(s.missed()))
-	}
+	writeHealthy(&b, healthy)
 	return b.String()
+}
+
+// writeHealthy writes the table of healthy days, below what there is.
+func writeHealthy(b *strings.Builder, healthy []runs) {
+	if len(healthy) == 0 {
+		return
+	}
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	fmt.Fprintln(b, "| healthy | runs | requests | failed | at warning or above |")
+	fmt.Fprintln(b, "|---|---|---|---|---|")
+	for _, s := range healthy {
+		failed, asked := s.lost()
+		fmt.Fprintf(b, "| %s | %d | %d | %d | %s |\n", s[0].Cell, len(s), asked, failed, list(s.missed()))
+	}
+}
+
+// lost is how many requests of all failed.
+func (s runs) lost() (failed, asked int) {
+	for _, c := range s {
+		failed, asked = failed+c.Failed, asked+c.Requests
+	}
+	return failed, asked
+}
+
+// named are the right causes that were found, each once.
+func (s runs) named() []string {
+	var named []string
+	for _, c := range s {
+		if c.Cause != "" && !slices.Contains(named, c.Cause) {
+			named = append(named, c.Cause)
+		}
+	}
+	slices.Sort(named)
+	return named
 }
 
 // missed is each goal that a run missed, with how many runs did where that is
@@ -108,8 +123,8 @@ func BackendTable(outcomes []BackendOutcome) string {
 func (s runs) missed() []string {
 	var order []string
 	times := map[string]int{}
-	for _, o := range s {
-		for _, m := range o.Missed {
+	for _, c := range s {
+		for _, m := range c.Missed {
 			if times[m]++; times[m] == 1 {
 				order = append(order, m)
 			}
@@ -138,7 +153,7 @@ func outsideOf(cell string) string { return strings.Replace(cell, "-contained", 
 // in a container and when outside of one, in seconds since the fault; empty
 // when no cell was played both ways.
 func ContainedTable(outcomes []BackendOutcome) string {
-	faults, _ := split(outcomes)
+	faults, _ := split(courses(outcomes))
 	var b strings.Builder
 	for _, inside := range faults {
 		twin := outsideOf(inside[0].Cell)
@@ -181,7 +196,7 @@ func RestartTable(outcomes []BackendOutcome) string {
 			fmt.Fprintln(&b, "|---|---|---|---|---|---|---|")
 		}
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %d | %s | %s |\n",
-			s[0].Cell, restarts, tenths(worst(connected)), tenths(worst(shown)), blind, tenths(worst(named)), list(runs(s).missed()))
+			s[0].Cell, restarts, tenths(worst(connected)), tenths(worst(shown)), blind, tenths(worst(named)), list(runs(courses(s)).missed()))
 	}
 	return b.String()
 }

@@ -119,7 +119,7 @@ const faultSeen = `{"incidents": [
 
 func TestBackendSum(t *testing.T) {
 	remotes := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80"), netip.MustParseAddrPort("192.0.2.3:80")}
-	run := backendRun{
+	run := backendRun{courseRun: courseRun{
 		fault: began.Add(time.Minute), answered: began.Add(80 * time.Second), verdict: began.Add(66 * time.Second),
 		records: []lab.Record{
 			request(0, time.Second, lab.Timeout), // before the fault
@@ -127,27 +127,27 @@ func TestBackendSum(t *testing.T) {
 			request(58*time.Second, 5*time.Second, lab.Reset),
 			request(62*time.Second, time.Second/2, lab.Status),
 		},
-		incidents: answer(t, faultSeen),
-		remotes:   map[string]netip.AddrPort{"backend/shop/a": remotes[0], "backend/shop/b": remotes[1], "backend/shop/c": remotes[2]},
-		members:   remotes,
+		incidents: answer(t, faultSeen)},
+		remotes: map[string]netip.AddrPort{"backend/shop/a": remotes[0], "backend/shop/b": remotes[1], "backend/shop/c": remotes[2]},
+		members: remotes,
 	}
 	goal := want(withinAtOnce, "peer_refusing").then("orderly_stop")
 	goal.Resolved = 5 * time.Second
 	before, sibling, outside := "backend/shop/c churn warning", "backend/shop/b peer_slow watch", "service/web workers_full warning"
-	whole := BackendOutcome{
-		Remote: "192.0.2.1:80", Requests: 4, Failed: 2, Ends: map[lab.Outcome]int{lab.Reset: 1, lab.Status: 1}, FirstFailed: inSeconds(2.5),
+	whole := BackendOutcome{Remote: "192.0.2.1:80", Course: Course{
+		Requests: 4, Failed: 2, Ends: map[lab.Outcome]int{lab.Reset: 1, lab.Status: 1}, FirstFailed: inSeconds(2.5),
 		Suspect: inSeconds(0.5), Watch: inSeconds(0.7), Found: inSeconds(2), Cause: "peer_refusing", First: "peer_refusing",
 		Answered: inSeconds(20), Resolved: inSeconds(23), Verdict: inSeconds(6),
 		Siblings: []string{sibling}, Outside: []string{outside, before},
 		Missed: []string{"on siblings: " + sibling, "outside the chain: " + outside + ", " + before},
-	}
+	}}
 	for _, test := range []struct {
 		name   string
-		goal   BackendGoal
+		goal   FaultGoal
 		change func(*backendRun, *BackendOutcome)
 	}{
 		{"a restart", goal, func(*backendRun, *BackendOutcome) {}},
-		{"all of it too late", func() BackendGoal {
+		{"all of it too late", func() FaultGoal {
 			g := goal
 			g.Within, g.Resolved = time.Second, 2*time.Second
 			return g
@@ -163,7 +163,7 @@ func TestBackendSum(t *testing.T) {
 		{"a watch is enough", watches("orderly_stop").then("peer_refusing"), func(_ *backendRun, o *BackendOutcome) {
 			o.Found, o.Cause, o.First = inSeconds(0.7), "orderly_stop", "orderly_stop"
 		}},
-		{"every backend", func() BackendGoal { g := goal; g.All = true; return g }(), func(_ *backendRun, o *BackendOutcome) {
+		{"every backend", func() FaultGoal { g := goal; g.All = true; return g }(), func(_ *backendRun, o *BackendOutcome) {
 			o.Siblings = []string{} // the watch that lasts is not sent
 			o.Missed = []string{"outside the chain: " + strings.Join(o.Outside, ", ")}
 		}},
@@ -188,7 +188,7 @@ func TestBackendSum(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
-	healthy := BackendOutcome{Healthy: true}
+	healthy := BackendOutcome{Course: Course{Healthy: true}}
 	run.polls = Polls{20, 20}
 	healthy.sum(BackendCell{Healthy: true}, run)
 	if len(healthy.Outside) != 3 || len(healthy.Missed) != 1 {
@@ -208,13 +208,13 @@ func TestBlindDay(t *testing.T) {
 		run  backendRun
 		want []string
 	}{
-		"seen":         {backendRun{records: asked, polls: Polls{20, 19}}, []string{}},
-		"nobody asked": {backendRun{polls: Polls{20, 20}}, []string{"no request: the load proves nothing"}},
-		"blind":        {backendRun{records: asked, polls: Polls{20, 18}}, []string{"the agent saw it in 18 of 20 polls"}},
-		"half blind":   {backendRun{records: asked, polls: Polls{20, 20}, unseen: members[1:]}, []string{"the agent never saw [192.0.2.2:80]"}},
+		"seen":         {backendRun{courseRun: courseRun{records: asked, polls: Polls{20, 19}}}, []string{}},
+		"nobody asked": {backendRun{courseRun: courseRun{polls: Polls{20, 20}}}, []string{"no request: the load proves nothing"}},
+		"blind":        {backendRun{courseRun: courseRun{records: asked, polls: Polls{20, 18}}}, []string{"the agent saw it in 18 of 20 polls"}},
+		"half blind":   {backendRun{courseRun: courseRun{records: asked, polls: Polls{20, 20}}, unseen: members[1:]}, []string{"the agent never saw [192.0.2.2:80]"}},
 	} {
 		test.run.members = members
-		got := BackendOutcome{Healthy: true}
+		got := BackendOutcome{Course: Course{Healthy: true}}
 		got.sum(BackendCell{Healthy: true}, test.run)
 		if diff := cmp.Diff(test.want, got.Missed); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -233,7 +233,7 @@ func runsOf(cell string, found, verdict []float64) []BackendOutcome {
 	}
 	var out []BackendOutcome
 	for i := range found {
-		out = append(out, BackendOutcome{Cell: cell, Found: at(found[i]), Verdict: at(verdict[i]), Cause: "path_lost", Requests: 100, Failed: 1})
+		out = append(out, BackendOutcome{Course: Course{Cell: cell, Found: at(found[i]), Verdict: at(verdict[i]), Cause: "path_lost", Requests: 100, Failed: 1}})
 	}
 	return out
 }
@@ -242,7 +242,7 @@ func TestBackendTable(t *testing.T) {
 	outcomes := slices.Concat(
 		runsOf("haproxy-blackholed", []float64{1, 3, 2}, []float64{11, 12, 13}),
 		runsOf("nginx-hang", []float64{2, -1}, []float64{-1, -1}),
-		[]BackendOutcome{{Cell: "healthy-nginx-burst", Healthy: true, Requests: 50}},
+		[]BackendOutcome{{Course: Course{Cell: "healthy-nginx-burst", Healthy: true, Requests: 50}}},
 	)
 	outcomes[4].Missed = []string{"none of path_lost opened at warning"}
 	want := `| fault | runs | named as | found p50 | p95 | balancer p50 | p95 | lead p50 | probe p50 | first error p50 | lost of requests | goals missed |
@@ -267,7 +267,7 @@ func TestBackendTable(t *testing.T) {
 func TestBackendPicture(t *testing.T) {
 	picture := BackendPicture(slices.Concat(
 		runsOf("haproxy-<blackholed>", []float64{1}, []float64{600}), runsOf("nginx-hang", []float64{-1}, []float64{-1}),
-		[]BackendOutcome{{Cell: "healthy-nginx-burst", Healthy: true}},
+		[]BackendOutcome{{Course: Course{Cell: "healthy-nginx-burst", Healthy: true}}},
 	))
 	circles := 0
 	for in := xml.NewDecoder(strings.NewReader(picture)); ; {
@@ -352,8 +352,8 @@ func TestFollowedMisses(t *testing.T) {
 				t.Errorf("misses %q, want %q in it", got, tt.want)
 			}
 			outcome := BackendOutcome{Followed: []Followed{whole, f}}
-			if missed := (BackendGoal{}).misses(outcome); slices.Contains(missed, got) != (got != "") {
-				t.Errorf("the goal misses %q of a restart that misses %q", missed, got)
+			if missed := outcome.blind(); slices.Contains(missed, got) != (got != "") {
+				t.Errorf("missed %q of a restart that misses %q", missed, got)
 			}
 		})
 	}
@@ -363,24 +363,24 @@ func TestFollowedMisses(t *testing.T) {
 func TestLasts(t *testing.T) {
 	goal := want(withinAtOnce, "peer_refusing")
 	goal.Lasts = true
-	outcome := BackendOutcome{Found: inSeconds(1), First: "peer_refusing"}
+	outcome := Course{Found: inSeconds(1), First: "peer_refusing"}
 	if missed := goal.misses(outcome); len(missed) > 0 {
 		t.Errorf("it lasts, and misses %q", missed)
 	}
 	outcome.Resolved = inSeconds(20)
-	if diff := cmp.Diff([]string{"resolved after 20.0 s, while the backend is dead"}, goal.misses(outcome)); diff != "" {
+	if diff := cmp.Diff([]string{"resolved after 20.0 s, while the fault lasts"}, goal.misses(outcome)); diff != "" {
 		t.Errorf("goals missed (-want +got):\n%s", diff)
 	}
 }
 
 func TestContainedTables(t *testing.T) {
 	outcomes := []BackendOutcome{
-		{Cell: "haproxy-killed", Found: inSeconds(0.6)},
-		{Cell: "haproxy-hang", Found: inSeconds(2.6)},
-		{Cell: "haproxy-contained-killed", Contained: true, Found: inSeconds(0.8)},
-		{Cell: "haproxy-contained-killed", Contained: true, Missed: []string{"none of peer_refusing opened at warning"}},
-		{Cell: "traefik-contained-killed", Contained: true, Found: inSeconds(1)}, // not played outside
-		{Cell: "healthy-haproxy-restart", Healthy: true, Followed: []Followed{
+		{Course: Course{Cell: "haproxy-killed", Found: inSeconds(0.6)}},
+		{Course: Course{Cell: "haproxy-hang", Found: inSeconds(2.6)}},
+		{Course: Course{Cell: "haproxy-contained-killed", Found: inSeconds(0.8)}, Contained: true},
+		{Course: Course{Cell: "haproxy-contained-killed", Missed: []string{"none of peer_refusing opened at warning"}}, Contained: true},
+		{Course: Course{Cell: "traefik-contained-killed", Found: inSeconds(1)}, Contained: true}, // not played outside
+		{Course: Course{Cell: "healthy-haproxy-restart", Healthy: true}, Followed: []Followed{
 			{Connected: inSeconds(0.2), Shown: inSeconds(0.4), Named: inSeconds(1)}, {Connected: inSeconds(0.3), Shown: inSeconds(0.9), Blind: 1},
 		}},
 	}

@@ -82,11 +82,14 @@ func Missed[O interface{ goals() (string, []string) }](outcomes []O) []string {
 	return lines
 }
 
-func (o Outcome) goals() (cell string, missed []string)        { return o.Cell, o.Missed }
-func (o BackendOutcome) goals() (cell string, missed []string) { return o.Cell, o.Missed }
+func (o Outcome) goals() (cell string, missed []string) { return o.Cell, o.Missed }
+func (c Course) goals() (cell string, missed []string)  { return c.Cell, c.Missed }
 
 // Report is the outcome for a person: a line, and the life of every incident.
 func (o Outcome) Report() []string { return report(o.String(), o.Steps) }
+
+// Report is the course for a person: a line, and the life of every incident.
+func (c Course) Report() []string { return report(c.String(), c.Steps) }
 
 // Report is the outcome for a person: a line, and the life of every incident.
 func (o BackendOutcome) Report() []string { return report(o.String(), o.Steps) }
