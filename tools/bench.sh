@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The long measurements: tools/bench.sh cost|pools|detect|workers|backends
-# [flags]; detect is workers and backends. They need root,
-# for network namespaces of their own. Results are kept in bin/bench, by
-# commit; -resume takes a run up again. Used by `make bench`.
+# The long measurements:
+# tools/bench.sh cost|pools|detect|workers|backends|regions [flags]; detect is
+# workers, backends and regions. They need root, for network namespaces of their
+# own. Results are kept in bin/bench, by commit; -resume takes a run up again.
+# Used by `make bench`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=$1
@@ -40,17 +41,17 @@ pools)
 	bin/foreshock-bench pools -commit "$commit" -through generator "$@"
 	bin/foreshock-bench pools -commit "$commit" -through traefik "$@"
 	;;
-detect | workers | backends)
+detect | workers | backends | regions)
 	for package in prometheus prometheus-blackbox-exporter prometheus-node-exporter slowhttptest; do
 		command -v "$package" >/dev/null || { echo "missing: install $package, or leave the peers out with -peers=false" >&2; missing=1; }
 	done
 	[[ -z ${missing:-} || "$*" == *-peers=false* ]] || exit 1
 	picture=()
-	[[ $what == workers ]] || picture=(-picture "bin/bench/$commit-backends.svg")
+	[[ $what != detect && $what != backends ]] || picture=(-picture "bin/bench/$commit-backends.svg")
 	bin/foreshock-bench "$what" -commit "$commit" "${picture[@]}" "$@"
 	;;
 *)
-	echo "usage: tools/bench.sh cost|pools|detect|workers|backends [flags]" >&2
+	echo "usage: tools/bench.sh cost|pools|detect|workers|backends|regions [flags]" >&2
 	exit 2
 	;;
 esac

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -19,11 +20,11 @@ import (
 
 // detection is what to play of the cells that fail and of the healthy ones.
 type detection struct {
-	workers, backends bool   // which kinds of cells
-	only, skip        string // the name contains only, and not skip where that is set
-	runs, parallel    int    // of each cell; cells at a time
-	beside            bool   // let the peers of the field watch, too
-	picture           string // the file for the backends' leads, as SVG; empty for none
+	workers, backends, regions bool   // which kinds of cells
+	only, skip                 string // the name contains only, and not skip where that is set
+	runs, parallel             int    // of each cell; cells at a time
+	beside                     bool   // let the peers of the field watch, too
+	picture                    string // the file for the backends' leads, as SVG; empty for none
 }
 
 // chosen are those of the cells that are to be played.
@@ -35,6 +36,7 @@ func chosen[C any](d detection, kind bool, cells []C, name func(C) string) []C {
 
 func workersCell(c detect.Cell) string         { return c.Name }
 func backendsCell(c detect.BackendCell) string { return c.Name }
+func regionsCell(c detect.RegionCell) string   { return c.Name }
 
 // detect plays the cells of each kind, prints their tables, and says which goals
 // were missed. Run after run of a cell has random arrivals of its own, and goes
@@ -43,9 +45,14 @@ func backendsCell(c detect.BackendCell) string { return c.Name }
 func (b *bench) detect(ctx context.Context, d detection) error {
 	workers := chosen(d, d.workers, detect.Cells(), workersCell)
 	backends := chosen(d, d.backends, detect.BackendCells(), backendsCell)
-	if len(workers)+len(backends) == 0 {
+	regions := chosen(d, d.regions, detect.RegionCells(), regionsCell)
+	if len(workers)+len(backends)+len(regions) == 0 {
 		d.only, d.skip = "", ""
-		names := append(namesOf(chosen(d, d.workers, detect.Cells(), workersCell), workersCell), namesOf(chosen(d, d.backends, detect.BackendCells(), backendsCell), backendsCell)...)
+		names := slices.Concat(
+			namesOf(chosen(d, d.workers, detect.Cells(), workersCell), workersCell),
+			namesOf(chosen(d, d.backends, detect.BackendCells(), backendsCell), backendsCell),
+			namesOf(chosen(d, d.regions, detect.RegionCells(), regionsCell), regionsCell),
+		)
 		return usageError{fmt.Errorf("no cell is left to play; they are:\n  %s", strings.Join(names, "\n  "))}
 	}
 	if d.runs < 1 || d.parallel < 1 {
@@ -57,6 +64,9 @@ func (b *bench) detect(ctx context.Context, d detection) error {
 	}
 	if len(backends) > 0 {
 		err = errors.Join(err, b.playBackends(ctx, d, backends))
+	}
+	if len(regions) > 0 {
+		err = errors.Join(err, b.playRegions(ctx, d, regions))
 	}
 	return err
 }
@@ -98,6 +108,15 @@ func (b *bench) playBackends(ctx context.Context, d detection, cells []detect.Ba
 	if d.picture != "" {
 		err = errors.Join(err, os.WriteFile(d.picture, []byte(detect.BackendPicture(outcomes)), 0o644))
 	}
+	return errors.Join(err, missed(detect.Missed(outcomes)))
+}
+
+func (b *bench) playRegions(ctx context.Context, d detection, cells []detect.RegionCell) error {
+	outcomes, err := play(b, d, cells, regionsCell, func(c detect.RegionCell, run int) (detect.RegionOutcome, error) {
+		c.Load.Seed += uint64(run)
+		return detect.RunRegion(ctx, b.agent, c, d.beside, b.say)
+	})
+	fmt.Fprint(b.out, detect.RegionTable(outcomes))
 	return errors.Join(err, missed(detect.Missed(outcomes)))
 }
 
@@ -152,18 +171,31 @@ func play[C any, O interface{ Report() []string }](b *bench, d detection, cells 
 }
 
 // record plays the cell of that name without the agent and writes down what
-// the balancer's sockets look like.
-func (b *bench) record(ctx context.Context, name, file string) error {
-	cells := detect.BackendCells()
-	i := slices.IndexFunc(cells, func(c detect.BackendCell) bool { return c.Name == name })
-	if i < 0 {
-		return usageError{fmt.Errorf("no cell is called %q; they are:\n  %s", name, strings.Join(namesOf(cells, backendsCell), "\n  "))}
+// the sockets to its backends, or destinations, look like.
+func (b *bench) record(ctx context.Context, kind, name, file string) error {
+	var play func(io.Writer) error
+	var names []string
+	if kind == "regions" {
+		cells := detect.RegionCells()
+		names = namesOf(cells, regionsCell)
+		play = func(out io.Writer) error {
+			return detect.RecordRegion(ctx, cells[slices.Index(names, name)], out, b.say)
+		}
+	} else {
+		cells := detect.BackendCells()
+		names = namesOf(cells, backendsCell)
+		play = func(out io.Writer) error {
+			return detect.RecordBackend(ctx, cells[slices.Index(names, name)], out, b.say)
+		}
+	}
+	if !slices.Contains(names, name) {
+		return usageError{fmt.Errorf("no cell is called %q; they are:\n  %s", name, strings.Join(names, "\n  "))}
 	}
 	out, err := os.Create(file)
 	if err != nil {
 		return err
 	}
 	lines := bufio.NewWriter(out)
-	err = detect.RecordBackend(ctx, cells[i], lines, b.say)
+	err = play(lines)
 	return errors.Join(err, lines.Flush(), out.Close())
 }

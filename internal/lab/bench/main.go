@@ -6,11 +6,12 @@
 //	bench workers -cell gradual -runs 3
 //	bench backends -cell haproxy-hang -runs 9
 //	bench backends -cell haproxy-hang -trace hang.jsonl
+//	bench regions -cell region-blackhole -runs 9
 //	bench namespaces -count 200 -each 500
 //	bench pools -through generator -count 50 -each 2000
 //	bench replay -span 24h -pulses
 //
-// detect is workers and backends.
+// detect is workers, backends and regions.
 package main
 
 import (
@@ -71,17 +72,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m); replay: of the recording (24h)")
 	pulses := flags.Bool("pulses", false, "replay: a pulse a second, too")
 	var d detection
-	flags.StringVar(&d.only, "cell", "", "detect, workers, backends: only the cells whose name contains this")
-	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends: not the cells whose name contains this")
-	flags.IntVar(&d.runs, "runs", 1, "detect, workers, backends: runs of each cell")
-	flags.IntVar(&d.parallel, "parallel", 4, "detect, workers, backends: cells at a time")
+	flags.StringVar(&d.only, "cell", "", "detect, workers, backends, regions: only the cells whose name contains this")
+	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends, regions: not the cells whose name contains this")
+	flags.IntVar(&d.runs, "runs", 1, "detect, workers, backends, regions: runs of each cell")
+	flags.IntVar(&d.parallel, "parallel", 4, "detect, workers, backends, regions: cells at a time")
 	count := flags.Int("count", 0, "namespaces: how many (200); pools: backends (50)")
 	each := flags.Int("each", 0, "namespaces: sockets in each (500); pools: connections to each backend (150, of the generator 2000)")
 	through := flags.String("through", "traefik", "pools: who makes the connections, traefik or generator")
 	shared := flags.Bool("shared", false, "namespaces: all in the machine's one hash table, as containers usually are")
-	flags.BoolVar(&d.beside, "peers", true, "detect, workers, backends: let the peers of the field watch too")
+	flags.BoolVar(&d.beside, "peers", true, "detect, workers, backends, regions: let the peers of the field watch too")
 	flags.StringVar(&d.picture, "picture", "", "detect, backends: write the backends' leads as SVG to this file")
-	record := flags.String("trace", "", "backends: only write what the sockets look like to this file, for the one cell of that name")
+	record := flags.String("trace", "", "backends, regions: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
 		return usageError{fmt.Errorf("say what to measure: %s", measurements)}
 	}
@@ -97,11 +98,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch what {
 	case "steady":
 		return b.steady(ctx, *sizes, cmp.Or(*span, 5*time.Minute))
-	case "detect", "workers", "backends":
-		if *record != "" && what == "backends" {
-			return b.record(ctx, d.only, *record)
+	case "detect", "workers", "backends", "regions":
+		if *record != "" && (what == "backends" || what == "regions") {
+			return b.record(ctx, what, d.only, *record)
 		}
-		d.workers, d.backends = what != "backends", what != "workers"
+		all := what == "detect"
+		d.workers, d.backends, d.regions = all || what == "workers", all || what == "backends", all || what == "regions"
 		return b.detect(ctx, d)
 	case "namespaces":
 		return b.namespaces(ctx, cmp.Or(*count, 200), cmp.Or(*each, 500), *shared, cmp.Or(*span, 5*time.Minute))
@@ -117,7 +119,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return usageError{fmt.Errorf("unknown measurement %q: %s", what, measurements)}
 }
 
-const measurements = "steady, detect, workers, backends, namespaces, pools or replay"
+const measurements = "steady, detect, workers, backends, regions, namespaces, pools or replay"
 
 func (b *bench) say(line string) {
 	b.mu.Lock()

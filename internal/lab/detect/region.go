@@ -17,7 +17,8 @@ import (
 // has clients of two regions behind a router, with four destinations each; the
 // first of the regions, east, is the one that fails.
 type RegionCell struct {
-	// Name is the fault's and of what is special; "healthy-WHAT".
+	// Name is "region-FAULT", with what is special after it, or
+	// "healthy-region-WHAT".
 	Name  string
 	Fault string
 	// IPv6: all addresses are.

@@ -85,7 +85,7 @@ func RegionCells() []RegionCell {
 // at is the cell of a fault at a rate.
 func (f regionFault) at(suffix string, perSecond float64) RegionCell {
 	return RegionCell{
-		Name: f.name + suffix, Fault: f.name, At: learnFor, Events: f.events, Goal: f.goal, Check: f.check,
+		Name: "region-" + f.name + suffix, Fault: f.name, At: learnFor, Events: f.events, Goal: f.goal, Check: f.check,
 		Load: regionClients(learnFor+watchFor, 0, perSecond),
 	}
 }
@@ -94,7 +94,7 @@ func healthyRegions() []RegionCell {
 	var cells []RegionCell
 	calm := func(what string, duration time.Duration, events []RegionEvent, pairs ...float64) {
 		for i, rate := range []float64{usualRate, busyRate} {
-			c := RegionCell{Name: "healthy-" + what + []string{"", "-busy"}[i], Fault: what, Healthy: true, At: settleFor, Events: events}
+			c := RegionCell{Name: "healthy-region-" + what + []string{"", "-busy"}[i], Fault: what, Healthy: true, At: settleFor, Events: events}
 			scaled := slices.Clone(pairs)
 			for j := 1; j < len(scaled); j += 2 {
 				scaled[j] *= rate

@@ -70,14 +70,14 @@ func TestRegionFaultsShow(t *testing.T) {
 		// before it or on the other region; never what must not at all.
 		shows, never func(sockets) bool
 	}{
-		{"blackhole-busy", 3 * time.Second, func(s sockets) bool { return s.share(s.retransmitting) >= 0.15 }, func(s sockets) bool { return s.closeWait > 0 }},
-		{"unreachable-busy", 3 * time.Second, func(s sockets) bool { return s.share(s.retransmitting) >= 0.15 }, func(s sockets) bool { return s.closeWait > 0 }},
-		{"killed-busy", 2 * time.Second, func(s sockets) bool { return s.closeWait >= kept*8/10 }, func(s sockets) bool { return s.retransmitting > kept/10 }},
-		{"reset-busy", 4 * time.Second, func(s sockets) bool { return s.established <= kept/2 }, func(s sockets) bool { return s.closeWait > 0 }},
-		{"stopped-busy", 2 * time.Second, func(s sockets) bool { return s.closeWait >= kept*8/10 }, func(s sockets) bool { return s.retransmitting > kept/10 }},
-		{"loss-busy", 4 * time.Second, func(s sockets) bool { return s.retransmits >= 4 }, func(s sockets) bool { return s.established < kept/2 }},
-		{"slow-busy", 5 * time.Second, func(s sockets) bool { return s.share(s.late) >= 0.15 }, func(s sockets) bool { return s.retransmitting > kept/10 }},
-		{"blackhole-ipv6", 5 * time.Second, func(s sockets) bool { return s.share(s.retransmitting) >= 0.15 }, func(s sockets) bool { return s.closeWait > 0 }},
+		{"region-blackhole-busy", 3 * time.Second, func(s sockets) bool { return s.share(s.retransmitting) >= 0.15 }, func(s sockets) bool { return s.closeWait > 0 }},
+		{"region-unreachable-busy", 3 * time.Second, func(s sockets) bool { return s.share(s.retransmitting) >= 0.15 }, func(s sockets) bool { return s.closeWait > 0 }},
+		{"region-killed-busy", 2 * time.Second, func(s sockets) bool { return s.closeWait >= kept*8/10 }, func(s sockets) bool { return s.retransmitting > kept/10 }},
+		{"region-reset-busy", 4 * time.Second, func(s sockets) bool { return s.established <= kept/2 }, func(s sockets) bool { return s.closeWait > 0 }},
+		{"region-stopped-busy", 2 * time.Second, func(s sockets) bool { return s.closeWait >= kept*8/10 }, func(s sockets) bool { return s.retransmitting > kept/10 }},
+		{"region-loss-busy", 4 * time.Second, func(s sockets) bool { return s.retransmits >= 4 }, func(s sockets) bool { return s.established < kept/2 }},
+		{"region-slow-busy", 5 * time.Second, func(s sockets) bool { return s.share(s.late) >= 0.15 }, func(s sockets) bool { return s.retransmitting > kept/10 }},
+		{"region-blackhole-ipv6", 5 * time.Second, func(s sockets) bool { return s.share(s.retransmitting) >= 0.15 }, func(s sockets) bool { return s.closeWait > 0 }},
 	} {
 		t.Run(test.cell, func(t *testing.T) {
 			t.Parallel()

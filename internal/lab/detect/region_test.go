@@ -21,7 +21,7 @@ func TestRegionCellsAreWellFormed(t *testing.T) {
 			t.Errorf("cell %s is there twice", c.Name)
 		}
 		seen[c.Name] = true
-		if strings.HasPrefix(c.Name, "healthy-") != c.Healthy || !strings.Contains(c.Name, c.Fault) {
+		if strings.HasPrefix(c.Name, "healthy-") != c.Healthy || !strings.Contains(c.Name, "region-"+c.Fault) {
 			t.Errorf("cell %s is badly called: %s, healthy %v", c.Name, c.Fault, c.Healthy)
 		}
 		if c.Load.Connections != perRegion/destinations || c.Load.Timeout != 10*time.Second || c.At >= c.Load.Duration {
@@ -51,7 +51,7 @@ func TestRegionCellsAreWellFormed(t *testing.T) {
 		}
 	}
 	for _, fault := range []string{"blackhole", "unreachable", "killed", "reset", "stopped", "loss", "slow", "uplink-dropped", "uplink-unplugged"} {
-		if !seen[fault] {
+		if !seen["region-"+fault] {
 			t.Errorf("fault %s is missing", fault)
 		}
 	}
