@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ type detection struct {
 	only, skip                 string // the name contains only, and not skip where that is set
 	runs, parallel             int    // of each cell; cells at a time
 	beside                     bool   // let the peers of the field watch, too
+	episodes                   string // the folder for the runs' recordings; empty keeps none
 	picture                    string // the file for the backends' leads, as SVG; empty for none
 }
 
@@ -59,6 +61,12 @@ func (b *bench) detect(ctx context.Context, d detection) error {
 		return usageError{fmt.Errorf("%d runs, %d at a time: want one or more", d.runs, d.parallel)}
 	}
 	var err error
+	if d.episodes != "" {
+		err = os.MkdirAll(d.episodes, 0o755)
+	}
+	if err != nil {
+		return err
+	}
 	if len(workers) > 0 {
 		err = b.playWorkers(ctx, d, workers)
 	}
@@ -79,10 +87,19 @@ func namesOf[C any](cells []C, name func(C) string) []string {
 	return names
 }
 
+// with is what a run of a cell is played with.
+func (b *bench) with(d detection, cell string, run int) detect.With {
+	with := detect.With{Agent: b.agent, Beside: d.beside, Progress: b.say}
+	if d.episodes != "" {
+		with.Episode = filepath.Join(d.episodes, fmt.Sprintf("%s-%d.foreshock", cell, run+1))
+	}
+	return with
+}
+
 func (b *bench) playWorkers(ctx context.Context, d detection, cells []detect.Cell) error {
 	outcomes, err := play(b, d, cells, workersCell, func(c detect.Cell, run int) (detect.Outcome, error) {
 		c.Load.Seed += uint64(run)
-		return detect.Run(ctx, b.agent, c, d.beside, b.say)
+		return detect.Run(ctx, b.with(d, c.Name, run), c)
 	})
 	fmt.Fprint(b.out, detect.Table(outcomes))
 	if spread := detect.Spread(outcomes); spread != "" {
@@ -97,7 +114,7 @@ func (b *bench) playBackends(ctx context.Context, d detection, cells []detect.Ba
 	outcomes, err := play(b, d, cells, backendsCell, func(c detect.BackendCell, run int) (detect.BackendOutcome, error) {
 		c.Load.Seed += uint64(run)
 		phases := c.Phases()
-		return detect.RunBackend(ctx, b.agent, c, phases[run%len(phases)], d.beside, b.say)
+		return detect.RunBackend(ctx, b.with(d, c.Name, run), c, phases[run%len(phases)])
 	})
 	fmt.Fprint(b.out, detect.BackendTable(outcomes))
 	for _, table := range []string{detect.ContainedTable(outcomes), detect.RestartTable(outcomes)} {
@@ -114,7 +131,7 @@ func (b *bench) playBackends(ctx context.Context, d detection, cells []detect.Ba
 func (b *bench) playRegions(ctx context.Context, d detection, cells []detect.RegionCell) error {
 	outcomes, err := play(b, d, cells, regionsCell, func(c detect.RegionCell, run int) (detect.RegionOutcome, error) {
 		c.Load.Seed += uint64(run)
-		return detect.RunRegion(ctx, b.agent, c, d.beside, b.say)
+		return detect.RunRegion(ctx, b.with(d, c.Name, run), c)
 	})
 	fmt.Fprint(b.out, detect.RegionTable(outcomes))
 	return errors.Join(err, missed(detect.Missed(outcomes)))

@@ -82,6 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	shared := flags.Bool("shared", false, "namespaces: all in the machine's one hash table, as containers usually are")
 	flags.BoolVar(&d.beside, "peers", true, "detect, workers, backends, regions: let the peers of the field watch too")
 	flags.StringVar(&d.picture, "picture", "", "detect, backends: write the backends' leads as SVG to this file")
+	flags.StringVar(&d.episodes, "episodes", "", "detect, workers, backends, regions: keep the agent's recording of each run, and what is to be found in it, in this folder")
 	record := flags.String("trace", "", "backends, regions: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
 		return usageError{fmt.Errorf("say what to measure: %s", measurements)}

@@ -105,7 +105,7 @@ func TestBackendIsKilled(t *testing.T) {
 	i := slices.IndexFunc(BackendCells(), func(c BackendCell) bool { return c.Name == "haproxy-killed" })
 	cell := BackendCells()[i]
 	cell.At, cell.Load = 25*time.Second, clients(45*time.Second, 0, perSecond)
-	out, err := RunBackend(t.Context(), program(t), cell, 0, false, func(line string) { t.Log(line) })
+	out, err := RunBackend(t.Context(), With{Agent: program(t), Progress: func(line string) { t.Log(line) }}, cell, 0)
 	labtest.Need(t, err)
 	t.Log(out)
 	for _, step := range out.Steps {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -16,10 +17,10 @@ import (
 	"github.com/foreshock/foreshock/internal/lab"
 )
 
-// RunBackend plays a cell with the agent program at binary in the balancer's
-// namespace, or outside of a contained one, its fault later by phase; with beside, blackbox_exporter asks
-// through the balancer each 15 s. progress gets a line now and then.
-func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time.Duration, beside bool, progress func(string)) (BackendOutcome, error) {
+// RunBackend plays a cell with the agent in the balancer's namespace, or outside
+// of a contained one, its fault later by phase; of the peers, blackbox_exporter
+// asks through the balancer each 15 s.
+func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Duration) (BackendOutcome, error) {
 	cell = cell.shifted(phase)
 	out := BackendOutcome{Course: cell.course(), Balancer: cell.Balancer.Name, Phase: phase}
 	p, err := newPool(ctx, &cell)
@@ -31,20 +32,20 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	if err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, p.watcher, binary, p.world.Dir(), config)
+	agent, err := startAgent(ctx, p.watcher, with.Agent, p.world.Dir(), config)
 	if err != nil {
 		return out, err
 	}
 	defer agent.stop()
 	p.agent = agent
 	var asked *prober
-	if beside {
+	if with.Beside {
 		if asked, err = startProber(ctx, p.client, p.world, p.url); err != nil {
 			return out, err
 		}
 		defer asked.stop()
 	}
-	run, err := p.play(ctx, agent, asked, progress)
+	run, err := p.play(ctx, agent, asked, with.Progress)
 	if err != nil {
 		return out, err
 	}
@@ -53,7 +54,25 @@ func RunBackend(ctx context.Context, binary string, cell BackendCell, phase time
 	}
 	out.Contained = cell.Contained
 	out.sum(cell, run)
-	return out, nil
+	return out, with.keep(ctx, agent, run.end, out.labels(cell.Goal, run.courseRun, p.guilty(run)...))
+}
+
+// guilty are the scopes that have the fault.
+func (p *pool) guilty(run backendRun) []string {
+	if p.cell.Goal.Host {
+		return []string{hostScope}
+	}
+	failing := run.members[:1]
+	if p.cell.Goal.All {
+		failing = p.addrs()
+	}
+	var scopes []string
+	for _, scope := range slices.Sorted(maps.Keys(run.remotes)) {
+		if p.owns(scope) && slices.Contains(failing, run.remotes[scope]) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
 }
 
 // agentConfig is the agent's configuration: the cell's, whom to ask for the
@@ -121,6 +140,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	// The load has ended, and the clients have not all given up: what the
 	// balancer's sockets show from here on is the end of the load.
 	var answer incidentsAnswer
+	run.end = time.Now()
 	err = errors.Join(happened, judged, named, agent.get(ctx, "/api/v1/incidents", &answer))
 	run.incidents = p.ours(answer.Incidents)
 	if !p.restored.IsZero() {

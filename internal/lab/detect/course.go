@@ -104,11 +104,15 @@ func (c Course) String() string {
 // courseRun is what was seen in one run, whatever failed.
 type courseRun struct {
 	fault, answered time.Time
+	end             time.Time // when the agent was asked for its incidents
 	verdict, probe  time.Time
 	records         []lab.Record
 	incidents       []incident
 	polls           Polls
 }
+
+// hostScope is the scope of the host's own incidents.
+const hostScope = "host"
 
 // part is what the scope of an incident has to do with the fault.
 type part int
@@ -161,7 +165,7 @@ func (c *Course) sum(goal FaultGoal, run courseRun, of func(incident) part) {
 		case part == sibling:
 			c.Siblings = append(c.Siblings, inc.String())
 			continue
-		case grave && !chained && !(part == guilty && right):
+		case grave && !chained && (part != guilty || !right):
 			c.Outside = append(c.Outside, inc.String())
 		}
 		if part != guilty {

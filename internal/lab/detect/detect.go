@@ -70,10 +70,9 @@ type stage struct {
 	cell                 *Cell
 }
 
-// Run plays a cell with the agent program at binary, and, when beside is true,
-// with the peers of the field beside it. After the load it waits, up to a
-// minute, for open incidents to end. progress gets a line now and then.
-func Run(ctx context.Context, binary string, cell Cell, beside bool, progress func(string)) (Outcome, error) {
+// Run plays a cell. After the load it waits, up to a minute, for open incidents
+// to end.
+func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 	out := Outcome{Cell: cell.Name, Healthy: cell.Healthy, Minutes: cell.Load.Duration.Minutes()}
 	hosts := []lab.HostConfig{{Name: "server"}, {Name: "client"}, {Name: "apps"}, {Name: "front"}}
 	world, err := lab.New(ctx, lab.Config{Hosts: hosts})
@@ -85,7 +84,7 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 	if err := st.serve(ctx); err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, st.server, binary, world.Dir(), ownNamespace+cell.Config)
+	agent, err := startAgent(ctx, st.server, with.Agent, world.Dir(), ownNamespace+cell.Config)
 	if err != nil {
 		return out, err
 	}
@@ -95,14 +94,14 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 		return out, err
 	}
 	var others *peers
-	if beside {
+	if with.Beside {
 		if others, err = startPeers(ctx, st.server, st.client, world.Dir(), st.url, cell.Slow); err != nil {
 			return out, err
 		}
 		defer others.stop()
 	}
-	progress(fmt.Sprintf("%s: %s is %s; load for %s", cell.Name, st.target, scope, cell.Load.Duration))
-	seen, err := st.play(ctx, agent, scope, progress)
+	with.Progress(fmt.Sprintf("%s: %s is %s; load for %s", cell.Name, st.target, scope, cell.Load.Duration))
+	seen, err := st.play(ctx, agent, scope, with.Progress)
 	if err != nil {
 		return out, err
 	}
@@ -119,6 +118,16 @@ func Run(ctx context.Context, binary string, cell Cell, beside bool, progress fu
 		for name, at := range fired {
 			out.Peers[name] = at.Sub(seen.began)
 		}
+	}
+	labels, known := cell.labels(scope, seen)
+	switch {
+	case known:
+		err = with.keep(ctx, agent, seen.began.Add(cell.Load.Duration), labels)
+	case with.Episode != "":
+		with.Progress(cell.Name + ": no episode: nobody knows what is to be found")
+	}
+	if err != nil {
+		return out, err
 	}
 	out.CPU, err = agent.cpuShare()
 	return out, err

@@ -49,7 +49,7 @@ func program(t *testing.T) string {
 
 func play(t *testing.T, binary string, cell Cell) Outcome {
 	t.Helper()
-	o, err := Run(t.Context(), binary, cell, false, func(line string) { t.Log(line) })
+	o, err := Run(t.Context(), With{Agent: binary, Progress: func(line string) { t.Log(line) }}, cell)
 	labtest.Need(t, err)
 	t.Log(o)
 	for _, step := range o.Steps {

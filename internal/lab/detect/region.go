@@ -51,29 +51,28 @@ type RegionOutcome struct {
 	Checked *[2]time.Duration `json:"checked_ns,omitempty"`
 }
 
-// RunRegion plays a cell with the agent program at binary beside the clients;
-// with beside, blackbox_exporter on another host asks one destination of east
-// each 15 s. progress gets a line now and then.
-func RunRegion(ctx context.Context, binary string, cell RegionCell, beside bool, progress func(string)) (RegionOutcome, error) {
+// RunRegion plays a cell with the agent beside the clients; of the peers,
+// blackbox_exporter on another host asks one destination of east each 15 s.
+func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, error) {
 	out := RegionOutcome{Course: Course{Cell: cell.Name, Fault: cell.Fault, Healthy: cell.Healthy}, Checked: cell.checked()}
 	r, err := newRegions(ctx, &cell)
 	if err != nil {
 		return out, err
 	}
 	defer r.world.Close()
-	agent, err := startAgent(ctx, r.observer, binary, r.world.Dir(), r.config())
+	agent, err := startAgent(ctx, r.observer, with.Agent, r.world.Dir(), r.config())
 	if err != nil {
 		return out, err
 	}
 	defer agent.stop()
 	var asked *prober
-	if beside {
+	if with.Beside {
 		if asked, err = startProber(ctx, r.checker, r.world, r.failing().members[0].run.URL(healthPath)); err != nil {
 			return out, err
 		}
 		defer asked.stop()
 	}
-	run, remotes, err := r.play(ctx, agent, asked, progress)
+	run, remotes, err := r.play(ctx, agent, asked, with.Progress)
 	if err != nil {
 		return out, err
 	}
@@ -81,7 +80,11 @@ func RunRegion(ctx context.Context, binary string, cell RegionCell, beside bool,
 		return out, err
 	}
 	out.sum(cell.Goal, run, func(i incident) part { return r.part(i, remotes) })
-	return out, nil
+	scope := "region/" + r.failing().name
+	if cell.Goal.Host {
+		scope = hostScope
+	}
+	return out, with.keep(ctx, agent, run.end, out.labels(cell.Goal, run, scope))
 }
 
 // RecordRegion plays a cell without the agent and writes, each 250 ms, what the
@@ -175,7 +178,7 @@ func (r *regions) play(ctx context.Context, agent *agent, asked *prober, progres
 	if err := agent.get(ctx, "/api/v1/incidents", &answer); err != nil {
 		return run, nil, err
 	}
-	run.incidents = answer.Incidents
+	run.incidents, run.end = answer.Incidents, time.Now()
 	if remotes, err = agent.remotes(ctx); err != nil {
 		return run, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/lab/labtest"
 	"github.com/foreshock/foreshock/internal/lab/trace"
 )
 
@@ -109,5 +110,30 @@ func TestRegionFaultsShow(t *testing.T) {
 				t.Errorf("it shows in none of %d looks", len(lines))
 			}
 		})
+	}
+}
+
+// TestRegionIsLost: a region falls into a hole behind a real router, and the
+// agent names it, the cause, and nothing of the other region.
+func TestRegionIsLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two regions under load for half a minute: left out with -short")
+	}
+	t.Parallel()
+	cell := regionCell(t, "region-blackhole-busy")
+	cell.At, cell.Load.Duration = 20*time.Second, 32*time.Second
+	out, err := RunRegion(t.Context(), With{Agent: program(t), Progress: func(line string) { t.Log(line) }}, cell)
+	labtest.Need(t, err)
+	for _, line := range out.Report() {
+		t.Log(line)
+	}
+	if out.Cause != "path_lost" || out.First != "path_lost" || out.Found == nil {
+		t.Errorf("named %q first, and %q right, after %v", out.First, out.Cause, out.Found)
+	}
+	if len(out.Siblings)+len(out.Outside) > 0 {
+		t.Errorf("findings on the other region %v and outside of the chain %v", out.Siblings, out.Outside)
+	}
+	if out.Polls.Knew == 0 {
+		t.Errorf("the agent knew of the regions in %+v", out.Polls)
 	}
 }
