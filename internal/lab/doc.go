@@ -3,7 +3,8 @@
 // process that made them. Tests and benchmarks use it.
 //
 // A [World] is a parent namespace with a small TCP hash table of its own and
-// [Host]s beside it, joined by a bridge. A host runs real servers
+// [Host]s beside it, joined by a bridge or, behind a host that is their router,
+// by links of their own ([Host.Treat]). A host runs real servers
 // ([ApachePrefork], [ApacheEvent], [Nginx], [ApacheBalancer], [HAProxy],
 // [Traefik]) and the lab's own [App] through [Host.Serve], in a container where
 // [HostConfig] says so. It sends load through [Host.StartLoad], holds a

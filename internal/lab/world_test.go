@@ -207,8 +207,12 @@ func TestReapAfterKill(t *testing.T) {
 
 // doomed makes a world and never ends by itself.
 func doomed() error {
-	w, err := lab.New(context.Background(), lab.Config{Hosts: []lab.HostConfig{{Name: "server"}}})
+	w, err := lab.New(context.Background(), lab.Config{Hosts: []lab.HostConfig{{Name: "router"}, {Name: "server", Router: "router"}}})
 	if err != nil {
+		return err
+	}
+	err = w.Host("router").Treat(context.Background(), w.Host("server"), lab.Treatment{Loss: 100})
+	if missing := (*lab.ErrMissing)(nil); err != nil && !errors.As(err, &missing) {
 		return err
 	}
 	_, err = w.Host("server").Serve(context.Background(), lab.ApachePrefork{Workers: 3})
