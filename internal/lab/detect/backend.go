@@ -57,11 +57,6 @@ func (c BackendCell) Phases() []time.Duration {
 	return []time.Duration{0, c.Balancer.Timer / 3, 2 * c.Balancer.Timer / 3}
 }
 
-// course is an empty one of the cell.
-func (c BackendCell) course() Course {
-	return Course{Cell: c.Name, Fault: c.Fault, Healthy: c.Healthy}
-}
-
 // shifted is the cell with its fault later by phase.
 func (c BackendCell) shifted(phase time.Duration) BackendCell {
 	c.At += phase

@@ -22,7 +22,7 @@ import (
 // asks through the balancer each 15 s.
 func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Duration) (BackendOutcome, error) {
 	cell = cell.shifted(phase)
-	out := BackendOutcome{Course: cell.course(), Balancer: cell.Balancer.Name, Phase: phase}
+	out := BackendOutcome{Course: Course{Cell: cell.Name, Fault: cell.Fault, Healthy: cell.Healthy}, Balancer: cell.Balancer.Name, Phase: phase}
 	p, err := newPool(ctx, &cell)
 	if err != nil {
 		return out, err

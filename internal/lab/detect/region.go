@@ -46,6 +46,8 @@ type RegionEvent = Event[*regions]
 // RegionOutcome is how a fault of a region, or a healthy day of both, went.
 type RegionOutcome struct {
 	Course
+	// Expected are the right causes; none on a healthy day.
+	Expected []string `json:"expected,omitempty"`
 	// Checked is the range in which a health check each 30 s that must fail three
 	// times would have held the region to be down: computed. Nil is never.
 	Checked *[2]time.Duration `json:"checked_ns,omitempty"`
@@ -54,7 +56,10 @@ type RegionOutcome struct {
 // RunRegion plays a cell with the agent beside the clients; of the peers,
 // blackbox_exporter on another host asks one destination of east each 15 s.
 func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, error) {
-	out := RegionOutcome{Course: Course{Cell: cell.Name, Fault: cell.Fault, Healthy: cell.Healthy}, Checked: cell.checked()}
+	out := RegionOutcome{
+		Course:   Course{Cell: cell.Name, Fault: cell.Fault, Healthy: cell.Healthy},
+		Expected: cell.Goal.Causes, Checked: cell.checked(),
+	}
 	r, err := newRegions(ctx, &cell)
 	if err != nil {
 		return out, err
@@ -234,23 +239,29 @@ func (a *agent) remotes(ctx context.Context) (map[string]netip.AddrPort, error) 
 }
 
 // RegionTable writes outcomes as Markdown: seconds since the fault, half of the
-// runs and 95 % of them.
+// runs and 95 % of them; and what was found that is not of the region that
+// fails.
 func RegionTable(outcomes []RegionOutcome) string {
 	var b strings.Builder
 	faults, healthy := split(courses(outcomes))
 	if len(faults) > 0 {
-		fmt.Fprintln(&b, "| fault | runs | named as | found p50 | p95 | probe each 15 s p50 | check each 30 s × 3 (computed) | first error p50 | lost of requests | goals missed |")
-		fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|")
+		fmt.Fprintln(&b, "| fault | runs | expected | named as | found p50 | p95 | elsewhere | probe each 15 s p50 | check each 30 s × 3 (computed) | first error p50 | lost of requests | goals missed |")
+		fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 	}
 	for _, s := range faults {
 		lost, asked := s.lost()
 		i := slices.IndexFunc(outcomes, func(o RegionOutcome) bool { return o.Cell == s[0].Cell })
-		check := "never"
+		check, elsewhere := "never", []string{}
+		for _, c := range s {
+			elsewhere = append(elsewhere, c.Siblings...)
+		}
+		slices.Sort(elsewhere)
 		if c := outcomes[i].Checked; c != nil {
 			check = fmt.Sprintf("%.0f–%.0f", c[0].Seconds(), c[1].Seconds())
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %d of %d | %s |\n", s[0].Cell, len(s), list(s.named()),
-			tenths(s.quantile(0.5, foundAt)), tenths(s.quantile(0.95, foundAt)), tenths(s.quantile(0.5, probeAt)), check,
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %d of %d | %s |\n", s[0].Cell, len(s),
+			strings.Join(outcomes[i].Expected, " or "), list(s.named()), tenths(s.quantile(0.5, foundAt)), tenths(s.quantile(0.95, foundAt)),
+			list(slices.Compact(elsewhere)), tenths(s.quantile(0.5, probeAt)), check,
 			tenths(s.quantile(0.5, failedAt)), lost, asked, list(s.missed()))
 	}
 	writeHealthy(&b, healthy)

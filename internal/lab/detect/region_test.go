@@ -105,18 +105,20 @@ func TestRegionTable(t *testing.T) {
 		return RegionOutcome{
 			Course: Course{Cell: cell, Found: found, Cause: "path_lost", FirstFailed: inSeconds(10), Requests: 100, Failed: 9, Missed: missed,
 				Ends: map[lab.Outcome]int{lab.Timeout: 9}},
-			Checked: RegionCell{Check: check}.checked(),
+			Expected: []string{"path_lost", "heavy_loss"}, Checked: RegionCell{Check: check}.checked(),
 		}
 	}
+	beside := outcome("blackhole", inSeconds(2.4), patient)
+	beside.Siblings = []string{"region/west churn watch"}
 	got := RegionTable([]RegionOutcome{
-		outcome("blackhole", inSeconds(1.2), patient), outcome("blackhole", inSeconds(2.4), patient),
+		outcome("blackhole", inSeconds(1.2), patient), beside,
 		outcome("loss", nil, nil, "none of heavy_loss opened at warning"),
 		{Course: Course{Cell: "healthy-night", Healthy: true, Requests: 50}},
 	})
-	want := `| fault | runs | named as | found p50 | p95 | probe each 15 s p50 | check each 30 s × 3 (computed) | first error p50 | lost of requests | goals missed |
-|---|---|---|---|---|---|---|---|---|---|
-| blackhole | 2 | path_lost | 1.2 | 2.4 | never | 70–100 | 10.0 | 18 of 200 | – |
-| loss | 1 | path_lost | never | never | never | never | 10.0 | 9 of 100 | none of heavy_loss opened at warning |
+	want := `| fault | runs | expected | named as | found p50 | p95 | elsewhere | probe each 15 s p50 | check each 30 s × 3 (computed) | first error p50 | lost of requests | goals missed |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+| blackhole | 2 | path_lost or heavy_loss | path_lost | 1.2 | 2.4 | region/west churn watch | never | 70–100 | 10.0 | 18 of 200 | – |
+| loss | 1 | path_lost or heavy_loss | path_lost | never | never | – | never | never | 10.0 | 9 of 100 | none of heavy_loss opened at warning |
 
 | healthy | runs | requests | failed | at warning or above |
 |---|---|---|---|---|
