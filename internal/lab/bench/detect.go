@@ -131,7 +131,7 @@ func (b *bench) playBackends(ctx context.Context, d detection, cells []detect.Ba
 func (b *bench) playRegions(ctx context.Context, d detection, cells []detect.RegionCell) error {
 	outcomes, err := play(b, d, cells, regionsCell, func(c detect.RegionCell, run int) (detect.RegionOutcome, error) {
 		c.Load.Seed += uint64(run)
-		return detect.RunRegion(ctx, b.with(d, c.Name, run), c)
+		return detect.RunRegion(ctx, b.with(d, c.Name, run), c.Shifted(run))
 	})
 	fmt.Fprint(b.out, detect.RegionTable(outcomes))
 	return errors.Join(err, missed(detect.Missed(outcomes)))

@@ -120,6 +120,7 @@ type part int
 const (
 	apart   part = iota
 	guilty       // it has the fault
+	inside       // it belongs to what has it, as a backend to its region
 	sibling      // it is another of the kind that has it
 )
 
@@ -154,6 +155,7 @@ func (c *Course) sum(goal FaultGoal, run courseRun, of func(incident) part) {
 		}
 		grave := graveness(inc.Peak) >= graveness("warning")
 		right, chained := slices.Contains(goal.Causes, inc.Cause), slices.Contains(goal.Chain, inc.Cause)
+		expected := chained || right && (part == guilty || part == inside)
 		switch {
 		case c.Healthy || inc.OpenedAt.Before(run.fault):
 			if grave {
@@ -165,7 +167,7 @@ func (c *Course) sum(goal FaultGoal, run courseRun, of func(incident) part) {
 		case part == sibling:
 			c.Siblings = append(c.Siblings, inc.String())
 			continue
-		case grave && !chained && (part != guilty || !right):
+		case grave && !expected:
 			c.Outside = append(c.Outside, inc.String())
 		}
 		if part != guilty {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -85,11 +86,34 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	out.sum(cell.Goal, run, func(i incident) part { return r.part(i, remotes) })
-	scope := "region/" + r.failing().name
-	if cell.Goal.Host {
-		scope = hostScope
+	return out, with.keep(ctx, agent, run.end, out.labels(cell.Goal, run, r.guilty(remotes)...))
+}
+
+// guilty are the scopes that have the fault: the host, or a region and those of
+// its destinations that are backends.
+func (r *regions) guilty(remotes map[string]netip.AddrPort) []string {
+	if r.cell.Goal.Host {
+		return []string{hostScope}
 	}
-	return out, with.keep(ctx, agent, run.end, out.labels(cell.Goal, run, scope))
+	scopes := []string{"region/" + r.failing().name}
+	for _, scope := range slices.Sorted(maps.Keys(remotes)) {
+		if r.failing().has(remotes[scope]) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
+}
+
+// Shifted is the cell of a run with its fault later, so that the probe's timer,
+// which starts with the load, stands elsewhere in each.
+func (c RegionCell) Shifted(run int) RegionCell {
+	if c.Healthy {
+		return c
+	}
+	phase := (probeEvery/2 + time.Duration(run)*4*time.Second) % probeEvery
+	c.At += phase
+	c.Load.Duration += phase
+	return c
 }
 
 // RecordRegion plays a cell without the agent and writes, each 250 ms, what the
@@ -142,7 +166,7 @@ func (r *regions) part(i incident, remotes map[string]netip.AddrPort) part {
 		}
 		return apart
 	case isBackend && !host && r.failing().has(remote):
-		return apart
+		return inside
 	case i.Scope == "region/"+r.failing().name && !host:
 		return guilty
 	case isBackend, strings.HasPrefix(i.Scope, "region/"):

@@ -71,7 +71,7 @@ func TestRegionPart(t *testing.T) {
 	}{
 		{"region/east", guilty, sibling},
 		{"region/west", sibling, sibling},
-		{"backend/shop/e1", apart, sibling},
+		{"backend/shop/e1", inside, sibling},
 		{"backend/shop/w1", sibling, sibling},
 		{"host", apart, guilty},
 		{"service/ssh", apart, apart},
@@ -82,6 +82,24 @@ func TestRegionPart(t *testing.T) {
 				t.Errorf("%s, the host's fault: %v: part %d, want %d", test.scope, host, got, want)
 			}
 		}
+	}
+}
+
+// TestRegionShifted: a fault moves against the probe's timer, and what is watched
+// after it stays.
+func TestRegionShifted(t *testing.T) {
+	c := regionCell(t, "region-loss")
+	seen := map[time.Duration]bool{}
+	for run := range 5 {
+		s := c.Shifted(run)
+		if phase := s.At - c.At; phase < 0 || phase >= probeEvery || seen[phase] || s.Load.Duration-s.At != c.Load.Duration-c.At {
+			t.Errorf("run %d: the fault at %s of %s", run, s.At, s.Load.Duration)
+		}
+		seen[s.At-c.At] = true
+	}
+	healthy := regionCell(t, "healthy-region-deploy")
+	if s := healthy.Shifted(3); s.At != healthy.At {
+		t.Errorf("a healthy day begins at %s", s.At)
 	}
 }
 
