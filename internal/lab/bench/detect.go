@@ -91,7 +91,7 @@ func namesOf[C any](cells []C, name func(C) string) []string {
 func (b *bench) with(d detection, cell string, run int) detect.With {
 	with := detect.With{Agent: b.agent, Beside: d.beside, Progress: b.say}
 	if d.episodes != "" {
-		with.Episode = filepath.Join(d.episodes, fmt.Sprintf("%s-%d.foreshock", cell, run+1))
+		with.Episode = filepath.Join(d.episodes, fmt.Sprintf("%s-%d.rec", cell, run+1))
 	}
 	return with
 }

@@ -45,7 +45,7 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 		}
 		defer asked.stop()
 	}
-	run, err := p.play(ctx, agent, asked, with.Progress)
+	run, err := p.play(ctx, with, agent, asked)
 	if err != nil {
 		return out, err
 	}
@@ -54,7 +54,7 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 	}
 	out.Contained = cell.Contained
 	out.sum(cell, run)
-	return out, with.keep(ctx, agent, run.end, out.labels(cell.Goal, run.courseRun, p.guilty(run)...))
+	return out, with.keep(run.recording, out.labels(cell.Goal, run.courseRun, p.guilty(run)...))
 }
 
 // guilty are the scopes that have the fault.
@@ -108,8 +108,8 @@ func (p *pool) agentConfig() (string, error) {
 }
 
 // play sends the load, makes the events happen, and watches.
-func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress func(string)) (backendRun, error) {
-	progress(p.introduction("played"))
+func (p *pool) play(ctx context.Context, with With, agent *agent, asked *prober) (backendRun, error) {
+	with.Progress(p.introduction("played"))
 	load, began, err := p.startLoad(ctx)
 	if err != nil {
 		return backendRun{}, err
@@ -123,7 +123,7 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	defer stop()
 	var all sync.WaitGroup
 	var happened, judged, named error
-	all.Go(func() { happened = happen(watching, p, p.cell.Name, run.fault, p.cell.Events, progress) })
+	all.Go(func() { happened = happen(watching, p, p.cell.Name, run.fault, p.cell.Events, with.Progress) })
 	all.Go(func() { run.verdict, judged = p.awaitVerdict(watching, run.fault) })
 	all.Go(func() { named = p.watchBackends(watching, agent, &run) })
 	if asked != nil {
@@ -143,6 +143,9 @@ func (p *pool) play(ctx context.Context, agent *agent, asked *prober, progress f
 	run.end = time.Now()
 	err = errors.Join(happened, judged, named, agent.get(ctx, "/api/v1/incidents", &answer))
 	run.incidents = p.ours(answer.Incidents)
+	if err == nil {
+		run.recording, err = with.record(ctx, agent)
+	}
 	if !p.restored.IsZero() {
 		var failed error
 		run.answered, failed = p.failing().run.FirstAsked(ctx)

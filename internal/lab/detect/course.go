@@ -109,6 +109,7 @@ type courseRun struct {
 	records         []lab.Record
 	incidents       []incident
 	polls           Polls
+	recording       []byte // of the agent until end, where an episode is kept
 }
 
 // hostScope is the scope of the host's own incidents.

@@ -101,7 +101,7 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 		defer others.stop()
 	}
 	with.Progress(fmt.Sprintf("%s: %s is %s; load for %s", cell.Name, st.target, scope, cell.Load.Duration))
-	seen, err := st.play(ctx, agent, scope, with.Progress)
+	seen, err := st.play(ctx, with, agent, scope)
 	if err != nil {
 		return out, err
 	}
@@ -122,7 +122,7 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 	labels, known := cell.labels(scope, seen)
 	switch {
 	case known:
-		err = with.keep(ctx, agent, seen.began.Add(cell.Load.Duration), labels)
+		err = with.keep(seen.recording, labels)
 	case with.Episode != "":
 		with.Progress(cell.Name + ": no episode: nobody knows what is to be found")
 	}

@@ -21,7 +21,8 @@ func TestLabelsOfAFault(t *testing.T) {
 	fault := Course{Cell: "region-reset", FirstFailed: inSeconds(0.25)}
 	whole := label{
 		cause: "peer_refusing", or: []string{"peer_resetting", "orderly_stop"}, scope: "region/east",
-		from: began.Add(time.Minute), to: began.Add(90 * time.Second), failed: began.Add(time.Minute + 250*time.Millisecond), note: "region-reset",
+		from: began.Add(time.Minute), to: began.Add(89 * time.Second), failed: began.Add(time.Minute + 250*time.Millisecond), note: "region-reset",
+		least: "warning",
 	}
 	compare := cmp.AllowUnexported(label{})
 	if diff := cmp.Diff([]label{whole}, fault.labels(goal, run, "region/east"), compare); diff != "" {
@@ -46,7 +47,7 @@ func TestLabelsOfWorkers(t *testing.T) {
 	run := workersRun{began: began, records: []lab.Record{request(6*time.Second, 10*time.Second, lab.Timeout)}}
 	want := []label{{
 		cause: "workers_full", or: []string{"workers_filling", "clients_gave_up"}, scope: "service/web",
-		from: began.Add(5 * time.Second), to: began.Add(time.Minute), failed: began.Add(16 * time.Second), note: "burst",
+		from: began.Add(5 * time.Second), to: began.Add(time.Minute), failed: began.Add(16 * time.Second), least: "watch", note: "burst",
 	}}
 	got, known := cell.labels("web", run)
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(label{})); diff != "" || !known {
@@ -65,10 +66,11 @@ func TestLabelsOfWorkers(t *testing.T) {
 // TestSidecar: it is YAML, and as people read it.
 func TestSidecar(t *testing.T) {
 	labels := []label{
-		{cause: "path_lost", or: []string{"heavy_loss", "stuck_closing"}, scope: "region/east", from: began, to: began.Add(time.Minute), failed: began.Add(1500 * time.Millisecond), note: "region-blackhole"},
-		{cause: "orderly_stop", scope: `backend/"shop"/a`, from: began, to: began.Add(time.Second), note: "stopped"},
+		{cause: "path_lost", or: []string{"heavy_loss", "stuck_closing"}, scope: "region/east", from: began, to: began.Add(time.Minute), failed: began.Add(1500 * time.Millisecond), least: "warning", note: "region-blackhole"},
+		{cause: "orderly_stop", scope: `backend/"shop"/a`, from: began, to: began.Add(time.Second), least: "watch", note: "stopped"},
 	}
-	want := `labels:
+	want := `version: 1
+labels:
   - cause: path_lost
     or: [heavy_loss, stuck_closing]
     scope: "region/east"
@@ -80,6 +82,7 @@ func TestSidecar(t *testing.T) {
     scope: "backend/\"shop\"/a"
     from: 2026-11-21T04:00:00Z
     to: 2026-11-21T04:00:01Z
+    severity: watch
     note: "stopped"
 `
 	if diff := cmp.Diff(want, sidecar(labels)); diff != "" {
@@ -91,7 +94,7 @@ func TestSidecar(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(want), &back); err != nil || len(back.Labels) != 2 || back.Labels[1].Scope != labels[1].scope {
 		t.Errorf("read back as %+v: %v", back, err)
 	}
-	if got := sidecar(nil); got != "healthy: true\n" {
+	if got := sidecar(nil); got != "version: 1\nhealthy: true\n" {
 		t.Errorf("of nothing: %q", got)
 	}
 }
@@ -111,16 +114,24 @@ func TestKeepEpisode(t *testing.T) {
 		asked = r.URL.String()
 		return status, body
 	})}}
-	if err := (With{}).keep(t.Context(), a, began.Add(time.Minute), nil); err != nil || asked != "" {
-		t.Errorf("without a file: %v, asked %q", err, asked)
+	if recording, err := (With{}).record(t.Context(), a); err != nil || recording != nil || asked != "" {
+		t.Errorf("without a file: %q, %v, asked %q", recording, err, asked)
 	}
-	if err := (With{Episode: file}).keep(t.Context(), a, began.Add(time.Minute), nil); err != nil {
+	if err := (With{}).keep(nil, nil); err != nil {
+		t.Errorf("without a file: %v", err)
+	}
+	with := With{Episode: file}
+	recording, err := with.record(t.Context(), a)
+	if err == nil {
+		err = with.keep(recording, nil)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "http://127.0.0.1:9748/api/v1/recording?from=2026-11-21T04%3A00%3A00Z&to=2026-11-21T04%3A01%3A00Z"; asked != want {
+	if want := "http://127.0.0.1:9748/api/v1/recording?from=2026-11-21T04%3A00%3A00Z"; asked != want {
 		t.Errorf("asked %s, want %s", asked, want)
 	}
-	for name, want := range map[string]string{file: "recorded", file + ".labels.yaml": "healthy: true\n"} {
+	for name, want := range map[string]string{file: "recorded", file + ".labels.yaml": "version: 1\nhealthy: true\n"} {
 		if got, err := os.ReadFile(name); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 		}
@@ -130,7 +141,7 @@ func TestKeepEpisode(t *testing.T) {
 		"nothing":     func() { status, body = http.StatusOK, "" },
 	} {
 		change()
-		if err := (With{Episode: file}).keep(t.Context(), a, began, nil); err == nil {
+		if _, err := with.record(t.Context(), a); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -78,7 +78,7 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		}
 		defer asked.stop()
 	}
-	run, remotes, err := r.play(ctx, agent, asked, with.Progress)
+	run, remotes, err := r.play(ctx, with, agent, asked)
 	if err != nil {
 		return out, err
 	}
@@ -86,7 +86,7 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	out.sum(cell.Goal, run, func(i incident) part { return r.part(i, remotes) })
-	return out, with.keep(ctx, agent, run.end, out.labels(cell.Goal, run, r.guilty(remotes)...))
+	return out, with.keep(run.recording, out.labels(cell.Goal, run, r.guilty(remotes)...))
 }
 
 // guilty are the scopes that have the fault: the host, or a region and those of
@@ -177,8 +177,8 @@ func (r *regions) part(i incident, remotes map[string]netip.AddrPort) part {
 
 // play sends the load, makes the events happen, and watches. It returns also the
 // destination of each backend, by its scope.
-func (r *regions) play(ctx context.Context, agent *agent, asked *prober, progress func(string)) (run courseRun, remotes map[string]netip.AddrPort, err error) {
-	progress(r.introduction("played"))
+func (r *regions) play(ctx context.Context, with With, agent *agent, asked *prober) (run courseRun, remotes map[string]netip.AddrPort, err error) {
+	with.Progress(r.introduction("played"))
 	loads, err := r.startLoads(ctx)
 	if err != nil {
 		return run, nil, err
@@ -189,7 +189,7 @@ func (r *regions) play(ctx context.Context, agent *agent, asked *prober, progres
 	defer stop()
 	var all sync.WaitGroup
 	var happened, polled error
-	all.Go(func() { happened = happen(watching, r, r.cell.Name, run.fault, r.cell.Events, progress) })
+	all.Go(func() { happened = happen(watching, r, r.cell.Name, run.fault, r.cell.Events, with.Progress) })
 	all.Go(func() { run.polls, polled = r.poll(watching, agent, run.fault) })
 	if asked != nil {
 		all.Go(func() { run.probe = asked.watch(watching, run.fault) })
@@ -208,6 +208,9 @@ func (r *regions) play(ctx context.Context, agent *agent, asked *prober, progres
 		return run, nil, err
 	}
 	run.incidents, run.end = answer.Incidents, time.Now()
+	if run.recording, err = with.record(ctx, agent); err != nil {
+		return run, nil, err
+	}
 	if remotes, err = agent.remotes(ctx); err != nil {
 		return run, nil, err
 	}

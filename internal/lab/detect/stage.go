@@ -42,11 +42,12 @@ type workersRun struct {
 	polls     Polls
 	records   []lab.Record
 	incidents []incident
+	recording []byte // of the agent, where an episode is kept
 }
 
 // play sends the load and makes the events happen. The incidents are still to
 // be asked for.
-func (st *stage) play(ctx context.Context, agent *agent, scope string, progress func(string)) (seen workersRun, err error) {
+func (st *stage) play(ctx context.Context, with With, agent *agent, scope string) (seen workersRun, err error) {
 	load := st.cell.Load
 	load.URL = st.url
 	run, err := st.client.StartLoad(ctx, load)
@@ -61,8 +62,11 @@ func (st *stage) play(ctx context.Context, agent *agent, scope string, progress 
 	asked := make(chan []lab.Record, 1)
 	go func() { asked <- users.ask(ctx, st.client, load.Duration) }()
 	happened := make(chan error, 1)
-	go func() { happened <- happen(ctx, st, st.cell.Name, seen.began, st.cell.Events, progress) }()
-	seen.queue, seen.polls, err = agent.watchQueue(ctx, scope, run.Ended(), progress)
+	go func() { happened <- happen(ctx, st, st.cell.Name, seen.began, st.cell.Events, with.Progress) }()
+	seen.queue, seen.polls, err = agent.watchQueue(ctx, scope, run.Ended(), with.Progress)
+	if err == nil {
+		seen.recording, err = with.record(ctx, agent)
+	}
 	if err != nil {
 		return seen, err
 	}
