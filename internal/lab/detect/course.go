@@ -42,6 +42,9 @@ type Course struct {
 	// Polls is how often the agent saw what it is to judge.
 	Polls Polls               `json:"polls"`
 	Ends  map[lab.Outcome]int `json:"failed_by_outcome,omitempty"`
+	// Usual is what 99 of 100 good answers took at most before the fault: on a
+	// machine that is overloaded it is not what the cell means by usual.
+	Usual *time.Duration `json:"usual_p99_ns,omitempty"`
 	// FirstFailed is the clients' first error.
 	FirstFailed *time.Duration `json:"first_failed_ns"`
 	// Suspect is the first suspicion of what fails, Watch its first finding of
@@ -97,8 +100,8 @@ func (c Course) Lead() (time.Duration, bool) {
 
 // String is the course as one line for a person.
 func (c Course) String() string {
-	return fmt.Sprintf("%s: watch %s, found %s (%s), balancer %s, probe %s, clients' first error %s; %d of %d requests failed; siblings %v, outside %v; goals missed %v",
-		c.Cell, at(c.Watch), at(c.Found), c.Cause, at(c.Verdict), at(c.Probe), at(c.FirstFailed), c.Failed, c.Requests, c.Siblings, c.Outside, c.Missed)
+	return fmt.Sprintf("%s: watch %s, found %s (%s), balancer %s, probe %s, clients' first error %s, their p99 before %s; %d of %d requests failed; siblings %v, outside %v; goals missed %v",
+		c.Cell, at(c.Watch), at(c.Found), c.Cause, at(c.Verdict), at(c.Probe), at(c.FirstFailed), at(c.Usual), c.Failed, c.Requests, c.Siblings, c.Outside, c.Missed)
 }
 
 // courseRun is what was seen in one run, whatever failed.
@@ -219,11 +222,16 @@ func (i *incident) reach(least string) time.Time {
 	return time.Time{}
 }
 
-// sumRequests counts what the clients lost since the fault.
+// sumRequests counts what the clients lost since the fault, and how long they
+// waited before it.
 func (c *Course) sumRequests(run courseRun) {
 	c.Requests = len(run.records)
 	c.Ends = map[lab.Outcome]int{}
+	var before []time.Duration
 	for _, r := range run.records {
+		if r.Outcome == lab.OK && r.End().Before(run.fault) {
+			before = append(before, r.Total())
+		}
 		if r.Outcome == lab.OK || r.End().Before(run.fault) {
 			continue
 		}
@@ -232,6 +240,10 @@ func (c *Course) sumRequests(run courseRun) {
 		if d := r.End().Sub(run.fault); c.FirstFailed == nil || d < *c.FirstFailed {
 			c.FirstFailed = &d
 		}
+	}
+	if n := len(before); n > 0 {
+		slices.Sort(before)
+		c.Usual = &before[(99*n-1)/100]
 	}
 }
 
