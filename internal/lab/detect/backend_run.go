@@ -54,7 +54,7 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 	}
 	out.Contained = cell.Contained
 	out.sum(cell, run)
-	return out, with.keep(run.recording, out.labels(cell.Goal, run.courseRun, p.guilty(run)...))
+	return out, with.keep(run.recording, out.truths(cell.Goal, run.courseRun, p.guilty(run)...))
 }
 
 // guilty are the scopes that have the fault.

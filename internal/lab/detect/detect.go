@@ -119,10 +119,10 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 			out.Peers[name] = at.Sub(seen.began)
 		}
 	}
-	labels, known := cell.labels(scope, seen)
+	truths, known := cell.truths(scope, seen)
 	switch {
 	case known:
-		err = with.keep(seen.recording, labels)
+		err = with.keep(seen.recording, truths)
 	case with.Episode != "":
 		with.Progress(cell.Name + ": no episode: nobody knows what is to be found")
 	}

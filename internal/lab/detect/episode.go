@@ -7,10 +7,12 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/recording/label"
+	"github.com/foreshock/foreshock/internal/rule"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // With is what a cell is played with.
@@ -26,8 +28,8 @@ type With struct {
 	Progress func(string)
 }
 
-// label is one thing that is to be found in a recording.
-type label struct {
+// truth is one thing that is to be found in a recording, as a cell knows it.
+type truth struct {
 	cause string
 	or    []string // causes that are as right, or that follow from it
 	scope string
@@ -55,15 +57,18 @@ func (w With) record(ctx context.Context, a *agent) ([]byte, error) {
 	return recording, nil
 }
 
-// keep writes a recording, and the labels of what is to be found in it: none is
-// a healthy day. It does nothing where no episode is kept.
-func (w With) keep(recording []byte, labels []label) error {
+// keep writes a recording, and beside it what is to be found in it: nothing on a
+// healthy day. It does nothing where no episode is kept.
+func (w With) keep(recording []byte, truths []truth) error {
 	if w.Episode == "" {
 		return nil
 	}
-	err := os.WriteFile(w.Episode, recording, 0o644)
+	text, err := sidecar(truths)
 	if err == nil {
-		err = os.WriteFile(w.Episode+".labels.yaml", []byte(sidecar(labels)), 0o644)
+		err = os.WriteFile(w.Episode, recording, 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(w.Episode+label.Suffix, text, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("keep the episode: %w", err)
@@ -71,42 +76,47 @@ func (w With) keep(recording []byte, labels []label) error {
 	return nil
 }
 
-// sidecar writes labels as the file that stands beside a recording.
-func sidecar(labels []label) string {
-	const version = "version: 1\n"
-	if len(labels) == 0 {
-		return version + "healthy: true\n"
+// sidecar writes what is to be found as the file that stands beside a recording.
+func sidecar(truths []truth) ([]byte, error) {
+	file := label.File{Healthy: len(truths) == 0}
+	for _, t := range truths {
+		l, err := t.label()
+		if err != nil {
+			return nil, err
+		}
+		file.Labels = append(file.Labels, l)
 	}
-	var b strings.Builder
-	b.WriteString(version + "labels:\n")
-	for _, l := range labels {
-		fmt.Fprintf(&b, "  - cause: %s\n", l.cause)
-		if len(l.or) > 0 {
-			fmt.Fprintf(&b, "    or: [%s]\n", strings.Join(l.or, ", "))
-		}
-		fmt.Fprintf(&b, "    scope: %q\n", l.scope)
-		for _, at := range []struct {
-			key string
-			at  time.Time
-		}{{"from", l.from}, {"to", l.to}, {"first_failure", l.failed}} {
-			if !at.at.IsZero() {
-				fmt.Fprintf(&b, "    %s: %s\n", at.key, at.at.UTC().Format(time.RFC3339Nano))
-			}
-		}
-		if l.least != "warning" {
-			fmt.Fprintf(&b, "    severity: %s\n", l.least)
-		}
-		fmt.Fprintf(&b, "    note: %q\n", l.note)
+	return file.Text(), nil
+}
+
+// label is the truth with names that are known to be some.
+func (t truth) label() (label.Label, error) {
+	l := label.Label{From: t.from, To: t.to, FirstFailure: t.failed, Note: t.note}
+	var known bool
+	if l.Scope, known = scope.Parse(t.scope); !known {
+		return l, fmt.Errorf("%q is no scope", t.scope)
 	}
-	return b.String()
+	var err error
+	if l.Severity, err = rule.ParseSeverity(t.least); err != nil {
+		return l, err
+	}
+	for _, name := range slices.Concat([]string{t.cause}, t.or) {
+		cause, err := label.Cause(name)
+		if err != nil {
+			return l, err
+		}
+		l.Or = append(l.Or, cause)
+	}
+	l.Cause, l.Or = l.Or[0], l.Or[1:]
+	return l, nil
 }
 
 // lastLook is more than the time since the last look of a recording: a label must
 // be within it.
 const lastLook = time.Second
 
-// labels are those of a fault on scopes, none on a healthy day.
-func (c Course) labels(goal FaultGoal, run courseRun, scopes ...string) []label {
+// truths are those of a fault on scopes, none on a healthy day.
+func (c Course) truths(goal FaultGoal, run courseRun, scopes ...string) []truth {
 	if c.Healthy {
 		return nil
 	}
@@ -118,20 +128,20 @@ func (c Course) labels(goal FaultGoal, run courseRun, scopes ...string) []label 
 	if c.FirstFailed != nil && run.fault.Add(*c.FirstFailed).Before(to) {
 		failed = run.fault.Add(*c.FirstFailed)
 	}
-	var out []label
-	for _, scope := range scopes {
-		out = append(out, label{
-			cause: goal.Causes[0], or: slices.Concat(goal.Causes[1:], goal.Chain), scope: scope,
+	var out []truth
+	for _, on := range scopes {
+		out = append(out, truth{
+			cause: goal.Causes[0], or: slices.Concat(goal.Causes[1:], goal.Chain), scope: on,
 			from: run.fault, to: to, failed: failed, least: goal.Least, note: c.Cell,
 		})
 	}
 	return out
 }
 
-// labels are those of a server's trouble: what must be found each by itself, and
+// truths are those of a server's trouble: what must be found each by itself, and
 // what else its chain may show. It is false where the cell asks for nothing, and
 // so knows of nothing.
-func (c Cell) labels(scope string, run workersRun) ([]label, bool) {
+func (c Cell) truths(service string, run workersRun) ([]truth, bool) {
 	if c.Healthy {
 		return nil, true
 	}
@@ -144,10 +154,10 @@ func (c Cell) labels(scope string, run workersRun) ([]label, bool) {
 		failed = time.Time{} // for another reason
 	}
 	rest := slices.DeleteFunc(slices.Clone(c.Chain), func(cause string) bool { return slices.Contains(c.Goal.Found, cause) })
-	var out []label
+	var out []truth
 	for _, cause := range c.Goal.Found {
-		out = append(out, label{
-			cause: cause, or: rest, scope: "service/" + scope, from: from, to: run.began.Add(c.Load.Duration),
+		out = append(out, truth{
+			cause: cause, or: rest, scope: "service/" + service, from: from, to: run.began.Add(c.Load.Duration),
 			failed: failed, least: "watch", note: c.Name,
 		})
 	}

@@ -9,93 +9,103 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/recording/label"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
-func TestLabelsOfAFault(t *testing.T) {
+func TestTruthsOfAFault(t *testing.T) {
 	goal := want(withinRegion, "peer_refusing", "peer_resetting").then("orderly_stop")
 	run := courseRun{fault: began.Add(time.Minute), end: began.Add(90 * time.Second)}
 	fault := Course{Cell: "region-reset", FirstFailed: inSeconds(0.25)}
-	whole := label{
+	whole := truth{
 		cause: "peer_refusing", or: []string{"peer_resetting", "orderly_stop"}, scope: "region/east",
 		from: began.Add(time.Minute), to: began.Add(89 * time.Second), failed: began.Add(time.Minute + 250*time.Millisecond), note: "region-reset",
 		least: "warning",
 	}
-	compare := cmp.AllowUnexported(label{})
-	if diff := cmp.Diff([]label{whole}, fault.labels(goal, run, "region/east"), compare); diff != "" {
+	compare := cmp.AllowUnexported(truth{})
+	if diff := cmp.Diff([]truth{whole}, fault.truths(goal, run, "region/east"), compare); diff != "" {
 		t.Errorf("a fault (-want +got):\n%s", diff)
 	}
 	run.answered, fault.FirstFailed = began.Add(70*time.Second), nil
 	whole.to, whole.failed = run.answered, time.Time{}
-	if diff := cmp.Diff([]label{whole}, fault.labels(goal, run, "region/east"), compare); diff != "" {
+	if diff := cmp.Diff([]truth{whole}, fault.truths(goal, run, "region/east"), compare); diff != "" {
 		t.Errorf("a fault that ends and harms nobody (-want +got):\n%s", diff)
 	}
 	fault.Healthy = true
-	if got := fault.labels(goal, run, "region/east"); got != nil {
+	if got := fault.truths(goal, run, "region/east"); got != nil {
 		t.Errorf("a healthy day: %+v", got)
 	}
 }
 
-func TestLabelsOfWorkers(t *testing.T) {
+func TestTruthsOfWorkers(t *testing.T) {
 	cell := Cell{
 		Name: "burst", Chain: chain(), Goal: Goal{Found: []string{"workers_full"}}, Load: lab.Load{Duration: time.Minute}, Slow: time.Second,
 		Events: []Event[*stage]{{At: 5 * time.Second}},
 	}
 	run := workersRun{began: began, records: []lab.Record{request(6*time.Second, 10*time.Second, lab.Timeout)}}
-	want := []label{{
+	want := []truth{{
 		cause: "workers_full", or: []string{"workers_filling", "clients_gave_up"}, scope: "service/web",
 		from: began.Add(5 * time.Second), to: began.Add(time.Minute), failed: began.Add(16 * time.Second), least: "watch", note: "burst",
 	}}
-	got, known := cell.labels("web", run)
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(label{})); diff != "" || !known {
+	got, known := cell.truths("web", run)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(truth{})); diff != "" || !known {
 		t.Errorf("known %v (-want +got):\n%s", known, diff)
 	}
 	cell.Goal.Found = nil
-	if got, known := cell.labels("web", run); known {
+	if got, known := cell.truths("web", run); known {
 		t.Errorf("a cell that asks for nothing: %+v", got)
 	}
 	cell.Healthy = true
-	if got, known := cell.labels("web", run); !known || got != nil {
+	if got, known := cell.truths("web", run); !known || got != nil {
 		t.Errorf("a healthy day: %v %+v", known, got)
 	}
 }
 
-// TestSidecar: it is YAML, and as people read it.
+// TestSidecar: the labels that are written are the ones that are read.
 func TestSidecar(t *testing.T) {
-	labels := []label{
+	truths := []truth{
 		{cause: "path_lost", or: []string{"heavy_loss", "stuck_closing"}, scope: "region/east", from: began, to: began.Add(time.Minute), failed: began.Add(1500 * time.Millisecond), least: "warning", note: "region-blackhole"},
-		{cause: "orderly_stop", scope: `backend/"shop"/a`, from: began, to: began.Add(time.Second), least: "watch", note: "stopped"},
+		{cause: "orderly_stop", scope: "backend/shop/a", from: began, to: began.Add(time.Second), least: "watch", note: "stopped"},
 	}
-	want := `version: 1
-labels:
-  - cause: path_lost
-    or: [heavy_loss, stuck_closing]
-    scope: "region/east"
-    from: 2026-11-21T04:00:00Z
-    to: 2026-11-21T04:01:00Z
-    first_failure: 2026-11-21T04:00:01.5Z
-    note: "region-blackhole"
-  - cause: orderly_stop
-    scope: "backend/\"shop\"/a"
-    from: 2026-11-21T04:00:00Z
-    to: 2026-11-21T04:00:01Z
-    severity: watch
-    note: "stopped"
-`
-	if diff := cmp.Diff(want, sidecar(labels)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	east, backend := scope.ID{Kind: scope.KindRegion, Name: "east"}, scope.ID{Kind: scope.KindBackend, Name: "shop/a"}
+	want := label.File{Labels: []label.Label{
+		{Cause: judge.PathLost, Or: []judge.Cause{judge.HeavyLoss, judge.StuckClosing}, Scope: east, From: began, To: began.Add(time.Minute),
+			FirstFailure: began.Add(1500 * time.Millisecond), Severity: judge.Warning, Note: "region-blackhole"},
+		{Cause: judge.OrderlyStop, Scope: backend, From: began, To: began.Add(time.Second), Severity: judge.Watch, Note: "stopped"},
+	}}
+	bounds := label.Bounds{From: began, To: began.Add(time.Hour), Scopes: []scope.ID{backend, east}}
+	for _, test := range []struct {
+		truths []truth
+		want   label.File
+	}{{truths, want}, {nil, label.File{Healthy: true}}} {
+		text, err := sidecar(test.truths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := label.Parse("episode", text, bounds)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
-	var back struct {
-		Labels []struct{ Scope string }
-	}
-	if err := yaml.Unmarshal([]byte(want), &back); err != nil || len(back.Labels) != 2 || back.Labels[1].Scope != labels[1].scope {
-		t.Errorf("read back as %+v: %v", back, err)
-	}
-	if got := sidecar(nil); got != "version: 1\nhealthy: true\n" {
-		t.Errorf("of nothing: %q", got)
+	for name, change := range map[string]func(*truth){
+		"no cause":       func(t *truth) { t.cause = "bad_luck" },
+		"no other cause": func(t *truth) { t.or = []string{"bad_luck"} },
+		"no scope":       func(t *truth) { t.scope = "" },
+		"no severity":    func(t *truth) { t.least = "" },
+	} {
+		wrong := truths[0]
+		change(&wrong)
+		if _, err := sidecar([]truth{wrong}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }
 
@@ -131,8 +141,8 @@ func TestKeepEpisode(t *testing.T) {
 	if want := "http://127.0.0.1:9748/api/v1/recording?from=2026-11-21T04%3A00%3A00Z"; asked != want {
 		t.Errorf("asked %s, want %s", asked, want)
 	}
-	for name, want := range map[string]string{file: "recorded", file + ".labels.yaml": "version: 1\nhealthy: true\n"} {
-		if got, err := os.ReadFile(name); err != nil || string(got) != want {
+	for name, want := range map[string]string{file: "recorded", file + ".labels.yaml": "healthy: true"} {
+		if got, err := os.ReadFile(name); err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 		}
 	}

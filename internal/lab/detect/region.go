@@ -86,7 +86,7 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	out.sum(cell.Goal, run, func(i incident) part { return r.part(i, remotes) })
-	return out, with.keep(run.recording, out.labels(cell.Goal, run, r.guilty(remotes)...))
+	return out, with.keep(run.recording, out.truths(cell.Goal, run, r.guilty(remotes)...))
 }
 
 // guilty are the scopes that have the fault: the host, or a region and those of
