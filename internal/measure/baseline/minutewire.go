@@ -243,7 +243,7 @@ func (r *reader) end() error {
 }
 
 func (r *reader) signals() []measure.Signal {
-	n := r.upTo(uint64(len(wireSignals)), "signals")
+	n := r.upTo(uint64(measure.NumSignals), "signals")
 	var out []measure.Signal
 	var seen [measure.NumSignals]bool
 	last := -1

@@ -248,7 +248,7 @@ func (r *reader) skipSketch() {
 // appendSignal writes a signal as the gap to the one before; before is -1 at
 // first. Signals go up by their numbers in what is stored.
 func appendSignal(to []byte, before *int, sig measure.Signal) []byte {
-	n := wireNumbers[sig]
+	n := sig.Stored()
 	to = binary.AppendVarint(to, int64(n-*before-1))
 	*before = n
 	return to
@@ -256,12 +256,13 @@ func appendSignal(to []byte, before *int, sig measure.Signal) []byte {
 
 func (r *reader) signal(before *int) measure.Signal {
 	n := int64(*before) + 1 + r.varint()
-	if n < 0 || n >= int64(len(wireSignals)) {
+	sig, known := measure.StoredSignal(int(n))
+	if !known {
 		r.fail(fmt.Errorf("signal number %d", n))
 		return 0
 	}
 	*before = int(n)
-	return wireSignals[n]
+	return sig
 }
 
 // The forms of a number, in the two lowest bits.

@@ -2,7 +2,6 @@ package baseline
 
 import (
 	"errors"
-	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -18,26 +17,6 @@ import (
 )
 
 var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
-
-// TestSignalsKeepTheirNumbers: what is stored outlives the program.
-func TestSignalsKeepTheirNumbers(t *testing.T) {
-	const (
-		released = 91 // of wireSignals; none of them may change
-		want     = 0x17e4de1214aa7fb
-	)
-	sum := fnv.New64a()
-	for _, sig := range wireSignals[:released] {
-		_, _ = sum.Write([]byte(sig.String() + "\n"))
-	}
-	if got := sum.Sum64(); got != want {
-		t.Errorf("the first %d signals sum up to %#x, want %#x: what is stored would be read as another signal; append new ones", released, got, uint64(want))
-	}
-	for _, sig := range measure.Signals() {
-		if wireNumbers[sig] < 0 {
-			t.Errorf("%s has no number: append it to wireSignals", sig)
-		}
-	}
-}
 
 // someMinute is a minute of so many backends in use.
 func someMinute(random *rand.Rand, scopes int) *Minute {
