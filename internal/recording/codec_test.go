@@ -1,14 +1,19 @@
 package recording
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/foreshock/foreshock/internal/measure"
 )
 
 // TestStepsComeBack holds decode(encode(x)) to x for every exported field that a
@@ -53,22 +58,45 @@ func TestOneDecoderForAll(t *testing.T) {
 	})
 }
 
-// TestSegmentsEnd: a segment ends at its span, at its size and when the clock is
-// set, and says when it is from.
+// TestSegmentsEnd: a segment ends at its span, at its size, when the clock is set
+// and with the run of the agent, and says when it is from.
 func TestSegmentsEnd(t *testing.T) {
 	at := func(after time.Duration) time.Time { return start.Add(after) }
 	step := func(after, offset time.Duration) Step { return Step{At: at(after), Offset: offset} }
-	steps := []Step{step(0, 0), step(4*time.Second, 0), step(10*time.Second, 0), step(11*time.Second, time.Hour), step(12*time.Second, time.Hour)}
+	steps := []Step{step(0, 0), step(4*time.Second, 0), step(10*time.Second, 0), step(11*time.Second, time.Hour), step(12*time.Second, time.Hour), step(13*time.Second, time.Hour)}
+	steps[5].Began = at(13 * time.Second)
 	var got []string
 	for _, s := range encode(t, Limits{}, steps) {
 		got = append(got, fmt.Sprint(s.From.Sub(start), " ", s.To.Sub(start)))
 	}
-	want := []string{"0s 4s", "10s 10s", "1h0m11s 1h0m12s"}
+	want := []string{"0s 4s", "10s 10s", "1h0m11s 1h0m12s", "1h0m13s 1h0m13s"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if n := len(encode(t, Limits{Size: 1}, steps)); n != len(steps) {
 		t.Errorf("%d segments of at most one byte, want %d: the step that reaches the size is the last", n, len(steps))
+	}
+}
+
+// TestFirstVersion: segments that do not say which run they are of are read.
+func TestFirstVersion(t *testing.T) {
+	steps := []Step{{At: start, Tallies: measure.Tallies{Interval: time.Second}}, {At: start.Add(time.Second), Namespace: "shop", Left: true}}
+	segment := encode(t, Limits{}, steps)[0]
+	o, s := newOpener(), newSealer()
+	raw, h, err := o.open(segment.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var times, began out
+	times.time(start, time.Unix(0, 0))
+	times.varint(0)
+	began.time(time.Time{}, time.Unix(0, 0))
+	at := len(times.b)
+	old := s.seal(slices.Delete(slices.Clone(raw), at, at+len(began.b)), segment.From, segment.To, h.records)
+	old[12] = 1
+	binary.LittleEndian.PutUint32(old[4:], crc32.Checksum(old[8:], castagnoli))
+	if diff := cmp.Diff(steps, decode(t, []Segment{{Data: old}}), same); diff != "" {
+		t.Errorf("-recorded +read:\n%s", diff)
 	}
 }
 

@@ -28,6 +28,7 @@ type Decoder struct {
 	memory  int
 	at      time.Time
 	offset  time.Duration
+	began   time.Time
 
 	opinions []measure.Opinion
 	norms    []measure.Norm
@@ -84,19 +85,23 @@ func Decode(data []byte, each func(Step) error) error {
 // later foreshock wrote it, or says that it is too large.
 func (d *Decoder) Reset(data []byte) error {
 	d.in, d.left = in{}, 0
-	raw, records, err := d.open.open(data)
+	raw, h, err := d.open.open(data)
 	if err != nil {
 		return err
 	}
 	if len(d.texts) > maxTexts {
 		clear(d.texts)
 	}
-	d.in, d.left = in{b: raw}, records
+	d.in, d.left = in{b: raw}, h.records
 	d.strings, d.scopes, d.memory, d.socket = d.strings[:0], d.scopes[:0], 0, tcp.Socket{}
 	d.spare = append(d.spare, d.streams...)
 	d.streams = d.streams[:0]
 	d.at = d.in.time(time.Unix(0, 0))
 	d.offset = time.Duration(d.in.varint())
+	d.began = time.Time{}
+	if h.version >= versionBegan {
+		d.began = d.in.time(time.Unix(0, 0))
+	}
 	return d.in.err
 }
 
@@ -139,7 +144,7 @@ func (d *Decoder) Next() (Record, error) {
 	if r.Frame != nil {
 		r.Frame.At, r.Frame.Offset = d.at, d.offset
 	} else {
-		r.Step.At, r.Step.Offset = d.at, d.offset
+		r.Step.At, r.Step.Offset, r.Step.Began = d.at, d.offset, d.began
 	}
 	return r, nil
 }

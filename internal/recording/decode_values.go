@@ -175,11 +175,15 @@ func (d *Decoder) readNorms() []measure.Norm {
 	before := -1
 	for range d.in.count(maxMany) {
 		before = d.scope(before)
-		d.norms = append(d.norms, measure.Norm{
-			Scope: d.scopeID(before), Signal: measure.Signal(d.in.byte()),
+		sig, known := measure.StoredSignal(int(d.in.byte()))
+		norm := measure.Norm{
+			Scope: d.scopeID(before), Signal: sig,
 			Low: math.Float64frombits(d.in.fixed()), Usual: math.Float64frombits(d.in.fixed()), High: math.Float64frombits(d.in.fixed()),
 			Minutes: int(d.in.varint()), Days: int(d.in.varint()), Hours: measure.Hours(d.in.byte()), Learning: d.in.bool(),
-		})
+		}
+		if known { // else a later foreshock measures it, and this one cannot use it
+			d.norms = append(d.norms, norm)
+		}
 	}
 	return d.norms
 }

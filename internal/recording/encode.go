@@ -42,6 +42,7 @@ type Encoder struct {
 	first   time.Time // of the records of the segment under way
 	at      time.Time // of the last
 	offset  time.Duration
+	began   time.Time  // of the last step's run
 	socket  tcp.Socket // the last of the batches
 	told    map[string]*told
 
@@ -73,11 +74,11 @@ func NewEncoder(limits Limits) *Encoder {
 }
 
 // Add takes one step; it keeps nothing of it. Where the segment under way was
-// full, or the clock was set since its last step, it is finished first and
-// returned, else nil. An error says that this step holds more than a segment
+// full, or the clock was set since its last step, or that was of another run, it
+// is finished first and returned, else nil. An error says that this step holds more than a segment
 // can, and is left out; what came before it is not lost.
 func (e *Encoder) Add(s Step) (finished *Segment, err error) {
-	finished = e.begin(s.At, s.Offset)
+	finished = e.begin(s.At, s.Offset, s.Began)
 	bytes, records := len(e.out.b), e.records
 	if s.Left {
 		e.record(tagLeft, s.At)
@@ -127,16 +128,17 @@ func (e *Encoder) forget() {
 
 // begin makes room for a record at that time, and returns the segment that was
 // finished for it.
-func (e *Encoder) begin(at time.Time, offset time.Duration) *Segment {
+func (e *Encoder) begin(at time.Time, offset time.Duration, began time.Time) *Segment {
 	var finished *Segment
-	if e.records > 0 && (len(e.out.b) >= e.limits.Size || e.memory > maxMemory/2 || at.Sub(e.first) >= e.limits.Span || offset != e.offset) {
+	if e.records > 0 && (len(e.out.b) >= e.limits.Size || e.memory > maxMemory/2 || at.Sub(e.first) >= e.limits.Span || offset != e.offset || !began.Equal(e.began)) {
 		finished = e.Flush()
 	}
 	if e.records == 0 {
 		e.out.b = e.out.b[:0]
-		e.first, e.at, e.offset = at, at, offset
+		e.first, e.at, e.offset, e.began = at, at, offset, began
 		e.out.time(at, time.Unix(0, 0))
 		e.out.varint(int64(offset))
+		e.out.time(began, time.Unix(0, 0))
 	}
 	return finished
 }

@@ -126,7 +126,7 @@ func (e *Encoder) norms(norms []measure.Norm) {
 	before := -1
 	for _, n := range norms {
 		before = e.putScope(named{id: n.Scope}, before)
-		e.out.byte(byte(n.Signal))
+		e.out.byte(byte(n.Signal.Stored()))
 		for _, v := range [...]float64{n.Low, n.Usual, n.High} {
 			e.out.fixed(math.Float64bits(v))
 		}

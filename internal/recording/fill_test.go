@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -72,6 +73,9 @@ func change(t *rapid.T, v reflect.Value, often float64) {
 // scalar is a value of a type, of the same bits as n where it has so many.
 func scalar(t *rapid.T, of reflect.Type, n uint64) reflect.Value {
 	v := reflect.New(of).Elem()
+	if of == reflect.TypeFor[measure.Signal]() {
+		n %= uint64(measure.NumSignals) // another one has no number to be stored by
+	}
 	switch of.Kind() {
 	case reflect.Bool:
 		v.SetBool(n&1 == 1)

@@ -103,7 +103,7 @@ func (e *Encoder) AddFrame(f Frame) (finished *Segment, err error) {
 	if len(f.Sockets) > maxBatch {
 		return nil, fmt.Errorf("record a frame: a batch of %d sockets, and at most %d are recorded: it was left out", len(f.Sockets), maxBatch)
 	}
-	finished = e.begin(f.At, f.Offset)
+	finished = e.begin(f.At, f.Offset, e.began)
 	bytes, records := len(e.out.b), e.records
 	if err := e.putFrame(&f); err != nil {
 		return finished, err

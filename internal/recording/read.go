@@ -137,7 +137,7 @@ func (r *Reader) readIndex() {
 		return
 	}
 	block, ok := r.block(at)
-	if !ok || string(block[:4]) != indexMark || block[12] != segmentVersion {
+	if !ok || string(block[:4]) != indexMark || block[12] != indexVersion {
 		return
 	}
 	in := in{b: block[blockSize:]}

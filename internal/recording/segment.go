@@ -28,8 +28,10 @@ import (
 // version can be told from what is damaged, and be passed over.
 const (
 	segmentMark    = "FSEG"
-	segmentVersion = 1
-	headSize       = 40
+	segmentVersion = 2
+	// versionBegan is the first that says which run of the agent it is of.
+	versionBegan = 2
+	headSize     = 40
 	// maxPacked is how long what follows the head may be: zstd makes nothing
 	// much larger than it was.
 	maxPacked = maxRaw + maxRaw/16
@@ -132,22 +134,22 @@ func newOpener() opener {
 	return opener{z: z}
 }
 
-// open returns what a segment holds and how many records that is.
-func (o *opener) open(data []byte) (raw []byte, records int, err error) {
-	h, err := parseHead(data)
+// open returns what a segment holds, and its head.
+func (o *opener) open(data []byte) (raw []byte, h head, err error) {
+	h, err = parseHead(data)
 	if err == nil {
 		err = h.check(data)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("read a segment: %w", err)
+		return nil, h, fmt.Errorf("read a segment: %w", err)
 	}
 	raw, err = o.z.DecodeAll(data[headSize:], o.raw[:0])
 	if err != nil {
-		return nil, 0, fmt.Errorf("read a segment: it says that it is %d bytes when decompressed: %w", h.raw, err)
+		return nil, h, fmt.Errorf("read a segment: it says that it is %d bytes when decompressed: %w", h.raw, err)
 	}
 	o.raw = raw
 	if len(raw) != h.raw {
-		return nil, 0, fmt.Errorf("read a segment: it is %d bytes when decompressed, and says %d: it was not written by foreshock", len(raw), h.raw)
+		return nil, h, fmt.Errorf("read a segment: it is %d bytes when decompressed, and says %d: it was not written by foreshock", len(raw), h.raw)
 	}
-	return raw, h.records, nil
+	return raw, h, nil
 }

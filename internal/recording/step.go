@@ -29,6 +29,9 @@ type Step struct {
 	// to add for the wall clock, as far as it was known then.
 	At     time.Time
 	Offset time.Duration
+	// Began is when the run of the agent began that took it, on the wall clock:
+	// another run knew nothing of what was before. Zero is not known.
+	Began time.Time
 	// Tallies is good until the next step is asked for.
 	Tallies measure.Tallies
 	// Left: the namespace has ended, and nothing was looked at. What was

@@ -19,9 +19,10 @@ const (
 	fileMagic   = "foreshock recording "
 	fileVersion = "1\n"
 
-	indexMark = "FIDX"
-	tailMark  = "FEND"
-	tailSize  = 16
+	indexMark    = "FIDX"
+	indexVersion = 1
+	tailMark     = "FEND"
+	tailSize     = 16
 	// blockSize is how long the part is that segments and the index begin with
 	// alike: mark, checksum, length, version.
 	blockSize = 16
@@ -185,7 +186,7 @@ func (w *Writer) writeIndex() error {
 	b := make([]byte, blockSize, blockSize+len(body)+tailSize)
 	copy(b, indexMark)
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(body)))
-	b[12] = segmentVersion
+	b[12] = indexVersion
 	b = append(b, body...)
 	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
 	tail := binary.LittleEndian.AppendUint64(nil, uint64(at))

@@ -36,6 +36,7 @@ type Player struct {
 	court    *court.Court
 	follower Follower
 	at       time.Time // of the last step
+	began    time.Time // the run that it is of
 }
 
 // New returns a Player that judges by the causes and these rules, whose names
@@ -48,15 +49,15 @@ func New(rules []rule.Rule) *Player {
 
 // Step takes one step and returns the incidents of all namespaces: the
 // suspected and the open ones, then the lately resolved, newest first. They are
-// good until the next step. The pipeline's clock never goes back, so a step
-// before the last one is of another run of the agent, which knew nothing of what
-// was before.
+// good until the next step. A step of another run of the agent begins anew: that
+// one knew nothing of what was before. Where the run is not known, a step before
+// the last one is of another, as the pipeline's clock never goes back.
 func (p *Player) Step(s recording.Step) []judge.Incident {
-	if s.At.Before(p.at) {
+	if s.At.Before(p.at) || !s.Began.Equal(p.began) && !p.at.IsZero() {
 		p.court = court.New(p.rules, p.numbers)
 	}
 	p.court.Step(s)
-	p.at = s.At
+	p.at, p.began = s.At, s.Began
 	return p.court.Incidents(s.At)
 }
 

@@ -171,11 +171,22 @@ func TestNamespaceThatEnds(t *testing.T) {
 	}
 }
 
-// TestAnotherRun: where the clock goes back the agent was started anew.
+// TestAnotherRun: where the clock goes back the agent was started anew, and where
+// the step says so, also when the clock went on.
 func TestAnotherRun(t *testing.T) {
 	first := recordingtest.All(faulty)
 	steps := slice(append(slices.Clip(first[:len(first)*3/8]), first...)) // to 2m15s, and from the start
 	_, short := play(t, &steps)
+	later := recordingtest.All(faulty)
+	for i := range later {
+		later[i].At, later[i].Began = later[i].At.Add(time.Hour), recordingtest.Start.Add(time.Minute)
+		later[i].Tallies.Look.Begin = later[i].Tallies.Look.Begin.Add(time.Hour)
+	}
+	steps = slice(append(slices.Clip(first[:len(first)*3/8]), later...))
+	sameMinute := func(a, b string) bool { return a[len("01:"):] == b[len("02:"):] }
+	if _, told := play(t, &steps); !slices.EqualFunc(short, told, sameMinute) {
+		t.Errorf("where the step says that it is of another run (-by the clock +by the step):\n%s", cmp.Diff(short, told))
+	}
 	want := []string{
 		"01:02:01 #1 suspect backend/pool0/s1 path_lost none",
 		"01:02:02 #1 open backend/pool0/s1 path_lost critical",
