@@ -71,7 +71,7 @@ func playBackends(segments []segment) string {
 					scopes = append(scopes, seg.peer(name, at, since))
 				}
 				scopes = append(scopes, measure.Tally{Scope: scope.Rest})
-				view := m.Step(now, measure.Tallies{Look: look, Interval: time.Duration(interval * float64(time.Second)), Scopes: scopes, Opinions: opinions})
+				view := m.Step(now, measure.Tallies{Look: look, Interval: time.Duration(interval * float64(time.Second)), Scopes: scopes, Opinions: opinions, Norms: seg.norms(names, at)})
 				opinions = opinions[:0]
 				for _, name := range names {
 					if _, asked := seg.values[name+".up"]; asked {

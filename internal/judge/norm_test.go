@@ -42,3 +42,32 @@ func TestSlowLevel(t *testing.T) {
 		})
 	}
 }
+
+// TestRegionLevels: the evidence of a share names the floor, or what was learned
+// where that is higher.
+func TestRegionLevels(t *testing.T) {
+	norm := measure.Norm{Signal: measure.SynSentShare, High: 0.3, Minutes: 720, Days: 12, Hours: 3}
+	low := norm
+	low.High = 0.1
+	tests := []struct {
+		name   string
+		norms  []measure.Norm
+		level  float64
+		origin string
+	}{
+		{"nothing learned", nil, 0.15, "default"},
+		{"more is usual", []measure.Norm{norm}, 0.3, "usual for weekdays at 2 h, from 12 days"},
+		{"less is usual", []measure.Norm{low}, 0.15, "default"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := measure.ScopeSignals{Scope: scope.ID{Kind: scope.KindRegion, Name: "east"}, Norms: tt.norms}
+			s.Readings[measure.SynSentShare] = measure.Reading{Value: 0.4, Samples: 100, Good: time.Minute, Validity: measure.Known}
+			var f Finding
+			f.learnedAgainst(subject{scope: &s}, measure.SynSentShare, regionSynSent)
+			if len(f.Evidence) != 1 || f.Evidence[0].Threshold != tt.level || f.Evidence[0].Origin != tt.origin {
+				t.Errorf("evidence %+v, want level %g, %q", f.Evidence, tt.level, tt.origin)
+			}
+		})
+	}
+}

@@ -11,7 +11,8 @@ import (
 // 160 connections behind a router (docs/SIGNALS.md says how). A share counts
 // with the lower end of its Wilson interval, so that few connections do not
 // decide; and a region is degraded only where two destinations are, as one alone
-// is that backend's own fault.
+// is that backend's own fault. The shares in SYN_SENT and CLOSE_WAIT are floors:
+// what was learned of this hour of the week counts where it is higher.
 const (
 	regionDestinations = 2
 	// regionLost: 1 % loss gives 0.6 % at the 95th percentile, 3 % 1.2 %, 10 %
@@ -52,6 +53,12 @@ func (s subject) isPart(share measure.Signal, level float64) truth {
 	return isTrue(wilsonLower(r.Value*float64(r.Samples), float64(r.Samples)) >= level)
 }
 
+// learnedAgainst shows a share beside its level and where that comes from.
+func (f *Finding) learnedAgainst(s subject, share measure.Signal, floor float64) {
+	level, origin := s.orNorm(share, floor, "default")
+	f.against(s.scope, share, level, origin)
+}
+
 // few: a share of the region's connections is below level, or it has none.
 func (s subject) few(share measure.Signal, level float64) truth {
 	if s.scope.Get(share).Validity == measure.NoTraffic {
@@ -83,14 +90,14 @@ func regionPathLost() causeRule {
 			{condition{"nothing comes from the region, and what is sent to two destinations of it is not acknowledged, for 0.5 s", 500 * time.Millisecond, 2, measure.Established, regionIsSilent}, Critical},
 			{condition{"a fifth of its connections retransmits, to two destinations, for 2 s", 2 * time.Second, 3, measure.RetransmittingShare, regionRetransmits}, Warning},
 			{condition{"two destinations of it do not acknowledge, and nothing has come from them for 1.5 s, for 1 s", time.Second, 3, measure.DestinationsLost, func(s subject) truth { return onTwo(s, measure.DestinationsLost) }}, Warning},
-			{condition{"15 % of its connections are SYN_SENT, to two destinations, many of them tried again, for 2 s", 2 * time.Second, 3, measure.SynSentShare, regionUnconnected}, Warning},
+			{condition{"more of its connections than usual, at least 15 %, are SYN_SENT, to two destinations, many of them tried again, for 2 s", 2 * time.Second, 3, measure.SynSentShare, regionUnconnected}, Warning},
 		},
 		clear: regionRecovers(3 * time.Second),
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("The region %s is out of reach: %s %s.", f.Scope.Name, ofDestinations(s, measure.DestinationsUnanswered), outstandingThere(s))
 			f.Certainty = Certain // the kernel's own timers
 			f.against(s.scope, measure.RetransmittingShare, regionLost, "default")
-			f.against(s.scope, measure.SynSentShare, regionSynSent, "default")
+			f.learnedAgainst(s, measure.SynSentShare, regionSynSent)
 			f.against(s.scope, measure.DestinationsUnanswered, regionDestinations, "default")
 			f.shows(s.scope, measure.DestinationsLost)
 			f.against(s.scope, measure.Silent, regionSilent, "default")
@@ -156,7 +163,8 @@ func regionRetransmits(s subject) truth {
 // SYN_SENT too, so many of them must have been tried again.
 func regionUnconnected(s subject) truth {
 	retried := s.is(measure.ConnectRetrying, atLeast, lostAtLeast).And(s.isShare(measure.ConnectRetrying, atLeast, regionRetried, measure.SynSent))
-	return s.isPart(measure.SynSentShare, regionSynSent).And(retried).And(onTwo(s, measure.DestinationsConnecting))
+	level, _ := s.orNorm(measure.SynSentShare, regionSynSent, "default")
+	return s.isPart(measure.SynSentShare, level).And(retried).And(onTwo(s, measure.DestinationsConnecting))
 }
 
 // regionWell: something came from it lately, and hardly anything there fails.
@@ -167,7 +175,8 @@ func regionWell(s subject) truth {
 		return cannotTell
 	}
 	since := s.now.Add(-time.Duration(ago * float64(time.Second))).After(s.suspected)
-	fine := s.few(measure.RetransmittingShare, regionFine).And(s.few(measure.SynSentShare, regionSynSent))
+	unconnected, _ := s.orNorm(measure.SynSentShare, regionSynSent, "default")
+	fine := s.few(measure.RetransmittingShare, regionFine).And(s.few(measure.SynSentShare, unconnected))
 	switch {
 	case since && ago <= s.quietAfter() && fine != cannotTell:
 		return fine
@@ -271,7 +280,7 @@ func regionOrderlyStop() causeRule {
 	return causeRule{
 		cause: OrderlyStop,
 		triggers: []trigger{
-			{condition{"the region has just closed 15 % of its connections and two destinations of it did, for 2 s", 2 * time.Second, 3, measure.CloseWaitShare, regionCloses}, Watch},
+			{condition{"the region has just closed more of its connections than usual, at least 15 %, and two destinations of it did, for 2 s", 2 * time.Second, 3, measure.CloseWaitShare, regionCloses}, Watch},
 			{condition{"30 % of its connections are gone, two destinations of it have none left, and none was refused or reset, for 1.5 s", 1500 * time.Millisecond, 3, measure.EstablishedLost, regionClosedAll}, Watch},
 		},
 		clear: condition{"the region answers or has connections, and holds hardly any that it closed, for 5 s", 5 * time.Second, 3, measure.Established,
@@ -284,7 +293,7 @@ func regionOrderlyStop() causeRule {
 			f.Sentence = fmt.Sprintf("The region %s closes its connections: %.0f closed, %.0f still open, %s with none left. It stops, or is deployed.",
 				f.Scope.Name, s.value(measure.CloseWaitAccepted), s.value(measure.Established), ofDestinations(s, measure.DestinationsGone))
 			f.Certainty = Likely
-			f.against(s.scope, measure.CloseWaitShare, regionClosed, "default")
+			f.learnedAgainst(s, measure.CloseWaitShare, regionClosed)
 			f.against(s.scope, measure.EstablishedLost, regionGone, "default")
 			f.shows(s.scope, measure.DestinationsCloseWait, measure.DestinationsGone, measure.Destinations, measure.Established)
 			f.considers(PeerRefusing, rejected(s, measure.DestinationsGone, regionRefuses(s)))
@@ -301,7 +310,8 @@ func regionCloses(s subject) truth {
 	if !ok {
 		return cannotTell
 	}
-	return isTrue(wilsonLower(max(0, v[0]-v[1]), v[2]) >= regionClosed).And(onTwo(s, measure.DestinationsCloseWait))
+	level, _ := s.orNorm(measure.CloseWaitShare, regionClosed, "default")
+	return isTrue(wilsonLower(max(0, v[0]-v[1]), v[2]) >= level).And(onTwo(s, measure.DestinationsCloseWait))
 }
 
 // regionClosedAll: clients that close their own end at once leave no CLOSE_WAIT

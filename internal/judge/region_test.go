@@ -21,6 +21,8 @@ import (
 //	gone       of them those without an ESTABLISHED
 //	late       connections that wait longer than a second
 //	sent       segments with data a second
+//	synmost    the share in SYN_SENT that was learned as the most at this hour
+//	cwmost     the same of CLOSE_WAIT
 func TestRegionScenarios(t *testing.T) { playFiles(t, "testdata/regions/*.txt", playBackends) }
 
 // ofRegion is a region's value, or that of each.
@@ -29,6 +31,22 @@ func (s *segment) ofRegion(name, key string, at float64) float64 {
 		return s.value(name+"."+key, at)
 	}
 	return s.value("each."+key, at)
+}
+
+// norms is what was learned of the regions.
+func (s *segment) norms(names []string, at float64) (out []measure.Norm) {
+	for _, name := range names {
+		for _, x := range []struct {
+			key string
+			sig measure.Signal
+		}{{"synmost", measure.SynSentShare}, {"cwmost", measure.CloseWaitShare}} {
+			if most := s.ofRegion(name, x.key, at); most > 0 {
+				id := scope.ID{Kind: scope.KindRegion, Name: name}
+				out = append(out, measure.Norm{Scope: id, Signal: x.sig, Usual: most / 2, High: most, Minutes: 720, Days: 12, Hours: 3})
+			}
+		}
+	}
+	return out
 }
 
 // region is the tally of one region since the last look.
