@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/measure/baseline"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -27,11 +29,7 @@ func (l *learner) show(now time.Time, of scope.ID) api.Learned {
 	_, inMemory := l.store.(*memory)
 	out := api.Learned{At: now, Hours: l.config.Hours(now), InMemory: inMemory}
 	for _, x := range l.out {
-		shown := api.LeaveOut{From: x.From, To: x.To, Why: x.Why}
-		if x.Scope != (scope.ID{}) {
-			shown.Scope = x.Scope.String()
-		}
-		out.LeftOut = append(out.LeftOut, shown)
+		out.LeftOut = append(out.LeftOut, api.LeaveOut{From: x.From, To: x.To, Scope: x.Scope, Why: x.Why})
 	}
 	if of == (scope.ID{}) {
 		for _, n := range baseline.Learn(l.config, now, out.Hours, l.stored(now), l.recent(now)) {
@@ -220,38 +218,35 @@ func (l *learner) replace(now time.Time, hours map[measure.Hours]*baseline.Hour,
 			sum = own.With(sum)
 			return true
 		})
-		if err := l.put(sum); err != nil {
-			return err
-		}
+		l.put(sum)
 	}
 	return nil
 }
 
-func (l *learner) put(h *baseline.Hour) error {
-	if err := l.store.PutHour(h.Start, baseline.AppendHour(nil, h)); err != nil {
-		return fmt.Errorf("store an hour: %w", err)
-	}
-	return nil
-}
+func (l *learner) put(h *baseline.Hour) { l.store.PutHour(h.Start, baseline.AppendHour(nil, h)) }
+
+var errNotRead = errors.New("what was learned cannot be read, so nothing of it was changed: see the agent's log, and ask again")
 
 // rewrite takes scopes out of the stored hours that touch [from, to).
 func (l *learner) rewrite(from, to time.Time, drop func(scope.ID) bool) error {
 	var changed []time.Time
-	l.between(from.Truncate(time.Hour), to, func(h *baseline.Hour) bool {
+	read := l.between(from.Truncate(time.Hour), to, func(h *baseline.Hour) bool {
 		if _, less := h.Without(drop); less {
 			changed = append(changed, h.Start)
 		}
 		return true
 	})
+	if !read {
+		return errNotRead
+	}
 	for _, start := range changed {
-		var err error
-		l.between(start, start.Add(time.Hour), func(h *baseline.Hour) bool {
+		read := l.between(start, start.Add(time.Hour), func(h *baseline.Hour) bool {
 			rest, _ := h.Without(drop)
-			err = l.put(rest)
-			return err == nil
+			l.put(rest)
+			return true
 		})
-		if err != nil {
-			return err
+		if !read {
+			return errNotRead
 		}
 	}
 	return nil
@@ -259,10 +254,9 @@ func (l *learner) rewrite(from, to time.Time, drop func(scope.ID) bool) error {
 
 // LeaveOut implements api.Learner.
 func (a *agent) LeaveOut(ctx context.Context, in api.LeaveOut) error {
-	id, _ := scope.Parse(in.Scope) // the API has checked it; none is every scope
 	return a.askLearner(ctx, func(l *learner) ([]measure.Norm, error) {
 		now := time.Now().UTC()
-		return l.leaveOut(now, leftOut{Interval: baseline.Interval{From: in.From.UTC(), To: in.To.UTC(), Scope: id}, Why: in.Why, At: now})
+		return l.leaveOut(now, history.LeftOut{At: now, From: in.From.UTC(), To: in.To.UTC(), Scope: in.Scope, Why: in.Why, By: "the API"})
 	})
 }
 
@@ -270,18 +264,24 @@ func (a *agent) LeaveOut(ctx context.Context, in api.LeaveOut) error {
 func (a *agent) ResetBaseline(ctx context.Context, of scope.ID) error {
 	return a.askLearner(ctx, func(l *learner) ([]measure.Norm, error) {
 		now := time.Now().UTC()
-		return l.leaveOut(now, leftOut{Interval: baseline.Interval{From: now.Add(-baseline.MostLearn), To: now, Scope: of}, Why: "reset", At: now})
+		x := history.LeftOut{At: now, From: now.Add(-baseline.MostLearn), To: now, Why: "reset", By: "the API"}
+		if of != (scope.ID{}) {
+			x.Scope = of.String()
+		}
+		return l.leaveOut(now, x)
 	})
 }
 
 // leaveOut takes a span out of the hours that are made, whole hours, and of those
 // that are not, to the minute.
-func (l *learner) leaveOut(now time.Time, x leftOut) ([]measure.Norm, error) {
-	if err := l.store.PutLeftOut(x); err != nil {
-		return nil, fmt.Errorf("store what is left out: %w", err)
+func (l *learner) leaveOut(now time.Time, x history.LeftOut) ([]measure.Norm, error) {
+	span, ok := intervalOf(&x)
+	if !ok {
+		return nil, &api.Refusal{What: fmt.Sprintf("%.200q is no scope", x.Scope), Hint: "write it as service/web"}
 	}
+	l.store.PutLeftOut(x)
 	l.out = append(l.out, x)
-	if err := l.rewrite(x.From, x.To, x.Covers); err != nil {
+	if err := l.rewrite(x.From, x.To, span.Covers); err != nil {
 		return nil, err
 	}
 	return l.renew(now), nil

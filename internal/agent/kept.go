@@ -67,6 +67,11 @@ func (k *keeper) hour(start time.Time, data []byte) {
 	k.put(entry{bulk: true, size: len(data), write: func(st *history.Store) error { return st.PutHour(start, data) }})
 }
 
+// leftOut keeps that a span is not learned.
+func (k *keeper) leftOut(x history.LeftOut) {
+	k.put(entry{size: len(x.Scope) + len(x.Why) + len(x.By), write: func(st *history.Store) error { return st.PutLeftOut(x) }})
+}
+
 // change keeps who changed what.
 func (k *keeper) change(c history.Change) {
 	k.put(entry{size: len(c.Who) + len(c.What) + len(c.Detail), write: func(st *history.Store) error { return st.Audit(c) }})

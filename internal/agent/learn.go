@@ -76,14 +76,18 @@ func (a *agent) gather(now time.Time, h *Host, turn Turn) {
 
 // learn learns beside the loop until ctx ends.
 func (a *agent) learn(ctx context.Context) error {
-	store := &memory{}
-	l := newLearner(learnConfig(a.startConfig.Baseline), store, a.log)
+	l := newLearner(learnConfig(a.startConfig.Baseline), a.learnedStore(), a.log)
+	defer l.store.Rest()
 	a.teach(l.begin(time.Now().UTC()))
 	for {
+		l.store.Rest()
 		select {
 		case <-ctx.Done():
 			return nil
 		case x := <-a.lessons.over:
+			if !l.begun {
+				a.teach(l.begin(x.now))
+			}
 			again := l.config != x.config
 			l.config = x.config
 			l.take(x.now, x.minute, x.incidents)
@@ -99,6 +103,14 @@ func (a *agent) learn(ctx context.Context) error {
 			q.answer <- err
 		}
 	}
+}
+
+// learnedStore is where what is learned is kept.
+func (a *agent) learnedStore() learnedStore {
+	if a.keeper.dir == "" {
+		return &memory{}
+	}
+	return &keptHours{keeper: a.keeper}
 }
 
 // teach leaves norms for the loop, behind those that it has not taken yet.
@@ -154,7 +166,11 @@ func (h *Host) normsOf(namespace string) []measure.Norm {
 	return out
 }
 
-// learnedWhere says what becomes of what is learned.
+// learnedWhere says what becomes of what is learned where no history keeps it;
+// how that does is a limit of its own.
 func (a *agent) learnedWhere() []api.Limit {
+	if a.keeper.dir != "" {
+		return nil
+	}
 	return []api.Limit{{Subject: "baselines", Reason: "kept in memory only: what is usual at each hour of the week is learned anew after each restart"}}
 }

@@ -3,6 +3,8 @@ package agent
 import (
 	"slices"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/history"
 )
 
 // mostRemembered bounds what is learned without a history, in bytes: about a
@@ -14,14 +16,14 @@ const mostRemembered = 2 << 20
 type memory struct {
 	hours []unmade // by start
 	bytes int
-	out   []leftOut
+	out   []history.LeftOut
 }
 
-func (*memory) PutMinute(time.Time, []byte) error { return nil }
+func (*memory) PutMinute(time.Time, []byte) {}
 
 func (*memory) Minutes(_, _ time.Time, _ func(time.Time, []byte) error) error { return nil }
 
-func (m *memory) PutHour(start time.Time, data []byte) error {
+func (m *memory) PutHour(start time.Time, data []byte) {
 	at, found := slices.BinarySearchFunc(m.hours, start, func(h unmade, start time.Time) int { return h.start.Compare(start) })
 	if found {
 		m.bytes -= len(m.hours[at].data)
@@ -34,7 +36,6 @@ func (m *memory) PutHour(start time.Time, data []byte) error {
 		m.bytes -= len(m.hours[0].data)
 		m.hours = slices.Delete(m.hours, 0, 1)
 	}
-	return nil
 }
 
 func (m *memory) Hours(from, to time.Time, each func(time.Time, []byte) error) error {
@@ -49,9 +50,14 @@ func (m *memory) Hours(from, to time.Time, each func(time.Time, []byte) error) e
 	return nil
 }
 
-func (m *memory) PutLeftOut(x leftOut) error {
-	m.out = append(m.out, x)
-	return nil
+func (m *memory) has(start time.Time) bool {
+	return slices.ContainsFunc(m.hours, func(h unmade) bool { return h.start.Equal(start) })
 }
 
-func (m *memory) LeftOuts() ([]leftOut, error) { return slices.Clone(m.out), nil }
+func (m *memory) PutLeftOut(x history.LeftOut) { m.out = append(m.out, x) }
+
+func (m *memory) LeftOuts() ([]history.LeftOut, error) { return slices.Clone(m.out), nil }
+
+func (*memory) Trouble(time.Time) ([]incidentSpan, error) { return nil, nil }
+
+func (*memory) Rest() {}

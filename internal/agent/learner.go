@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/measure/baseline"
@@ -30,6 +31,9 @@ const (
 	// leastSeen is for how many minutes of an hour a signal must have been seen to
 	// be kept: hosts where containers come and go would keep the names of all.
 	leastSeen = 5
+	// mostUnmadeFor is how old minutes may be whose hour the run that took them
+	// did not come to make: an agent that stood still for longer begins anew.
+	mostUnmadeFor = 48 * time.Hour
 	// mostUnmade bounds the minutes whose hours are not made, in bytes; the oldest
 	// go first.
 	mostUnmade = 4 << 20
@@ -38,22 +42,21 @@ const (
 // learnedStore is where minutes and hours are kept: the history, or memory for
 // as long as the agent runs. Times are the wall clock's, UTC; data is opaque.
 type learnedStore interface {
-	PutMinute(start time.Time, data []byte) error
+	PutMinute(start time.Time, data []byte)
 	// Minutes and Hours call each with those that begin in [from, to), in order;
 	// data is good until each returns.
 	Minutes(from, to time.Time, each func(start time.Time, data []byte) error) error
 	// PutHour takes the place of an hour that is there.
-	PutHour(start time.Time, data []byte) error
+	PutHour(start time.Time, data []byte)
 	Hours(from, to time.Time, each func(start time.Time, data []byte) error) error
-	PutLeftOut(leftOut) error
-	LeftOuts() ([]leftOut, error)
-}
-
-// leftOut is a span that somebody left out by hand.
-type leftOut struct {
-	baseline.Interval
-	Why string
-	At  time.Time // when
+	PutLeftOut(history.LeftOut)
+	LeftOuts() ([]history.LeftOut, error)
+	// Trouble is the incidents that are not to be learned and lasted beyond a
+	// time, of earlier runs too.
+	Trouble(since time.Time) ([]incidentSpan, error)
+	// Rest lets go of what reading took. It is called after each lesson and each
+	// question.
+	Rest()
 }
 
 // learner learns what is usual from finished minutes. It has no goroutine and no
@@ -65,8 +68,9 @@ type learner struct {
 
 	minutes []unmade // of hours that are not made yet, by start
 	bytes   int
-	out     []leftOut
+	out     []history.LeftOut
 	trouble map[uint64]baseline.Interval // of incidents, by number
+	begun   bool                         // what is stored of earlier runs was taken up
 	made    time.Time                    // the end of the last hour that was made
 	hours   int                          // how many are stored, about
 	learned time.Time                    // when norms were made last
@@ -93,40 +97,78 @@ func newLearner(c baseline.Config, store learnedStore, log *slog.Logger) *learne
 }
 
 // begin takes up what is stored from earlier runs, and returns what is usual.
+// Where that cannot be read it is to be called again; what was taken meanwhile
+// stays.
 func (l *learner) begin(now time.Time) []measure.Norm {
-	var err error
-	if l.out, err = l.store.LeftOuts(); err != nil {
-		l.say(fmt.Errorf("read what was left out: %w", err))
-	}
-	l.made = now.Truncate(time.Hour).Add(-2 * time.Hour)
-	last := time.Time{}
-	err = l.store.Hours(now.Add(-l.config.Learn), now, func(start time.Time, _ []byte) error {
-		l.hours++
-		last = start.Add(time.Hour)
+	if err := l.remember(now); err != nil {
+		l.say(err)
 		return nil
-	})
+	}
+	l.begun = true
+	l.make(now)
+	return l.renew(now)
+}
+
+// remember reads all that begin takes up before it changes anything.
+func (l *learner) remember(now time.Time) error {
+	out, err := l.store.LeftOuts()
 	if err != nil {
-		l.say(fmt.Errorf("read the hours learned: %w", err))
+		return fmt.Errorf("read what was left out: %w", err)
 	}
-	if last.After(l.made) {
-		l.made = last
-	}
-	err = l.store.Minutes(l.made, now, func(start time.Time, data []byte) error {
-		l.keep(unmade{start, slices.Clone(data)})
+	hours, made := 0, now.Add(-mostUnmadeFor).Truncate(time.Hour)
+	err = l.whole(l.store.Hours(now.Add(-l.config.Learn), now, func(start time.Time, _ []byte) error {
+		hours++
+		if end := start.Add(time.Hour); end.After(made) {
+			made = end
+		}
 		return nil
-	})
+	}))
 	if err != nil {
-		l.say(fmt.Errorf("read the last minutes: %w", err))
+		return fmt.Errorf("read the hours learned: %w", err)
 	}
-	return l.learn(now)
+	until := now
+	if len(l.minutes) > 0 {
+		until = l.minutes[0].start // those that follow are here
+	}
+	var minutes []unmade
+	err = l.whole(l.store.Minutes(made, until, func(start time.Time, data []byte) error {
+		minutes = append(minutes, unmade{start, slices.Clone(data)})
+		return nil
+	}))
+	if err != nil {
+		return fmt.Errorf("read the last minutes: %w", err)
+	}
+	trouble, err := l.store.Trouble(made)
+	if err != nil {
+		return fmt.Errorf("read the incidents of the last hours: %w", err)
+	}
+	taken := l.minutes
+	l.out, l.hours, l.made, l.minutes, l.bytes = out, hours, made, nil, 0
+	for _, m := range slices.Concat(minutes, taken) {
+		l.keep(m)
+	}
+	for _, x := range trouble {
+		if _, known := l.trouble[x.id]; !known {
+			l.trouble[x.id] = x.Interval
+		}
+	}
+	return nil
+}
+
+// whole takes an error of reading that left out what is damaged: it is said, and
+// the rest goes on.
+func (l *learner) whole(err error) error {
+	if bad, ok := errors.AsType[*history.UnreadableError](err); ok {
+		l.say(bad)
+		return nil
+	}
+	return err
 }
 
 // take takes a minute that is over. One of an hour that was made already, as
 // after the clock was set back, is stored and not learned.
 func (l *learner) take(now time.Time, minute unmade, incidents []incidentSpan) {
-	if err := l.store.PutMinute(minute.start, minute.data); err != nil {
-		l.say(fmt.Errorf("store a minute: %w", err))
-	}
+	l.store.PutMinute(minute.start, minute.data)
 	if l.made.After(now) { // it was a year ahead
 		l.made = now.Truncate(time.Hour).Add(-2 * time.Hour)
 	}
@@ -152,9 +194,23 @@ func (l *learner) keep(m unmade) {
 func (l *learner) intervals() []baseline.Interval {
 	out := slices.Collect(maps.Values(l.trouble))
 	for i := range l.out {
-		out = append(out, l.out[i].Interval)
+		if x, ok := intervalOf(&l.out[i]); ok {
+			out = append(out, x)
+		}
 	}
 	return out
+}
+
+// intervalOf is a span that somebody left out by hand, as it is learned around. It
+// is none where the scope is of a kind that this program does not know.
+func intervalOf(x *history.LeftOut) (baseline.Interval, bool) {
+	out := baseline.Interval{From: x.From, To: x.To}
+	if x.Scope == "" {
+		return out, true
+	}
+	id, ok := scope.Parse(x.Scope)
+	out.Scope = id
+	return out, ok
 }
 
 // each decodes those of the minutes in hand that begin in [from, to).
@@ -188,11 +244,8 @@ func (l *learner) make(now time.Time) {
 		}
 		hour := baseline.HourOf(start, l.each(start, end), l.intervals()).Filter(func(row *baseline.HourRow) bool { return row.Minutes >= leastSeen })
 		if len(hour.Rows) > 0 {
-			if err := l.store.PutHour(start, baseline.AppendHour(nil, hour)); err != nil {
-				l.say(fmt.Errorf("store an hour: %w", err))
-			} else {
-				l.hours++
-			}
+			l.store.PutHour(start, baseline.AppendHour(nil, hour))
+			l.hours++
 		}
 		l.minutes = slices.DeleteFunc(l.minutes, func(m unmade) bool { return m.start.Before(end) })
 	}
@@ -218,10 +271,18 @@ func (l *learner) learn(now time.Time) []measure.Norm {
 	return l.renew(now)
 }
 
-// renew makes all norms anew.
+// renew makes all norms anew. Where what is stored cannot be read they stay as
+// they are until the next time.
 func (l *learner) renew(now time.Time) []measure.Norm {
 	l.learned = now
-	norms := baseline.Learn(l.config, now, l.config.Hours(now), l.stored(now), l.recent(now))
+	failed := false
+	stored := func(wanted func(time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*baseline.Hour) bool) {
+		failed = !l.walk(now.Add(-l.config.Learn), now, wanted, keep, yield) || failed
+	}
+	norms := baseline.Learn(l.config, now, l.config.Hours(now), stored, l.recent(now))
+	if failed {
+		return nil
+	}
 	gone := l.norms
 	l.norms = make(map[normKey]measure.Norm, len(norms))
 	var changed []measure.Norm
@@ -247,13 +308,14 @@ func (l *learner) stored(now time.Time) baseline.Source {
 }
 
 // between walks the whole hours that begin in [from, to).
-func (l *learner) between(from, to time.Time, yield func(*baseline.Hour) bool) {
-	l.walk(from, to, func(time.Time) bool { return true }, nil, yield)
+func (l *learner) between(from, to time.Time, yield func(*baseline.Hour) bool) (read bool) {
+	return l.walk(from, to, func(time.Time) bool { return true }, nil, yield)
 }
 
 var errEnough = errors.New("enough")
 
-func (l *learner) walk(from, to time.Time, wanted func(time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*baseline.Hour) bool) {
+// walk reports whether they could be read.
+func (l *learner) walk(from, to time.Time, wanted func(time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*baseline.Hour) bool) bool {
 	err := l.store.Hours(from, to, func(start time.Time, data []byte) error {
 		if !wanted(start) {
 			return nil
@@ -268,9 +330,11 @@ func (l *learner) walk(from, to time.Time, wanted func(time.Time) bool, keep fun
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err := l.whole(err); err != nil && !errors.Is(err, errEnough) {
 		l.say(fmt.Errorf("read the hours learned: %w", err))
+		return false
 	}
+	return true
 }
 
 // recent is what was seen since the last hour that was made.
@@ -305,12 +369,16 @@ func spansOf(now time.Time, offset time.Duration, incidents []judge.Incident) []
 		if end.IsZero() {
 			end = now
 		}
-		if last := inc.SuspectedAt.Add(mostLeft); end.After(last) {
-			end = last
-		}
-		out = append(out, incidentSpan{inc.ID, baseline.Interval{
-			From: inc.SuspectedAt.Add(offset - leftMargin), To: end.Add(offset + leftMargin), Scope: inc.Finding.Scope, Siblings: true,
-		}})
+		out = append(out, spanOf(inc.ID, inc.Finding.Scope, inc.SuspectedAt.Add(offset), end.Add(offset)))
 	}
 	return out
+}
+
+// spanOf is what is left out for an incident that lasted from one time on the
+// wall clock to another.
+func spanOf(id uint64, of scope.ID, from, to time.Time) incidentSpan {
+	if last := from.Add(mostLeft); to.After(last) {
+		to = last
+	}
+	return incidentSpan{id, baseline.Interval{From: from.Add(-leftMargin), To: to.Add(leftMargin), Scope: of, Siblings: true}}
 }

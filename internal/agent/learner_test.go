@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/measure/baseline"
@@ -306,7 +307,7 @@ func TestResetAndLeaveOut(t *testing.T) {
 		return h.learner.norms[normKey{of, map[scope.Kind]measure.Signal{scope.KindService: measure.NewFlowsRate, scope.KindBackend: measure.AnswerSlow}[of.Kind]}].Minutes
 	}
 	before := minutes(aShop)
-	half := leftOut{Interval: baseline.Interval{From: aMonday.Add(70 * time.Minute), To: aMonday.Add(80 * time.Minute), Scope: aShop}, Why: "a move"}
+	half := history.LeftOut{From: aMonday.Add(70 * time.Minute), To: aMonday.Add(80 * time.Minute), Scope: aShop.String(), Why: "a move"}
 	if _, err := h.learner.leaveOut(now, half); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +317,7 @@ func TestResetAndLeaveOut(t *testing.T) {
 	if minutes(aStore) != before {
 		t.Errorf("another scope has %d minutes, had %d", minutes(aStore), before)
 	}
-	reset := leftOut{Interval: baseline.Interval{From: now.Add(-baseline.MostLearn), To: now, Scope: aShop}, Why: "reset"}
+	reset := history.LeftOut{From: now.Add(-baseline.MostLearn), To: now, Scope: aShop.String(), Why: "reset"}
 	changed, err := h.learner.leaveOut(now, reset)
 	if err != nil {
 		t.Fatal(err)

@@ -55,6 +55,11 @@ func (k *keeper) ask(ctx context.Context, do func(*history.Store) error) error {
 	}
 }
 
+// settle has what waits written now, so that a Reader finds it.
+func (k *keeper) settle(ctx context.Context) error {
+	return k.ask(ctx, func(*history.Store) error { return k.write() })
+}
+
 // limit is what the keeper cannot do, for people.
 func (k *keeper) limit() (api.Limit, bool) {
 	s := k.shown()
