@@ -54,8 +54,11 @@ be replayed through other thresholds and other rules: states, queues, flows and
 waiting times per service and backend, and up to 20 sockets of each that show a
 failure. By itself it looks at this host until Ctrl-C, and needs no agent; what
 balancers say of their backends is only in an agent's recording. --last and
---incident ask the running agent for what it has recorded already: the last 15
-minutes, always.
+--incident ask the running agent for what it has recorded already: with a history
+(foreshock history) as far back as its raw tallies go, a day unless configured,
+and the beginning and the end of each incident for good; without one the last 15
+minutes. Such a part begins some minutes earlier than was asked for, so that it
+has what was usual then.
 
 With --sockets every socket of every look is in it as well, so that it can be
 replayed by other services, backends and regions: 10 to 20 bytes a socket and

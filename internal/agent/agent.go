@@ -179,7 +179,7 @@ func newAgent(o Options) (*agent, error) {
 	a.rules, a.notices = rules, newNotices(channels, o.Log)
 	a.keeper = newKeeper(cfg, o.StateDir, o.Version, o.Log)
 	if a.keeper.dir != "" {
-		a.recorder.finished = a.keeper.segment
+		a.recorder.finished, a.recorder.ring = a.keeper.segment, nil // it has them
 	}
 	a.started = a.clock.Now()
 	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started})

@@ -38,6 +38,9 @@ const (
 	mostWaiting = 2 << 20
 	// askWithin is how long a reader waits for the history.
 	askWithin = 2 * time.Second
+	// mostReading is how many read raw tallies at the same time: each takes up to
+	// a megabyte.
+	mostReading = 2
 )
 
 // keeper keeps what is to outlive the agent. The loop and others lay down what
@@ -50,7 +53,9 @@ type keeper struct {
 	open func(history.Limits) (*history.Store, error)
 	asks chan ask      // work takes them; nobody closes it
 	stop chan struct{} // closed when nothing more comes
-	done chan struct{} // closed when all is written, or given up
+	// reading has room for those who read raw tallies at the same time.
+	reading chan struct{}
+	done    chan struct{} // closed when all is written, or given up
 
 	last   atomic.Uint64 // the highest number of an incident in the store
 	number atomic.Uint64 // the highest that the loop has given
@@ -58,8 +63,9 @@ type keeper struct {
 
 	mu      sync.Mutex
 	waiting []entry
-	bytes   int  // of these
-	gap     bool // an incident was dropped
+	bytes   int     // of these
+	writing []entry // taken from there, and not yet in the file
+	gap     bool    // an incident was dropped
 	status  api.History
 	limits  history.Limits
 
@@ -78,7 +84,7 @@ type keeper struct {
 // configured directory.
 func newKeeper(cfg config.Config, named, version string, log *slog.Logger) *keeper {
 	k := &keeper{
-		log: log, asks: make(chan ask), stop: make(chan struct{}), done: make(chan struct{}),
+		log: log, asks: make(chan ask), reading: make(chan struct{}, mostReading), stop: make(chan struct{}), done: make(chan struct{}),
 		marks: map[uint64]mark{}, limits: historyLimits(cfg),
 	}
 	switch k.dir = StateDir(named, cfg.StateDir); k.dir {
@@ -276,7 +282,7 @@ func (k *keeper) reopen(now time.Time) error {
 func (k *keeper) write() error {
 	k.mu.Lock()
 	batch := k.waiting
-	k.waiting, k.bytes = nil, 0
+	k.waiting, k.bytes, k.writing = nil, 0, batch
 	k.mu.Unlock()
 	k.store.NoteNumber(k.number.Load())
 	if len(batch) == 0 {
@@ -292,6 +298,7 @@ func (k *keeper) write() error {
 	})
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.writing = nil
 	if err == nil {
 		k.status.Written += uint64(len(batch))
 		if k.gap {

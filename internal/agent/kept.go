@@ -16,10 +16,12 @@ import (
 // entry is one thing to be written.
 type entry struct {
 	incident uint64 // its number, where it is one: a later state takes its place
-	raw      bool   // it goes first where there is no room
-	bulk     bool   // it can wait for others
-	size     int    // in bytes
-	write    func(*history.Store) error
+	// segment is what it holds, where that is raw tallies: they go first where
+	// there is no room, and can be read while they wait.
+	segment *recording.Segment
+	bulk    bool // it can wait for others
+	size    int  // in bytes
+	write   func(*history.Store) error
 }
 
 // put lays something down to be written.
@@ -44,7 +46,7 @@ func (k *keeper) add(e entry) {
 		k.bytes += e.size
 	}
 	for k.bytes > mostWaiting {
-		at := max(0, slices.IndexFunc(k.waiting, func(x entry) bool { return x.raw }))
+		at := max(0, slices.IndexFunc(k.waiting, func(x entry) bool { return x.segment != nil }))
 		k.bytes -= k.waiting[at].size
 		k.gap = k.gap || k.waiting[at].incident != 0
 		k.waiting = slices.Delete(k.waiting, at, at+1)
@@ -54,7 +56,7 @@ func (k *keeper) add(e entry) {
 
 // segment keeps raw tallies.
 func (k *keeper) segment(s recording.Segment) {
-	k.put(entry{raw: true, bulk: true, size: len(s.Data), write: func(st *history.Store) error { return st.PutSegment(s) }})
+	k.put(entry{segment: &s, bulk: true, size: len(s.Data), write: func(st *history.Store) error { return st.PutSegment(s) }})
 }
 
 // minute keeps what a minute was.

@@ -1,17 +1,23 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/history"
+	"github.com/foreshock/foreshock/internal/recording"
 )
 
 // What others ask the keeper.
+
+var errNoAnswer = errors.New("the history does not answer in time")
 
 // ask is a question to the store.
 type ask struct {
@@ -45,19 +51,79 @@ func (k *keeper) ask(ctx context.Context, do func(*history.Store) error) error {
 	case <-k.done:
 		return errors.New("the agent is stopping")
 	case <-ctx.Done():
-		return errors.New("the history does not answer in time")
+		return errNoAnswer
 	}
 	select {
 	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		return errors.New("the history does not answer in time")
+		return errNoAnswer
 	}
 }
 
 // settle has what waits written now, so that a Reader finds it.
 func (k *keeper) settle(ctx context.Context) error {
 	return k.ask(ctx, func(*history.Store) error { return k.write() })
+}
+
+// unwritten are the segments that overlap a span and are not in the file yet,
+// oldest first.
+func (k *keeper) unwritten(from, to time.Time) []recording.Segment {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []recording.Segment
+	for _, entries := range [][]entry{k.writing, k.waiting} {
+		for i := range entries {
+			if s := entries[i].segment; s != nil && !s.To.Before(from) && !s.From.After(to) {
+				out = append(out, *s)
+			}
+		}
+	}
+	return out
+}
+
+// segments hands the raw tallies that overlap a span to each, oldest first: what
+// the history has, and what it cannot write. A history that does not answer is
+// not read.
+func (k *keeper) segments(ctx context.Context, from, to time.Time, each func(recording.Segment) error) error {
+	settled := k.settle(ctx)
+	waiting := k.unwritten(from, to)
+	if !errors.Is(settled, errNoAnswer) {
+		if err := k.stored(ctx, from, to, waiting, each); err != nil && (len(waiting) == 0 || !errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+	}
+	for _, s := range waiting {
+		if err := each(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stored hands on those that are in the file, but for some that are known.
+func (k *keeper) stored(ctx context.Context, from, to time.Time, known []recording.Segment, each func(recording.Segment) error) error {
+	select {
+	case k.reading <- struct{}{}:
+		defer func() { <-k.reading }()
+	case <-ctx.Done():
+		return fmt.Errorf("read the history: others do: %w", ctx.Err())
+	}
+	r, err := history.OpenReader(k.dir)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return r.Segments(from, to, func(s recording.Segment) error {
+		isThis := func(o recording.Segment) bool { return bytes.Equal(o.Data, s.Data) }
+		if slices.ContainsFunc(known, isThis) {
+			return nil // it was written meanwhile
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return each(s)
+	})
 }
 
 // limit is what the keeper cannot do, for people.

@@ -22,10 +22,16 @@ const (
 	// bytes it keeps at most: 100 scopes under load take 2 MB.
 	flightSpan = 15 * time.Minute
 	flightSize = 4 << 20
+	// normsEvery is how often a namespace's step is recorded with all norms that
+	// hold there, not only those that changed; normsWithin is how much earlier
+	// than was asked for a part of a recording begins, so that they are in it
+	// before: findings that rest on them come out as they did.
+	normsEvery  = 4 * time.Minute
+	normsWithin = 5 * time.Minute
 )
 
-// recorder is the flight recorder: it encodes each step in the loop and keeps
-// what the last minutes were. add and flush are the loop's; segments may be
+// recorder is the flight recorder: it encodes each step in the loop and hands the
+// segments on, or keeps what the last minutes were. add and flush are the loop's; segments may be
 // called by anybody.
 type recorder struct {
 	encoder *recording.Encoder
@@ -38,7 +44,7 @@ type recorder struct {
 }
 
 func newRecorder() *recorder {
-	return &recorder{encoder: recording.NewEncoder(recording.Limits{}), ring: recording.NewRing(flightSpan, flightSize)}
+	return &recorder{encoder: recording.NewEncoder(recording.Limits{}), ring: recording.NewRing(flightSpan+normsWithin, flightSize)}
 }
 
 // add takes a step and keeps nothing of it. An error says that it was left out.
@@ -82,8 +88,17 @@ func (r *recorder) segments(from, to time.Time) []recording.Segment {
 // record gives the loop's recorder what each step takes.
 func (a *agent) record(h *Host) {
 	failed := false
+	told := make(map[string]time.Time) // when all norms of a namespace were recorded
 	h.tap(func(s recording.Step) {
-		s.Offset = a.clock.Offset()
+		s.Offset, s.Began = a.clock.Offset(), a.started
+		if s.Left {
+			delete(told, s.Namespace)
+		} else if s.At.Sub(told[s.Namespace]) >= normsEvery {
+			if all := h.normsOf(s.Namespace); len(all) > 0 {
+				s.Tallies.Norms = append(all, s.Tallies.Norms...) // who is gone comes last
+				told[s.Namespace] = s.At
+			}
+		}
 		err := a.recorder.add(s)
 		if err != nil && !failed {
 			a.log.Warn("the flight recorder leaves something out", "error", err.Error())
@@ -98,23 +113,46 @@ func (a *agent) Recording(ctx context.Context, w io.Writer, from, to time.Time) 
 	if err := a.ask(ctx, func(*Host) error { a.recorder.flush(); return nil }); err != nil {
 		return err
 	}
-	segments := a.recorder.segments(from, to)
-	if len(segments) == 0 {
-		return api.ErrNoRecording
+	now := a.clock.Now().Add(a.clock.Offset()).UTC()
+	if from.IsZero() {
+		from = now.Add(-flightSpan)
+		if to.Before(now) {
+			from = to.Add(-flightSpan)
+		}
 	}
-	s := a.latest()
-	file, err := recording.NewWriter(w, recording.Header{
-		Host: s.Host, Foreshock: s.Version, Created: a.clock.Now().Add(a.clock.Offset()).UTC(), ScopeKinds: recording.ScopeKinds(), Labels: s.Labels,
-	})
-	if err != nil {
+	var file *recording.Writer
+	write := func(s recording.Segment) (err error) {
+		if file == nil {
+			s := a.latest()
+			file, err = recording.NewWriter(w, recording.Header{Host: s.Host, Foreshock: s.Version, Created: now, ScopeKinds: recording.ScopeKinds(), Labels: s.Labels})
+			if err != nil {
+				return err
+			}
+		}
+		return file.Write(s)
+	}
+	if err := a.recorded(ctx, from, to, write); err != nil {
 		return err
 	}
-	for _, s := range segments {
-		if err := file.Write(s); err != nil {
+	if file == nil {
+		return api.ErrNoRecording
+	}
+	return file.Close()
+}
+
+// recorded hands the segments of a span to each, oldest first, with those before
+// it that tell which norms held.
+func (a *agent) recorded(ctx context.Context, from, to time.Time, each func(recording.Segment) error) error {
+	from = from.Add(-normsWithin)
+	if a.recorder.ring == nil {
+		return a.keeper.segments(ctx, from, to, each)
+	}
+	for _, s := range a.recorder.segments(from, to) {
+		if err := each(s); err != nil {
 			return err
 		}
 	}
-	return file.Close()
+	return nil
 }
 
 // tap has every namespace's steps, and its end, given to steps, and what its
@@ -151,7 +189,8 @@ func Record(ctx context.Context, cfg config.Config, tap Tap) error {
 	defer h.Close()
 	h.own.place.processes.read = limitReader()
 	clock := NewClock()
-	steps := func(s recording.Step) { s.Offset = clock.Offset(); tap.Steps(s) }
+	began := clock.Now()
+	steps := func(s recording.Step) { s.Offset, s.Began = clock.Offset(), began; tap.Steps(s) }
 	if tap.Frames == nil {
 		h.tap(steps, nil)
 	} else {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/recording"
@@ -131,6 +135,141 @@ func TestFlightRecorder(t *testing.T) {
 	}
 	if code, body := get("?to=2020-01-01T00:00:00Z"); code != http.StatusNotFound {
 		t.Errorf("of another time: %d: %s", code, body)
+	}
+}
+
+// recordedBy is what a running agent sends of a span, by the runs that took it.
+func recordedBy(t *testing.T, address string, from time.Time) (runs map[time.Time]int) {
+	t.Helper()
+	resp, err := http.Get("http://" + address + "/api/v1/recording?from=" + from.UTC().Format(time.RFC3339Nano))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%d %v: %s", resp.StatusCode, err, body)
+	}
+	r, err := recording.NewReader(bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs = map[time.Time]int{}
+	for s, err := r.Next(); err == nil; s, err = r.Next() {
+		runs[s.Began]++
+	}
+	if p := r.Problems(); len(p) > 0 {
+		t.Errorf("problems %v", p)
+	}
+	return runs
+}
+
+// TestFlightRecorderOfARunBefore: what the history has of an earlier run is there
+// too, told apart; without a history only what this one took.
+func TestFlightRecorderOfARunBefore(t *testing.T) {
+	began := time.Now()
+	for name, want := range map[string]int{t.TempDir(): 2, config.NoStateDir: 1} {
+		for n := 1; n <= 2; n++ {
+			t.Run(fmt.Sprint("run ", n), func(t *testing.T) {
+				address, _ := running(t, Options{Load: defaults, Version: "test", StateDir: name})
+				if runs := recordedBy(t, address, began); len(runs) != min(n, want) {
+					t.Errorf("steps by run: %v, want %d", runs, min(n, want))
+				}
+			})
+		}
+	}
+}
+
+// TestUnwrittenIsRecorded: what the history cannot write can be read while it
+// waits.
+func TestUnwrittenIsRecorded(t *testing.T) {
+	k := keeping(t, t.TempDir())
+	broken := false
+	open := k.open
+	k.open = func(limits history.Limits) (*history.Store, error) {
+		if broken {
+			return nil, fs.ErrPermission
+		}
+		return open(limits)
+	}
+	segments := func() (got []string) {
+		t.Helper()
+		err := k.segments(t.Context(), start, start.Add(time.Minute), func(s recording.Segment) error {
+			got = append(got, string(s.Data))
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return got
+	}
+	lay := func(data string, after time.Duration) {
+		k.segment(recording.Segment{From: start.Add(after), To: start.Add(after + time.Second), Data: []byte(data)})
+	}
+	if err := k.start(); err != nil {
+		t.Fatal(err)
+	}
+	lay("first", 0)
+	lay("other", time.Hour)
+	if got := segments(); !slices.Equal(got, []string{"first"}) {
+		t.Errorf("with a disk: %q", got)
+	}
+	stopped(k)
+
+	again := keeping(t, k.dir)
+	again.open, broken = k.open, true
+	k = again
+	if err := k.start(); err != nil {
+		t.Fatal(err)
+	}
+	lay("second", 2*time.Second)
+	lay("third", 3*time.Second)
+	if got := segments(); !slices.Equal(got, []string{"first", "second", "third"}) {
+		t.Errorf("with one that takes nothing: %q", got)
+	}
+	stopped(k)
+}
+
+// TestNormsAreRecordedAgain: each few minutes a namespace's step has all norms
+// that hold there, not only those that changed.
+func TestNormsAreRecordedAgain(t *testing.T) {
+	h, err := newOwnHost(config.Default(), observe.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	a := &agent{clock: NewClock(), recorder: newRecorder(), started: start, log: slog.New(slog.DiscardHandler)}
+	a.record(h)
+	norm := measure.Norm{Scope: aShop, Signal: measure.NewFlowsRate, Usual: 20, High: 40, Minutes: 600, Days: 7}
+	gone := measure.Norm{Scope: aShop, Signal: measure.Established}
+	h.SetNorms([]measure.Norm{norm})
+	for minute := range 10 {
+		s := recording.Step{At: start.Add(time.Duration(minute) * time.Minute)}
+		if minute == 4 {
+			s.Tallies.Norms = []measure.Norm{gone}
+		}
+		h.own.place.steps(s)
+		if len(s.Tallies.Norms) > 1 {
+			t.Error("what the pipeline takes was changed")
+		}
+	}
+	a.recorder.flush()
+	got := map[int][]measure.Norm{}
+	for _, segment := range a.recorder.segments(time.Time{}, start.Add(time.Hour)) {
+		if err := recording.Decode(segment.Data, func(s recording.Step) error {
+			if len(s.Tallies.Norms) > 0 {
+				got[int(s.At.Sub(start).Minutes())] = slices.Clone(s.Tallies.Norms)
+			}
+			if !s.Began.Equal(start) {
+				t.Errorf("a step of a run that began at %s", s.Began)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(map[int][]measure.Norm{0: {norm}, 4: {norm, gone}, 8: {norm}}, got); diff != "" {
+		t.Errorf("norms by minute (-want +got):\n%s", diff)
 	}
 }
 

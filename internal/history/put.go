@@ -10,10 +10,13 @@ import (
 )
 
 // What of the raw tallies an incident of a warning and above keeps: how it came
-// about, and what it looked like. Signals rest on no more than the last minutes.
+// about, what it looked like, and how it ended. Signals rest on no more than the
+// last minutes; what one that lasts for hours looked like in between goes.
 const (
 	keepBefore = 5 * time.Minute  // before the first suspicion
-	keepAfter  = 10 * time.Minute // after it opened
+	keepAfter  = 15 * time.Minute // after it opened
+	keepEnd    = 5 * time.Minute  // before it was resolved
+	keepOver   = time.Minute      // after that
 )
 
 // Incident is one incident as it was written last.
@@ -29,7 +32,8 @@ type Incident struct {
 	// Severity is the one it has, Peak the worst it had.
 	Severity, Peak string
 	Over           bool // it is resolved
-	// Keeps is true where the raw tallies of its beginning are to stay.
+	// Keeps is true where the raw tallies of its beginning and its end are to
+	// stay.
 	Keeps bool
 	// The times are zero where that has not happened.
 	SuspectedAt, OpenedAt, ResolvedAt, UpdatedAt time.Time
@@ -38,13 +42,21 @@ type Incident struct {
 	Document []byte
 }
 
-// span is which raw tallies it keeps; zeros for none.
-func (i *Incident) span() (from, to time.Time) {
-	if !i.Keeps {
-		return
+// span is part of an incident whose raw tallies it keeps; zeros for none.
+type span struct{ from, to time.Time }
+
+// spans are those of its beginning and of its end.
+func (i *Incident) spans() (head, tail span) {
+	if i.Keeps {
+		head = span{i.SuspectedAt.Add(-keepBefore), i.OpenedAt.Add(keepAfter)}
+		if i.Over {
+			tail = spanOfEnd(i.ResolvedAt)
+		}
 	}
-	return i.SuspectedAt.Add(-keepBefore), i.OpenedAt.Add(keepAfter)
+	return head, tail
 }
+
+func spanOfEnd(end time.Time) span { return span{end.Add(-keepEnd), end.Add(keepOver)} }
 
 // PutIncidents writes incidents of this run, each in place of what was written
 // of it before.
@@ -52,14 +64,14 @@ func (s *Store) PutIncidents(incidents []Incident) error {
 	return s.Batch(func() error {
 		for i := range incidents {
 			inc := &incidents[i]
-			from, to := inc.span()
-			err := s.exec(`INSERT INTO incidents (run, number, scope, cause, state, severity, peak, resolved, suspected_us, opened_us, resolved_us, updated_us, keep_from_us, keep_to_us, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			head, tail := inc.spans()
+			err := s.exec(`INSERT INTO incidents (run, number, scope, cause, state, severity, peak, resolved, suspected_us, opened_us, resolved_us, updated_us, keep_from_us, keep_to_us, tail_from_us, tail_to_us, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run, number) DO UPDATE SET scope = excluded.scope, cause = excluded.cause, state = excluded.state, severity = excluded.severity, peak = excluded.peak,
 resolved = excluded.resolved, suspected_us = excluded.suspected_us, opened_us = excluded.opened_us, resolved_us = excluded.resolved_us, updated_us = excluded.updated_us,
-keep_from_us = excluded.keep_from_us, keep_to_us = excluded.keep_to_us, document = excluded.document`,
+keep_from_us = excluded.keep_from_us, keep_to_us = excluded.keep_to_us, tail_from_us = excluded.tail_from_us, tail_to_us = excluded.tail_to_us, document = excluded.document`,
 				s.run, int64(inc.ID), inc.Scope, inc.Cause, inc.State, inc.Severity, inc.Peak, inc.Over,
-				micros(inc.SuspectedAt), micros(inc.OpenedAt), micros(inc.ResolvedAt), micros(inc.UpdatedAt), micros(from), micros(to), inc.Document)
+				micros(inc.SuspectedAt), micros(inc.OpenedAt), micros(inc.ResolvedAt), micros(inc.UpdatedAt), micros(head.from), micros(head.to), micros(tail.from), micros(tail.to), inc.Document)
 			if err != nil {
 				return fmt.Errorf("write incident %d: %w", inc.ID, err)
 			}
@@ -93,7 +105,10 @@ func (s *Store) endOpen(at time.Time) error {
 		if err != nil {
 			changed = document // it cannot be read: the columns say that it is over
 		}
-		if err := s.exec("UPDATE incidents SET resolved = 1, state = 'resolved', resolved_us = ?, document = ? WHERE seq = ?", micros(end), changed, seq); err != nil {
+		tail := spanOfEnd(end)
+		err = s.exec(`UPDATE incidents SET resolved = 1, state = 'resolved', resolved_us = ?, document = ?,
+tail_from_us = CASE WHEN keep_to_us > 0 THEN ? ELSE 0 END, tail_to_us = CASE WHEN keep_to_us > 0 THEN ? ELSE 0 END WHERE seq = ?`, micros(end), changed, micros(tail.from), micros(tail.to), seq)
+		if err != nil {
 			return err
 		}
 	}

@@ -139,7 +139,8 @@ func (s *Store) deleteRaw(age time.Duration) (done int64, err error) {
 		return 0, err
 	}
 	for _, x := range found {
-		keepers, err := s.number("SELECT count(*) FROM incidents WHERE keep_to_us > 0 AND keep_from_us <= ? AND keep_to_us >= ?", x.to, x.from)
+		keepers, err := s.number(`SELECT (SELECT count(*) FROM incidents WHERE keep_to_us > 0 AND keep_from_us <= ?1 AND keep_to_us >= ?2)
++ (SELECT count(*) FROM incidents WHERE tail_to_us > 0 AND tail_from_us <= ?1 AND tail_to_us >= ?2)`, x.to, x.from)
 		if err != nil {
 			return done, err
 		}
@@ -176,7 +177,8 @@ func (s *Store) deleteIncidents() (gone int64, err error) {
 	}
 	// They are loose again, and go as the next ones.
 	err = s.exec(`UPDATE segments SET kept = 0 WHERE kept = 1 AND NOT EXISTS
-(SELECT 1 FROM incidents WHERE keep_to_us > 0 AND keep_from_us <= segments.to_us AND keep_to_us >= segments.from_us)`)
+(SELECT 1 FROM incidents WHERE keep_to_us > 0 AND keep_from_us <= segments.to_us AND keep_to_us >= segments.from_us) AND NOT EXISTS
+(SELECT 1 FROM incidents WHERE tail_to_us > 0 AND tail_from_us <= segments.to_us AND tail_to_us >= segments.from_us)`)
 	return gone, err
 }
 

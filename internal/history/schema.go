@@ -103,6 +103,10 @@ CREATE TABLE audit (
 	what TEXT NOT NULL,
 	detail TEXT NOT NULL
 );`,
+	// What an incident keeps of its end, beside keep_…, its beginning.
+	`ALTER TABLE incidents ADD COLUMN tail_from_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN tail_to_us INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX incidents_tail ON incidents (tail_from_us, tail_to_us) WHERE tail_to_us > 0;`,
 }
 
 // migrate leads the schema up to what steps lead to, each in a transaction of
