@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/history"
+	"github.com/foreshock/foreshock/internal/observe"
+	"github.com/foreshock/foreshock/internal/observe/netns"
+)
+
+// loop looks, measures and judges until ctx ends. The thread is its own: its
+// processor time is what looks cost, and no other goroutine disturbs it.
+func (a *agent) loop(ctx context.Context) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	h, err := NewHost(a.config, a.rules, observe.Auto, a.dialer)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	h.SetRegions(a.regions)
+	h.own.place.processes.read = limitReader()
+	a.record(h)
+	if own := h.own; own.fallback != nil {
+		a.log.Warn("sock_diag is refused: reading /proc instead", "reason", own.fallback.Error(), "lost", own.reader.Abilities().Missing())
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	// Where the next look is due already the loop does not sleep: to wake a
+	// goroutine that is locked to its thread costs as much as a pulse.
+	overdue := make(chan time.Time)
+	close(overdue)
+	for {
+		turn, at := h.Next(a.clock.Now())
+		due := (<-chan time.Time)(overdue)
+		if wait := at.Sub(a.clock.Now()); wait > 0 {
+			timer.Reset(wait)
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-a.requests:
+			err := r.do(h)
+			a.incidents = h.court.Incidents(a.clock.Now())
+			a.keeper.note(a.clock.Offset(), a.incidents, h.LastNumber())
+			a.publish(h, true)
+			r.answer <- err // who asked sees it done
+			continue
+		case <-a.wake:
+			_, whole := a.due()
+			a.publish(h, whole)
+			continue
+		case <-due:
+		}
+		now := a.clock.Now()
+		h.NumberAfter(a.keeper.last.Load())
+		if step := a.clock.Check(); step != 0 {
+			a.log.Warn("the wall clock was set: measuring goes on undisturbed", "by", step)
+		}
+		incidents, err := h.Tick(now, turn)
+		if errors.Is(err, netns.ErrStuck) {
+			return fmt.Errorf("read other network namespaces: %w", err)
+		}
+		h.budget.Spent(a.clock.Now(), processTime())
+		a.report(incidents, turn, err)
+		a.notices.tell(now, a.clock.Offset(), incidents)
+		a.keeper.note(a.clock.Offset(), incidents, h.LastNumber())
+		a.keep(h, incidents)
+		a.gather(now, h, turn)
+	}
+}
+
+// request is something another goroutine wants done between two looks.
+type request struct {
+	do     func(*Host) error
+	answer chan error // room for one, so that the loop never waits
+}
+
+// ask hands do to the loop and waits for its answer.
+func (a *agent) ask(ctx context.Context, do func(*Host) error) error {
+	answer := make(chan error, 1)
+	return hand(ctx, a.requests, request{do, answer}, answer)
+}
+
+// hand sends a request and waits for its answer.
+func hand[T any](ctx context.Context, to chan<- T, request T, answer <-chan error) error {
+	select {
+	case to <- request:
+	case <-ctx.Done():
+		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
+	}
+}
+
+// Acknowledge implements api.Actor.
+func (a *agent) Acknowledge(ctx context.Context, id uint64, by string) error {
+	return a.ask(ctx, func(h *Host) error {
+		if !h.Acknowledge(a.clock.Now(), id, by) {
+			return api.ErrNoIncident
+		}
+		a.keeper.change(history.Change{At: time.Now(), Who: by, What: "acknowledge", Detail: "incident " + strconv.FormatUint(id, 10)})
+		return nil
+	})
+}
