@@ -73,11 +73,11 @@ func (l *learner) export(now time.Time, host string) api.BaselineFile {
 
 // starts are the hours that are stored, by hour of the week.
 func (l *learner) starts(now time.Time) (out [measure.NumHours + 1][]time.Time) {
-	err := l.store.Hours(now.Add(-l.config.Learn), now, func(start time.Time, _ []byte) error {
+	err := l.store.Hours(now.Add(-l.config.Learn), now, func(start time.Time) bool {
 		of := l.config.Hours(start)
 		out[of] = append(out[of], start)
-		return nil
-	})
+		return false
+	}, nil)
 	if err != nil {
 		l.say(err)
 	}

@@ -68,7 +68,7 @@ func (s *keptHours) Minutes(from, to time.Time, each func(time.Time, []byte) err
 
 // Hours implements learnedStore: those in the file, and those on their way. A
 // history that could never be opened has none in its file.
-func (s *keptHours) Hours(from, to time.Time, each func(time.Time, []byte) error) error {
+func (s *keptHours) Hours(from, to time.Time, wanted func(time.Time) bool, each func(time.Time, []byte) error) error {
 	if len(s.latest.hours) > 0 && !s.asked {
 		s.asked = true
 		if s.keeper.settle(context.Background()) == nil {
@@ -81,17 +81,12 @@ func (s *keptHours) Hours(from, to time.Time, each func(time.Time, []byte) error
 	case err != nil:
 		return err
 	default:
-		err = r.Hours(from, to, func(start time.Time, data []byte) error {
-			if s.latest.has(start) {
-				return nil
-			}
-			return each(start, data)
-		})
+		err = r.Hours(from, to, func(start time.Time) bool { return !s.latest.has(start) && wanted(start) }, each)
 		if _, some := errors.AsType[*history.UnreadableError](err); err != nil && !some {
 			return err
 		}
 	}
-	if later := s.latest.Hours(from, to, each); later != nil {
+	if later := s.latest.Hours(from, to, wanted, each); later != nil {
 		return later
 	}
 	if errors.Is(err, fs.ErrNotExist) {

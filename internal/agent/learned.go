@@ -38,9 +38,9 @@ func (m *memory) PutHour(start time.Time, data []byte) {
 	}
 }
 
-func (m *memory) Hours(from, to time.Time, each func(time.Time, []byte) error) error {
+func (m *memory) Hours(from, to time.Time, wanted func(time.Time) bool, each func(time.Time, []byte) error) error {
 	for _, h := range slices.Clone(m.hours) { // each may put one
-		if h.start.Before(from) || !h.start.Before(to) {
+		if h.start.Before(from) || !h.start.Before(to) || !wanted(h.start) {
 			continue
 		}
 		if err := each(h.start, h.data); err != nil {

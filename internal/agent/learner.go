@@ -48,7 +48,8 @@ type learnedStore interface {
 	Minutes(from, to time.Time, each func(start time.Time, data []byte) error) error
 	// PutHour takes the place of an hour that is there.
 	PutHour(start time.Time, data []byte)
-	Hours(from, to time.Time, each func(start time.Time, data []byte) error) error
+	// Hours calls each with those that are wanted.
+	Hours(from, to time.Time, wanted func(start time.Time) bool, each func(start time.Time, data []byte) error) error
 	PutLeftOut(history.LeftOut)
 	LeftOuts() ([]history.LeftOut, error)
 	// Trouble is the incidents that are not to be learned and lasted beyond a
@@ -116,13 +117,13 @@ func (l *learner) remember(now time.Time) error {
 		return fmt.Errorf("read what was left out: %w", err)
 	}
 	hours, made := 0, now.Add(-mostUnmadeFor).Truncate(time.Hour)
-	err = l.whole(l.store.Hours(now.Add(-l.config.Learn), now, func(start time.Time, _ []byte) error {
+	err = l.whole(l.store.Hours(now.Add(-l.config.Learn), now, func(start time.Time) bool {
 		hours++
 		if end := start.Add(time.Hour); end.After(made) {
 			made = end
 		}
-		return nil
-	}))
+		return false
+	}, nil))
 	if err != nil {
 		return fmt.Errorf("read the hours learned: %w", err)
 	}
@@ -316,10 +317,7 @@ var errEnough = errors.New("enough")
 
 // walk reports whether they could be read.
 func (l *learner) walk(from, to time.Time, wanted func(time.Time) bool, keep func(scope.ID, measure.Signal) bool, yield func(*baseline.Hour) bool) bool {
-	err := l.store.Hours(from, to, func(start time.Time, data []byte) error {
-		if !wanted(start) {
-			return nil
-		}
+	err := l.store.Hours(from, to, wanted, func(_ time.Time, data []byte) error {
 		h, err := baseline.DecodeRows(data, keep)
 		if err != nil {
 			l.say(err)

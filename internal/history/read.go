@@ -128,16 +128,25 @@ func (f *file) Segments(from, to time.Time, each func(recording.Segment) error) 
 // returns an error. Zero times are no bound. Where rows are damaged all others
 // are handed on, and the error is an *UnreadableError.
 func (f *file) Minutes(from, to time.Time, each func(start time.Time, data []byte) error) error {
-	return f.rows("minutes", from, to, each)
+	return f.rows("minutes", from, to, nil, each)
 }
 
-// Hours is Minutes for hours.
-func (f *file) Hours(from, to time.Time, each func(start time.Time, data []byte) error) error {
-	return f.rows("hours", from, to, each)
+// Hours is Minutes for hours: of those that are wanted by when they began; nil is
+// all. The others are not read.
+func (f *file) Hours(from, to time.Time, wanted func(start time.Time) bool, each func(start time.Time, data []byte) error) error {
+	return f.rows("hours", from, to, wanted, each)
 }
 
-func (f *file) rows(table string, from, to time.Time, each func(time.Time, []byte) error) error {
-	ids, err := f.column("SELECT id FROM "+table+" WHERE start_us >= ? AND start_us < ? ORDER BY id", micros(from), upper(to))
+func (f *file) rows(table string, from, to time.Time, wanted func(time.Time) bool, each func(time.Time, []byte) error) error {
+	var ids []int64
+	err := f.each("SELECT id, start_us FROM "+table+" WHERE start_us >= ? AND start_us < ? ORDER BY id", []any{micros(from), upper(to)}, func(row *sql.Rows) error {
+		var id, start int64
+		err := row.Scan(&id, &start)
+		if err == nil && (wanted == nil || wanted(wall(start))) {
+			ids = append(ids, id)
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", table, err)
 	}

@@ -118,8 +118,9 @@ func TestRoundTrip(t *testing.T) {
 			return nil
 		}
 		need(t, f.Minutes(start, start.Add(time.Minute), keep))
-		need(t, f.Hours(time.Time{}, time.Time{}, keep))
-		need(t, f.Minutes(start.Add(time.Second), time.Time{}, keep)) // later: none
+		need(t, f.Hours(time.Time{}, time.Time{}, nil, keep))
+		need(t, f.Hours(time.Time{}, time.Time{}, func(at time.Time) bool { return !at.Equal(start) }, keep)) // not wanted: none
+		need(t, f.Minutes(start.Add(time.Second), time.Time{}, keep))                                         // later: none
 		lefts, err := f.LeftOuts()
 		need(t, err)
 		changes, err := f.Changes(10)
