@@ -110,25 +110,29 @@ Times are local. Memory grows with scopes and firings, not with the span.`,
 		if err != nil {
 			return err
 		}
-		more, err := b.labelled(past)
-		if err != nil {
-			return err
-		}
-		known := past.Known()
-		answer := b.answer(past.Answer(append(truths, more...)), known)
-		if inJSON {
-			e := json.NewEncoder(cmd.OutOrStdout())
-			e.SetIndent("", "  ")
-			err = e.Encode(answer)
-		} else {
-			err = answer.write(cmd.OutOrStdout())
-		}
-		if err != nil {
-			return fmt.Errorf("write the answer: %w", err)
-		}
-		return nil
+		return b.print(cmd.OutOrStdout(), past, truths, inJSON)
 	}
 	return cmd
+}
+
+// print prints what the past says, beside what was wrong in it.
+func (b *backtesting) print(out io.Writer, past *backtest.Past, truths []backtest.Truth, asJSON bool) error {
+	labelled, err := b.labelled(past)
+	if err != nil {
+		return err
+	}
+	answer := b.answer(past.Answer(append(truths, labelled...)), past.Known())
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		err = e.Encode(answer)
+	} else {
+		err = answer.write(out)
+	}
+	if err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
 }
 
 // someRules are the rules of a file and of presets, or those of them that are

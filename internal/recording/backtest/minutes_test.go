@@ -127,3 +127,45 @@ func others(t *testing.T, from int, values [][]string) []*baseline.Minute {
 	}
 	return out
 }
+
+// BenchmarkMinute is one minute of 100 backends and five rules: 28 days are
+// 40,320 of them.
+func BenchmarkMinute(b *testing.B) {
+	var rules []rule.Rule
+	for i, when := range []string{
+		"backend.pending > 5", "backend.retransmitting / backend.sockets > 0.1", `mean(backend.established, "5m") < 3`,
+		`backend.new_flows_per_second < 0.5 * median(backend.new_flows_per_second, "1h")`, "backend.time_wait / backend.sockets > 0.2 && host.active_opens_per_second > 1",
+	} {
+		e, err := rule.Compile("r", when)
+		if err != nil {
+			b.Fatal(err)
+		}
+		rules = append(rules, rule.Rule{Name: fmt.Sprint("r", i), When: e, Hold: 10 * time.Second, Severity: rule.Warning})
+	}
+	m := baseline.Minute{Scopes: make([]baseline.Row, 0, 101)}
+	for i := range 101 {
+		row := baseline.Row{Scope: recordingtest.Backend(i)}
+		if i == 100 {
+			row.Scope = scope.Host
+		}
+		for _, sig := range measure.Signals() {
+			if sig.AppliesTo(row.Scope.Kind) {
+				row.Ranges = append(row.Ranges, baseline.Range{Signal: sig, Looks: 60, Least: 1, Mean: 2, Greatest: 4})
+			}
+		}
+		m.Scopes = append(m.Scopes, row)
+	}
+	data := baseline.AppendMinute(nil, &m)
+	p := backtest.New(rules)
+	b.ReportAllocs()
+	at := recordingtest.Start
+	for b.Loop() {
+		one, err := baseline.DecodeMinute(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		one.Start = at
+		at = at.Add(time.Minute)
+		p.Minute(one)
+	}
+}
