@@ -170,6 +170,10 @@ func (r *backtestRule) says(out io.Writer) error {
 	span := func(seconds float64) time.Duration {
 		return time.Duration(seconds * float64(time.Second)).Round(time.Second)
 	}
+	if r.RawSeconds == 0 && r.MinutesSeconds == 0 {
+		_, err := fmt.Fprintf(out, "%s: cannot be told: there are no minutes, and raw tallies of no more than an hour and what the rule looks back on\n", r.Rule)
+		return err
+	}
 	times := fmt.Sprintf("%d times", r.AtLeast)
 	switch {
 	case r.AtMost > r.AtLeast:
