@@ -22,14 +22,20 @@ func made(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: made FILE SPAN [KIND=SCOPE,FROM,TO …]")
 	}
+	_, err := recordingtest.Write(ts.MkAbs(args[0]), recordingtest.New(madeHost(ts, args[1], args[2:])))
+	ts.Check(err)
+}
+
+// madeHost is the host of that span and with those faults.
+func madeHost(ts *testscript.TestScript, span string, faults []string) recordingtest.Config {
 	after := func(text string) time.Duration {
 		d, err := time.ParseDuration(text)
 		ts.Check(err)
 		return d
 	}
-	cfg := recordingtest.Config{Services: 2, Backends: 4, Span: after(args[1]), Pulse: 250 * time.Millisecond, Focus: time.Second}
+	cfg := recordingtest.Config{Services: 2, Backends: 4, Span: after(span), Pulse: 250 * time.Millisecond, Focus: time.Second}
 	kinds := map[string]recordingtest.Kind{"blackhole": recordingtest.Blackhole, "hang": recordingtest.Hang, "exhaust": recordingtest.Exhaust, "close": recordingtest.Close}
-	for _, arg := range args[2:] {
+	for _, arg := range faults {
 		kind, rest, _ := strings.Cut(arg, "=")
 		parts := strings.Split(rest, ",")
 		id, ok := scope.Parse(parts[0])
@@ -38,8 +44,7 @@ func made(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		cfg.Faults = append(cfg.Faults, recordingtest.Fault{Kind: kinds[kind], Scope: id, From: after(parts[1]), To: after(parts[2])})
 	}
-	_, err := recordingtest.Write(ts.MkAbs(args[0]), recordingtest.New(cfg))
-	ts.Check(err)
+	return cfg
 }
 
 // halve writes the first half of a file: cut FILE TO.

@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "cut": halve, "lookjson": lookJSONKeys, "made": made, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident,
+			"balance": balance, "code": code, "cut": halve, "kept": kept, "lookjson": lookJSONKeys, "made": made, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {

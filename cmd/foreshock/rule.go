@@ -24,15 +24,16 @@ const exitUnhealthy = 3
 func ruleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rule",
-		Short: "Test rules, and list what they can look at",
+		Short: "Test rules on series and on the past, and list what they can look at",
 		Long: `A rule is a condition over signals in your own words. The configuration has
 them under rules, and switches on those that come with the program under
 presets. Rules only tell; none of them acts.`,
 		Example: `  foreshock rule test web_test.yaml
+  foreshock rule backtest web.yaml --since 28d
   foreshock rule show workers-article`,
 	}
-	onlyHelps(cmd, "unknown command %q: use test, presets, show or signals")
-	cmd.AddCommand(ruleTestCommand(), rulePresetsCommand(), ruleShowCommand(), ruleSignalsCommand())
+	onlyHelps(cmd, "unknown command %q: use test, backtest, presets, show or signals")
+	cmd.AddCommand(ruleTestCommand(), ruleBacktestCommand(), rulePresetsCommand(), ruleShowCommand(), ruleSignalsCommand())
 	return cmd
 }
 

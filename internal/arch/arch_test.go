@@ -64,7 +64,10 @@ var arrows = map[string][]string{
 	"internal/recording/replay": {"internal/court", "internal/judge", "internal/recording", "internal/rule"},
 	"internal/recording/label":  {"internal/judge", "internal/recording", "internal/rule", "internal/scope", "internal/spelling", "internal/yamlfile"},
 	"internal/recording/score":  {"internal/judge", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
-	"internal/history":          {"internal/recording"},
+	"internal/recording/backtest": {
+		"internal/judge", "internal/measure/baseline", "internal/recording", "internal/recording/replay", "internal/rule", "internal/scope",
+	},
+	"internal/history": {"internal/recording"},
 	// notify: deciding (a pure planner) and delivering
 	"internal/notify": {"internal/judge"},
 	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
@@ -87,7 +90,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/foreshock": {
 		"internal/agent", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
-		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/rule",
+		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/tcp",
 	},
 	// test support
@@ -104,12 +107,13 @@ var arrows = map[string][]string{
 // pure are the stages without clock, goroutine, file, socket or log, and the
 // only packages of the standard library they may import directly.
 var pure = map[string][]string{
-	"internal/measure":          {"encoding/binary", "math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
-	"internal/measure/baseline": {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "math/bits", "time", "github.com/DataDog/sketches-go/ddsketch/mapping"},
-	"internal/judge":            {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
-	"internal/court":            {"slices", "cmp", "strings", "time"},
-	"internal/recording/score":  {"errors", "fmt", "io", "math", "slices", "strconv", "strings", "time"},
-	"internal/recording/replay": {"bytes", "encoding/json", "fmt", "slices", "cmp", "time"},
+	"internal/measure":            {"encoding/binary", "math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/measure/baseline":   {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "math/bits", "time", "github.com/DataDog/sketches-go/ddsketch/mapping"},
+	"internal/judge":              {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/court":              {"slices", "cmp", "strings", "time"},
+	"internal/recording/backtest": {"cmp", "slices", "strings", "time"},
+	"internal/recording/score":    {"errors", "fmt", "io", "math", "slices", "strconv", "strings", "time"},
+	"internal/recording/replay":   {"bytes", "encoding/json", "fmt", "slices", "cmp", "time"},
 	"internal/rule": {
 		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",
 		"github.com/expr-lang/expr/ast", "github.com/expr-lang/expr/file", "github.com/expr-lang/expr/parser",

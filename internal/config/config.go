@@ -227,7 +227,7 @@ type WorkersFrom struct {
 }
 
 // Presets returns the names of the embedded files of rules.
-func Presets() []string { return []string{"backends-article", "workers-article"} }
+func Presets() []string { return []string{"backends-article", "regions-article", "workers-article"} }
 
 // DefaultHold is for how long a rule must be true unless it says otherwise.
 const DefaultHold = 10 * time.Second

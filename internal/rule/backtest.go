@@ -2,6 +2,7 @@ package rule
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -10,7 +11,13 @@ const minuteLength = time.Minute
 
 // MinuteRange is what a signal was over one minute: its least, its mean and its
 // greatest value, in the signal's unit.
-type MinuteRange struct{ Least, Mean, Greatest float64 }
+type MinuteRange struct {
+	Least, Mean, Greatest float64
+	// MeanOff is by how much the mean over time may lie beside Mean.
+	MeanOff float64
+	// Looks is how many values it rests on; zero is one a second or more.
+	Looks int
+}
 
 // Firing is a row of minutes in which a rule opened, or may have.
 type Firing struct {
@@ -31,15 +38,24 @@ type Backtest struct {
 	spans   []lookback // what the functions over time look back on, in their order
 	last    time.Time  // the last minute's start
 	run     run
-	firings []Firing
+	firings []parted
+}
+
+// parted is a firing, and whether the agent was not there between the one before
+// and it: what was open then ended with the agent.
+type parted struct {
+	Firing
+	away bool
 }
 
 // run is a row of minutes in which the condition can hold.
 type run struct {
+	away     bool
 	from, to time.Time // zero: none
 	// possible is for how long the condition can have held on end, and sure for
 	// how long it has in any case.
 	possible, sure time.Duration
+	looks          int // that are sure to have seen it
 	opens, may     bool
 }
 
@@ -59,42 +75,57 @@ func NewBacktest(r Rule) *Backtest {
 func (b *Backtest) Minute(start time.Time, of func(Term) (r MinuteRange, known bool)) {
 	if !b.last.IsZero() && start.Sub(b.last) > minuteLength {
 		b.end() // the agent was not there: what was held is not known to have lasted
+		b.run.away = true
 	}
 	b.last = start
-	v := minuteEvaluation{of, b.spans}
+	looks := int(minuteLength / SamplePeriod)
+	v := minuteEvaluation{of: func(t Term) (MinuteRange, bool) {
+		r, known := of(t)
+		if known && r.Looks > 0 {
+			looks = min(looks, r.Looks)
+		}
+		return r, known
+	}, spans: b.spans}
 	for i, n := range b.rule.When.spans {
 		values, known := v.number(n.args[0])
 		mean := values
 		if known && n.args[0].op == opSignal {
 			signal, _ := of(n.args[0].term)
-			mean = bounds{low: signal.Mean, high: signal.Mean}
+			mean = bounds{low: max(signal.Mean-signal.MeanOff, values.low), high: min(signal.Mean+signal.MeanOff, values.high)}
 		}
 		b.spans[i].add(pastMinute{start, values, mean, known})
 	}
-	b.take(start, v.truth(b.rule.When.root))
+	b.take(start, v.truth(b.rule.When.root), looks)
 }
 
 // Firings are those so far, in order of time. The one under way is the last.
-// Those that too short a time lies between to clear the rule are one.
+// Those that too short a time lies between to be sure that the rule cleared are
+// one.
 func (b *Backtest) Firings() []Firing {
 	runs := b.firings
 	if f, ok := b.run.firing(); ok {
-		runs = append(runs[:len(runs):len(runs)], f)
+		runs = append(slices.Clip(runs), f)
 	}
 	var out []Firing
 	for _, f := range runs {
-		if n := len(out); n > 0 && f.From.Sub(out[n-1].To) < max(b.rule.Hold, minClear) {
+		if n := len(out); n > 0 && !f.away && !b.clears(f.From.Sub(out[n-1].To)) {
 			out[n-1].To, out[n-1].Certain = f.To, out[n-1].Certain || f.Certain
 			continue
 		}
-		out = append(out, f)
+		out = append(out, f.Firing)
 	}
 	return out
 }
 
-// take adds a minute to the run. What cannot be told of a minute pauses: it
-// neither adds to what was held nor takes from it.
-func (b *Backtest) take(start time.Time, p possibly) {
+// clears reports whether a condition that is false for so long is sure to be
+// seen so for long enough.
+func (b *Backtest) clears(gap time.Duration) bool {
+	return gap-max(b.rule.Every, SamplePeriod) >= max(b.rule.Hold, minClear) && gap >= time.Duration(b.rule.InARow)*b.rule.Every
+}
+
+// take adds a minute with so many looks to the run. What cannot be told of a
+// minute pauses: it neither adds to what was held nor takes from it.
+func (b *Backtest) take(start time.Time, p possibly, looks int) {
 	r := &b.run
 	if !p.yes {
 		if !p.unknown {
@@ -109,29 +140,38 @@ func (b *Backtest) take(start time.Time, p possibly) {
 	r.possible += minuteLength
 	switch {
 	case p.no:
-		r.sure = 0
+		r.sure, r.looks = 0, 0
 	case !p.unknown:
 		r.sure += minuteLength
+		r.looks += looks
 	}
-	r.may = r.may || b.met(r.possible)
-	// Between the first and the last look there is less than a whole minute.
-	r.opens = r.opens || b.met(r.sure-max(b.rule.Every, SamplePeriod))
+	// Samples so many in a row span one pause less than they are.
+	r.may = r.may || r.possible >= b.rule.Hold && r.possible >= time.Duration(b.rule.InARow-1)*b.rule.Every
+	r.opens = r.opens || b.opens(r, looks)
 }
 
-// met reports whether a condition that holds for so long opens the rule. Within
-// a minute there are enough looks for any rule that samples each of them.
-func (b *Backtest) met(held time.Duration) bool {
-	return held > 0 && held >= b.rule.Hold && held >= time.Duration(b.rule.InARow)*b.rule.Every
+// opens reports whether what is sure of a run opens the rule.
+func (b *Backtest) opens(r *run, looks int) bool {
+	// Between the first and the last look there is less than a whole minute, and
+	// less still where looks are few.
+	seen := r.sure - max(b.rule.Every, SamplePeriod)
+	if few := int(minuteLength / SamplePeriod); looks < few {
+		seen = r.sure - max(b.rule.Every, 2*minuteLength/time.Duration(looks))
+	}
+	return seen > 0 && seen >= b.rule.Hold && seen >= time.Duration(b.rule.InARow)*b.rule.Every && r.looks >= b.rule.InARow
 }
 
 func (b *Backtest) end() {
-	if f, ok := b.run.firing(); ok {
+	f, fired := b.run.firing()
+	if fired {
 		b.firings = append(b.firings, f)
 	}
-	b.run = run{}
+	b.run = run{away: b.run.away && !fired}
 }
 
-func (r *run) firing() (Firing, bool) { return Firing{r.from, r.to, r.opens}, r.may }
+func (r *run) firing() (parted, bool) {
+	return parted{Firing{r.from, r.to, r.opens}, r.away}, r.may
+}
 
 // possibly is what a condition can be within a minute; several at once where the
 // ranges leave it open. unknown: a signal it takes was not seen.

@@ -51,7 +51,47 @@ func TestBacktest(t *testing.T) {
 			b := NewBacktest(backtestRule(t, tt.when, tt.hold))
 			for i, m := range tt.minutes {
 				b.Minute(backtestStart.Add(time.Duration(i)*time.Minute), func(Term) (MinuteRange, bool) {
-					return MinuteRange{m[0], m[1], m[2]}, m != unseen
+					return MinuteRange{Least: m[0], Mean: m[1], Greatest: m[2]}, m != unseen
+				})
+			}
+			if diff := cmp.Diff(tt.want, spell(b.Firings())); diff != "" {
+				t.Errorf("firings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestBacktestIsNotSurer: what the agent's absence, samples far apart and few
+// looks do to what is sure.
+func TestBacktestIsNotSurer(t *testing.T) {
+	sampled := backtestRule(t, "service.busy > 5", 0)
+	sampled.Every, sampled.InARow = 45*time.Second, 2
+	rare := backtestRule(t, "service.busy > 5", 50*time.Second)
+	long := backtestRule(t, "service.busy > 5", time.Minute)
+	type minute struct {
+		at    int
+		value float64
+		looks int
+	}
+	for _, tt := range []struct {
+		name    string
+		rule    Rule
+		minutes []minute
+		want    []string
+	}{
+		{"two samples in a minute", sampled, []minute{{0, 0, 0}, {1, 9, 0}, {2, 0, 0}}, []string{"1-2"}},
+		{"and sure ones", sampled, []minute{{0, 9, 0}, {1, 9, 0}, {2, 9, 0}, {3, 0, 0}}, []string{"0-3 certain"}},
+		{"a minute is no two samples that clear", sampled, []minute{{0, 9, 0}, {1, 9, 0}, {2, 9, 0}, {3, 0, 0}, {4, 9, 0}, {5, 9, 0}, {6, 9, 0}}, []string{"0-7 certain"}},
+		{"few looks", rare, []minute{{0, 9, 3}, {1, 0, 3}}, []string{"0-1"}},
+		{"many looks", rare, []minute{{0, 9, 60}, {1, 0, 60}}, []string{"0-1 certain"}},
+		{"a minute does not clear what is held for one", long, []minute{{0, 9, 0}, {1, 9, 0}, {2, 0, 0}, {3, 9, 0}, {4, 9, 0}}, []string{"0-5 certain"}},
+		{"the agent was away", long, []minute{{0, 9, 0}, {1, 9, 0}, {3, 9, 0}, {4, 9, 0}}, []string{"0-2 certain", "3-5 certain"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := NewBacktest(tt.rule)
+			for _, m := range tt.minutes {
+				b.Minute(backtestStart.Add(time.Duration(m.at)*time.Minute), func(Term) (MinuteRange, bool) {
+					return MinuteRange{Least: m.value, Mean: m.value, Greatest: m.value, Looks: m.looks}, true
 				})
 			}
 			if diff := cmp.Diff(tt.want, spell(b.Firings())); diff != "" {
@@ -118,7 +158,7 @@ func TestBacktestBoundsTheFollower(t *testing.T) {
 				for i, sig := range signals {
 					s.Readings[sig] = measure.Reading{Value: level[i], Seen: now, Good: 2500 * time.Millisecond, Validity: measure.Known}
 					if second == 0 {
-						ranges[i] = MinuteRange{level[i], 0, level[i]}
+						ranges[i] = MinuteRange{Least: level[i], Greatest: level[i]}
 					}
 					ranges[i].Least, ranges[i].Greatest = min(ranges[i].Least, level[i]), max(ranges[i].Greatest, level[i])
 					ranges[i].Mean += level[i] / 60

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr/file"
@@ -144,6 +145,15 @@ func (e *Expression) Signals() []measure.Signal {
 		out = append(out, t.Signal)
 	}
 	return out
+}
+
+// Lookback is how far its functions over time look back; zero without any.
+func (e *Expression) Lookback() time.Duration {
+	var longest time.Duration
+	for _, n := range e.spans {
+		longest = max(longest, n.span)
+	}
+	return longest
 }
 
 // Warnings say why the expression can never be true, or never end, where that

@@ -63,6 +63,15 @@ func (h *Holding) Observe(answer Truth, seen, until time.Time) {
 	}
 }
 
+// confirm says that what was seen last is good until then. The answer to a rule
+// over signals that are looked at each second and four times a second is as old
+// as the former, and would else be good for no longer than the latter.
+func (h *Holding) confirm(until time.Time) {
+	if h.Observations > 0 && !h.paused && until.After(h.until) {
+		h.until = until
+	}
+}
+
 // Met reports whether it was seen for so long, and so often.
 func (h *Holding) Met(hold time.Duration, observations int) bool {
 	return h.Observations >= observations && h.Held >= hold
@@ -117,6 +126,12 @@ func (f *Follower) observe(answer Truth, seen, until time.Time) Phase {
 	}
 	f.yes.Observe(answer, seen, until)
 	f.no.Observe(answer.Not(), seen, until)
+	switch answer {
+	case Yes:
+		f.yes.confirm(until)
+	case No:
+		f.no.confirm(until)
+	}
 	inARow := max(f.rule.InARow, 1)
 	switch {
 	case !f.open && answer == Yes && f.yes.Met(f.rule.Hold, inARow):

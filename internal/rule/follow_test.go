@@ -86,6 +86,30 @@ func TestHeldAsLongAsItsReadingIsGood(t *testing.T) {
 }
 
 // TestFollowerSamples gives a rule that looks each 30 s a view each 250 ms.
+func TestSignalsOfDifferentLooks(t *testing.T) {
+	e, err := Compile("r", "service.busy > 5 && host.passive_opens_per_second > 0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := NewFollower(Rule{Name: "r", When: e, Hold: seconds(5), Severity: Warning})
+	service := &measure.ScopeSignals{Scope: scope.ID{Kind: scope.KindService, Name: "web"}}
+	host := &measure.ScopeSignals{Scope: scope.Host}
+	var got []string
+	for i := range 40 {
+		now := start.Add(time.Duration(i) * 250 * time.Millisecond)
+		host.Readings[measure.PassiveOpensRate] = measure.Reading{Value: 1, Seen: now, Good: 625 * time.Millisecond, Validity: measure.Known}
+		if i%4 == 0 {
+			service.Readings[measure.Busy] = measure.Reading{Value: 6, Seen: now, Good: 2500 * time.Millisecond, Validity: measure.Known}
+		}
+		if phase := f.Step(now, service, host).Phase.String(); len(got) == 0 || !strings.HasSuffix(got[len(got)-1], phase) {
+			got = append(got, now.Sub(start).String()+" "+phase)
+		}
+	}
+	if diff := cmp.Diff([]string{"0s suspect", "5s open"}, got); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+}
+
 func TestFollowerSamples(t *testing.T) {
 	r := Rule{Name: "r", When: compileT(t, `mean(service.busy, "2m30s") > 10`), Every: seconds(30), InARow: 2, Severity: Warning}
 	if wrong := r.Validate(); wrong != nil {

@@ -50,18 +50,17 @@ func (l *lookback) over(o op) (bounds, bool) {
 	}
 	// With the minute's first instant only those before it have been seen.
 	any.unsure = any.unsure || !all || time.Duration(2*(len(l.minutes)-1))*minuteLength < l.span
-	whole := l.whole(now.start)
 	switch {
 	case o == opRate:
 		return l.rate(any, now.values), true
 	case o == opMean && all && time.Duration(len(l.minutes))*minuteLength >= l.span:
-		return l.mean(whole, any), true
+		return l.mean(l.whole(now.start), any), true
 	case o == opMinOver:
-		for _, m := range whole { // each has reached its least
+		for _, m := range l.whole(now.start) { // each has reached its least
 			any.high = min(any.high, m.values.low)
 		}
 	case o == opMaxOver:
-		for _, m := range whole {
+		for _, m := range l.whole(now.start) {
 			any.low = max(any.low, m.values.high)
 		}
 	}

@@ -63,6 +63,9 @@ func TestPresets(t *testing.T) {
 	sampled := func(name, when string, severity rule.Severity) row {
 		return row{name, when, 0, 30 * time.Second, 2, severity, scope.KindService}
 	}
+	confirmed := func(name, when string, severity rule.Severity) row {
+		return row{name, when, 0, 30 * time.Second, 2, severity, scope.KindRegion}
+	}
 	held := func(name, when string, hold time.Duration) row {
 		return row{name, when, hold, 0, 0, rule.Warning, scope.KindBackend}
 	}
@@ -78,6 +81,11 @@ func TestPresets(t *testing.T) {
 			held("article-backend-close-wait", "(backend.close_wait_leaked > 0)", 50*time.Second), // counted from 10 s on: 60 s
 			held("article-backend-time-wait", "((backend.time_wait / backend.sockets) > 0.2)", 10*time.Second),
 			held("article-backend-no-established", "(backend.established == 0)", 10*time.Second),
+		},
+		"regions-article": {
+			confirmed("article-region-close-wait", "((region.close_wait_accepted / region.sockets) > 0.15)", rule.Critical),
+			confirmed("article-region-established", "((region.established / region.sockets) < 0.85)", rule.Warning),
+			confirmed("article-region-syn-sent", "((region.syn_sent / region.sockets) > 0.15)", rule.Warning),
 		},
 	} {
 		f, err := Preset(name)
@@ -132,7 +140,7 @@ func TestParseTestsRefuses(t *testing.T) {
 		{"empty tests", good + "tests: []", []string{"f:2:8: there are no tests; add one with name, input and expect"}},
 		{"no rules", test, []string{"f: there are no rules to test; add rules, rule_files or presets"}},
 		{"absent file", "rule_files: [x.yaml]\n" + test, []string{"f:1:14: read the rules: no such file; name a file of rules"}},
-		{"unknown preset", "presets: [x]\n" + test, []string{`f:1:11: there is no preset "x": use backends-article, workers-article`}},
+		{"unknown preset", "presets: [x]\n" + test, []string{`f:1:11: there is no preset "x": use backends-article, regions-article, workers-article`}},
 		{"bad test", good + `tests:
   - name: t
     input:
