@@ -39,9 +39,15 @@ its or:, on its very scope, that is as grave as the label's severity (warning,
 if it names none) between its from and its to, or in the --grace after it. Of a
 rule the cause is not asked, and it may be on the label's scope, or on the host
 or the rest of the same network namespace. A finding at warning or above that no
-label explains is false: of another cause, of a sibling, or out of time. What a
-local fault explains, and nobody is told, counts neither way. A configuration
-counts as the defaults and its rules together, a preset as its rules alone.
+label explains is false: of another cause, of a sibling, or out of time.
+
+Neither way count: a cause that a label says may come of its fault (follows:), in
+its time and namespace and not on a sibling, another scope of the same kind; what
+a local fault explains, and nobody is told; and a rule on a scope of which the
+labels say nothing: one of a kind that none of them is about, another namespace,
+or another service. Where a recording is labelled healthy, all scopes are.
+A configuration counts as the defaults and its rules together, a preset as its
+rules alone.
 
 Delay is from the fault to the finding, lead from the finding to the client's
 first failure, negative where the client was first. 95 of 100 delays are at most
