@@ -122,7 +122,9 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 	truths, known := cell.truths(scope, seen)
 	switch {
 	case known:
-		err = with.keep(seen.recording, truths)
+		var missed []string
+		missed, err = with.keep(seen.recording, truths, heard{seen.incidents, time.Now()})
+		out.Missed = append(out.Missed, missed...)
 	case with.Episode != "":
 		with.Progress(cell.Name + ": no episode: nobody knows what is to be found")
 	}

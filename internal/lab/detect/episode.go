@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/recording/label"
 	"github.com/foreshock/foreshock/internal/rule"
@@ -31,8 +32,9 @@ type With struct {
 // truth is one thing that is to be found in a recording, as a cell knows it.
 type truth struct {
 	cause string
-	or    []string // causes that are as right, or that follow from it
-	scope string
+	// or are causes that are as right, follows those that may come of it.
+	or, follows []string
+	scope       string
 	// from and to are when it began and ended, failed is the clients' first
 	// error; zero where they saw none.
 	from, to, failed time.Time
@@ -57,11 +59,18 @@ func (w With) record(ctx context.Context, a *agent) ([]byte, error) {
 	return recording, nil
 }
 
+// heard is all incidents of an agent, when it was asked for them.
+type heard struct {
+	incidents []incident
+	at        time.Time
+}
+
 // keep writes a recording, and beside it what is to be found in it: nothing on a
-// healthy day. It does nothing where no episode is kept.
-func (w With) keep(recording []byte, truths []truth) error {
+// healthy day. It returns what a replay says otherwise than the agent did. It
+// does nothing where no episode is kept.
+func (w With) keep(recording []byte, truths []truth, live heard) (missed []string, err error) {
 	if w.Episode == "" {
-		return nil
+		return nil, nil
 	}
 	text, err := sidecar(truths)
 	if err == nil {
@@ -71,9 +80,9 @@ func (w With) keep(recording []byte, truths []truth) error {
 		err = os.WriteFile(w.Episode+label.Suffix, text, 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("keep the episode: %w", err)
+		return nil, fmt.Errorf("keep the episode: %w", err)
 	}
-	return nil
+	return replayed(w.Episode, live)
 }
 
 // sidecar writes what is to be found as the file that stands beside a recording.
@@ -100,15 +109,30 @@ func (t truth) label() (label.Label, error) {
 	if l.Severity, err = rule.ParseSeverity(t.least); err != nil {
 		return l, err
 	}
-	for _, name := range slices.Concat([]string{t.cause}, t.or) {
-		cause, err := label.Cause(name)
-		if err != nil {
-			return l, err
-		}
-		l.Or = append(l.Or, cause)
+	if l.Cause, err = label.Cause(t.cause); err != nil {
+		return l, err
 	}
-	l.Cause, l.Or = l.Or[0], l.Or[1:]
-	return l, nil
+	if l.Or, err = causes(t.or); err != nil {
+		return l, err
+	}
+	l.Follows, err = causes(t.follows)
+	return l, err
+}
+
+// causes are those of these names, without the rule's: a score does not ask a
+// rule for its cause.
+func causes(names []string) (out []judge.Cause, err error) {
+	for _, name := range names {
+		if name == judge.UserRule.String() {
+			continue
+		}
+		c, err := label.Cause(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 // lastLook is more than the time since the last look of a recording: a label must
@@ -131,7 +155,7 @@ func (c Course) truths(goal FaultGoal, run courseRun, scopes ...string) []truth 
 	var out []truth
 	for _, on := range scopes {
 		out = append(out, truth{
-			cause: goal.Causes[0], or: slices.Concat(goal.Causes[1:], goal.Chain), scope: on,
+			cause: goal.Causes[0], or: goal.Causes[1:], follows: goal.Chain, scope: on,
 			from: run.fault, to: to, failed: failed, least: goal.Least, note: c.Cell,
 		})
 	}
@@ -157,7 +181,7 @@ func (c Cell) truths(service string, run workersRun) ([]truth, bool) {
 	var out []truth
 	for _, cause := range c.Goal.Found {
 		out = append(out, truth{
-			cause: cause, or: rest, scope: "service/" + service, from: from, to: run.began.Add(c.Load.Duration),
+			cause: cause, follows: rest, scope: "service/" + service, from: from, to: run.began.Add(c.Load.Duration),
 			failed: failed, least: "watch", note: c.Name,
 		})
 	}
