@@ -72,8 +72,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m); replay: of the recording (24h)")
 	pulses := flags.Bool("pulses", false, "replay: a pulse a second, too")
 	var d detection
-	flags.StringVar(&d.only, "cell", "", "detect, workers, backends, regions: only the cells whose name contains this")
-	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends, regions: not the cells whose name contains this")
+	flags.StringVar(&d.only, "cell", "", "detect, workers, backends, regions: only the cells whose name contains this, or one of these: a,b")
+	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends, regions: not the cells whose name contains this, or one of these: a,b")
 	flags.IntVar(&d.runs, "runs", 1, "detect, workers, backends, regions: runs of each cell")
 	flags.IntVar(&d.parallel, "parallel", 4, "detect, workers, backends, regions: cells at a time")
 	count := flags.Int("count", 0, "namespaces: how many (200); pools: backends (50)")
