@@ -26,6 +26,7 @@ type detection struct {
 	runs, parallel             int    // of each cell; cells at a time
 	beside                     bool   // let the peers of the field watch, too
 	episodes                   string // the folder for the runs' recordings; empty keeps none
+	sockets                    bool   // every socket too, in a recording of its own
 	picture                    string // the file for the backends' leads, as SVG; empty for none
 }
 
@@ -95,7 +96,7 @@ func namesOf[C any](cells []C, name func(C) string) []string {
 
 // with is what a run of a cell is played with.
 func (b *bench) with(d detection, cell string, run int) detect.With {
-	with := detect.With{Agent: b.agent, Beside: d.beside, Progress: b.say}
+	with := detect.With{Agent: b.agent, Beside: d.beside, Sockets: d.sockets && d.episodes != "", Progress: b.say}
 	if d.episodes != "" {
 		with.Episode = filepath.Join(d.episodes, fmt.Sprintf("%s-%d.rec", cell, run+1))
 	}

@@ -83,6 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&d.beside, "peers", true, "detect, workers, backends, regions: let the peers of the field watch too")
 	flags.StringVar(&d.picture, "picture", "", "detect, backends: write the backends' leads as SVG to this file")
 	flags.StringVar(&d.episodes, "episodes", "", "detect, workers, backends, regions: keep the agent's recording of each run, and what is to be found in it, in this folder")
+	flags.BoolVar(&d.sockets, "every-socket", false, "with -episodes: record every socket too, in a recording of its own")
 	record := flags.String("trace", "", "backends, regions: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
 		return usageError{fmt.Errorf("say what to measure: %s", measurements)}

@@ -32,7 +32,7 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 	if err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, p.watcher, with.Agent, p.world.Dir(), config)
+	agent, err := with.startAgent(ctx, p.watcher, p.world.Dir(), config)
 	if err != nil {
 		return out, err
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
@@ -25,6 +27,9 @@ type With struct {
 	// Episode is the file for the agent's recording of the run, with what is to
 	// be found in it beside it, in FILE.labels.yaml; empty keeps none.
 	Episode string
+	// Sockets records every socket too, with foreshock record beside the agent:
+	// an episode of its own, whose file ends in -sockets.rec.
+	Sockets bool
 	// Progress gets a line now and then.
 	Progress func(string)
 }
@@ -48,6 +53,11 @@ func (w With) record(ctx context.Context, a *agent) ([]byte, error) {
 	if w.Episode == "" {
 		return nil, nil
 	}
+	if a.recorder != nil {
+		if err := a.recorder.End(os.Interrupt); err != nil {
+			return nil, fmt.Errorf("record every socket: %w: %s", err, a.recorder.Said())
+		}
+	}
 	since := url.Values{"from": {a.started.UTC().Format(time.RFC3339Nano)}}
 	recording, err := lab.Get(ctx, a.client, "http://"+agentAddress+"/api/v1/recording?"+since.Encode())
 	if err == nil && len(recording) == 0 {
@@ -58,6 +68,24 @@ func (w With) record(ctx context.Context, a *agent) ([]byte, error) {
 	}
 	return recording, nil
 }
+
+// startAgent starts the agent of a cell, and beside it what records every
+// socket.
+func (w With) startAgent(ctx context.Context, host *lab.Host, dir, config string) (*agent, error) {
+	a, err := startAgent(ctx, host, w.Agent, dir, config)
+	if err != nil || !w.Sockets || w.Episode == "" {
+		return a, err
+	}
+	recorder := host.Command(ctx, w.Agent, "record", "--force", "--sockets", "--config", filepath.Join(dir, agentConfig), w.socketsFile())
+	if a.recorder, err = recorder.Launch(); err != nil {
+		a.stop()
+		return nil, fmt.Errorf("record every socket: %w", err)
+	}
+	return a, nil
+}
+
+// socketsFile is where every socket is recorded.
+func (w With) socketsFile() string { return strings.TrimSuffix(w.Episode, ".rec") + "-sockets.rec" }
 
 // heard is all incidents of an agent, when it was asked for them.
 type heard struct {
@@ -78,6 +106,9 @@ func (w With) keep(recording []byte, truths []truth, live heard) (missed []strin
 	}
 	if err == nil {
 		err = os.WriteFile(w.Episode+label.Suffix, text, 0o644)
+	}
+	if err == nil && w.Sockets {
+		err = os.WriteFile(w.socketsFile()+label.Suffix, text, 0o644)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keep the episode: %w", err)

@@ -66,7 +66,7 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	defer r.world.Close()
-	agent, err := startAgent(ctx, r.observer, with.Agent, r.world.Dir(), r.config())
+	agent, err := with.startAgent(ctx, r.observer, r.world.Dir(), r.config())
 	if err != nil {
 		return out, err
 	}
