@@ -153,10 +153,11 @@ const ownNamespace = "observe: {namespaces: host}\n"
 // agentConfig is the name of its configuration.
 const agentConfig = "agent.yaml"
 
-// startAgent starts the program as a user would, with a configuration in dir.
+// startAgent starts the program as a user would, with a configuration in dir. The
+// host is called lab: recordings have its name.
 func startAgent(ctx context.Context, host *lab.Host, binary, dir, config string) (*agent, error) {
 	file := filepath.Join(dir, agentConfig)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("name: lab\n"+config), 0o600); err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	cmd := host.Command(ctx, binary, "agent", "--listen", agentAddress, "--log-format", "json", "--config", file, "--state-dir", filepath.Join(dir, "state"))
