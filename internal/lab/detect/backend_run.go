@@ -54,7 +54,7 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 	}
 	out.Contained = cell.Contained
 	out.sum(cell, run)
-	missed, err := with.keep(run.recording, out.truths(cell.Goal, run.courseRun, p.guilty(run)...), run.heard)
+	missed, err := with.keep(run.recording, out.Healthy, out.truths(cell.Goal, run.courseRun, p.guilty(run)...), run.heard)
 	out.Missed = append(out.Missed, missed...)
 	return out, err
 }

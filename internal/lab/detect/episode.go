@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/recording/label"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -96,24 +98,70 @@ type heard struct {
 // keep writes a recording, and beside it what is to be found in it: nothing on a
 // healthy day. It returns what a replay says otherwise than the agent did. It
 // does nothing where no episode is kept.
-func (w With) keep(recording []byte, truths []truth, live heard) (missed []string, err error) {
+func (w With) keep(recorded []byte, healthy bool, truths []truth, live heard) (missed []string, err error) {
 	if w.Episode == "" {
 		return nil, nil
 	}
-	text, err := sidecar(truths)
-	if err == nil {
-		err = os.WriteFile(w.Episode, recording, 0o644)
+	if !healthy && len(truths) == 0 {
+		return []string{"no episode: the agent never knew what has the fault"}, nil
 	}
-	if err == nil {
-		err = os.WriteFile(w.Episode+label.Suffix, text, 0o644)
+	files := []string{w.Episode}
+	if err = os.WriteFile(w.Episode, recorded, 0o644); err == nil && w.Sockets {
+		files = append(files, w.socketsFile())
 	}
-	if err == nil && w.Sockets {
-		err = os.WriteFile(w.socketsFile()+label.Suffix, text, 0o644)
+	for _, file := range files {
+		if err == nil {
+			err = describe(file, truths)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keep the episode: %w", err)
 	}
 	return replayed(w.Episode, live)
+}
+
+// describe writes what is to be found in a recording beside it, as far as that
+// was recorded, and sees that it reads back.
+func describe(file string, truths []truth) error {
+	r, err := recording.Open(file)
+	if err != nil {
+		return err
+	}
+	var survey label.Survey
+	for {
+		step, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, r.Close())
+		}
+		survey.Add(&step)
+	}
+	bounds := survey.Bounds()
+	text, err := sidecar(within(truths, bounds.To))
+	if err == nil {
+		_, err = label.Parse(file+label.Suffix, text, bounds)
+	}
+	if err == nil {
+		err = os.WriteFile(file+label.Suffix, text, 0o644)
+	}
+	return errors.Join(err, r.Close())
+}
+
+// within are the truths that end with the recording where they would later: its
+// last look is a little before the end of the load.
+func within(truths []truth, end time.Time) []truth {
+	out := slices.Clone(truths)
+	for i := range out {
+		if out[i].to.After(end) {
+			out[i].to = end
+		}
+		if out[i].failed.After(end) {
+			out[i].failed = time.Time{}
+		}
+	}
+	return out
 }
 
 // sidecar writes what is to be found as the file that stands beside a recording.

@@ -15,6 +15,7 @@ import (
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/recording/label"
+	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -129,14 +130,14 @@ func TestKeepEpisode(t *testing.T) {
 	if recording, err := (With{}).record(t.Context(), a); err != nil || recording != nil || asked != "" {
 		t.Errorf("without a file: %q, %v, asked %q", recording, err, asked)
 	}
-	if missed, err := (With{}).keep(nil, nil, live); err != nil || missed != nil {
+	if missed, err := (With{}).keep(nil, true, nil, live); err != nil || missed != nil {
 		t.Errorf("without a file: %v, missed %q", err, missed)
 	}
 	with := With{Episode: file}
 	var missed []string
 	recording, err := with.record(t.Context(), a)
 	if err == nil {
-		missed, err = with.keep(recording, nil, live)
+		missed, err = with.keep(recording, true, nil, live)
 	}
 	if err != nil || missed != nil {
 		t.Fatalf("missed %q: %v", missed, err)
@@ -148,6 +149,21 @@ func TestKeepEpisode(t *testing.T) {
 		if got, err := os.ReadFile(name); err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 		}
+	}
+	if missed, err := with.keep(recording, false, nil, live); err != nil || len(missed) != 1 {
+		t.Errorf("a fault of nothing that the agent knows: missed %q, %v", missed, err)
+	}
+	s1 := truth{cause: "path_lost", scope: "backend/pool0/s1", from: recordingtest.Start.Add(4 * time.Minute), least: "warning"}
+	s1.to, s1.failed = recordingtest.Start.Add(time.Hour), recordingtest.Start.Add(time.Hour)
+	if _, err := with.keep(recording, false, []truth{s1}, live); err != nil {
+		t.Errorf("a fault that ends after the recording: %v", err)
+	}
+	if got, err := os.ReadFile(file + ".labels.yaml"); err != nil || !strings.Contains(string(got), "to: 2026-11-21T00:05:59") || strings.Contains(string(got), "first_failure") {
+		t.Errorf("%v: it does not end with the recording: %s", err, got)
+	}
+	s1.scope = "backend/pool0/s9"
+	if _, err := with.keep(recording, false, []truth{s1}, live); err == nil || !strings.Contains(err.Error(), "s9") {
+		t.Errorf("a scope that was not recorded: %v", err)
 	}
 	for name, change := range map[string]func(){
 		"no recorder": func() { status, body = http.StatusNotFound, "no" },

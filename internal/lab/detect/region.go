@@ -86,7 +86,7 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	out.sum(cell.Goal, run, func(i incident) part { return r.part(i, remotes) })
-	missed, err := with.keep(run.recording, out.truths(cell.Goal, run, r.guilty(remotes)...), run.heard)
+	missed, err := with.keep(run.recording, out.Healthy, out.truths(cell.Goal, run, r.guilty(remotes)...), run.heard)
 	out.Missed = append(out.Missed, missed...)
 	return out, err
 }
