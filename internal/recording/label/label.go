@@ -163,9 +163,8 @@ func Cause(text string) (judge.Cause, error) {
 // Scope reads the name of a scope that the recording has. The error says which
 // one was meant.
 func (b *Bounds) Scope(text string) (scope.ID, error) {
-	id, ok := scope.Parse(text)
-	if ok && slices.Contains(b.Scopes, id) {
-		return id, nil
+	if i := slices.IndexFunc(b.Scopes, func(id scope.ID) bool { return id.String() == text }); i >= 0 {
+		return b.Scopes[i], nil
 	}
 	const most = 12
 	names := make([]string, 0, len(b.Scopes))
