@@ -2,16 +2,15 @@ package main
 
 import (
 	"bytes"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/foreshock/foreshock/internal/recording/label"
 	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 	"github.com/foreshock/foreshock/internal/scope"
 )
@@ -57,23 +56,38 @@ func halve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data[:len(data)/2], 0o600))
 }
 
-// TestEpisodes: the labelled recordings of testdata/episodes are found as they
-// were when their golden score was written.
+// episodesDir has the labs' runs, with what is to be found in them.
+const episodesDir = "../../testdata/episodes"
+
+// TestEpisodes: what was to be found is found as when the golden score was
+// written.
 func TestEpisodes(t *testing.T) {
-	const dir = "../../testdata/episodes"
-	there := false
-	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
-		there = there || strings.HasSuffix(path, label.Suffix)
-		return nil
-	})
-	if !there {
-		t.Skip("testdata/episodes has no labelled recording")
-	}
-	if _, err := os.Stat(dir + "/score.golden"); err != nil {
-		t.Fatal(err)
-	}
 	var out, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"score", dir, "--golden", dir + "/score.golden"}, nil, &out, &stderr); code != exitDone {
+	code := run(t.Context(), []string{"score", episodesDir, "--golden", episodesDir + "/score.golden"}, nil, &out, &stderr)
+	if code != exitDone || stderr.Len() > 0 {
 		t.Errorf("exit code %d:\n%s\n%s", code, &out, &stderr)
+	}
+}
+
+// TestEpisodesPlayTheSame plays each twice: the same bytes come out, and on
+// a faulty day some do.
+func TestEpisodesPlayTheSame(t *testing.T) {
+	files, err := filepath.Glob(episodesDir + "/*.rec")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no episode is there: %v", err)
+	}
+	for _, file := range files {
+		var first, second, stderr bytes.Buffer
+		for _, out := range []*bytes.Buffer{&first, &second} {
+			if code := run(t.Context(), []string{"replay", file, "--output", "json"}, nil, out, &stderr); code != exitDone {
+				t.Fatalf("%s: exit code %d: %s", file, code, &stderr)
+			}
+		}
+		if !bytes.Equal(first.Bytes(), second.Bytes()) {
+			t.Errorf("%s played twice (-first +second):\n%s", file, cmp.Diff(first.String(), second.String()))
+		}
+		if healthy := strings.HasPrefix(filepath.Base(file), "healthy-"); !healthy && first.Len() == 0 {
+			t.Errorf("%s: nothing is found", file)
+		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 // labelFlags is one call of label as it was typed.
 type labelFlags struct {
 	cause, scope, from, to, firstFailure, severity, note string
-	or                                                   []string
+	or, follows                                          []string
 	healthy                                              bool
 }
 
@@ -36,8 +36,9 @@ each fault; a recording in which nothing is to be found is labelled --healthy.
 Without any of these it prints the labels there are.
 
 A time is RFC 3339, or +1m30s from the recording's start. Where the same fault
-may rightly be called by another cause, name it with --or. The file is for people
-to read and to change.`,
+may rightly be called by another cause, name it with --or; what may come of it,
+on the same scope or on one of another kind, with --follows: that counts neither
+as found nor as false. The file is for people to read and to change.`,
 		Example: `  foreshock label test.rec --cause path_lost --scope backend/shop/s1 --from +2m --to +3m --first-failure +2m4s
   foreshock label quiet.rec --healthy`,
 		Args: oneFile("label takes one recording"),
@@ -46,6 +47,7 @@ to read and to change.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.cause, "cause", "", "what was wrong: path_lost, workers_full, …")
 	flags.StringArrayVar(&f.or, "or", nil, "another cause that is right too; more than one may be given")
+	flags.StringArrayVar(&f.follows, "follows", nil, "a cause that may come of it; more than one may be given")
 	flags.StringVar(&f.scope, "scope", "", "what it was wrong with: backend/shop/s1, service/web, host")
 	flags.StringVar(&f.from, "from", "", "when the fault began")
 	flags.StringVar(&f.to, "to", "", "when it ended")
@@ -59,7 +61,7 @@ to read and to change.`,
 			causes = append(causes, c.String())
 		}
 	}
-	for name, values := range map[string][]string{"cause": causes, "or": causes, "severity": {"watch", "warning", "critical"}} {
+	for name, values := range map[string][]string{"cause": causes, "or": causes, "follows": causes, "severity": {"watch", "warning", "critical"}} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	for _, name := range []string{"scope", "from", "to", "first-failure", "note"} {
@@ -71,7 +73,7 @@ to read and to change.`,
 			return err
 		}
 		set := false
-		for _, name := range []string{"cause", "or", "scope", "from", "to", "first-failure", "severity", "note", "healthy"} {
+		for _, name := range []string{"cause", "or", "follows", "scope", "from", "to", "first-failure", "severity", "note", "healthy"} {
 			set = set || flags.Changed(name)
 		}
 		if err := f.wellFormed(); set && err != nil {
@@ -100,7 +102,7 @@ to read and to change.`,
 // read.
 func (f *labelFlags) wellFormed() error {
 	whole := f.cause != "" && f.scope != "" && f.from != "" && f.to != ""
-	part := f.cause+f.scope+f.from+f.to+f.firstFailure != "" || len(f.or) > 0
+	part := f.cause+f.scope+f.from+f.to+f.firstFailure != "" || len(f.or)+len(f.follows) > 0
 	switch {
 	case f.healthy && part:
 		return usage{errors.New("--healthy says that nothing is to be found: leave it or the cause out")}
@@ -119,12 +121,18 @@ func (f *labelFlags) label(b label.Bounds) (l label.Label, err error) {
 	if l.Cause, err = label.Cause(f.cause); err != nil {
 		return fail("cause", err)
 	}
-	for _, name := range f.or {
-		c, err := label.Cause(name)
-		if err != nil {
-			return fail("or", err)
+	for _, x := range []struct {
+		flag  string
+		names []string
+		to    *[]judge.Cause
+	}{{"or", f.or, &l.Or}, {"follows", f.follows, &l.Follows}} {
+		for _, name := range x.names {
+			c, err := label.Cause(name)
+			if err != nil {
+				return fail(x.flag, err)
+			}
+			*x.to = append(*x.to, c)
 		}
-		l.Or = append(l.Or, c)
 	}
 	if l.Scope, err = b.Scope(f.scope); err != nil {
 		return fail("scope", err)
@@ -216,12 +224,21 @@ func replaceFile(path string, data []byte) error {
 type jsonLabel struct {
 	Cause        string     `json:"cause"`
 	Or           []string   `json:"or"`
+	Follows      []string   `json:"follows"`
 	Scope        string     `json:"scope"`
 	From         time.Time  `json:"from"`
 	To           time.Time  `json:"to"`
 	FirstFailure *time.Time `json:"first_failure"`
 	Severity     string     `json:"severity"`
 	Note         string     `json:"note"`
+}
+
+func names(causes []judge.Cause) []string {
+	out := make([]string, 0, len(causes))
+	for _, c := range causes {
+		out = append(out, c.String())
+	}
+	return out
 }
 
 func printLabels(out io.Writer, f label.File, asJSON bool) error {
@@ -231,10 +248,7 @@ func printLabels(out io.Writer, f label.File, asJSON bool) error {
 	}
 	labels := []jsonLabel{}
 	for _, l := range f.Labels {
-		one := jsonLabel{Cause: l.Cause.String(), Or: []string{}, Scope: l.Scope.String(), From: l.From, To: l.To, Severity: l.Severity.String(), Note: l.Note}
-		for _, c := range l.Or {
-			one.Or = append(one.Or, c.String())
-		}
+		one := jsonLabel{Cause: l.Cause.String(), Or: names(l.Or), Follows: names(l.Follows), Scope: l.Scope.String(), From: l.From, To: l.To, Severity: l.Severity.String(), Note: l.Note}
 		if !l.FirstFailure.IsZero() {
 			one.FirstFailure = &l.FirstFailure
 		}

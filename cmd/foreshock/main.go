@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -132,13 +133,24 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // outputFlag adds --output table|json and returns a check of its value.
 func outputFlag(cmd *cobra.Command) func() (json bool, err error) {
-	output := cmd.Flags().StringP("output", "o", "table", "table or json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	output := outputOf(cmd, "table", "json")
 	return func() (bool, error) {
-		switch *output {
-		case "table", "json":
-			return *output == "json", nil
+		kind, err := output()
+		return kind == "json", err
+	}
+}
+
+// outputOf adds --output with the kinds that a command can print, the first by
+// default, and returns a check of its value.
+func outputOf(cmd *cobra.Command, kinds ...string) func() (kind string, err error) {
+	last := len(kinds) - 1
+	says := strings.Join(kinds[:last], ", ") + " or " + kinds[last]
+	output := cmd.Flags().StringP("output", "o", kinds[0], says)
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
+	return func() (string, error) {
+		if !slices.Contains(kinds, *output) {
+			return "", usage{fmt.Errorf("unknown output %q: use %s", *output, says)}
 		}
-		return false, usage{fmt.Errorf("unknown output %q: use table or json", *output)}
+		return *output, nil
 	}
 }

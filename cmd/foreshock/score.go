@@ -39,9 +39,15 @@ its or:, on its very scope, that is as grave as the label's severity (warning,
 if it names none) between its from and its to, or in the --grace after it. Of a
 rule the cause is not asked, and it may be on the label's scope, or on the host
 or the rest of the same network namespace. A finding at warning or above that no
-label explains is false: of another cause, of a sibling, or out of time. What a
-local fault explains, and nobody is told, counts neither way. A configuration
-counts as the defaults and its rules together, a preset as its rules alone.
+label explains is false: of another cause, of a sibling, or out of time.
+
+Neither way count: a cause that a label says may come of its fault (follows:), in
+its time and namespace and not on a sibling, another scope of the same kind; what
+a local fault explains, and nobody is told; and a rule on a scope of which the
+labels say nothing: one of a kind that none of them is about, another namespace,
+or another service. Where a recording is labelled healthy, all scopes are.
+A configuration counts as the defaults and its rules together, a preset as its
+rules alone.
 
 Delay is from the fault to the finding, lead from the finding to the client's
 first failure, negative where the client was first. 95 of 100 delays are at most
@@ -55,7 +61,7 @@ false, and --update writes the file anew.`,
   foreshock score testdata/episodes --golden testdata/episodes/score.golden`,
 		Args: oneFile("score takes one folder"),
 	}
-	asJSON := outputFlag(cmd)
+	output := outputOf(cmd, "table", "json", "markdown")
 	flags := cmd.Flags()
 	file := configFlag(cmd, "score the defaults with the rules of this configuration, too")
 	names := presetFlag(cmd, "score this preset, and of the others only those that are named so; more than one may be given")
@@ -67,7 +73,7 @@ false, and --update writes the file anew.`,
 	}
 	_ = cmd.RegisterFlagCompletionFunc("grace", cobra.NoFileCompletions)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		inJSON, err := asJSON()
+		kind, err := output()
 		switch {
 		case err != nil:
 			return err
@@ -89,7 +95,7 @@ false, and --update writes the file anew.`,
 		for _, c := range all {
 			cards = append(cards, score.Score(c, episodes, *grace))
 		}
-		if err := printCards(cmd.OutOrStdout(), cards, inJSON); err != nil || *golden == "" {
+		if err := printCards(cmd.OutOrStdout(), cards, kind); err != nil || *golden == "" {
 			return err
 		}
 		return compareGolden(stderr, &cards[0], *golden, *update)
@@ -196,13 +202,18 @@ func compareGolden(stderr io.Writer, card *score.Card, path string, update bool)
 	return nil
 }
 
-func printCards(out io.Writer, cards []score.Card, asJSON bool) error {
-	if asJSON {
+func printCards(out io.Writer, cards []score.Card, kind string) error {
+	switch kind {
+	case "json":
 		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
 		return e.Encode(struct {
 			Contestants []score.Card `json:"contestants"`
 		}{cards})
+	case "markdown":
+		err := writeMarkdown(out, foundTable(cards))
+		fmt.Fprintln(out)
+		return errors.Join(err, writeMarkdown(out, timesTable(cards)))
 	}
 	fmt.Fprintf(out, "%d recordings, %s in all; found of labelled\n", cards[0].Episodes, time.Duration(cards[0].Days*24*float64(time.Hour)).Round(time.Second))
 	if err := writeColumns(out, 1, foundTable(cards)); err != nil {

@@ -7,6 +7,20 @@ import (
 	"unicode/utf8"
 )
 
+// writeMarkdown prints rows as a Markdown table, the first as its head.
+func writeMarkdown(out io.Writer, rows [][]string) error {
+	for i, row := range rows {
+		lines := "| " + strings.Join(row, " | ") + " |"
+		if i == 0 {
+			lines += "\n|" + strings.Repeat("---|", len(row))
+		}
+		if _, err := fmt.Fprintln(out, lines); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeColumns prints rows in columns as wide as their widest cell, two blanks
 // apart: the first left ones flush left, the numbers behind them flush right.
 func writeColumns(out io.Writer, left int, rows [][]string) error {

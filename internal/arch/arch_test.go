@@ -100,7 +100,7 @@ var arrows = map[string][]string{
 	"internal/lab":                     {},
 	"internal/lab/labtest":             {"internal/lab"},
 	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
-	"internal/lab/detect":              {"internal/lab", "internal/lab/trace", "internal/observe/balancer", "internal/recording/label", "internal/rule", "internal/scope"},
+	"internal/lab/detect":              {"internal/judge", "internal/lab", "internal/lab/trace", "internal/observe/balancer", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
 	"internal/lab/bench":               {"internal/lab", "internal/lab/detect", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
 }
 

@@ -78,10 +78,11 @@ func (id ID) String() string {
 }
 
 // Parse reads an ID as String spells it: "service/web", "backend/shop/s1@pod",
-// "host". It is false for anything else.
+// "host". It is false for anything else. A namespace's name has no slash, so that
+// Traefik's "backend/shop/app@file/192.0.2.1:80" is in our own.
 func Parse(text string) (id ID, ok bool) {
 	name := text
-	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+	if at := strings.LastIndexByte(text, '@'); at >= 0 && !strings.Contains(text[at:], "/") {
 		name, id.Namespace = text[:at], text[at+1:]
 	}
 	switch name {

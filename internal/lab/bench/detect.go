@@ -22,18 +22,25 @@ import (
 // detection is what to play of the cells that fail and of the healthy ones.
 type detection struct {
 	workers, backends, regions bool   // which kinds of cells
-	only, skip                 string // the name contains only, and not skip where that is set
+	only, skip                 string // parts of names, with commas between: one of only, and none of skip; empty for all, and none
 	runs, parallel             int    // of each cell; cells at a time
 	beside                     bool   // let the peers of the field watch, too
 	episodes                   string // the folder for the runs' recordings; empty keeps none
+	sockets                    bool   // every socket too, in a recording of its own
 	picture                    string // the file for the backends' leads, as SVG; empty for none
 }
 
 // chosen are those of the cells that are to be played.
 func chosen[C any](d detection, kind bool, cells []C, name func(C) string) []C {
 	return slices.DeleteFunc(cells, func(c C) bool {
-		return !kind || !strings.Contains(name(c), d.only) || d.skip != "" && strings.Contains(name(c), d.skip)
+		return !kind || d.only != "" && !containsAny(name(c), d.only) || d.skip != "" && containsAny(name(c), d.skip)
 	})
+}
+
+// containsAny reports whether name contains one of the parts, which have commas
+// between them.
+func containsAny(name, parts string) bool {
+	return slices.ContainsFunc(strings.Split(parts, ","), func(part string) bool { return part != "" && strings.Contains(name, part) })
 }
 
 func workersCell(c detect.Cell) string         { return c.Name }
@@ -89,7 +96,7 @@ func namesOf[C any](cells []C, name func(C) string) []string {
 
 // with is what a run of a cell is played with.
 func (b *bench) with(d detection, cell string, run int) detect.With {
-	with := detect.With{Agent: b.agent, Beside: d.beside, Progress: b.say}
+	with := detect.With{Agent: b.agent, Beside: d.beside, Sockets: d.sockets && d.episodes != "", Progress: b.say}
 	if d.episodes != "" {
 		with.Episode = filepath.Join(d.episodes, fmt.Sprintf("%s-%d.rec", cell, run+1))
 	}

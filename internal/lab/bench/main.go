@@ -72,8 +72,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m); replay: of the recording (24h)")
 	pulses := flags.Bool("pulses", false, "replay: a pulse a second, too")
 	var d detection
-	flags.StringVar(&d.only, "cell", "", "detect, workers, backends, regions: only the cells whose name contains this")
-	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends, regions: not the cells whose name contains this")
+	flags.StringVar(&d.only, "cell", "", "detect, workers, backends, regions: only the cells whose name contains this, or one of these: a,b")
+	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends, regions: not the cells whose name contains this, or one of these: a,b")
 	flags.IntVar(&d.runs, "runs", 1, "detect, workers, backends, regions: runs of each cell")
 	flags.IntVar(&d.parallel, "parallel", 4, "detect, workers, backends, regions: cells at a time")
 	count := flags.Int("count", 0, "namespaces: how many (200); pools: backends (50)")
@@ -83,6 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&d.beside, "peers", true, "detect, workers, backends, regions: let the peers of the field watch too")
 	flags.StringVar(&d.picture, "picture", "", "detect, backends: write the backends' leads as SVG to this file")
 	flags.StringVar(&d.episodes, "episodes", "", "detect, workers, backends, regions: keep the agent's recording of each run, and what is to be found in it, in this folder")
+	flags.BoolVar(&d.sockets, "every-socket", false, "with -episodes: record every socket too, in a recording of its own")
 	record := flags.String("trace", "", "backends, regions: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
 		return usageError{fmt.Errorf("say what to measure: %s", measurements)}

@@ -38,10 +38,16 @@ func TestWrongUsage(t *testing.T) {
 }
 
 func TestChosen(t *testing.T) {
-	d := detection{only: "gradual", skip: "random"}
-	got := namesOf(chosen(d, true, detect.Cells(), workersCell), workersCell)
-	if !slices.Contains(got, "gradual") || slices.Contains(got, "gradual-random") {
-		t.Errorf("chosen %v", got)
+	for _, tt := range []struct {
+		d    detection
+		want []string
+	}{
+		{detection{only: "gradual", skip: "random"}, []string{"gradual"}},
+		{detection{only: "gradual,event-,", skip: "random,healthy,keepalive"}, []string{"gradual", "event-busy"}},
+	} {
+		if got := namesOf(chosen(tt.d, true, detect.Cells(), workersCell), workersCell); !slices.Equal(got, tt.want) {
+			t.Errorf("%q without %q: %q, want %q", tt.d.only, tt.d.skip, got, tt.want)
+		}
 	}
 	if got := chosen(detection{}, false, detect.Cells(), workersCell); len(got) > 0 {
 		t.Errorf("%d cells of a kind that is not played", len(got))

@@ -53,11 +53,12 @@ type (
 		SuspectedAt time.Time `json:"suspected_at"`
 		OpenedAt    time.Time `json:"opened_at"`
 		ResolvedAt  time.Time `json:"resolved_at"`
-		Timeline    []struct {
-			At       time.Time `json:"at"`
-			What     string    `json:"what"`
-			Severity string    `json:"severity"`
-		} `json:"timeline"`
+		Timeline    []moment  `json:"timeline"`
+	}
+	moment struct {
+		At       time.Time `json:"at"`
+		What     string    `json:"what"`
+		Severity string    `json:"severity"`
 	}
 )
 

@@ -32,7 +32,7 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 	if err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, p.watcher, with.Agent, p.world.Dir(), config)
+	agent, err := with.startAgent(ctx, p.watcher, p.world.Dir(), config)
 	if err != nil {
 		return out, err
 	}
@@ -54,7 +54,9 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 	}
 	out.Contained = cell.Contained
 	out.sum(cell, run)
-	return out, with.keep(run.recording, out.truths(cell.Goal, run.courseRun, p.guilty(run)...))
+	missed, err := with.keep(run.recording, out.Healthy, out.truths(cell.Goal, run.courseRun, p.guilty(run)...), run.heard)
+	out.Missed = append(out.Missed, missed...)
+	return out, err
 }
 
 // guilty are the scopes that have the fault.
@@ -142,7 +144,7 @@ func (p *pool) play(ctx context.Context, with With, agent *agent, asked *prober)
 	var answer incidentsAnswer
 	run.end = time.Now()
 	err = errors.Join(happened, judged, named, agent.get(ctx, "/api/v1/incidents", &answer))
-	run.incidents = p.ours(answer.Incidents)
+	run.incidents, run.heard = p.ours(answer.Incidents), heard{answer.Incidents, run.end}
 	if err == nil {
 		run.recording, err = with.record(ctx, agent)
 	}

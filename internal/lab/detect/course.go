@@ -113,6 +113,7 @@ type courseRun struct {
 	incidents       []incident
 	polls           Polls
 	recording       []byte // of the agent until end, where an episode is kept
+	heard           heard
 }
 
 // hostScope is the scope of the host's own incidents.

@@ -84,7 +84,7 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 	if err := st.serve(ctx); err != nil {
 		return out, err
 	}
-	agent, err := startAgent(ctx, st.server, with.Agent, world.Dir(), ownNamespace+cell.Config)
+	agent, err := with.startAgent(ctx, st.server, world.Dir(), ownNamespace+cell.Config)
 	if err != nil {
 		return out, err
 	}
@@ -122,7 +122,9 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 	truths, known := cell.truths(scope, seen)
 	switch {
 	case known:
-		err = with.keep(seen.recording, truths)
+		var missed []string
+		missed, err = with.keep(seen.recording, cell.Healthy, truths, heard{seen.incidents, time.Now()})
+		out.Missed = append(out.Missed, missed...)
 	case with.Episode != "":
 		with.Progress(cell.Name + ": no episode: nobody knows what is to be found")
 	}
@@ -136,8 +138,9 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 // agent is a running agent, asked over its API from inside its namespace.
 type agent struct {
 	*lab.Program
-	client  *http.Client
-	started time.Time
+	client   *http.Client
+	started  time.Time
+	recorder *lab.Program // of every socket, beside it; nil for none
 }
 
 // agentAddress is where the agent listens inside the world.
@@ -147,10 +150,14 @@ const agentAddress = "127.0.0.1:9748"
 // leads a configuration that says nothing else about observing.
 const ownNamespace = "observe: {namespaces: host}\n"
 
-// startAgent starts the program as a user would, with a configuration in dir.
+// agentConfig is the name of its configuration.
+const agentConfig = "agent.yaml"
+
+// startAgent starts the program as a user would, with a configuration in dir. The
+// host is called lab: recordings have its name.
 func startAgent(ctx context.Context, host *lab.Host, binary, dir, config string) (*agent, error) {
-	file := filepath.Join(dir, "agent.yaml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	file := filepath.Join(dir, agentConfig)
+	if err := os.WriteFile(file, []byte("name: lab\n"+config), 0o600); err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	cmd := host.Command(ctx, binary, "agent", "--listen", agentAddress, "--log-format", "json", "--config", file, "--state-dir", filepath.Join(dir, "state"))
@@ -177,6 +184,9 @@ func startAgent(ctx context.Context, host *lab.Host, binary, dir, config string)
 }
 
 func (a *agent) stop() {
+	if a.recorder != nil {
+		_ = a.recorder.End(os.Interrupt)
+	}
 	_ = a.End(os.Interrupt)
 	a.client.CloseIdleConnections()
 }

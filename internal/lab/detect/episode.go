@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/recording/label"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -24,6 +29,9 @@ type With struct {
 	// Episode is the file for the agent's recording of the run, with what is to
 	// be found in it beside it, in FILE.labels.yaml; empty keeps none.
 	Episode string
+	// Sockets records every socket too, with foreshock record beside the agent:
+	// an episode of its own, whose file ends in -sockets.rec.
+	Sockets bool
 	// Progress gets a line now and then.
 	Progress func(string)
 }
@@ -31,8 +39,9 @@ type With struct {
 // truth is one thing that is to be found in a recording, as a cell knows it.
 type truth struct {
 	cause string
-	or    []string // causes that are as right, or that follow from it
-	scope string
+	// or are causes that are as right, follows those that may come of it.
+	or, follows []string
+	scope       string
 	// from and to are when it began and ended, failed is the clients' first
 	// error; zero where they saw none.
 	from, to, failed time.Time
@@ -46,6 +55,11 @@ func (w With) record(ctx context.Context, a *agent) ([]byte, error) {
 	if w.Episode == "" {
 		return nil, nil
 	}
+	if a.recorder != nil {
+		if err := a.recorder.End(os.Interrupt); err != nil {
+			return nil, fmt.Errorf("record every socket: %w: %s", err, a.recorder.Said())
+		}
+	}
 	since := url.Values{"from": {a.started.UTC().Format(time.RFC3339Nano)}}
 	recording, err := lab.Get(ctx, a.client, "http://"+agentAddress+"/api/v1/recording?"+since.Encode())
 	if err == nil && len(recording) == 0 {
@@ -57,23 +71,97 @@ func (w With) record(ctx context.Context, a *agent) ([]byte, error) {
 	return recording, nil
 }
 
+// startAgent starts the agent of a cell, and beside it what records every
+// socket.
+func (w With) startAgent(ctx context.Context, host *lab.Host, dir, config string) (*agent, error) {
+	a, err := startAgent(ctx, host, w.Agent, dir, config)
+	if err != nil || !w.Sockets || w.Episode == "" {
+		return a, err
+	}
+	recorder := host.Command(ctx, w.Agent, "record", "--force", "--sockets", "--config", filepath.Join(dir, agentConfig), w.socketsFile())
+	if a.recorder, err = recorder.Launch(); err != nil {
+		a.stop()
+		return nil, fmt.Errorf("record every socket: %w", err)
+	}
+	return a, nil
+}
+
+// socketsFile is where every socket is recorded.
+func (w With) socketsFile() string { return strings.TrimSuffix(w.Episode, ".rec") + "-sockets.rec" }
+
+// heard is all incidents of an agent, when it was asked for them.
+type heard struct {
+	incidents []incident
+	at        time.Time
+}
+
 // keep writes a recording, and beside it what is to be found in it: nothing on a
-// healthy day. It does nothing where no episode is kept.
-func (w With) keep(recording []byte, truths []truth) error {
+// healthy day. It returns what a replay says otherwise than the agent did. It
+// does nothing where no episode is kept.
+func (w With) keep(recorded []byte, healthy bool, truths []truth, live heard) (missed []string, err error) {
 	if w.Episode == "" {
-		return nil
+		return nil, nil
 	}
-	text, err := sidecar(truths)
-	if err == nil {
-		err = os.WriteFile(w.Episode, recording, 0o644)
+	if !healthy && len(truths) == 0 {
+		return []string{"no episode: the agent never knew what has the fault"}, nil
 	}
-	if err == nil {
-		err = os.WriteFile(w.Episode+label.Suffix, text, 0o644)
+	files := []string{w.Episode}
+	if err = os.WriteFile(w.Episode, recorded, 0o644); err == nil && w.Sockets {
+		files = append(files, w.socketsFile())
+	}
+	for _, file := range files {
+		if err == nil {
+			err = describe(file, truths)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("keep the episode: %w", err)
+		return nil, fmt.Errorf("keep the episode: %w", err)
 	}
-	return nil
+	return replayed(w.Episode, live)
+}
+
+// describe writes what is to be found in a recording beside it, as far as that
+// was recorded, and sees that it reads back.
+func describe(file string, truths []truth) error {
+	r, err := recording.Open(file)
+	if err != nil {
+		return err
+	}
+	var survey label.Survey
+	for {
+		step, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, r.Close())
+		}
+		survey.Add(&step)
+	}
+	bounds := survey.Bounds()
+	text, err := sidecar(within(truths, bounds.To))
+	if err == nil {
+		_, err = label.Parse(file+label.Suffix, text, bounds)
+	}
+	if err == nil {
+		err = os.WriteFile(file+label.Suffix, text, 0o644)
+	}
+	return errors.Join(err, r.Close())
+}
+
+// within are the truths that end with the recording where they would later: its
+// last look is a little before the end of the load.
+func within(truths []truth, end time.Time) []truth {
+	out := slices.Clone(truths)
+	for i := range out {
+		if out[i].to.After(end) {
+			out[i].to = end
+		}
+		if out[i].failed.After(end) {
+			out[i].failed = time.Time{}
+		}
+	}
+	return out
 }
 
 // sidecar writes what is to be found as the file that stands beside a recording.
@@ -100,15 +188,30 @@ func (t truth) label() (label.Label, error) {
 	if l.Severity, err = rule.ParseSeverity(t.least); err != nil {
 		return l, err
 	}
-	for _, name := range slices.Concat([]string{t.cause}, t.or) {
-		cause, err := label.Cause(name)
-		if err != nil {
-			return l, err
-		}
-		l.Or = append(l.Or, cause)
+	if l.Cause, err = label.Cause(t.cause); err != nil {
+		return l, err
 	}
-	l.Cause, l.Or = l.Or[0], l.Or[1:]
-	return l, nil
+	if l.Or, err = causes(t.or); err != nil {
+		return l, err
+	}
+	l.Follows, err = causes(t.follows)
+	return l, err
+}
+
+// causes are those of these names, without the rule's: a score does not ask a
+// rule for its cause.
+func causes(names []string) (out []judge.Cause, err error) {
+	for _, name := range names {
+		if name == judge.UserRule.String() {
+			continue
+		}
+		c, err := label.Cause(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 // lastLook is more than the time since the last look of a recording: a label must
@@ -131,7 +234,7 @@ func (c Course) truths(goal FaultGoal, run courseRun, scopes ...string) []truth 
 	var out []truth
 	for _, on := range scopes {
 		out = append(out, truth{
-			cause: goal.Causes[0], or: slices.Concat(goal.Causes[1:], goal.Chain), scope: on,
+			cause: goal.Causes[0], or: goal.Causes[1:], follows: goal.Chain, scope: on,
 			from: run.fault, to: to, failed: failed, least: goal.Least, note: c.Cell,
 		})
 	}
@@ -157,7 +260,7 @@ func (c Cell) truths(service string, run workersRun) ([]truth, bool) {
 	var out []truth
 	for _, cause := range c.Goal.Found {
 		out = append(out, truth{
-			cause: cause, or: rest, scope: "service/" + service, from: from, to: run.began.Add(c.Load.Duration),
+			cause: cause, follows: rest, scope: "service/" + service, from: from, to: run.began.Add(c.Load.Duration),
 			failed: failed, least: "watch", note: c.Name,
 		})
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/recording/label"
+	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -23,7 +24,7 @@ func TestTruthsOfAFault(t *testing.T) {
 	run := courseRun{fault: began.Add(time.Minute), end: began.Add(90 * time.Second)}
 	fault := Course{Cell: "region-reset", FirstFailed: inSeconds(0.25)}
 	whole := truth{
-		cause: "peer_refusing", or: []string{"peer_resetting", "orderly_stop"}, scope: "region/east",
+		cause: "peer_refusing", or: []string{"peer_resetting"}, follows: []string{"orderly_stop"}, scope: "region/east",
 		from: began.Add(time.Minute), to: began.Add(89 * time.Second), failed: began.Add(time.Minute + 250*time.Millisecond), note: "region-reset",
 		least: "warning",
 	}
@@ -49,7 +50,7 @@ func TestTruthsOfWorkers(t *testing.T) {
 	}
 	run := workersRun{began: began, records: []lab.Record{request(6*time.Second, 10*time.Second, lab.Timeout)}}
 	want := []truth{{
-		cause: "workers_full", or: []string{"workers_filling", "clients_gave_up"}, scope: "service/web",
+		cause: "workers_full", follows: []string{"workers_filling", "clients_gave_up"}, scope: "service/web",
 		from: began.Add(5 * time.Second), to: began.Add(time.Minute), failed: began.Add(16 * time.Second), least: "watch", note: "burst",
 	}}
 	got, known := cell.truths("web", run)
@@ -69,12 +70,12 @@ func TestTruthsOfWorkers(t *testing.T) {
 // TestSidecar: the labels that are written are the ones that are read.
 func TestSidecar(t *testing.T) {
 	truths := []truth{
-		{cause: "path_lost", or: []string{"heavy_loss", "stuck_closing"}, scope: "region/east", from: began, to: began.Add(time.Minute), failed: began.Add(1500 * time.Millisecond), least: "warning", note: "region-blackhole"},
+		{cause: "path_lost", or: []string{"heavy_loss"}, follows: []string{"stuck_closing", "user_rule"}, scope: "region/east", from: began, to: began.Add(time.Minute), failed: began.Add(1500 * time.Millisecond), least: "warning", note: "region-blackhole"},
 		{cause: "orderly_stop", scope: "backend/shop/a", from: began, to: began.Add(time.Second), least: "watch", note: "stopped"},
 	}
 	east, backend := scope.ID{Kind: scope.KindRegion, Name: "east"}, scope.ID{Kind: scope.KindBackend, Name: "shop/a"}
 	want := label.File{Labels: []label.Label{
-		{Cause: judge.PathLost, Or: []judge.Cause{judge.HeavyLoss, judge.StuckClosing}, Scope: east, From: began, To: began.Add(time.Minute),
+		{Cause: judge.PathLost, Or: []judge.Cause{judge.HeavyLoss}, Follows: []judge.Cause{judge.StuckClosing}, Scope: east, From: began, To: began.Add(time.Minute),
 			FirstFailure: began.Add(1500 * time.Millisecond), Severity: judge.Warning, Note: "region-blackhole"},
 		{Cause: judge.OrderlyStop, Scope: backend, From: began, To: began.Add(time.Second), Severity: judge.Watch, Note: "stopped"},
 	}}
@@ -98,6 +99,7 @@ func TestSidecar(t *testing.T) {
 	for name, change := range map[string]func(*truth){
 		"no cause":       func(t *truth) { t.cause = "bad_luck" },
 		"no other cause": func(t *truth) { t.or = []string{"bad_luck"} },
+		"no consequence": func(t *truth) { t.follows = []string{"bad_luck"} },
 		"no scope":       func(t *truth) { t.scope = "" },
 		"no severity":    func(t *truth) { t.least = "" },
 	} {
@@ -119,7 +121,8 @@ func (f answering) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestKeepEpisode(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "episode")
-	status, body, asked := http.StatusOK, "recorded", ""
+	made, live := madeEpisode(t)
+	status, body, asked := http.StatusOK, string(made), ""
 	a := &agent{started: began, client: &http.Client{Transport: answering(func(r *http.Request) (int, string) {
 		asked = r.URL.String()
 		return status, body
@@ -127,24 +130,40 @@ func TestKeepEpisode(t *testing.T) {
 	if recording, err := (With{}).record(t.Context(), a); err != nil || recording != nil || asked != "" {
 		t.Errorf("without a file: %q, %v, asked %q", recording, err, asked)
 	}
-	if err := (With{}).keep(nil, nil); err != nil {
-		t.Errorf("without a file: %v", err)
+	if missed, err := (With{}).keep(nil, true, nil, live); err != nil || missed != nil {
+		t.Errorf("without a file: %v, missed %q", err, missed)
 	}
 	with := With{Episode: file}
+	var missed []string
 	recording, err := with.record(t.Context(), a)
 	if err == nil {
-		err = with.keep(recording, nil)
+		missed, err = with.keep(recording, true, nil, live)
 	}
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || missed != nil {
+		t.Fatalf("missed %q: %v", missed, err)
 	}
 	if want := "http://127.0.0.1:9748/api/v1/recording?from=2026-11-21T04%3A00%3A00Z"; asked != want {
 		t.Errorf("asked %s, want %s", asked, want)
 	}
-	for name, want := range map[string]string{file: "recorded", file + ".labels.yaml": "healthy: true"} {
+	for name, want := range map[string]string{file: body, file + ".labels.yaml": "healthy: true"} {
 		if got, err := os.ReadFile(name); err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 		}
+	}
+	if missed, err := with.keep(recording, false, nil, live); err != nil || len(missed) != 1 {
+		t.Errorf("a fault of nothing that the agent knows: missed %q, %v", missed, err)
+	}
+	s1 := truth{cause: "path_lost", scope: "backend/pool0/s1", from: recordingtest.Start.Add(4 * time.Minute), least: "warning"}
+	s1.to, s1.failed = recordingtest.Start.Add(time.Hour), recordingtest.Start.Add(time.Hour)
+	if _, err := with.keep(recording, false, []truth{s1}, live); err != nil {
+		t.Errorf("a fault that ends after the recording: %v", err)
+	}
+	if got, err := os.ReadFile(file + ".labels.yaml"); err != nil || !strings.Contains(string(got), "to: 2026-11-21T00:05:59") || strings.Contains(string(got), "first_failure") {
+		t.Errorf("%v: it does not end with the recording: %s", err, got)
+	}
+	s1.scope = "backend/pool0/s9"
+	if _, err := with.keep(recording, false, []truth{s1}, live); err == nil || !strings.Contains(err.Error(), "s9") {
+		t.Errorf("a scope that was not recorded: %v", err)
 	}
 	for name, change := range map[string]func(){
 		"no recorder": func() { status, body = http.StatusNotFound, "no" },

@@ -66,7 +66,7 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	defer r.world.Close()
-	agent, err := startAgent(ctx, r.observer, with.Agent, r.world.Dir(), r.config())
+	agent, err := with.startAgent(ctx, r.observer, r.world.Dir(), r.config())
 	if err != nil {
 		return out, err
 	}
@@ -86,7 +86,9 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	out.sum(cell.Goal, run, func(i incident) part { return r.part(i, remotes) })
-	return out, with.keep(run.recording, out.truths(cell.Goal, run, r.guilty(remotes)...))
+	missed, err := with.keep(run.recording, out.Healthy, out.truths(cell.Goal, run, r.guilty(remotes)...), run.heard)
+	out.Missed = append(out.Missed, missed...)
+	return out, err
 }
 
 // guilty are the scopes that have the fault: the host, or a region and those of
@@ -208,6 +210,7 @@ func (r *regions) play(ctx context.Context, with With, agent *agent, asked *prob
 		return run, nil, err
 	}
 	run.incidents, run.end = answer.Incidents, time.Now()
+	run.heard = heard{run.incidents, run.end}
 	if run.recording, err = with.record(ctx, agent); err != nil {
 		return run, nil, err
 	}

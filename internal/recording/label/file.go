@@ -16,7 +16,7 @@ import (
 
 const (
 	fileKeys  = "version, healthy, note, labels"
-	labelKeys = "cause, or, scope, from, to, first_failure, severity, note"
+	labelKeys = "cause, or, follows, scope, from, to, first_failure, severity, note"
 )
 
 // Parse reads the labels of a recording with those bounds. name is for messages.
@@ -88,11 +88,12 @@ func (r *reader) label(n ast.Node) Label {
 		switch key {
 		case "cause":
 			l.Cause, err = Cause(r.Text(v, key))
-		case "or":
+		case "or", "follows":
+			list := map[string]*[]judge.Cause{"or": &l.Or, "follows": &l.Follows}[key]
 			r.List(v, key, func(v ast.Node) {
 				c, err := Cause(r.Text(v, key))
 				must(v, key, err)
-				l.Or = append(l.Or, c)
+				*list = append(*list, c)
 			})
 		case "scope":
 			l.Scope, err = r.bounds.Scope(r.Text(v, key))
@@ -145,13 +146,8 @@ func (f *File) Text() []byte {
 
 func (l *Label) write(b *strings.Builder) {
 	fmt.Fprintf(b, "  - cause: %s\n", l.Cause)
-	if len(l.Or) > 0 {
-		names := make([]string, 0, len(l.Or))
-		for _, c := range l.Or {
-			names = append(names, c.String())
-		}
-		fmt.Fprintf(b, "    or: [%s]\n", strings.Join(names, ", "))
-	}
+	writeCauses(b, "or", l.Or)
+	writeCauses(b, "follows", l.Follows)
 	fmt.Fprintf(b, "    scope: %s\n    from: %s\n    to: %s\n", strconv.Quote(l.Scope.String()), text(l.From), text(l.To))
 	if !l.FirstFailure.IsZero() {
 		fmt.Fprintf(b, "    first_failure: %s\n", text(l.FirstFailure))
@@ -162,6 +158,18 @@ func (l *Label) write(b *strings.Builder) {
 	if l.Note != "" {
 		fmt.Fprintf(b, "    note: %s\n", strconv.Quote(l.Note))
 	}
+}
+
+// writeCauses writes a list of causes, unless it is empty.
+func writeCauses(b *strings.Builder, key string, causes []judge.Cause) {
+	if len(causes) == 0 {
+		return
+	}
+	names := make([]string, 0, len(causes))
+	for _, c := range causes {
+		names = append(names, c.String())
+	}
+	fmt.Fprintf(b, "    %s: [%s]\n", key, strings.Join(names, ", "))
 }
 
 // Extend adds a label to the text of a file, which is that of f, and leaves the

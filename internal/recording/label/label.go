@@ -8,6 +8,7 @@
 //	labels:
 //	  - cause: path_lost
 //	    or: [peer_frozen]
+//	    follows: [stuck_closing]
 //	    scope: "backend/shop/s1"
 //	    from: 2026-11-21T10:00:00Z
 //	    to: +2m30s
@@ -52,7 +53,10 @@ type Label struct {
 	// may rightly be called.
 	Cause judge.Cause
 	Or    []judge.Cause
-	Scope scope.ID
+	// Follows are causes that may come of the fault, on Scope or elsewhere: they
+	// do not count as found, nor as false.
+	Follows []judge.Cause
+	Scope   scope.ID
 	// From and To are the fault's begin and end on the wall's clock.
 	From, To time.Time
 	// FirstFailure is when a client failed first; zero where none did, or nobody
@@ -65,6 +69,13 @@ type Label struct {
 
 // Accepts reports whether a finding of that cause is right.
 func (l *Label) Accepts(c judge.Cause) bool { return c == l.Cause || slices.Contains(l.Or, c) }
+
+// Explains reports whether a finding of that cause and scope may come of the
+// fault: anywhere in the same network namespace but on a sibling, another scope
+// of the same kind. What a sibling suffers has a label of its own.
+func (l *Label) Explains(c judge.Cause, on scope.ID) bool {
+	return slices.Contains(l.Follows, c) && on.Namespace == l.Scope.Namespace && (on == l.Scope || on.Kind != l.Scope.Kind)
+}
 
 // Bounds is what a recording has that a label can be about.
 type Bounds struct {
@@ -152,9 +163,8 @@ func Cause(text string) (judge.Cause, error) {
 // Scope reads the name of a scope that the recording has. The error says which
 // one was meant.
 func (b *Bounds) Scope(text string) (scope.ID, error) {
-	id, ok := scope.Parse(text)
-	if ok && slices.Contains(b.Scopes, id) {
-		return id, nil
+	if i := slices.IndexFunc(b.Scopes, func(id scope.ID) bool { return id.String() == text }); i >= 0 {
+		return b.Scopes[i], nil
 	}
 	const most = 12
 	names := make([]string, 0, len(b.Scopes))

@@ -36,7 +36,7 @@ func TestSurvey(t *testing.T) {
 
 var two = File{Labels: []Label{
 	{
-		Cause: judge.PathLost, Or: []judge.Cause{judge.PeerFrozen, judge.PeerRefusing}, Scope: recordingtest.Backend(1),
+		Cause: judge.PathLost, Or: []judge.Cause{judge.PeerFrozen, judge.PeerRefusing}, Follows: []judge.Cause{judge.StuckClosing}, Scope: recordingtest.Backend(1),
 		From: from.Add(time.Minute), To: from.Add(2*time.Minute + 500*time.Millisecond), FirstFailure: from.Add(64 * time.Second),
 		Severity: judge.Warning, Note: "the switch: \"rack 2\"\nwas pulled",
 	},
@@ -102,7 +102,7 @@ func TestRefused(t *testing.T) {
 		{"no offset", strings.Replace(good, "+1m", "+soon", 1), []string{"x:5:11: from: \"+soon\" is no offset; write it as +1m30s"}},
 		{"healthy too", good + "healthy: true\n", []string{"a healthy recording has no labels"}},
 		{"unknown keys", good + "    sope: a\nhealthi: true\n", []string{"x:7:5: unknown key \"sope\" in a label", "x:8:1: unknown key \"healthi\" in the file"}},
-		{"all at once", "version: 1\nlabels:\n  - {cause: x, or: [y], from: +1m}\n", []string{"x:3:13: cause: unknown", "x:3:21: or: unknown", "x:3:5: scope is missing", "x:3:5: to is missing"}},
+		{"all at once", "version: 1\nlabels:\n  - {cause: x, or: [y], follows: [z], from: +1m}\n", []string{"x:3:13: cause: unknown", "x:3:21: or: unknown", "x:3:35: follows: unknown", "x:3:5: scope is missing", "x:3:5: to is missing"}},
 	} {
 		got, err := Parse("x", []byte(tt.text), bounds())
 		if err == nil {
@@ -125,7 +125,7 @@ func TestRefused(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("version: 1\nhealthy: true\n"))
 	f.Add(two.Text())
-	f.Add([]byte("version: 1\nlabels:\n  - {cause: leak, or: [churn], scope: \"service/web0\", from: +1m, to: 2026-11-21T00:05:00+01:00, severity: critical, note: x}\n"))
+	f.Add([]byte("version: 1\nlabels:\n  - {cause: leak, or: [churn], follows: [workers_full], scope: \"service/web0\", from: +1m, to: 2026-11-21T00:05:00+01:00, severity: critical, note: x}\n"))
 	b := bounds()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		read, err := Parse("x", data, b)

@@ -82,7 +82,7 @@ type Episode struct {
 // time, of a right cause, and of its very scope. A rule names no cause, so it is
 // right whichever it is, also on the host or the rest of the same namespace.
 func ofLabel(l *label.Label, f *Finding, at time.Time, grace time.Duration) bool {
-	if at.IsZero() || at.Before(l.From) || at.After(l.To.Add(grace)) {
+	if !within(l, at, grace) {
 		return false
 	}
 	if f.Cause != judge.UserRule {
@@ -90,6 +90,31 @@ func ofLabel(l *label.Label, f *Finding, at time.Time, grace time.Duration) bool
 	}
 	whole := (f.Scope.Kind == scope.KindHost || f.Scope.Kind == scope.KindRest) && f.Scope.Namespace == l.Scope.Namespace
 	return f.Scope == l.Scope || whole
+}
+
+// ofFault reports whether a finding, opened at that time, is of the fault or
+// comes of it, so that it is not false.
+func ofFault(l *label.Label, f *Finding, at time.Time, grace time.Duration) bool {
+	return ofLabel(l, f, at, grace) || within(l, at, grace) && l.Explains(f.Cause, f.Scope)
+}
+
+// speaksOf reports whether a label says how a scope was, apart from causes: its
+// own scope and the host were at fault, the other backends or regions were not.
+// Of a service it says nothing about the others: they have clients of their own.
+func speaksOf(l *label.Label, on scope.ID) bool {
+	switch {
+	case on.Namespace != l.Scope.Namespace:
+		return false
+	case on.Kind == scope.KindHost || on.Kind == scope.KindRest || on == l.Scope:
+		return true
+	}
+	return on.Kind == l.Scope.Kind && on.Kind != scope.KindService
+}
+
+// within reports whether a time is the fault's, or so little after it that what
+// opens then is still of it.
+func within(l *label.Label, at time.Time, grace time.Duration) bool {
+	return !at.IsZero() && !at.Before(l.From) && !at.After(l.To.Add(grace))
 }
 
 // Score is how a contestant did.
@@ -136,8 +161,11 @@ func scoreEpisode(c Contestant, e *Episode, grace time.Duration) EpisodeScore {
 		if !c.says(f) || f.Because != judge.NoCause || f.Reached[judge.Warning].IsZero() {
 			continue
 		}
+		if f.Cause == judge.UserRule && !e.Labels.Healthy && !slices.ContainsFunc(e.Labels.Labels, func(l label.Label) bool { return speaksOf(&l, f.Scope) }) {
+			continue
+		}
 		right := slices.ContainsFunc(e.Labels.Labels, func(l label.Label) bool {
-			return ofLabel(&l, f, f.Reached[judge.Watch], grace) || ofLabel(&l, f, f.Reached[judge.Warning], grace)
+			return ofFault(&l, f, f.Reached[judge.Watch], grace) || ofFault(&l, f, f.Reached[judge.Warning], grace)
 		})
 		if right {
 			continue

@@ -60,6 +60,10 @@ func TestScore(t *testing.T) {
 		{name: "before the fault", who: ours, findings: []Finding{finding(s1, judge.PathLost, 59, 59, none)}, wrong: []string{"path_lost warning"}},
 		{name: "of a sibling", who: ours, findings: []Finding{finding(s2, judge.PathLost, 61, 61, 61)}, wrong: []string{"path_lost critical"}},
 		{name: "of another cause", who: ours, findings: []Finding{finding(s1, judge.PeerSlow, 61, 61, none)}, wrong: []string{"peer_slow warning"}},
+		{name: "what comes of it", who: ours, findings: []Finding{finding(s1, judge.StuckClosing, 61, 61, none), finding(scope.Rest, judge.StuckClosing, 61, 61, none)}},
+		{name: "what comes of it, too late", who: ours, findings: []Finding{finding(s1, judge.StuckClosing, 131, 131, none)}, wrong: []string{"stuck_closing warning"}},
+		{name: "what comes of it, on a sibling", who: ours, findings: []Finding{finding(s2, judge.StuckClosing, 61, 61, none)}, wrong: []string{"stuck_closing warning"}},
+		{name: "what comes of it, in another namespace", who: ours, findings: []Finding{finding(scope.Rest.In("shop"), judge.StuckClosing, 61, 61, none)}, wrong: []string{"stuck_closing warning"}},
 		{name: "a watch is not told", who: ours, findings: []Finding{finding(s1, judge.PathLost, 61, none, none), finding(s2, judge.Churn, 61, none, none)}},
 		{name: "a watch that is all there is", who: ours, severity: judge.Watch, findings: []Finding{finding(s1, judge.PathLost, 61, none, none)}, want: LabelScore{Found: true, As: "path_lost", Delay: new(1.0), Lead: new(3.0)}},
 		{name: "right, and not grave enough", who: ours, severity: judge.Critical, findings: []Finding{finding(s1, judge.PathLost, 61, 61, none)}},
@@ -67,11 +71,13 @@ func TestScore(t *testing.T) {
 		{name: "a rule is not ours", who: ours, findings: []Finding{ruleFinding(s1, "article\x00x", 61)}},
 		{name: "a rule on the scope", who: preset, findings: []Finding{ruleFinding(s1, "article\x00x", 90), finding(s1, judge.PeerSlow, 61, 61, none)}, want: LabelScore{Found: true, As: "x", Delay: new(30.0), Lead: new(-26.0)}},
 		{name: "a rule on the host", who: preset, findings: []Finding{ruleFinding(scope.Host, "article\x00x", 90)}, want: LabelScore{Found: true, As: "x", Delay: new(30.0), Lead: new(-26.0)}},
-		{name: "a rule on another host", who: preset, findings: []Finding{ruleFinding(scope.Host.In("shop"), "article\x00x", 90)}, wrong: []string{"x warning"}},
+		{name: "a rule on another host", who: preset, findings: []Finding{ruleFinding(scope.Host.In("shop"), "article\x00x", 90)}},
+		{name: "a rule on a service, of which nothing is said", who: preset, findings: []Finding{ruleFinding(recordingtest.Service(0), "article\x00x", 90)}},
+		{name: "a rule on the host, too early", who: preset, findings: []Finding{ruleFinding(scope.Host, "article\x00x", 30)}, wrong: []string{"x warning"}},
 		{name: "a rule on a sibling", who: preset, findings: []Finding{ruleFinding(s2, "article\x00x", 90)}, wrong: []string{"x warning"}},
 		{name: "a rule of another preset", who: preset, findings: []Finding{ruleFinding(s1, "articles\x00x", 90)}},
 	} {
-		l := label.Label{Cause: judge.PathLost, Or: []judge.Cause{judge.PeerFrozen}, Scope: s1, From: after(60), To: after(120), FirstFailure: after(64), Severity: stdcmp.Or(tt.severity, judge.Warning)}
+		l := label.Label{Cause: judge.PathLost, Or: []judge.Cause{judge.PeerFrozen}, Follows: []judge.Cause{judge.StuckClosing}, Scope: s1, From: after(60), To: after(120), FirstFailure: after(64), Severity: stdcmp.Or(tt.severity, judge.Warning)}
 		e := Episode{Name: "one", Bounds: label.Bounds{From: start, To: start.Add(24 * time.Hour)}, Labels: label.File{Labels: []label.Label{l}}, Findings: tt.findings}
 		got := Score(tt.who, []Episode{e}, 10*time.Second)
 		tt.want.Cause, tt.want.Scope = "path_lost", "backend/pool0/s1"

@@ -1,0 +1,107 @@
+package detect
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/recording/replay"
+)
+
+// told is one step of an incident's life, on the wall's clock.
+type told struct {
+	scope, cause, what string
+	at                 time.Time
+}
+
+func (t told) String() string {
+	return fmt.Sprintf("%s %s %s: %s", t.at.UTC().Format("15:04:05.000"), t.scope, t.cause, t.what)
+}
+
+// sameTime is how far the same step may be from itself: the offset to the wall's
+// clock is that of the last step where incidents are asked for.
+const sameTime = 50 * time.Millisecond
+
+// replayed plays a recording, and says what of it is other than the agent told.
+// A rule of the cell's is not played.
+func replayed(file string, live heard) ([]string, error) {
+	r, err := recording.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	again, last, err := playAgain(r, live.at)
+	for _, p := range r.Problems() {
+		err = errors.Join(err, errors.New(p.String()))
+	}
+	if err = errors.Join(err, r.Close()); err != nil {
+		return nil, fmt.Errorf("play the episode %s: %w", file, err)
+	}
+	until := live.at
+	if last.Before(until) {
+		until = last
+	}
+	return differences(liveSteps(live.incidents), again, until.Add(-lastLook)), nil
+}
+
+// playAgain returns the life of all incidents that a recording's replay has at
+// asked, and the time of its last step.
+func playAgain(source replay.Source, asked time.Time) (lives []told, last time.Time, err error) {
+	p := replay.New(nil)
+	var offset time.Duration
+	for {
+		step, err := source.Next()
+		if errors.Is(err, io.EOF) || err == nil && step.At.Add(step.Offset).After(asked) {
+			break
+		}
+		if err != nil {
+			return nil, last, err
+		}
+		p.Step(step)
+		offset, last = step.Offset, step.At.Add(step.Offset)
+	}
+	for _, i := range p.Incidents() {
+		for _, s := range i.Timeline {
+			lives = append(lives, told{i.Finding.Scope.String(), i.Finding.Cause.String(), s.What, s.At.Add(offset)})
+		}
+	}
+	return lives, last, nil
+}
+
+func liveSteps(incidents []incident) (lives []told) {
+	for _, i := range incidents {
+		if i.Cause == judge.UserRule.String() {
+			continue
+		}
+		for _, s := range i.Timeline {
+			lives = append(lives, told{i.Scope, i.Cause, s.What, s.At})
+		}
+	}
+	return lives
+}
+
+// differences are the steps until a time that only one of two lists has.
+func differences(live, again []told, until time.Time) (out []string) {
+	late := func(t told) bool { return t.at.After(until) }
+	again = slices.DeleteFunc(slices.Clone(again), late)
+	for _, t := range live {
+		i := slices.IndexFunc(again, func(o told) bool {
+			return o.scope == t.scope && o.cause == t.cause && o.what == t.what && o.at.Sub(t.at).Abs() <= sameTime
+		})
+		switch {
+		case i >= 0:
+			again = slices.Delete(again, i, i+1)
+		case !late(t):
+			out = append(out, "not replayed: "+t.String())
+		}
+	}
+	slices.SortFunc(again, func(a, b told) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.String(), b.String())) })
+	for _, t := range again {
+		out = append(out, "only replayed: "+t.String())
+	}
+	return out
+}
