@@ -66,7 +66,8 @@ type learner struct {
 	minutes []unmade // of hours that are not made yet, by start
 	bytes   int
 	out     []leftOut
-	trouble map[uint64]baseline.Interval // of incidents, by number
+	trouble map[uint64]baseline.Interval // of incidents, by number, but for those missed has
+	missed  missed
 	made    time.Time                    // the end of the last hour that was made
 	hours   int                          // how many are stored, about
 	learned time.Time                    // when norms were made last
@@ -134,8 +135,13 @@ func (l *learner) take(now time.Time, minute unmade, incidents []incidentSpan) {
 		l.keep(minute)
 	}
 	for _, s := range incidents {
-		l.trouble[s.id] = s.Interval
+		if s.missing {
+			l.missed.note(s)
+		} else {
+			l.trouble[s.id] = s.Interval
+		}
 	}
+	l.missed.forget(now)
 	maps.DeleteFunc(l.trouble, func(_ uint64, x baseline.Interval) bool { return x.To.Before(l.made) })
 }
 
@@ -150,7 +156,7 @@ func (l *learner) keep(m unmade) {
 
 // intervals is all that is left out of the minutes in hand.
 func (l *learner) intervals() []baseline.Interval {
-	out := slices.Collect(maps.Values(l.trouble))
+	out := l.missed.strange(slices.Collect(maps.Values(l.trouble)))
 	for i := range l.out {
 		out = append(out, l.out[i].Interval)
 	}
@@ -290,6 +296,7 @@ func (l *learner) say(err error) {
 type incidentSpan struct {
 	id uint64
 	baseline.Interval
+	missing bool // arrivals were
 }
 
 // spansOf are the incidents that are not to be learned: of warning and above, and
@@ -310,7 +317,7 @@ func spansOf(now time.Time, offset time.Duration, incidents []judge.Incident) []
 		}
 		out = append(out, incidentSpan{inc.ID, baseline.Interval{
 			From: inc.SuspectedAt.Add(offset - leftMargin), To: end.Add(offset + leftMargin), Scope: inc.Finding.Scope, Siblings: true,
-		}})
+		}, inc.Finding.Cause == judge.TrafficMissing})
 	}
 	return out
 }
