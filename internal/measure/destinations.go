@@ -24,8 +24,8 @@ type regions struct {
 
 // SetRegions changes the regions; index is of that slice. Where always is
 // false a region becomes a scope with the first of its sockets, by AddRegions.
-// Those that stay, by name, keep what is known about their connections. It must
-// not be called between Begin and End.
+// Those that stay, by name and prefixes, keep what is known about their
+// connections. It must not be called between Begin and End.
 func (t *Tallier) SetRegions(all []scope.Region, index *scope.RegionIndex, always bool) {
 	met := map[string]bool{}
 	for i := range t.regions.all {
@@ -67,6 +67,10 @@ func (r *regions) rebuild(n int, keep func(scope.ID) *counting) {
 			continue
 		}
 		c := keep(r.all[i].ID())
+		if !slices.Equal(c.prefixes, r.all[i].Prefixes) {
+			// What is no longer in it has not vanished.
+			c.flows, c.pending, c.far = flows{}, pending{}, nil
+		}
 		c.prefixes, c.tally.Group = r.all[i].Prefixes, scope.RegionGroup
 		if c.far == nil {
 			c.far = &destinations{}

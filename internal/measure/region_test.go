@@ -259,6 +259,39 @@ func TestALargeDestinationFindsRoom(t *testing.T) {
 	}
 }
 
+// TestAReloadLosesNoConnections: a region that has fewer prefixes than before has
+// lost nobody, and what is left of it keeps what was heard.
+func TestAReloadLosesNoConnections(t *testing.T) {
+	regions := []scope.Region{{Name: "east", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}}}
+	tallier, m := tallierOf(nil, nil), New("")
+	var sockets []tcp.Socket
+	for i := range 8 {
+		s := to(fmt.Sprintf("%s.%d:443", [2]string{"192.0.2", "198.51.100"}[i%2], 1+i), uint64(i+1), tcp.Established)
+		s.Info.LastDataReceived = 100 * time.Millisecond
+		sockets = append(sockets, s)
+	}
+	var view *View
+	for i := range 8 {
+		if i == 4 {
+			shorter := []scope.Region{{Name: "east", Prefixes: regions[0].Prefixes[:1]}}
+			tallier.SetRegions(shorter, scope.NewRegionIndex(shorter), true)
+		} else if i == 0 {
+			tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
+		}
+		at := begin.Add(time.Duration(i) * time.Second)
+		view = m.Step(at, count(tallier, look(whole, at), sockets))
+		s := view.Scope(scope.ID{Kind: scope.KindRegion, Name: "east"})
+		for _, sig := range []Signal{EstablishedLost, DestinationsGone, DestinationsFewer, VanishedRate} {
+			if r := s.Get(sig); r.Validity == Known && r.Value != 0 {
+				t.Errorf("after %d looks %s is %g", i+1, sig, r.Value)
+			}
+		}
+	}
+	if got := view.Scope(scope.ID{Kind: scope.KindRegion, Name: "east"}).Get(Established).Value; got != 4 {
+		t.Errorf("%g are left in it, want 4", got)
+	}
+}
+
 // TestALateLookIsGoodForAsLong: while something is suspected a look each 250 ms
 // is wanted; on a busy host they come each 700 ms, and each counts.
 func TestALateLookIsGoodForAsLong(t *testing.T) {
