@@ -68,11 +68,11 @@ type learner struct {
 	out     []leftOut
 	trouble map[uint64]baseline.Interval // of incidents, by number, but for those missed has
 	missed  missed
-	made    time.Time                    // the end of the last hour that was made
-	hours   int                          // how many are stored, about
-	learned time.Time                    // when norms were made last
-	norms   map[normKey]measure.Norm     // as handed on
-	failed  string                       // what the log has said of the store
+	made    time.Time                // the end of the last hour that was made
+	hours   int                      // how many are stored, about
+	learned time.Time                // when norms were made last
+	norms   map[normKey]measure.Norm // as handed on
+	failed  string                   // what the log has said of the store
 }
 
 type unmade struct {

@@ -272,11 +272,12 @@ func TestAReloadLosesNoConnections(t *testing.T) {
 	}
 	var view *View
 	for i := range 8 {
-		if i == 4 {
+		switch i {
+		case 0:
+			tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
+		case 4:
 			shorter := []scope.Region{{Name: "east", Prefixes: regions[0].Prefixes[:1]}}
 			tallier.SetRegions(shorter, scope.NewRegionIndex(shorter), true)
-		} else if i == 0 {
-			tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
 		}
 		at := begin.Add(time.Duration(i) * time.Second)
 		view = m.Step(at, count(tallier, look(whole, at), sockets))
