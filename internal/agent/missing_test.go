@@ -50,6 +50,12 @@ func TestWhatRecursIsNotMissing(t *testing.T) {
 		want []string
 	}{
 		{"a new service, and its first evening", 10 * time.Hour, 34 * time.Hour, office, nil},
+		{"office hours, from nine to six: once on the first evening", 0, day, func(at time.Time) float64 {
+			if at.Hour() >= 9 && at.Hour() < 18 {
+				return 60
+			}
+			return 5
+		}, []string{"Mon 18"}},
 		{"it serves only at night", 0, 3 * day, func(at time.Time) float64 {
 			if at.Hour() >= 22 || at.Hour() < 4 {
 				return 30

@@ -72,13 +72,19 @@ func missing(s subject, usual, level float64) truth {
 	return isTrue(listeners > 0 && usual >= usualAtLeast && atMostLikely < level*arrivalsWithin)
 }
 
-// returned goes by what was learned from the first hour on: an outage of hours
-// becomes usual of the last one.
+// returned: what opened it is over. What was learned since the first hour must
+// agree, as an outage of hours becomes usual of the last one.
 func returned(s subject) truth {
-	if norm, learned := s.scope.Norm(measure.NewFlowsRate); learned {
-		return s.is(measure.NewFlowsRate, atLeast, norm.Low)
+	lately := s.isShare(measure.NewFlowsRate, atLeast, returnedShare, measure.NewFlowsUsual)
+	norm, learned := s.scope.Norm(measure.NewFlowsRate)
+	if !learned {
+		return lately
 	}
-	return s.isShare(measure.NewFlowsRate, atLeast, returnedShare, measure.NewFlowsUsual)
+	asLearned := s.is(measure.NewFlowsRate, atLeast, norm.Low)
+	if _, decides := s.arrivalsNorm(); decides {
+		return asLearned
+	}
+	return lately.And(asLearned)
 }
 
 func explainTrafficMissing(s subject, f *Finding) {
