@@ -123,7 +123,7 @@ func (s *keptHours) Trouble(since time.Time) ([]incidentSpan, error) {
 		if end.IsZero() {
 			end = i.UpdatedAt
 		}
-		out = append(out, spanOf(i.ID, id, i.SuspectedAt, end))
+		out = append(out, spanOf(i.ID, id, i.SuspectedAt, end, i.Cause == judge.TrafficMissing.String()))
 		return nil
 	})
 	if err != nil {

@@ -70,13 +70,14 @@ type learner struct {
 	minutes []unmade // of hours that are not made yet, by start
 	bytes   int
 	out     []history.LeftOut
-	trouble map[uint64]baseline.Interval // of incidents, by number
-	begun   bool                         // what is stored of earlier runs was taken up
-	made    time.Time                    // the end of the last hour that was made
-	hours   int                          // how many are stored, about
-	learned time.Time                    // when norms were made last
-	norms   map[normKey]measure.Norm     // as handed on
-	failed  string                       // what the log has said of the store
+	trouble map[uint64]baseline.Interval // of incidents, by number, but for those missed has
+	missed  missed
+	begun   bool                     // what is stored of earlier runs was taken up
+	made    time.Time                // the end of the last hour that was made
+	hours   int                      // how many are stored, about
+	learned time.Time                // when norms were made last
+	norms   map[normKey]measure.Norm // as handed on
+	failed  string                   // what the log has said of the store
 }
 
 type unmade struct {
@@ -139,20 +140,22 @@ func (l *learner) remember(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("read the last minutes: %w", err)
 	}
-	trouble, err := l.store.Trouble(made)
+	trouble, err := l.store.Trouble(now.AddDate(0, 0, -habitSpan-1))
 	if err != nil {
-		return fmt.Errorf("read the incidents of the last hours: %w", err)
+		return fmt.Errorf("read the incidents of the last days: %w", err)
 	}
 	taken := l.minutes
 	l.out, l.hours, l.made, l.minutes, l.bytes = out, hours, made, nil, 0
 	for _, m := range slices.Concat(minutes, taken) {
 		l.keep(m)
 	}
-	for _, x := range trouble {
-		if _, known := l.trouble[x.id]; !known {
-			l.trouble[x.id] = x.Interval
-		}
-	}
+	known := l.trouble // of this run, and later
+	l.trouble = make(map[uint64]baseline.Interval, len(known))
+	before := l.missed.spans
+	l.missed.spans = nil
+	l.note(trouble)
+	l.note(before)
+	maps.Copy(l.trouble, known)
 	return nil
 }
 
@@ -176,10 +179,20 @@ func (l *learner) take(now time.Time, minute unmade, incidents []incidentSpan) {
 	if !minute.start.Before(l.made) {
 		l.keep(minute)
 	}
-	for _, s := range incidents {
-		l.trouble[s.id] = s.Interval
-	}
+	l.note(incidents)
+	l.missed.forget(now)
 	maps.DeleteFunc(l.trouble, func(_ uint64, x baseline.Interval) bool { return x.To.Before(l.made) })
+}
+
+// note takes what is to be left out of incidents, as they are now.
+func (l *learner) note(incidents []incidentSpan) {
+	for _, s := range incidents {
+		if s.missing {
+			l.missed.note(s)
+		} else {
+			l.trouble[s.id] = s.Interval
+		}
+	}
 }
 
 func (l *learner) keep(m unmade) {
@@ -193,7 +206,7 @@ func (l *learner) keep(m unmade) {
 
 // intervals is all that is left out of the minutes in hand.
 func (l *learner) intervals() []baseline.Interval {
-	out := slices.Collect(maps.Values(l.trouble))
+	out := l.missed.strange(slices.Collect(maps.Values(l.trouble)))
 	for i := range l.out {
 		if x, ok := intervalOf(&l.out[i]); ok {
 			out = append(out, x)
@@ -352,6 +365,7 @@ func (l *learner) say(err error) {
 type incidentSpan struct {
 	id uint64
 	baseline.Interval
+	missing bool // arrivals were
 }
 
 // spansOf are the incidents that are not to be learned: of warning and above, and
@@ -367,16 +381,16 @@ func spansOf(now time.Time, offset time.Duration, incidents []judge.Incident) []
 		if end.IsZero() {
 			end = now
 		}
-		out = append(out, spanOf(inc.ID, inc.Finding.Scope, inc.SuspectedAt.Add(offset), end.Add(offset)))
+		out = append(out, spanOf(inc.ID, inc.Finding.Scope, inc.SuspectedAt.Add(offset), end.Add(offset), inc.Finding.Cause == judge.TrafficMissing))
 	}
 	return out
 }
 
 // spanOf is what is left out for an incident that lasted from one time on the
 // wall clock to another.
-func spanOf(id uint64, of scope.ID, from, to time.Time) incidentSpan {
+func spanOf(id uint64, of scope.ID, from, to time.Time, missing bool) incidentSpan {
 	if last := from.Add(mostLeft); to.After(last) {
 		to = last
 	}
-	return incidentSpan{id, baseline.Interval{From: from.Add(-leftMargin), To: to.Add(leftMargin), Scope: of, Siblings: true}}
+	return incidentSpan{id, baseline.Interval{From: from.Add(-leftMargin), To: to.Add(leftMargin), Scope: of, Siblings: true}, missing}
 }

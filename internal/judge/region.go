@@ -23,7 +23,10 @@ const (
 	regionGone    = 0.3
 	regionClosed  = 0.15
 	regionLate    = 0.15
-	regionFine    = 0.05 // below that share of failures it is well again
+	// regionLateLeast: two or three that wait at night, as long polls do, are no
+	// share of anything.
+	regionLateLeast = 5
+	regionFine      = 0.05 // below that share of failures it is well again
 	// regionSilent: a restart of its clients' event loop takes less.
 	regionSilent    = 0.75 // seconds
 	regionSilentFew = 2.0  // the same with two connections to go by
@@ -376,7 +379,7 @@ func regionLosing(s subject, rate, share float64) truth {
 // regionSlow: its answers come late, or not.
 func regionSlow() causeRule {
 	late := func(s subject) truth {
-		return s.isPart(measure.PendingLateShare, regionLate).And(onTwo(s, measure.DestinationsPendingLate)).
+		return s.isPart(measure.PendingLateShare, regionLate).And(s.is(measure.PendingLate, atLeast, regionLateLeast)).And(onTwo(s, measure.DestinationsPendingLate)).
 			And(isTrue(regionLosing(s, lossDegraded, regionResentDegraded) != yes && regionIsSilent(s) != yes)).
 			And(s.few(measure.RetransmittingShare, regionLost))
 	}
@@ -386,8 +389,10 @@ func regionSlow() causeRule {
 			{condition{"15 % of the region's connections wait far longer than usual, on two destinations, for 3 s", 3 * time.Second, 4, measure.PendingLateShare, late}, Watch},
 			{condition{"the same, and of no other region", 3 * time.Second, 4, measure.PendingLateShare, only(late)}, Warning},
 		},
-		clear:        condition{"less than 5 % of its connections wait far longer than usual, for 10 s", 10 * time.Second, 5, measure.PendingLateShare, func(s subject) truth { return s.few(measure.PendingLateShare, regionFine) }},
-		supersededBy: []Cause{PathLost, HeavyLoss},
+		clear: condition{"less than 5 % of its connections wait far longer than usual, for 10 s", 10 * time.Second, 5, measure.PendingLateShare, func(s subject) truth { return s.few(measure.PendingLateShare, regionFine) }},
+		// Of a region that refuses or resets, what is left waits in vain for answers
+		// that the reset of the other direction took away.
+		supersededBy: []Cause{PathLost, HeavyLoss, PeerRefusing, PeerResetting},
 		explain: func(s subject, f *Finding) {
 			f.Sentence = fmt.Sprintf("The region %s is slow: %.0f of %.0f connections have waited longer than %s, on %s; answers take %s.",
 				f.Scope.Name, s.value(measure.PendingLate), s.value(measure.Connections), inWords(s.value(measure.LateAfter)),

@@ -19,7 +19,7 @@ import (
 //	bad        of them those that show what fails (all)
 //	silent     of them those from which nothing comes
 //	gone       of them those without an ESTABLISHED
-//	late       connections that wait longer than a second
+//	late       connections that wait longer than a second: waits (1.5 s)
 //	sent       segments with data a second
 //	synmost    the share in SYN_SENT that was learned as the most at this hour
 //	cwmost     the same of CLOSE_WAIT
@@ -69,7 +69,11 @@ func (s *segment) region(name string, at, since float64) measure.Tally {
 	y.Pending, y.ZeroWindow = n("pending"), n("zero")
 	y.Retransmitting = n("rtx") + n("retry")
 	y.Flows = measure.Flows{Known: true, New: events("new"), Since: time.Duration(since * float64(time.Second)), Scale: 1}
-	y.PendingFor.Add(1500*time.Millisecond, n("late"))
+	waits := 1500 * time.Millisecond
+	if w := s.ofRegion(name, "waits", at); w > 0 {
+		waits = time.Duration(w * float64(time.Second))
+	}
+	y.PendingFor.Add(waits, n("late"))
 	resent, sent := events("resent"), events("sent")
 	y.Peer = measure.Peer{
 		Answering: n("answers"), HeardAgo: 50 * time.Millisecond, LongestPending: time.Duration(s.ofRegion(name, "oldest", at) * float64(time.Second)),

@@ -13,11 +13,13 @@ const (
 	missingShare   = 0.5 // of the usual
 	returnedShare  = 0.7
 	arrivalsWithin = 10.0 // seconds that new_flows_per_second looks back
+	// normDays: before the second day the evening is not known.
+	normDays = 2
 )
 
 // trafficMissing: new connections no longer come as they usually do, while
 // everything here looks well. What was learned of this hour of the week decides
-// alone; the last hour, where nothing was.
+// alone; the last hour, until a day was.
 func trafficMissing() causeRule {
 	return causeRule{
 		cause: TrafficMissing,
@@ -31,8 +33,15 @@ func trafficMissing() causeRule {
 	}
 }
 
+// arrivalsNorm is what was learned of arrivals at this hour; known is false until
+// that rests on a day and more.
+func (s subject) arrivalsNorm() (n measure.Norm, known bool) {
+	n, known = s.scope.Norm(measure.NewFlowsRate)
+	return n, known && n.Days >= normDays
+}
+
 func missingOfLately(s subject) truth {
-	if _, learned := s.scope.Norm(measure.NewFlowsRate); learned {
+	if _, learned := s.arrivalsNorm(); learned {
 		return cannotTell // not for this one to say
 	}
 	usual, known := s.scope.Get(measure.NewFlowsUsual).Get()
@@ -43,7 +52,7 @@ func missingOfLately(s subject) truth {
 }
 
 func missingOfNorm(s subject) truth {
-	norm, learned := s.scope.Norm(measure.NewFlowsRate)
+	norm, learned := s.arrivalsNorm()
 	if !learned {
 		return cannotTell
 	}
@@ -63,18 +72,26 @@ func missing(s subject, usual, level float64) truth {
 	return isTrue(listeners > 0 && usual >= usualAtLeast && atMostLikely < level*arrivalsWithin)
 }
 
+// returned: what opened it is over. What was learned since the first hour must
+// agree, as an outage of hours becomes usual of the last one.
 func returned(s subject) truth {
-	if norm, learned := s.scope.Norm(measure.NewFlowsRate); learned {
-		return s.is(measure.NewFlowsRate, atLeast, norm.Low)
+	lately := s.isShare(measure.NewFlowsRate, atLeast, returnedShare, measure.NewFlowsUsual)
+	norm, learned := s.scope.Norm(measure.NewFlowsRate)
+	if !learned {
+		return lately
 	}
-	return s.isShare(measure.NewFlowsRate, atLeast, returnedShare, measure.NewFlowsUsual)
+	asLearned := s.is(measure.NewFlowsRate, atLeast, norm.Low)
+	if _, decides := s.arrivalsNorm(); decides {
+		return asLearned
+	}
+	return lately.And(asLearned)
 }
 
 func explainTrafficMissing(s subject, f *Finding) {
 	now := s.scope.Get(measure.NewFlowsRate).Value
 	usual, level := s.value(measure.NewFlowsUsual), missingShare*s.value(measure.NewFlowsUsual)
 	origin, when := "half of the last hour's median", "over the last hour"
-	norm, learned := s.scope.Norm(measure.NewFlowsRate)
+	norm, learned := s.arrivalsNorm()
 	if learned {
 		usual, level, origin, when = norm.Usual, norm.Low, norm.Origin(), "at this hour"
 	}

@@ -19,6 +19,10 @@ const (
 	// what its slowest usually take.
 	lateLeast = time.Second
 	lateTimes = 5
+	// lateTimesRegion is the same of a region, where a share of all connections
+	// must be late and not three of them: an overloaded minute before teaches
+	// seconds, and five times that is never.
+	lateTimesRegion = 2
 	// lateUnheard is the same of a backend that has not answered since it is
 	// known: it may be one that takes its time, as with long polling.
 	lateUnheard = 10 * time.Second
@@ -124,7 +128,11 @@ func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	h.takeAnswers(y)
 	high, learned := h.signals.Norm(AnswerSlow)
 	h.setIf(learned, AnswerHigh, high.High, high.Minutes, NotEnough)
-	late := b.lateAfter(high.High, learned)
+	times := lateTimes
+	if h.region != nil {
+		times = lateTimesRegion
+	}
+	late := b.lateAfter(high.High, learned, times)
 	h.set(Pending, float64(y.Pending), int(y.Pending))
 	h.set(PendingLongest, p.LongestPending.Seconds(), int(y.Pending))
 	habit := !b.usual.relearning(h.now) // nothing is late by a habit that is not known yet
@@ -134,7 +142,7 @@ func (h *history) takePeer(y *Tally, look *tcp.Look) {
 	h.takeSilence(y)
 }
 
-// usualLook is the time between two looks at a backend where nothing presses.
+// usualLook is the time between two looks at connections where nothing presses.
 const usualLook = time.Second
 
 // takeSilence follows what came from the backend, and for how long it has owed
@@ -298,10 +306,11 @@ func (b *backend) lesson() (usual time.Duration, known bool) {
 	return 0, false
 }
 
-// lateAfter is from when an answer is late, one of the histogram's bounds. What
+// lateAfter is from when an answer is late, one of the histogram's bounds: so
+// many times what its slowest usually take. What
 // was learned over days of the slowest answers counts where it is larger: every
 // night a batch may take its time.
-func (b *backend) lateAfter(high float64, learned bool) time.Duration {
+func (b *backend) lateAfter(high float64, learned bool, times int) time.Duration {
 	usual := time.Duration(b.usual.median * float64(time.Second))
 	least := lateLeast
 	if learned {
@@ -314,7 +323,7 @@ func (b *backend) lateAfter(high float64, learned bool) time.Duration {
 	default:
 		usual = b.first
 	}
-	wanted := max(least, lateTimes*usual)
+	wanted := max(least, time.Duration(times)*usual)
 	for _, bound := range histogramBounds {
 		if bound >= wanted {
 			return bound

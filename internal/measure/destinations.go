@@ -24,8 +24,8 @@ type regions struct {
 
 // SetRegions changes the regions; index is of that slice. Where always is
 // false a region becomes a scope with the first of its sockets, by AddRegions.
-// Those that stay, by name, keep what is known about their connections. It must
-// not be called between Begin and End.
+// Those that stay, by name and prefixes, keep what is known about their
+// connections. It must not be called between Begin and End.
 func (t *Tallier) SetRegions(all []scope.Region, index *scope.RegionIndex, always bool) {
 	met := map[string]bool{}
 	for i := range t.regions.all {
@@ -67,6 +67,10 @@ func (r *regions) rebuild(n int, keep func(scope.ID) *counting) {
 			continue
 		}
 		c := keep(r.all[i].ID())
+		if !slices.Equal(c.prefixes, r.all[i].Prefixes) {
+			// What is no longer in it has not vanished.
+			c.flows, c.pending, c.far = flows{}, pending{}, nil
+		}
 		c.prefixes, c.tally.Group = r.all[i].Prefixes, scope.RegionGroup
 		if c.far == nil {
 			c.far = &destinations{}
@@ -115,6 +119,9 @@ const (
 	// toldDestinations of them.
 	maxDestinations  = 64
 	toldDestinations = 16
+	// keptFull of them keep their place where there are more than maxDestinations:
+	// the others make room, but for those that show a failure.
+	keptFull = maxDestinations * 3 / 4
 	// destinationPeak is how long a destination keeps the place that its most
 	// connections gave it, so that one that is lost stays in the tally;
 	// destinationKept how long one without any is kept.
@@ -141,6 +148,12 @@ type destination struct {
 	seen  time.Time // when it last had a connection
 	// Since the last judged look at all states.
 	resent, sent, answering uint32
+}
+
+// fails: in the last look it showed what makes a region fail, or had lost
+// some of its connections.
+func (x *destination) fails() bool {
+	return x.Retransmitting+x.Connecting+x.CloseWait+x.PendingLate > 0 || x.peak > 1 && x.Established < x.peak
 }
 
 // slot is where remote is, or would be.
@@ -231,15 +244,21 @@ func (d *destinations) handOn(y *Tally, at time.Time) {
 		x.Resent, x.Sent, x.Answering = x.resent, x.sent, x.answering
 		x.resent, x.sent, x.answering = 0, 0, 0
 	}
-	slices.SortFunc(d.list, func(a, b destination) int {
-		return cmp.Or(cmp.Compare(b.peak, a.peak), a.Remote.Compare(b.Remote))
-	})
+	// Of equals those that were there first: who is told of stays so.
+	slices.SortStableFunc(d.list, func(a, b destination) int { return cmp.Compare(b.peak, a.peak) })
 	d.told = d.told[:0]
 	for i := range min(len(d.list), toldDestinations) {
 		d.told = append(d.told, d.list[i].Destination)
 	}
 	y.Destinations, y.DestinationsSeen, y.DestinationsOver = d.told, seen, d.over
+	full := d.over > 0
 	d.list = slices.DeleteFunc(d.list, func(x destination) bool { return at.Sub(x.seen) >= destinationKept })
+	if full && len(d.list) == maxDestinations {
+		// Else the first that were ever met would be all that are. Looks meet the
+		// largest first, more often than not.
+		small := slices.DeleteFunc(d.list[keptFull:], func(x destination) bool { return !x.fails() })
+		d.list = d.list[:keptFull+len(small)]
+	}
 	clear(d.slots[:])
 	for i := range d.list {
 		*d.slot(d.list[i].Remote) = uint8(i + 1)

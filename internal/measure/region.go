@@ -65,6 +65,10 @@ func (h *history) takeRegion(y *Tally) {
 	default:
 		h.setIf(connections > 0, PendingLateShare, late.Value/float64(max(1, connections)), connections, NoTraffic)
 	}
+	if !y.Flows.Known { // it is new, or has other prefixes than before
+		r.established.Reset()
+		clear(r.reach)
+	}
 	established := float64(y.States[tcp.Established])
 	r.established.Add(h.now, established)
 	most, _ := r.established.Most()

@@ -226,6 +226,94 @@ func TestRegionSignals(t *testing.T) {
 	want(rest, map[Signal]float64{Outgoing: 8, UnclassifiedShare: 0.25})
 }
 
+// TestALargeDestinationFindsRoom: where more destinations are met than are told
+// apart, those with many connections are told of, whenever they came; one that
+// fails keeps its place.
+func TestALargeDestinationFindsRoom(t *testing.T) {
+	regions := twoRegions()
+	tallier := tallierOf(nil, nil)
+	tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
+	var sockets []tcp.Socket
+	for i := range 200 {
+		sockets = append(sockets, to(fmt.Sprintf("192.0.2.%d:443", i+1), uint64(i+1), tcp.Established))
+	}
+	count(tallier, look(whole, begin), sockets)
+	lost := &sockets[keptFull-1] // the last that found room and kept it
+	lost.Timer, lost.Retransmits = tcp.TimerRetransmit, 2
+	for i := range 500 {
+		sockets = append(sockets, to(fmt.Sprintf("192.0.2.%d:8443", 1+i%2), uint64(1000+i), tcp.Established))
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(sockets), func(i, j int) { sockets[i], sockets[j] = sockets[j], sockets[i] })
+	var y Tally
+	for i := range 3 {
+		y = count(tallier, look(whole, begin.Add(time.Duration(1+i)*time.Second)), sockets).Scopes[0]
+	}
+	for i := range 2 {
+		if d := y.Destinations[i]; d.Connections != 250 {
+			t.Errorf("destination %d is %+v, want one of the two with 250", i, d)
+		}
+	}
+	far := tallier.scopes[0].far
+	if at := *far.slot(netip.MustParseAddrPort(fmt.Sprintf("192.0.2.%d:443", keptFull))); at == 0 {
+		t.Error("the destination that fails lost its place")
+	}
+}
+
+// TestAReloadLosesNoConnections: a region that has fewer prefixes than before has
+// lost nobody, and what is left of it keeps what was heard.
+func TestAReloadLosesNoConnections(t *testing.T) {
+	regions := []scope.Region{{Name: "east", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}}}
+	tallier, m := tallierOf(nil, nil), New("")
+	var sockets []tcp.Socket
+	for i := range 8 {
+		s := to(fmt.Sprintf("%s.%d:443", [2]string{"192.0.2", "198.51.100"}[i%2], 1+i), uint64(i+1), tcp.Established)
+		s.Info.LastDataReceived = 100 * time.Millisecond
+		sockets = append(sockets, s)
+	}
+	var view *View
+	for i := range 8 {
+		switch i {
+		case 0:
+			tallier.SetRegions(regions, scope.NewRegionIndex(regions), true)
+		case 4:
+			shorter := []scope.Region{{Name: "east", Prefixes: regions[0].Prefixes[:1]}}
+			tallier.SetRegions(shorter, scope.NewRegionIndex(shorter), true)
+		}
+		at := begin.Add(time.Duration(i) * time.Second)
+		view = m.Step(at, count(tallier, look(whole, at), sockets))
+		s := view.Scope(scope.ID{Kind: scope.KindRegion, Name: "east"})
+		for _, sig := range []Signal{EstablishedLost, DestinationsGone, DestinationsFewer, VanishedRate} {
+			if r := s.Get(sig); r.Validity == Known && r.Value != 0 {
+				t.Errorf("after %d looks %s is %g", i+1, sig, r.Value)
+			}
+		}
+	}
+	if got := view.Scope(scope.ID{Kind: scope.KindRegion, Name: "east"}).Get(Established).Value; got != 4 {
+		t.Errorf("%g are left in it, want 4", got)
+	}
+}
+
+// TestALateLookIsGoodForAsLong: while something is suspected a look each 250 ms
+// is wanted; on a busy host they come each 700 ms, and each counts.
+func TestALateLookIsGoodForAsLong(t *testing.T) {
+	tallies := func(tier tcp.Tier, interval time.Duration) Tallies {
+		return Tallies{Look: tcp.Look{Request: tcp.Request{Tier: tier}}, Interval: interval}
+	}
+	for _, tt := range []struct {
+		of   Tallies
+		want time.Duration
+	}{
+		{tallies(tcp.Focus, 250*time.Millisecond), 2500 * time.Millisecond},
+		{tallies(tcp.Focus, time.Second), 2500 * time.Millisecond},
+		{tallies(tcp.Full, 4*time.Second), 10 * time.Second},
+		{tallies(tcp.Pulse, 250*time.Millisecond), 625 * time.Millisecond},
+	} {
+		if got := goodFor(&tt.of); got != tt.want {
+			t.Errorf("%s each %s: good for %s, want %s", tt.of.Look.Request.Tier, tt.of.Interval, got, tt.want)
+		}
+	}
+}
+
 // BenchmarkTallierRegions is what regions add to a tally, per socket.
 func BenchmarkTallierRegions(b *testing.B) {
 	for _, prefixes := range []int{0, 2, 10_000} {

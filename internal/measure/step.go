@@ -138,7 +138,7 @@ func (m *Measure) take(now time.Time, t Tallies) {
 	if states.Has(tcp.Listen) && t.Look.Request.Filter.IsZero() {
 		m.keepOnly(t.Scopes)
 	}
-	good := time.Duration(StaleAfter * float64(t.Interval))
+	good := goodFor(&t)
 	var depth uint64
 	at := 0
 	for i := range t.Scopes {
@@ -165,6 +165,17 @@ func (m *Measure) take(now time.Time, t Tallies) {
 			}
 		}
 	}
+}
+
+// goodFor is how long what a look says may be relied on. That one at connections
+// comes more often while something is suspected makes it good for no less: on a
+// busy host those looks come late, and none of them would count.
+func goodFor(t *Tallies) time.Duration {
+	interval := t.Interval
+	if t.Look.Request.Tier != tcp.Pulse {
+		interval = max(interval, usualLook)
+	}
+	return time.Duration(StaleAfter * float64(interval))
 }
 
 // opinion takes what a balancer says of a backend. One that is not there is

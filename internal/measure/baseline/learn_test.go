@@ -115,6 +115,22 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// TestLowKnowsTheLullOfEachDay: a minute of each hour without arrivals is usual;
+// one of every third day does not blind the hour.
+func TestLowKnowsTheLullOfEachDay(t *testing.T) {
+	lull := func(every int) float64 {
+		month := days(28, func(at time.Time) float64 {
+			if at.Hour() == 4 && at.Minute() == 0 && at.YearDay()%every == 0 {
+				return 0
+			}
+			return 60
+		}, nil)
+		return Learn(Config{}, monday.AddDate(0, 0, 28), measure.HoursOf(monday.Add(4*time.Hour)), Held(month), nil)[0].Low
+	}
+	between(t, "low with a lull each day", lull(1), 0, 0)
+	between(t, "low with one every third day", lull(3), 35, 40)
+}
+
 // TestFewMinutesGiveWideBounds: within the first hour it is said to be learning.
 func TestFewMinutesGiveWideBounds(t *testing.T) {
 	first := days(1, func(at time.Time) float64 { return 20 + 10*float64(at.Minute()%2) }, nil)[:1]
