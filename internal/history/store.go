@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,6 +19,10 @@ const (
 	// mostRuns is how many runs of agents without incidents are remembered.
 	mostRuns = 100
 )
+
+// ErrMoved says that the file, or the lock beside it, was deleted, renamed or
+// replaced while it was open: it is to be left, and the directory opened anew.
+var ErrMoved = errors.New("was deleted or replaced while the history was open")
 
 // Config is what Open needs. All of it is required.
 type Config struct {
@@ -60,6 +65,7 @@ type Store struct {
 	config Config
 	dir    string
 	lock   *os.File
+	opened os.FileInfo // the file that path was
 	aside  string
 	run    int64
 	// lived is the store's age when it was opened, began the steady time then.
@@ -123,6 +129,7 @@ func (s *Store) open() (err error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("open the history: %w", err)
 	}
+	s.opened = fi
 	settings := writing
 	if fi.Size() == 0 { // once there is a table it cannot be changed, and setting it writes
 		settings = append([]string{"auto_vacuum = INCREMENTAL"}, writing...)
@@ -220,6 +227,9 @@ func (s *Store) Batch(do func() error) error {
 	}
 	s.inBatch = true
 	defer func() { s.inBatch = false }()
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	return s.transact(func() error {
 		if err := do(); err != nil {
 			return err
@@ -241,6 +251,27 @@ func (s *Store) Close() error {
 	}
 	return errors.Join(err, s.close(), s.lock.Close())
 }
+
+// inPlace sees whether what is open is what others find by its name: SQLite
+// goes on in a file that was deleted, and all that it confirms ends with us.
+func (s *Store) inPlace() error {
+	lock, err := s.lock.Stat()
+	if err != nil {
+		return fmt.Errorf("look at the lock: %w", err)
+	}
+	for path, opened := range map[string]os.FileInfo{s.path: s.opened, s.lock.Name(): lock} {
+		switch now, err := os.Stat(path); {
+		case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, opened):
+			return fmt.Errorf("%s: %w", path, ErrMoved)
+		case err != nil:
+			return fmt.Errorf("look at the history: %w", err)
+		}
+	}
+	return nil
+}
+
+// Leave closes a store and writes nothing, as after ErrMoved.
+func (s *Store) Leave() error { return errors.Join(s.close(), s.lock.Close()) }
 
 // Abandon closes a store whose file turned out to be corrupt, and sets it
 // aside. It returns where the file is now.
