@@ -231,6 +231,7 @@ func TestKeeperWhoseDirectoryIsDeleted(t *testing.T) {
 		"directory": os.RemoveAll,
 		"renamed":   func(dir string) error { return os.Rename(dir, dir+".old") },
 		"lock":      func(dir string) error { return os.Remove(filepath.Join(dir, "agent.lock")) },
+		"emptied":   func(dir string) error { return os.Truncate(filepath.Join(dir, "history.db"), 0) },
 		"replaced": func(dir string) error {
 			other := filepath.Join(dir, "other")
 			return errors.Join(os.WriteFile(other, []byte("no database at all, but long enough to be read as one"), 0o600), os.Rename(other, filepath.Join(dir, "history.db")))

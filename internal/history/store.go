@@ -81,7 +81,7 @@ type Store struct {
 // the log: the agent's memory is bounded, and SQLite's own is not on Go's heap
 // but of the same process. A reader beside us holds the log for moments only.
 var writing = []string{
-	"journal_mode = WAL", "synchronous = FULL", "busy_timeout = 2000",
+	"journal_mode = WAL", "synchronous = FULL",
 	"cache_size = -256", "mmap_size = 0", "temp_store = MEMORY", "cache_spill = 1",
 	"wal_autocheckpoint = 256", "journal_size_limit = 4194304", // 1 MiB, 4 MiB
 	"trusted_schema = OFF", "foreign_keys = OFF",
@@ -134,7 +134,7 @@ func (s *Store) open() (err error) {
 	if fi.Size() == 0 { // once there is a table it cannot be changed, and setting it writes
 		settings = append([]string{"auto_vacuum = INCREMENTAL"}, writing...)
 	}
-	if s.file, err = openFile(path, "", settings...); err != nil {
+	if s.file, err = openFile(path, "", "busy_timeout = 2000"); err != nil {
 		return err
 	}
 	defer func() {
@@ -142,6 +142,13 @@ func (s *Store) open() (err error) {
 			_ = s.close()
 		}
 	}()
+	// What is not ours is left as it is: the journal's mode is kept in the file.
+	if _, _, err := s.version(len(migrations)); err != nil {
+		return err
+	}
+	if err := s.set(settings); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkFor)
 	defer cancel()
 	if err := s.check(ctx); err != nil {
@@ -261,7 +268,7 @@ func (s *Store) inPlace() error {
 	}
 	for path, opened := range map[string]os.FileInfo{s.path: s.opened, s.lock.Name(): lock} {
 		switch now, err := os.Stat(path); {
-		case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, opened):
+		case errors.Is(err, fs.ErrNotExist), err == nil && (!os.SameFile(now, opened) || now.Size() == 0 && path == s.path):
 			return fmt.Errorf("%s: %w", path, ErrMoved)
 		case err != nil:
 			return fmt.Errorf("look at the history: %w", err)
@@ -270,8 +277,19 @@ func (s *Store) inPlace() error {
 	return nil
 }
 
-// Leave closes a store and writes nothing, as after ErrMoved.
-func (s *Store) Leave() error { return errors.Join(s.close(), s.lock.Close()) }
+// Leave closes a store after ErrMoved, and writes nothing. Where another file
+// has the name now the log of ours is renamed: SQLite would take it for that
+// one's, https://www.sqlite.org/howtocorrupt.html section 1.3.
+func (s *Store) Leave() error {
+	err := s.close()
+	if now, e := os.Stat(s.path); e == nil && !os.SameFile(now, s.opened) {
+		e = os.Rename(s.path+"-wal", s.path+".left-"+s.config.Wall().UTC().Format("20060102T150405.000000000Z")+"-wal")
+		if !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return errors.Join(err, s.lock.Close())
+}
 
 // Abandon closes a store whose file turned out to be corrupt, and sets it
 // aside. It returns where the file is now.
