@@ -177,6 +177,9 @@ func (f *labelFlags) write(path string, text []byte, there label.File, b label.B
 	if err != nil {
 		return err
 	}
+	if err := there.Clash(&l); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
 	return replaceFile(name, there.Extend(name, text, l, b))
 }
 

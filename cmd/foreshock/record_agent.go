@@ -42,7 +42,7 @@ func (f *recordFlags) recordAgent(ctx context.Context, path string, mask *record
 	}
 	defer os.Remove(raw.Name())
 	defer raw.Close()
-	n, err := io.Copy(raw, body)
+	n, err := io.Copy(raw, io.LimitReader(body, int64(f.maxSize)))
 	if err != nil {
 		return fmt.Errorf("keep the agent's recording: %w", err)
 	}

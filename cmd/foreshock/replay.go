@@ -106,8 +106,11 @@ func (r *replaying) play(ctx context.Context, source replay.Source, out, stderr 
 	var began, first time.Time
 	headway := newHeadway(stderr, "played")
 	if !r.json {
-		fmt.Fprintf(out, replayLine, "TIME", "CHANGE", "NO", "SCOPE", "CAUSE", "SEVERITY", "SAYS")
+		if _, err := fmt.Fprintf(out, replayLine, "TIME", "CHANGE", "NO", "SCOPE", "CAUSE", "SEVERITY", "SAYS"); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
 	}
+	var wall time.Time
 	for ctx.Err() == nil {
 		step, err := source.Next()
 		if errors.Is(err, io.EOF) {
@@ -116,7 +119,7 @@ func (r *replaying) play(ctx context.Context, source replay.Source, out, stderr 
 		if err != nil {
 			return err
 		}
-		wall := step.At.Add(step.Offset).UTC()
+		wall = step.At.Add(step.Offset).UTC()
 		if began.IsZero() {
 			began, first = time.Now(), step.At
 			if window.from, window.to, err = r.window(wall); err != nil {
@@ -144,7 +147,13 @@ func (r *replaying) play(ctx context.Context, source replay.Source, out, stderr 
 		}
 		headway.at(wall)
 	}
-	return nil
+	if r.speed > 0 {
+		return nil // who watches it ends it so
+	}
+	if wall.IsZero() {
+		return errors.New("interrupted before anything was played")
+	}
+	return fmt.Errorf("interrupted: played up to %s, and what came after is not in the answer", wall.Format(time.RFC3339))
 }
 
 // window is what is to be printed of a recording that begins at start.

@@ -173,7 +173,7 @@ func newAgent(o Options) (*agent, error) {
 		a.recorder.finished, a.recorder.ring = a.keeper.segment, nil // it has them
 	}
 	a.started = a.clock.Now()
-	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started})
+	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started, History: a.keeper.shown()})
 	return a, nil
 }
 

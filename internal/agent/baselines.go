@@ -161,6 +161,11 @@ func readImport(in api.BaselineImport, host string) (hours map[measure.Hours]*ba
 		if !ok || !okToo || theirs.Kind != ours.Kind {
 			return nil, nil, nil, refuse("write it as service/web=service/shop", "%.200q cannot become %.200q", from, to)
 		}
+		for other, taken := range renamed {
+			if taken == ours {
+				return nil, nil, nil, refuse("name another scope of this host for one of them", "both %s and %s would become %s", min(from, other.String()), max(from, other.String()), ours)
+			}
+		}
 		renamed[theirs] = ours
 	}
 	hours, taken = make(map[measure.Hours]*baseline.Hour), make(map[scope.ID]bool)
@@ -168,7 +173,14 @@ func readImport(in api.BaselineImport, host string) (hours map[measure.Hours]*ba
 	for i := range f.Hours {
 		h, err := baseline.DecodeHour(f.Hours[i].Data)
 		of := hoursOf(f.Hours[i].Days, f.Hours[i].Hour)
-		if err != nil || of == measure.AllHours || hours[of] != nil {
+		switch {
+		case err != nil:
+		case of == measure.AllHours:
+			err = errors.New("no week has such an hour")
+		case hours[of] != nil:
+			err = errors.New("it comes twice")
+		}
+		if err != nil {
 			return nil, nil, nil, refuse("nothing was taken; export it anew", "hour %d of the file, %.20s at %d h, is no good: %v", i, f.Hours[i].Days, f.Hours[i].Hour, err)
 		}
 		kept := &baseline.Hour{Start: h.Start}

@@ -344,6 +344,9 @@ func (k *keeper) fail(now time.Time, err error) {
 		} else {
 			reason += "; " + moved.Error()
 		}
+	} else if k.store != nil && errors.Is(err, history.ErrMoved) {
+		_ = k.store.Leave() // it is nobody's any more
+		k.store = nil
 	} else if errors.Is(err, history.ErrTooManyAside) {
 		k.pause = corruptPause
 	}

@@ -226,6 +226,46 @@ func TestKeeperOverDamage(t *testing.T) {
 
 // TestKeeperHangs: a disk that never answers holds up neither the start for
 // long nor the end, nor those who ask.
+func TestKeeperWhoseDirectoryIsDeleted(t *testing.T) {
+	for name, lose := range map[string]func(dir string) error{
+		"directory": os.RemoveAll,
+		"renamed":   func(dir string) error { return os.Rename(dir, dir+".old") },
+		"lock":      func(dir string) error { return os.Remove(filepath.Join(dir, "agent.lock")) },
+		"emptied":   func(dir string) error { return os.Truncate(filepath.Join(dir, "history.db"), 0) },
+		"replaced": func(dir string) error {
+			other := filepath.Join(dir, "other")
+			return errors.Join(os.WriteFile(other, []byte("no database at all, but long enough to be read as one"), 0o600), os.Rename(other, filepath.Join(dir, "history.db")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			k := keeping(t, dir)
+			k.turn(start)
+			incidents := []judge.Incident{openSince(1, start)}
+			k.note(0, incidents, 1)
+			k.turn(start.Add(time.Second))
+			if err := lose(dir); err != nil {
+				t.Fatal(err)
+			}
+			k.change(history.Change{At: start, Who: "ann", What: "reload"})
+			k.turn(start.Add(2 * time.Second))
+			if got := k.shown(); got.State != api.HistoryFailing || got.Waiting != 1 {
+				t.Errorf("after it was lost: %+v", got)
+			}
+			k.turn(start.Add(time.Minute))
+			k.note(0, incidents, 1)
+			k.turn(start.Add(time.Minute + time.Second))
+			if got := k.shown(); got.State != api.HistoryWorking || got.Waiting != 0 {
+				t.Errorf("once it was opened anew: %+v", got)
+			}
+			k.finish()
+			if diff := cmp.Diff(map[uint64]string{1: "resolved agent_stopped"}, inHistory(t, dir)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestKeeperHangs(t *testing.T) {
 	k := keeping(t, t.TempDir())
 	hang := make(chan struct{})

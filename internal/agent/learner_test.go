@@ -238,10 +238,14 @@ func TestExportAndImport(t *testing.T) {
 		{name: "one scope under another name", host: "web04", in: func(i *api.BaselineImport) { i.ScopeMap = map[string]string{"service/shop": "service/web@a"} }, scopes: []string{"service/web@a"}, left: []string{"backend/store/s1"}},
 		{name: "a scope that it has not", host: "web04", in: func(i *api.BaselineImport) { i.ScopeMap = map[string]string{"service/web": "service/web"} }, refused: "nothing of service/web"},
 		{name: "a service as a backend", host: "web04", in: func(i *api.BaselineImport) { i.ScopeMap = map[string]string{"service/shop": "backend/shop"} }, refused: "cannot become"},
+		{name: "two as one", host: "web04", in: func(i *api.BaselineImport) {
+			i.ScopeMap = map[string]string{"service/shop": "service/web", "service/store": "service/web"}
+		}, refused: "both service/shop and service/store would become service/web"},
+		{name: "an hour twice", host: "web03", in: func(i *api.BaselineImport) { i.File.Hours = append(i.File.Hours, i.File.Hours[0]) }, refused: "it comes twice"},
 		{name: "another version", host: "web03", in: func(i *api.BaselineImport) { i.File.Version = 9 }, refused: "version 9"},
 		{name: "another format", host: "web03", in: func(i *api.BaselineImport) { i.File.Format = "x" }, refused: "no file of baselines"},
 		{name: "spoiled", host: "web03", in: func(i *api.BaselineImport) { i.File.Hours[0].Data = i.File.Hours[0].Data[:9] }, refused: "cut short"},
-		{name: "an hour that is none", host: "web03", in: func(i *api.BaselineImport) { i.File.Hours[0].Hour = 24 }, refused: "24 h"},
+		{name: "an hour that is none", host: "web03", in: func(i *api.BaselineImport) { i.File.Hours[0].Hour = 24 }, refused: "no week has such an hour"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

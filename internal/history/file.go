@@ -55,13 +55,20 @@ func openFile(path, query string, settings ...string) (*file, error) {
 		return nil, fmt.Errorf("open the history: %w", err)
 	}
 	f := &file{path: path, db: db, conn: conn}
-	for _, s := range settings {
-		if err := f.exec("PRAGMA " + s); err != nil {
-			_ = f.close()
-			return nil, fmt.Errorf("open the history %s: set %s: %w", path, s, err)
-		}
+	if err := f.set(settings); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
+}
+
+// set makes settings, each "name=value".
+func (f *file) set(settings []string) error {
+	for _, s := range settings {
+		if err := f.exec("PRAGMA " + s); err != nil {
+			return fmt.Errorf("open the history %s: set %s: %w", f.path, s, err)
+		}
+	}
+	return nil
 }
 
 func (f *file) close() error { return errors.Join(f.conn.Close(), f.db.Close()) }

@@ -112,7 +112,10 @@ CREATE INDEX incidents_tail ON incidents (tail_from_us, tail_to_us) WHERE tail_t
 // migrate leads the schema up to what steps lead to, each in a transaction of
 // its own. A newer file, and one that is not ours, is left as it is.
 func (f *file) migrate(steps []string) error {
-	version, err := f.version(len(steps))
+	version, fresh, err := f.version(len(steps))
+	if err == nil && fresh {
+		err = f.exec(fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+	}
 	if err != nil {
 		return err
 	}
@@ -127,29 +130,29 @@ func (f *file) migrate(steps []string) error {
 	return nil
 }
 
-// version is that of the file's schema; 0 is an empty file, which it marks as
-// ours.
-func (f *file) version(know int) (int, error) {
+// version is that of the file's schema; fresh is an empty file. It writes
+// nothing.
+func (f *file) version(know int) (version int, fresh bool, err error) {
 	id, err := f.number("PRAGMA application_id")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	version, err := f.number("PRAGMA user_version")
+	have, err := f.number("PRAGMA user_version")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	tables, err := f.number("SELECT count(*) FROM sqlite_schema")
 	switch {
 	case err != nil:
-		return 0, err
-	case id == 0 && version == 0 && tables == 0:
-		return 0, f.exec(fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+		return 0, false, err
+	case id == 0 && have == 0 && tables == 0:
+		return 0, true, nil
 	case id != applicationID:
-		return 0, fmt.Errorf("%s is a database, and not a history of ours: move it away", f.path)
-	case int(version) > know:
-		return 0, &NewerError{Path: f.path, Have: int(version), Know: know}
+		return 0, false, fmt.Errorf("%s is a database, and not a history of ours: move it away", f.path)
+	case int(have) > know:
+		return 0, false, &NewerError{Path: f.path, Have: int(have), Know: know}
 	}
-	return int(version), nil
+	return int(have), false, nil
 }
 
 // check looks for damage for as long as ctx allows: what it does not come to is

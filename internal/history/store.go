@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,6 +19,10 @@ const (
 	// mostRuns is how many runs of agents without incidents are remembered.
 	mostRuns = 100
 )
+
+// ErrMoved says that the file, or the lock beside it, was deleted, renamed or
+// replaced while it was open: it is to be left, and the directory opened anew.
+var ErrMoved = errors.New("was deleted or replaced while the history was open")
 
 // Config is what Open needs. All of it is required.
 type Config struct {
@@ -60,6 +65,7 @@ type Store struct {
 	config Config
 	dir    string
 	lock   *os.File
+	opened os.FileInfo // the file that path was
 	aside  string
 	run    int64
 	// lived is the store's age when it was opened, began the steady time then.
@@ -75,7 +81,7 @@ type Store struct {
 // the log: the agent's memory is bounded, and SQLite's own is not on Go's heap
 // but of the same process. A reader beside us holds the log for moments only.
 var writing = []string{
-	"journal_mode = WAL", "synchronous = FULL", "busy_timeout = 2000",
+	"journal_mode = WAL", "synchronous = FULL",
 	"cache_size = -256", "mmap_size = 0", "temp_store = MEMORY", "cache_spill = 1",
 	"wal_autocheckpoint = 256", "journal_size_limit = 4194304", // 1 MiB, 4 MiB
 	"trusted_schema = OFF", "foreign_keys = OFF",
@@ -123,11 +129,12 @@ func (s *Store) open() (err error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("open the history: %w", err)
 	}
+	s.opened = fi
 	settings := writing
 	if fi.Size() == 0 { // once there is a table it cannot be changed, and setting it writes
 		settings = append([]string{"auto_vacuum = INCREMENTAL"}, writing...)
 	}
-	if s.file, err = openFile(path, "", settings...); err != nil {
+	if s.file, err = openFile(path, "", "busy_timeout = 2000"); err != nil {
 		return err
 	}
 	defer func() {
@@ -135,6 +142,13 @@ func (s *Store) open() (err error) {
 			_ = s.close()
 		}
 	}()
+	// What is not ours is left as it is: the journal's mode is kept in the file.
+	if _, _, err := s.version(len(migrations)); err != nil {
+		return err
+	}
+	if err := s.set(settings); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkFor)
 	defer cancel()
 	if err := s.check(ctx); err != nil {
@@ -220,6 +234,9 @@ func (s *Store) Batch(do func() error) error {
 	}
 	s.inBatch = true
 	defer func() { s.inBatch = false }()
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	return s.transact(func() error {
 		if err := do(); err != nil {
 			return err
@@ -240,6 +257,38 @@ func (s *Store) Close() error {
 		err = fmt.Errorf("end the run: %w", err)
 	}
 	return errors.Join(err, s.close(), s.lock.Close())
+}
+
+// inPlace sees whether what is open is what others find by its name: SQLite
+// goes on in a file that was deleted, and all that it confirms ends with us.
+func (s *Store) inPlace() error {
+	lock, err := s.lock.Stat()
+	if err != nil {
+		return fmt.Errorf("look at the lock: %w", err)
+	}
+	for path, opened := range map[string]os.FileInfo{s.path: s.opened, s.lock.Name(): lock} {
+		switch now, err := os.Stat(path); {
+		case errors.Is(err, fs.ErrNotExist), err == nil && (!os.SameFile(now, opened) || now.Size() == 0 && path == s.path):
+			return fmt.Errorf("%s: %w", path, ErrMoved)
+		case err != nil:
+			return fmt.Errorf("look at the history: %w", err)
+		}
+	}
+	return nil
+}
+
+// Leave closes a store after ErrMoved, and writes nothing. Where another file
+// has the name now the log of ours is renamed: SQLite would take it for that
+// one's, https://www.sqlite.org/howtocorrupt.html section 1.3.
+func (s *Store) Leave() error {
+	err := s.close()
+	if now, e := os.Stat(s.path); e == nil && !os.SameFile(now, s.opened) {
+		e = os.Rename(s.path+"-wal", s.path+".left-"+s.config.Wall().UTC().Format("20060102T150405.000000000Z")+"-wal")
+		if !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
 // Abandon closes a store whose file turned out to be corrupt, and sets it

@@ -1,11 +1,13 @@
 package history
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -279,4 +281,41 @@ func TestBatchIsAllOrNothing(t *testing.T) {
 		t.Errorf("Batch: %v, %v", err, rows(t, s.file))
 	}
 	need(t, s.PutMinute(start, []byte{1}))
+}
+
+// What is another program's is left to the byte, and a history that was put in
+// the place of ours is not mixed with our log.
+func TestOthersFilesAreLeft(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, fileName)
+	want := made(t, "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)")
+	need(t, os.WriteFile(path, want, 0o600))
+	if _, err := Open(dir, (&times{}).config()); err == nil || !strings.Contains(err.Error(), "not a history of ours") {
+		t.Fatalf("got %v", err)
+	}
+	got, err := os.ReadFile(path)
+	need(t, err)
+	if !bytes.Equal(got, want) {
+		t.Error("the file was changed")
+	}
+
+	ours, theirs := t.TempDir(), t.TempDir()
+	c := (&times{wall: start}).config()
+	other := opened(t, theirs, c)
+	need(t, other.PutMinute(c.Wall(), []byte("theirs")))
+	need(t, other.Close())
+	s, err := Open(ours, c)
+	need(t, err)
+	need(t, s.PutMinute(c.Wall(), []byte("ours")))
+	need(t, os.Rename(filepath.Join(theirs, fileName), filepath.Join(ours, fileName)))
+	if err := s.PutMinute(c.Wall(), []byte("more")); !errors.Is(err, ErrMoved) {
+		t.Fatalf("got %v, want ErrMoved", err)
+	}
+	need(t, s.Leave())
+	s = opened(t, ours, c)
+	var minutes []string
+	need(t, s.Minutes(time.Time{}, time.Time{}, func(_ time.Time, data []byte) error { minutes = append(minutes, string(data)); return nil }))
+	if len(minutes) != 1 || minutes[0] != "theirs" {
+		t.Errorf("the restored history has %q", minutes)
+	}
 }

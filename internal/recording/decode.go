@@ -26,6 +26,7 @@ type Decoder struct {
 	streams []*decoded
 	spare   []*decoded // of earlier segments
 	memory  int
+	kept    int // memory of earlier segments that is held for the next ones, at most
 	at      time.Time
 	offset  time.Duration
 	began   time.Time
@@ -93,8 +94,13 @@ func (d *Decoder) Reset(data []byte) error {
 		clear(d.texts)
 	}
 	d.in, d.left = in{b: raw}, h.records
-	d.strings, d.scopes, d.memory, d.socket = d.strings[:0], d.scopes[:0], 0, tcp.Socket{}
 	d.spare = append(d.spare, d.streams...)
+	if d.kept += d.memory; d.kept > maxMemory {
+		// Each segment may have grown another part of what is held: in honest
+		// recordings this comes once in hundreds of segments.
+		d.spare, d.streams, d.kept = nil, nil, 0
+	}
+	d.strings, d.scopes, d.memory, d.socket = d.strings[:0], d.scopes[:0], 0, tcp.Socket{}
 	d.streams = d.streams[:0]
 	d.at = d.in.time(time.Unix(0, 0))
 	d.offset = time.Duration(d.in.varint())
@@ -200,7 +206,7 @@ func (d *Decoder) scopeID(number int) scope.ID {
 // stream reads which stream a look is of.
 func (d *Decoder) stream(of byte) *decoded {
 	n := d.in.uvarint()
-	if n == uint64(len(d.streams)) {
+	if n == uint64(len(d.streams)) && n < maxStreams {
 		key := stream{d.string(), tcp.Tier(d.in.byte()), of}
 		d.streams = append(d.streams, d.fresh(key))
 	}

@@ -130,7 +130,7 @@ func (e *Encoder) forget() {
 // finished for it.
 func (e *Encoder) begin(at time.Time, offset time.Duration, began time.Time) *Segment {
 	var finished *Segment
-	if e.records > 0 && (len(e.out.b) >= e.limits.Size || e.memory > maxMemory/2 || at.Sub(e.first) >= e.limits.Span || offset != e.offset || !began.Equal(e.began)) {
+	if e.records > 0 && (len(e.out.b) >= e.limits.Size || e.memory > maxMemory/2 || e.numbers == maxStreams || at.Sub(e.first) >= e.limits.Span || offset != e.offset || !began.Equal(e.began)) {
 		finished = e.Flush()
 	}
 	if e.records == 0 {

@@ -1,7 +1,9 @@
 package recording
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -191,6 +193,9 @@ func (e *Encoder) putJSON(tag byte, f *Frame, what any) error {
 	if err != nil {
 		return fmt.Errorf("record a frame: %w", err)
 	}
+	if jsonMemory(raw) > maxMemory {
+		return errors.New("record a frame: it has more services, backends and regions than a segment holds: it was left out")
+	}
 	e.record(tag, f.At)
 	e.string(f.Namespace)
 	e.out.bytes(raw)
@@ -236,10 +241,18 @@ func (d *Decoder) frame(tag byte) *Frame {
 }
 
 func (d *Decoder) json(into any) {
-	if raw := d.in.bytes(); d.in.err == nil && json.Unmarshal(raw, into) != nil {
+	raw := d.in.bytes()
+	if jsonMemory(raw) > maxMemory {
+		d.in.fail(errLarge)
+	}
+	if d.in.err == nil && json.Unmarshal(raw, into) != nil {
 		d.in.fail(errMalformed)
 	}
 }
+
+// jsonMemory is about what JSON takes decoded at most: three bytes of it can be
+// a whole service.
+func jsonMemory(raw []byte) int { return bytes.Count(raw, []byte{','}) * entryMemory }
 
 // Player plays frames to Talliers, one for each namespace. The zero value is
 // not usable; see NewPlayer.

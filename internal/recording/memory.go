@@ -27,6 +27,12 @@ const (
 	maxList = 1024
 	// maxMany is how long any other list may be.
 	maxMany = 1 << 16
+	// maxStreams is how many streams a segment has: a host has three or four of
+	// each namespace. Who is decoded looks for each among those of before.
+	maxStreams = 4096
+	// entryMemory is about what one entry of a record in JSON takes decoded,
+	// however short it is there: a service.
+	entryMemory = 256
 )
 
 // What records there are, by their first byte.

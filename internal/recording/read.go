@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -72,7 +74,8 @@ type Reader struct {
 // Open opens the file of a recording. The error says where it is none, or one of
 // another version; what is wrong further on, Next passes over.
 func Open(path string) (*Reader, error) {
-	f, err := os.Open(path)
+	// O_NONBLOCK: opening a pipe would wait for who writes to it. open(2)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open a recording: %w", err)
 	}
@@ -80,12 +83,28 @@ func Open(path string) (*Reader, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open a recording: %w", err), f.Close())
 	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s is no file but a %s: a recording is read from its end too, so save it to a file first", path, kindOf(info.Mode())), f.Close())
+	}
 	r, err := NewReader(f, info.Size())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s %w", path, err), f.Close())
 	}
 	r.closer = f
 	return r, nil
+}
+
+// kindOf names what is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
 }
 
 // NewReader reads a recording of that many bytes. Its error follows the name of

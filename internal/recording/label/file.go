@@ -41,7 +41,13 @@ func Parse(name string, data []byte, b Bounds) (File, error) {
 				out.Note = r.Text(n, key)
 			case "labels":
 				labels = n
-				r.List(n, key, func(n ast.Node) { out.Labels = append(out.Labels, r.label(n)) })
+				r.List(n, key, func(n ast.Node) {
+					l := r.label(n)
+					if err := out.Clash(&l); err != nil {
+						r.Add(n, "%v", err)
+					}
+					out.Labels = append(out.Labels, l)
+				})
 			default:
 				return false
 			}

@@ -211,5 +211,16 @@ func (b *Bounds) Check(l *Label) (key string, err error) {
 	return "", nil
 }
 
+// Clash says which label says of the same scope and time what l does: a fault
+// counts once.
+func (f *File) Clash(l *Label) error {
+	for i := range f.Labels {
+		if x := &f.Labels[i]; x.Cause == l.Cause && x.Scope == l.Scope && x.From.Before(l.To) && l.From.Before(x.To) {
+			return fmt.Errorf("there is a label already that says %s of %s from %s to %s: make that one longer, or let this one begin after it", x.Cause, x.Scope, text(x.From), text(x.To))
+		}
+	}
+	return nil
+}
+
 // text is a time as files have it.
 func text(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }

@@ -100,6 +100,7 @@ func TestRefused(t *testing.T) {
 		{"failed before", good + "    first_failure: +10s\n", []string{"x:7:20: first_failure: 2026-11-21T00:00:10Z is before the fault began"}},
 		{"no time", strings.Replace(good, "+1m", "soon", 1), []string{"x:5:11: from: \"soon\" is no time; write it as 2026-11-21T00:00:00Z, or as +1m30s"}},
 		{"no offset", strings.Replace(good, "+1m", "+soon", 1), []string{"x:5:11: from: \"+soon\" is no offset; write it as +1m30s"}},
+		{"twice", good + "  - {cause: path_lost, scope: backend/pool0/s1, from: +90s, to: +3m}\n", []string{"there is a label already that says path_lost of backend/pool0/s1 from 2026-11-21T00:01:00Z to 2026-11-21T00:02:00Z"}},
 		{"healthy too", good + "healthy: true\n", []string{"a healthy recording has no labels"}},
 		{"unknown keys", good + "    sope: a\nhealthi: true\n", []string{"x:7:5: unknown key \"sope\" in a label", "x:8:1: unknown key \"healthi\" in the file"}},
 		{"all at once", "version: 1\nlabels:\n  - {cause: x, or: [y], follows: [z], from: +1m}\n", []string{"x:3:13: cause: unknown", "x:3:21: or: unknown", "x:3:35: follows: unknown", "x:3:5: scope is missing", "x:3:5: to is missing"}},
