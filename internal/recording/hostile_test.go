@@ -74,8 +74,7 @@ func FuzzReplayOfSealed(f *testing.F) {
 // compresses to nothing.
 func TestJSONDoesNotExplode(t *testing.T) {
 	text := `{"services":[` + strings.Repeat("{},", 1<<20) + `{}]}`
-	raw := binary.AppendVarint(nil, 0) // the segment's time and offset
-	raw = append(raw, 0, 0)
+	raw := make([]byte, 5)           // the segment's time, offset, and the agent's start
 	raw = append(raw, 3, 0, 0, 0, 0) // a record of scopes, its time, namespace ""
 	raw = append(binary.AppendUvarint(raw, uint64(len(text))), text...)
 	d := recording.NewDecoder()
