@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 )
 
 type oneStep struct{}
 
-func (oneStep) Next() (recording.Step, error) {
-	return recording.Step{At: recordingtest.Start}, nil
+func (oneStep) Next() (measure.Step, error) {
+	return measure.Step{At: recordingtest.Start}, nil
 }
 
 // An answer that is not whole is none: a script must not take it for one.

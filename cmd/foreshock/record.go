@@ -17,6 +17,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/agent"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/recording"
 )
 
@@ -288,7 +289,7 @@ func (f *recordFlags) create(path string, mask *recording.Anonymiser, h recordin
 	return &recorded{file: file, encoder: recording.NewEncoder(recording.Limits{}), mask: mask, maxSize: int64(f.maxSize)}, nil
 }
 
-func (r *recorded) step(s recording.Step) {
+func (r *recorded) step(s measure.Step) {
 	if r.err != nil {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/scope"
 )
@@ -111,7 +112,7 @@ func summarise(path string) (*recordingSummary, error) {
 	return s, nil
 }
 
-func (s *recordingSummary) add(step *recording.Step, seen map[scope.ID]bool) {
+func (s *recordingSummary) add(step *measure.Step, seen map[scope.ID]bool) {
 	at := step.At.Add(step.Offset)
 	if s.From == nil {
 		s.From = &at

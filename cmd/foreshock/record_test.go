@@ -51,7 +51,7 @@ func TestRecordingStaysWithinItsSize(t *testing.T) {
 		for i := range tallies {
 			tallies[i] = measure.Tally{Scope: scope.ID{Kind: scope.KindBackend, Name: string(rune('a' + i))}, Queue: measure.Queue{Drops: random.Uint64()}}
 		}
-		r.step(recording.Step{At: at.Add(time.Duration(n) * time.Second), Tallies: measure.Tallies{Scopes: tallies}})
+		r.step(measure.Step{At: at.Add(time.Duration(n) * time.Second), Tallies: measure.Tallies{Scopes: tallies}})
 	}
 	if err := r.end(); err != nil || !errors.Is(r.err, errFull) {
 		t.Fatalf("%v, ended by %v", err, r.err)

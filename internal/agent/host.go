@@ -17,7 +17,6 @@ import (
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/spaces"
-	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -274,7 +273,7 @@ func (h *Host) leave(now time.Time, id tcp.Namespace) {
 	delete(h.of, r.schedule)
 	h.budget.Remove(r.schedule)
 	_ = r.Close() // nothing is left to be done about it
-	r.place.step(recording.Step{Namespace: r.place.name, At: now, Left: true})
+	r.place.step(measure.Step{Namespace: r.place.name, At: now, Left: true})
 }
 
 // pipelines are those of all namespaces, our own first.

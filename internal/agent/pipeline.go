@@ -19,7 +19,6 @@ import (
 	"github.com/foreshock/foreshock/internal/observe/discover"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
-	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -114,11 +113,11 @@ type place struct {
 	probes *dial.Dialer
 	// steps, when set, is given what each step is about to take; it must keep
 	// nothing of it.
-	steps func(recording.Step)
+	steps func(measure.Step)
 }
 
 // step has the court judge, and tells who wants to know.
-func (at *place) step(s recording.Step) ([]judge.Incident, *measure.View) {
+func (at *place) step(s measure.Step) ([]judge.Incident, *measure.View) {
 	if at.steps != nil {
 		at.steps(s)
 	}
@@ -207,7 +206,7 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 	if p.rests(tier, err) {
 		return nil, p.view, nil
 	}
-	incidents, view := p.place.step(recording.Step{Namespace: p.place.name, At: now, Tallies: tallies})
+	incidents, view := p.place.step(measure.Step{Namespace: p.place.name, At: now, Tallies: tallies})
 	p.opinions, p.norms = p.opinions[:0], p.norms[:0]
 	p.view, p.atPeace = view, len(incidents) == 0
 	if tier == tcp.Pulse {

@@ -48,7 +48,7 @@ func newRecorder() *recorder {
 }
 
 // add takes a step and keeps nothing of it. An error says that it was left out.
-func (r *recorder) add(s recording.Step) error {
+func (r *recorder) add(s measure.Step) error {
 	done, err := r.encoder.Add(s)
 	if done != nil {
 		r.keep(*done)
@@ -89,7 +89,7 @@ func (r *recorder) segments(from, to time.Time) []recording.Segment {
 func (a *agent) record(h *Host) {
 	failed := false
 	told := make(map[string]time.Time) // when all norms of a namespace were recorded
-	h.tap(func(s recording.Step) {
+	h.tap(func(s measure.Step) {
 		s.Offset, s.Began = a.clock.Offset(), a.started
 		if s.Left {
 			delete(told, s.Namespace)
@@ -158,14 +158,14 @@ func (a *agent) recorded(ctx context.Context, from, to time.Time, each func(reco
 // tap has every namespace's steps, and its end, given to steps, and what its
 // Tallier is told to frames; either may be nil. It must be called before the
 // first Tick.
-func (h *Host) tap(steps func(recording.Step), frames func(recording.Frame)) {
+func (h *Host) tap(steps func(measure.Step), frames func(recording.Frame)) {
 	h.own.place.steps = steps
 	h.own.tallier.frames = frames
 }
 
 // Tap is given what Record sees. What it is given is good until it returns.
 type Tap struct {
-	Steps func(recording.Step)
+	Steps func(measure.Step)
 	// Frames, when set, is given every socket too.
 	Frames func(recording.Frame)
 }
@@ -190,7 +190,7 @@ func Record(ctx context.Context, cfg config.Config, tap Tap) error {
 	h.own.place.processes.read = limitReader()
 	clock := NewClock()
 	began := clock.Now()
-	steps := func(s recording.Step) { s.Offset, s.Began = clock.Offset(), began; tap.Steps(s) }
+	steps := func(s measure.Step) { s.Offset, s.Began = clock.Offset(), began; tap.Steps(s) }
 	if tap.Frames == nil {
 		h.tap(steps, nil)
 	} else {

@@ -51,7 +51,7 @@ func TestRecordedSocketsGiveTheTallies(t *testing.T) {
 			segments = append(segments, *done)
 		}
 	}
-	h.tap(func(s recording.Step) { add(e.Add(s)) }, func(f recording.Frame) { add(e.AddFrame(f)) })
+	h.tap(func(s measure.Step) { add(e.Add(s)) }, func(f recording.Frame) { add(e.AddFrame(f)) })
 	run(t, h.own, start, 4*time.Second)
 	for range 5 {
 		connect(t, address)
@@ -244,7 +244,7 @@ func TestNormsAreRecordedAgain(t *testing.T) {
 	gone := measure.Norm{Scope: aShop, Signal: measure.Established}
 	h.SetNorms([]measure.Norm{norm})
 	for minute := range 10 {
-		s := recording.Step{At: start.Add(time.Duration(minute) * time.Minute)}
+		s := measure.Step{At: start.Add(time.Duration(minute) * time.Minute)}
 		if minute == 4 {
 			s.Tallies.Norms = []measure.Norm{gone}
 		}
@@ -256,7 +256,7 @@ func TestNormsAreRecordedAgain(t *testing.T) {
 	a.recorder.flush()
 	got := map[int][]measure.Norm{}
 	for _, segment := range a.recorder.segments(time.Time{}, start.Add(time.Hour)) {
-		if err := recording.Decode(segment.Data, func(s recording.Step) error {
+		if err := recording.Decode(segment.Data, func(s measure.Step) error {
 			if len(s.Tallies.Norms) > 0 {
 				got[int(s.At.Sub(start).Minutes())] = slices.Clone(s.Tallies.Norms)
 			}
@@ -279,7 +279,7 @@ func TestNamespacesAreRecorded(t *testing.T) {
 	_, label, _, _ := shop(t)
 	h := newHost(t, lavish(), label)
 	looks, ends := map[string]int{}, []string(nil)
-	h.tap(func(s recording.Step) {
+	h.tap(func(s measure.Step) {
 		if s.Left {
 			ends = append(ends, fmt.Sprint(s.Namespace, " ", s.At.Sub(start)))
 		} else {
@@ -304,7 +304,7 @@ func TestRecorderGivesSegmentsOn(t *testing.T) {
 	r := newRecorder()
 	r.finished = func(s recording.Segment) { given = append(given, s) }
 	for i := range 25 {
-		if err := r.add(recording.Step{At: start.Add(time.Duration(i) * time.Second)}); err != nil {
+		if err := r.add(measure.Step{At: start.Add(time.Duration(i) * time.Second)}); err != nil {
 			t.Fatal(err)
 		}
 	}

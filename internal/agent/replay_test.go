@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/foreshock/foreshock/internal/lab/labtest"
-	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/recording/replay"
 	"github.com/foreshock/foreshock/internal/rule"
 )
@@ -31,8 +31,8 @@ func TestReplayGivesWhatTheAgentGave(t *testing.T) {
 	}
 	h.Configure(start, lavish(), rules)
 
-	var steps []recording.Step
-	h.own.place.steps = func(s recording.Step) { steps = append(steps, kept(s)) }
+	var steps []measure.Step
+	h.own.place.steps = func(s measure.Step) { steps = append(steps, kept(s)) }
 	var live, again []byte
 	tell := func(to *[]byte, changes []replay.Change) {
 		for i := range changes {
@@ -91,7 +91,7 @@ func TestReplayGivesWhatTheAgentGave(t *testing.T) {
 }
 
 // kept is a step of its own.
-func kept(s recording.Step) recording.Step {
+func kept(s measure.Step) measure.Step {
 	s.Tallies.Opinions, s.Tallies.Norms = slices.Clone(s.Tallies.Opinions), slices.Clone(s.Tallies.Norms)
 	s.Tallies.Scopes = slices.Clone(s.Tallies.Scopes)
 	for i := range s.Tallies.Scopes {

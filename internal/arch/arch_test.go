@@ -60,12 +60,13 @@ var arrows = map[string][]string{
 	// keep
 	"internal/recording": {"internal/measure", "internal/scope", "internal/tcp"},
 	// measure and judge of all namespaces, live and played again; pure
-	"internal/court":            {"internal/judge", "internal/measure", "internal/recording", "internal/rule", "internal/tcp"},
-	"internal/recording/replay": {"internal/court", "internal/judge", "internal/recording", "internal/rule"},
-	"internal/recording/label":  {"internal/judge", "internal/recording", "internal/rule", "internal/scope", "internal/spelling", "internal/yamlfile"},
+	"internal/court":            {"internal/judge", "internal/measure", "internal/rule", "internal/tcp"},
+	"internal/recording/replay": {"internal/measure", "internal/court", "internal/judge", "internal/rule"},
+	"internal/recording/label":  {"internal/measure", "internal/judge", "internal/rule", "internal/scope", "internal/spelling", "internal/yamlfile"},
 	"internal/recording/score":  {"internal/judge", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
 	"internal/recording/backtest": {
-		"internal/judge", "internal/measure/baseline", "internal/recording", "internal/recording/replay", "internal/rule", "internal/scope",
+		"internal/measure",
+		"internal/judge", "internal/measure/baseline", "internal/recording/replay", "internal/rule", "internal/scope",
 	},
 	"internal/history": {"internal/recording"},
 	// notify: deciding (a pure planner) and delivering
@@ -101,7 +102,7 @@ var arrows = map[string][]string{
 	"internal/lab/labtest":             {"internal/lab"},
 	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
 	"internal/lab/detect":              {"internal/judge", "internal/lab", "internal/lab/trace", "internal/observe/balancer", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
-	"internal/lab/bench":               {"internal/lab", "internal/lab/detect", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
+	"internal/lab/bench":               {"internal/measure", "internal/lab", "internal/lab/detect", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
 }
 
 // pure are the stages without clock, goroutine, file, socket or log, and the

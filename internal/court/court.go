@@ -19,7 +19,6 @@ import (
 
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -60,7 +59,7 @@ func New(rules []rule.Rule, numbers *judge.Numbers) *Court {
 // of it. A namespace is taken up with its first step, and goes on with what was
 // open there where it ended before. One that has Left is forgotten: the rest of
 // what is open there goes with the pulses of our own.
-func (c *Court) Step(s recording.Step) ([]judge.Incident, *measure.View) {
+func (c *Court) Step(s measure.Step) ([]judge.Incident, *measure.View) {
 	at, known := c.find(s.Namespace)
 	if s.Left {
 		if known {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/court"
 	"github.com/foreshock/foreshock/internal/judge"
-	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 	"github.com/foreshock/foreshock/internal/rule"
 )
@@ -26,12 +26,12 @@ func always(t *testing.T) []rule.Rule {
 }
 
 // steps are the pulses of namespaces, by time.
-func steps(span time.Duration, namespaces ...string) []recording.Step {
-	var out []recording.Step
+func steps(span time.Duration, namespaces ...string) []measure.Step {
+	var out []measure.Step
 	for _, name := range namespaces {
 		out = append(out, recordingtest.All(recordingtest.Config{Namespace: name, Services: 1, Span: span, Pulse: 250 * time.Millisecond})...)
 	}
-	slices.SortStableFunc(out, func(a, b recording.Step) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(out, func(a, b measure.Step) int { return a.At.Compare(b.At) })
 	return out
 }
 
@@ -71,8 +71,8 @@ func TestNamespaces(t *testing.T) {
 	life := c.Life()
 
 	at = at.Add(time.Second)
-	c.Step(recording.Step{Namespace: "shop", At: at, Left: true})
-	c.Step(recording.Step{Namespace: "never seen", At: at, Left: true})
+	c.Step(measure.Step{Namespace: "shop", At: at, Left: true})
+	c.Step(measure.Step{Namespace: "never seen", At: at, Left: true})
 	if got := c.Gone(); !slices.Equal(got, []string{"shop"}) {
 		t.Errorf("gone: %q", got)
 	}

@@ -185,3 +185,22 @@ type Opinion struct {
 	Seen time.Time
 	Good time.Duration
 }
+
+// Step is all that one step of one namespace's measure and judge takes, live or
+// played again.
+type Step struct {
+	// Namespace is its name as scopes have it; empty for the agent's own.
+	Namespace string
+	// At is the time on the pipeline's clock, which never steps; Offset is what
+	// to add for the wall clock, as far as it was known then.
+	At     time.Time
+	Offset time.Duration
+	// Began is when the run of the agent began that took it, on the wall clock:
+	// another run knew nothing of what was before. Zero is not known.
+	Began time.Time
+	// Tallies is good until the next step is asked for.
+	Tallies Tallies
+	// Left: the namespace has ended, and nothing was looked at. What was
+	// measured there is forgotten; what is open there goes on to its end.
+	Left bool
+}

@@ -227,7 +227,7 @@ func (a *Anonymiser) socket(s tcp.Socket) tcp.Socket {
 
 // Step returns the anonymised step, good until the next call. The step it was
 // given is left as it is.
-func (a *Anonymiser) Step(s Step) Step {
+func (a *Anonymiser) Step(s measure.Step) measure.Step {
 	s.Namespace = a.Name(s.Namespace)
 	t := &s.Tallies
 	a.tallies = append(a.tallies[:0], t.Scopes...)

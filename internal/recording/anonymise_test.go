@@ -86,7 +86,7 @@ func TestAddressesKeepTheirPrefixes(t *testing.T) {
 func TestNothingIsLeft(t *testing.T) {
 	const secret = "secret-name"
 	address := netip.MustParseAddr("203.0.113.77")
-	var s Step
+	var s measure.Step
 	plant(reflect.ValueOf(&s).Elem(), secret, address)
 	var f Frame
 	plant(reflect.ValueOf(&f).Elem(), secret, address)
@@ -155,7 +155,7 @@ func TestNamesKeepTheirParts(t *testing.T) {
 	if !strings.HasPrefix(one, group+"/") || !strings.HasPrefix(two, group+"/") || one == two || len(group) != 10 || group == "shop" {
 		t.Errorf("shop is %s, its backends %s and %s", group, one, two)
 	}
-	s := a.Step(Step{Tallies: measure.Tallies{Scopes: []measure.Tally{{Scope: scope.Rest.In("shop")}, {Scope: scope.ID{Kind: scope.KindRegion, Name: "eu"}, Group: scope.RegionGroup}}}})
+	s := a.Step(measure.Step{Tallies: measure.Tallies{Scopes: []measure.Tally{{Scope: scope.Rest.In("shop")}, {Scope: scope.ID{Kind: scope.KindRegion, Name: "eu"}, Group: scope.RegionGroup}}}})
 	if got := s.Tallies.Scopes[0].Scope; got != scope.Rest.In(group) {
 		t.Errorf("the rest of shop is %s", got)
 	}

@@ -46,7 +46,7 @@ func newBalancer(backends int) *balancer {
 
 // next is the next look: of each second four pulses, a look at the odd states
 // and one at all.
-func (b *balancer) next() Step {
+func (b *balancer) next() measure.Step {
 	around := func(mean int) uint32 { return uint32(max(0, mean+int(b.random.NormFloat64()*float64(mean)/12))) }
 	jitter := time.Duration(b.random.IntN(2_000_000))
 	look := tcp.Look{Namespace: 4026531840, Reader: "sock_diag", Abilities: tcp.AllAbilities, Completeness: tcp.Complete}
@@ -79,7 +79,7 @@ func (b *balancer) next() Step {
 	b.tick++
 	look.Begin, look.Duration, look.CPU = b.at, 9*time.Millisecond+jitter, 8*time.Millisecond+jitter/2
 	look.Sockets, look.Bytes = int(around(8000)), int64(around(8000))*232
-	return Step{At: b.at, Tallies: measure.Tallies{Look: look, Interval: interval, Scopes: of}}
+	return measure.Step{At: b.at, Tallies: measure.Tallies{Look: look, Interval: interval, Scopes: of}}
 }
 
 func (b *balancer) states(of []measure.Tally, around func(int) uint32) {
@@ -152,7 +152,7 @@ func BenchmarkDecode(b *testing.B) {
 	for _, backends := range []int{10, 98} {
 		b.Run(fmt.Sprintf("scopes=%d", backends+2), func(b *testing.B) {
 			w := newBalancer(backends)
-			var steps []Step
+			var steps []measure.Step
 			for range 360 {
 				steps = append(steps, copyOf(w.next()))
 			}

@@ -36,7 +36,7 @@ func TestOneDecoderForAll(t *testing.T) {
 		steps := drawSteps(r)
 		segments := encode(t, Limits{Size: 500, Span: 1 << 62}, steps)
 		d := NewDecoder()
-		var got []Step
+		var got []measure.Step
 		for _, s := range segments {
 			if err := d.Reset(s.Data); err != nil {
 				r.Fatal(err)
@@ -62,8 +62,8 @@ func TestOneDecoderForAll(t *testing.T) {
 // and with the run of the agent, and says when it is from.
 func TestSegmentsEnd(t *testing.T) {
 	at := func(after time.Duration) time.Time { return start.Add(after) }
-	step := func(after, offset time.Duration) Step { return Step{At: at(after), Offset: offset} }
-	steps := []Step{step(0, 0), step(4*time.Second, 0), step(10*time.Second, 0), step(11*time.Second, time.Hour), step(12*time.Second, time.Hour), step(13*time.Second, time.Hour)}
+	step := func(after, offset time.Duration) measure.Step { return measure.Step{At: at(after), Offset: offset} }
+	steps := []measure.Step{step(0, 0), step(4*time.Second, 0), step(10*time.Second, 0), step(11*time.Second, time.Hour), step(12*time.Second, time.Hour), step(13*time.Second, time.Hour)}
 	steps[5].Began = at(13 * time.Second)
 	var got []string
 	for _, s := range encode(t, Limits{}, steps) {
@@ -80,7 +80,7 @@ func TestSegmentsEnd(t *testing.T) {
 
 // TestFirstVersion: segments that do not say which run they are of are read.
 func TestFirstVersion(t *testing.T) {
-	steps := []Step{{At: start, Tallies: measure.Tallies{Interval: time.Second}}, {At: start.Add(time.Second), Namespace: "shop", Left: true}}
+	steps := []measure.Step{{At: start, Tallies: measure.Tallies{Interval: time.Second}}, {At: start.Add(time.Second), Namespace: "shop", Left: true}}
 	segment := encode(t, Limits{}, steps)[0]
 	o, s := newOpener(), newSealer()
 	raw, h, err := o.open(segment.Data)

@@ -60,7 +60,7 @@ func NewDecoder() *Decoder {
 // Decode hands the steps of one segment to each, in order; a step is good until
 // each returns. Frames are passed over. An error of each ends it and is
 // returned; any other says what is wrong with the segment (see Decoder.Reset).
-func Decode(data []byte, each func(Step) error) error {
+func Decode(data []byte, each func(measure.Step) error) error {
 	d := NewDecoder()
 	if err := d.Reset(data); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (d *Decoder) Reset(data []byte) error {
 
 // Record is a step or, in recordings with sockets, a frame.
 type Record struct {
-	Step  Step
+	Step  measure.Step
 	Frame *Frame // nil for a step
 }
 
@@ -137,7 +137,7 @@ func (d *Decoder) Next() (Record, error) {
 	case tagStep:
 		r.Step = d.step()
 	case tagLeft:
-		r.Step = Step{Namespace: d.string(), Left: true}
+		r.Step = measure.Step{Namespace: d.string(), Left: true}
 	case tagScopes, tagCapacity, tagPorts, tagBegin, tagBatch, tagEnd:
 		r.Frame = d.frame(tag)
 	default:
@@ -233,7 +233,7 @@ func (d *Decoder) fresh(key stream) *decoded {
 	return s
 }
 
-func (d *Decoder) step() Step {
+func (d *Decoder) step() measure.Step {
 	of := d.stream(tagStep)
 	t, own := d.header(of)
 	if own&headerScopes != 0 {
@@ -249,7 +249,7 @@ func (d *Decoder) step() Step {
 	if own&headerNorms != 0 {
 		t.Norms = d.readNorms()
 	}
-	return Step{Namespace: of.key.namespace, Tallies: t}
+	return measure.Step{Namespace: of.key.namespace, Tallies: t}
 }
 
 // header reads a look's header and the bits that say what follows it.

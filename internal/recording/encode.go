@@ -77,7 +77,7 @@ func NewEncoder(limits Limits) *Encoder {
 // full, or the clock was set since its last step, or that was of another run, it
 // is finished first and returned, else nil. An error says that this step holds more than a segment
 // can, and is left out; what came before it is not lost.
-func (e *Encoder) Add(s Step) (finished *Segment, err error) {
+func (e *Encoder) Add(s measure.Step) (finished *Segment, err error) {
 	finished = e.begin(s.At, s.Offset, s.Began)
 	bytes, records := len(e.out.b), e.records
 	if s.Left {
@@ -246,7 +246,7 @@ func (e *Encoder) stream(key stream) *encoded {
 	return s
 }
 
-func (e *Encoder) step(s *Step) {
+func (e *Encoder) step(s *measure.Step) {
 	t := &s.Tallies
 	e.record(tagStep, s.At)
 	of := e.stream(stream{s.Namespace, t.Look.Request.Tier, tagStep})

@@ -16,13 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
 var header = Header{Host: "web03", Foreshock: "v1", Created: start, ScopeKinds: ScopeKinds(), Labels: map[string]string{"site": "cork"}}
 
 // small is a file of three segments of two steps, and the steps in it.
-func small(t testing.TB) (raw []byte, segments []Segment, steps []Step) {
+func small(t testing.TB) (raw []byte, segments []Segment, steps []measure.Step) {
 	t.Helper()
 	w := newBalancer(1)
 	for range 3 * 6 {
@@ -51,13 +52,13 @@ func small(t testing.TB) (raw []byte, segments []Segment, steps []Step) {
 }
 
 // readAll reads what it can.
-func readAll(t testing.TB, raw []byte) (*Reader, []Step, error) {
+func readAll(t testing.TB, raw []byte) (*Reader, []measure.Step, error) {
 	t.Helper()
 	r, err := NewReader(bytes.NewReader(raw), int64(len(raw)))
 	if err != nil {
 		return nil, nil, err
 	}
-	var steps []Step
+	var steps []measure.Step
 	for {
 		s, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -101,7 +102,7 @@ func TestFile(t *testing.T) {
 		t.Error(diff)
 	}
 	for range 2 { // again from the beginning
-		var got []Step
+		var got []measure.Step
 		for s, err := r.Next(); err == nil; s, err = r.Next() {
 			got = append(got, copyOf(s))
 		}
@@ -129,7 +130,7 @@ func TestSeekInALongFile(t *testing.T) {
 	e := NewEncoder(Limits{Size: 1})
 	const n = 3*maxIndex + 5
 	for i := range n {
-		s, err := e.Add(Step{At: start.Add(time.Duration(i) * time.Second)})
+		s, err := e.Add(measure.Step{At: start.Add(time.Duration(i) * time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +213,7 @@ func TestAnyBitFlipped(t *testing.T) {
 			}
 			continue
 		}
-		want, at := append([]Step(nil), steps...), first
+		want, at := append([]measure.Step(nil), steps...), first
 		for i, s := range segments {
 			if at <= bit/8 && bit/8 < at+len(s.Data) {
 				want = append(want[:2*i], want[2*i+2:]...)
@@ -285,7 +286,7 @@ func TestRefusedSegments(t *testing.T) {
 		{"one byte less than it says", sealed([]byte("xy"), func(b []byte) { b[16]++ }), nil, "it is 2 bytes when decompressed, and says 3"},
 		{"nonsense", sealed([]byte("\x00\x00\x00\xff"), nil), errMalformed, "not understood"},
 	} {
-		err := Decode(tt.data, func(Step) error { return nil })
+		err := Decode(tt.data, func(measure.Step) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), tt.says) || tt.is != nil && !errors.Is(err, tt.is) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
 		}
@@ -340,7 +341,7 @@ func TestTooLarge(t *testing.T) {
 	huge.Tallies.Look.Reader = strings.Repeat("x", maxRaw)
 	e := NewEncoder(Limits{Span: time.Hour})
 	var got []Segment
-	for _, s := range []Step{w.next(), huge, w.next(), w.next()} {
+	for _, s := range []measure.Step{w.next(), huge, w.next(), w.next()} {
 		done, err := e.Add(s)
 		if (err != nil) != (len(s.Tallies.Look.Reader) > maxRaw/2) {
 			t.Errorf("a reader's name of %d bytes: %v", len(s.Tallies.Look.Reader), err)
@@ -392,8 +393,8 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		b := sealed(raw, func(b []byte) { binary.LittleEndian.PutUint32(b[20:], uint32(records)) })
-		var steps []Step
-		if Decode(b, func(s Step) error { steps = append(steps, copyOf(s)); return nil }) != nil || len(steps) == 0 {
+		var steps []measure.Step
+		if Decode(b, func(s measure.Step) error { steps = append(steps, copyOf(s)); return nil }) != nil || len(steps) == 0 {
 			return
 		}
 		if diff := cmp.Diff(steps, decode(t, encode(t, Limits{Span: 1 << 62}, steps)), same); diff != "" {

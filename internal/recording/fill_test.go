@@ -120,9 +120,9 @@ func leaf(t *rapid.T, of any) any {
 }
 
 // drawSteps makes a row of steps, each much as one before it.
-func drawSteps(t *rapid.T) []Step {
-	var out []Step
-	wild := Step{}
+func drawSteps(t *rapid.T) []measure.Step {
+	var out []measure.Step
+	wild := measure.Step{}
 	n := rapid.IntRange(1, 8).Draw(t, "steps")
 	for len(out) < n {
 		s := wild
@@ -131,7 +131,7 @@ func drawSteps(t *rapid.T) []Step {
 		}
 		change(t, reflect.ValueOf(&s).Elem(), rapid.SampledFrom([]float64{0, 0.05, 0.5, 1}).Draw(t, "often"))
 		if s.Left {
-			s = Step{Namespace: s.Namespace, At: s.At, Offset: s.Offset, Left: true}
+			s = measure.Step{Namespace: s.Namespace, At: s.At, Offset: s.Offset, Left: true}
 		}
 		// Segments say when they are from in nanoseconds.
 		s.Offset %= time.Hour
@@ -141,8 +141,8 @@ func drawSteps(t *rapid.T) []Step {
 }
 
 // copyOf returns a step that shares nothing with another.
-func copyOf(s Step) Step {
-	return deepCopy(reflect.ValueOf(s)).Interface().(Step)
+func copyOf(s measure.Step) measure.Step {
+	return deepCopy(reflect.ValueOf(s)).Interface().(measure.Step)
 }
 
 func deepCopy(v reflect.Value) reflect.Value {
@@ -168,7 +168,7 @@ func deepCopy(v reflect.Value) reflect.Value {
 }
 
 // encode returns the segments of a row of steps.
-func encode(t testing.TB, limits Limits, steps []Step) []Segment {
+func encode(t testing.TB, limits Limits, steps []measure.Step) []Segment {
 	t.Helper()
 	e := NewEncoder(limits)
 	var out []Segment
@@ -188,11 +188,11 @@ func encode(t testing.TB, limits Limits, steps []Step) []Segment {
 }
 
 // decode returns copies of the steps of segments.
-func decode(t testing.TB, segments []Segment) []Step {
+func decode(t testing.TB, segments []Segment) []measure.Step {
 	t.Helper()
-	var out []Step
+	var out []measure.Step
 	for _, s := range segments {
-		if err := Decode(s.Data, func(s Step) error { out = append(out, copyOf(s)); return nil }); err != nil {
+		if err := Decode(s.Data, func(s measure.Step) error { out = append(out, copyOf(s)); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

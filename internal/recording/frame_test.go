@@ -55,7 +55,7 @@ func (c *crowd) one() tcp.Socket {
 
 // watched is what a Tallier is told over some looks, and the tallies it gives.
 // Scopes, capacities and ports change on the way.
-func watched(t testing.TB, each func(Frame), step func(Step)) {
+func watched(t testing.TB, each func(Frame), step func(measure.Step)) {
 	t.Helper()
 	c := &crowd{random: rand.New(rand.NewPCG(3, 4))}
 	for range 300 {
@@ -116,7 +116,7 @@ func watched(t testing.TB, each func(Frame), step func(Step)) {
 		look.Completeness, look.Sockets, look.Reader, look.Abilities = tcp.Complete, len(c.sockets), "sock_diag", tcp.AllAbilities
 		tallies := tallier.End(look, time.Second)
 		tell(Frame{Kind: FrameEnd, Look: look, Interval: time.Second})
-		step(Step{Namespace: ns, At: at, Tallies: tallies})
+		step(measure.Step{Namespace: ns, At: at, Tallies: tallies})
 		tallier.AddRegions()
 		c.pass()
 	}
@@ -128,7 +128,7 @@ func TestFramesGiveTheTallies(t *testing.T) {
 	for _, size := range []int{1, 5000, 1 << 20} {
 		e := NewEncoder(Limits{Size: size})
 		var segments []Segment
-		var steps []Step
+		var steps []measure.Step
 		add := func(done *Segment, err error) {
 			if err != nil {
 				t.Fatal(err)
@@ -137,7 +137,7 @@ func TestFramesGiveTheTallies(t *testing.T) {
 				segments = append(segments, *done)
 			}
 		}
-		watched(t, func(f Frame) { add(e.AddFrame(f)) }, func(s Step) { add(e.Add(s)); steps = append(steps, copyOf(s)) })
+		watched(t, func(f Frame) { add(e.AddFrame(f)) }, func(s measure.Step) { add(e.Add(s)); steps = append(steps, copyOf(s)) })
 		segments = append(segments, *e.Flush())
 
 		d, p := NewDecoder(), NewPlayer()
@@ -186,7 +186,7 @@ func TestFramesFromTheMiddle(t *testing.T) {
 			segments = append(segments, *done)
 		}
 	}
-	watched(t, func(f Frame) { add(e.AddFrame(f)) }, func(s Step) { add(e.Add(s)) })
+	watched(t, func(f Frame) { add(e.AddFrame(f)) }, func(s measure.Step) { add(e.Add(s)) })
 	d, p := NewDecoder(), NewPlayer()
 	if err := d.Reset(segments[3].Data); err != nil {
 		t.Fatal(err)
@@ -221,6 +221,6 @@ func frameSeeds(t testing.TB) [][]byte {
 		}
 		out = append(out, bytes.Clone(raw))
 	}
-	watched(t, func(f Frame) { keep(e.AddFrame(f)) }, func(s Step) { keep(e.Add(s)) })
+	watched(t, func(f Frame) { keep(e.AddFrame(f)) }, func(s measure.Step) { keep(e.Add(s)) })
 	return out[:3]
 }

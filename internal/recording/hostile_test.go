@@ -108,7 +108,7 @@ func TestSegmentsTogetherDoNotExplode(t *testing.T) {
 		at = at.Add(time.Second)
 		for port := range uint16(2) { // the second list is decoded beside the first
 			tallies[i].Examples[0].Local = netip.AddrPortFrom(netip.IPv6Loopback(), port)
-			if _, err := encoder.Add(recording.Step{At: at, Tallies: measure.Tallies{Scopes: tallies}}); err != nil {
+			if _, err := encoder.Add(measure.Step{At: at, Tallies: measure.Tallies{Scopes: tallies}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -139,12 +139,12 @@ func TestManyStreamsAreManySegments(t *testing.T) {
 			return
 		}
 		segments++
-		if err := recording.Decode(s.Data, func(recording.Step) error { steps++; return nil }); err != nil {
+		if err := recording.Decode(s.Data, func(measure.Step) error { steps++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range namespaces {
-		done, err := encoder.Add(recording.Step{Namespace: strconv.Itoa(i), At: recordingtest.Start})
+		done, err := encoder.Add(measure.Step{Namespace: strconv.Itoa(i), At: recordingtest.Start})
 		if err != nil {
 			t.Fatal(err)
 		}

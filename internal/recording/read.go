@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
 )
 
 // Problem is something in a recording that could not be read.
@@ -236,7 +238,7 @@ func (r *Reader) Seek(to time.Time) {
 
 // Next returns the next step, good until the next call; frames are passed over.
 // At the end the error is io.EOF, the only one there is.
-func (r *Reader) Next() (Step, error) {
+func (r *Reader) Next() (measure.Step, error) {
 	for {
 		rec, err := r.NextRecord()
 		if err != nil || rec.Frame == nil {

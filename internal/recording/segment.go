@@ -11,6 +11,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// Segment is steps in a row, encoded: what the history stores, the flight
+// recorder holds and a file is made of. Each can be decoded alone.
+type Segment struct {
+	// From and To are the first and the last step's time on the wall clock.
+	From, To time.Time
+	Data     []byte
+}
+
 // A sealed segment is a head of headSize bytes and what follows it, compressed
 // with zstd. All numbers are little-endian:
 //

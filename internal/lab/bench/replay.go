@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 	"github.com/foreshock/foreshock/internal/recording/replay"
@@ -82,7 +83,7 @@ func playFile(ctx context.Context, file string, cfg recordingtest.Config) (repla
 	}
 	r.Bytes = size
 	r.Made = processorTime() - began
-	read := func(do func(recording.Step)) (time.Duration, error) {
+	read := func(do func(measure.Step)) (time.Duration, error) {
 		began := processorTime()
 		source, err := recording.Open(file)
 		if err != nil {
@@ -91,11 +92,11 @@ func playFile(ctx context.Context, file string, cfg recordingtest.Config) (repla
 		err = errors.Join(each(ctx, source, do), source.Close())
 		return processorTime() - began, err
 	}
-	if r.Read, err = read(func(recording.Step) { r.Steps++ }); err != nil {
+	if r.Read, err = read(func(measure.Step) { r.Steps++ }); err != nil {
 		return r, err
 	}
 	p := replay.New(nil)
-	r.Played, err = read(func(s recording.Step) {
+	r.Played, err = read(func(s measure.Step) {
 		r.Tallies += len(s.Tallies.Scopes)
 		for _, c := range p.Changes(s) {
 			if c.Kind == replay.Opened {
@@ -120,7 +121,7 @@ func anonymous() int64 {
 }
 
 // each gives every step of a source.
-func each(ctx context.Context, source replay.Source, do func(recording.Step)) error {
+func each(ctx context.Context, source replay.Source, do func(measure.Step)) error {
 	for {
 		s, err := source.Next()
 		if errors.Is(err, io.EOF) {

@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/measure/baseline"
-	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/recording/replay"
 	"github.com/foreshock/foreshock/internal/rule"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -224,7 +224,7 @@ func (p *Past) Begin(start Start, since time.Time) {
 }
 
 // Step takes the next step of the row.
-func (p *Past) Step(s recording.Step) {
+func (p *Past) Step(s measure.Step) {
 	at := s.At.Add(s.Offset).UTC()
 	for i := range s.Tallies.Scopes {
 		id := s.Tallies.Scopes[i].Scope

@@ -11,6 +11,7 @@ import (
 	"github.com/foreshock/foreshock/internal/court"
 	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/measure/baseline"
 	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/recording/backtest"
@@ -219,7 +220,7 @@ func TestRawAndMinutes(t *testing.T) {
 		p := backtest.New(rules)
 		p.Begin(backtest.Warm, time.Time{})
 		err := r.Segments(time.Time{}, time.Time{}, func(s recording.Segment) error {
-			return recording.Decode(s.Data, func(s recording.Step) error { p.Step(s); return nil })
+			return recording.Decode(s.Data, func(s measure.Step) error { p.Step(s); return nil })
 		})
 		if err != nil {
 			t.Fatal(err)

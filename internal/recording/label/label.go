@@ -27,7 +27,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
-	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/spelling"
 )
@@ -94,7 +94,7 @@ type Survey struct {
 }
 
 // Add takes one step.
-func (s *Survey) Add(step *recording.Step) {
+func (s *Survey) Add(step *measure.Step) {
 	at := step.At.Add(step.Offset).UTC()
 	if s.scopes == nil {
 		s.scopes = make(map[scope.ID]bool)

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/recording"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
@@ -132,8 +131,8 @@ func Backend(i int) scope.ID {
 }
 
 // All returns every step, each a copy of its own.
-func All(cfg Config) []recording.Step {
-	var out []recording.Step
+func All(cfg Config) []measure.Step {
+	var out []measure.Step
 	for h := New(cfg); ; {
 		s, err := h.Next()
 		if err != nil {
@@ -146,13 +145,13 @@ func All(cfg Config) []recording.Step {
 
 // Next returns the next step, io.EOF after the last. It is good until the next
 // call.
-func (h *Host) Next() (recording.Step, error) {
+func (h *Host) Next() (measure.Step, error) {
 	tier, at := tcp.Pulse, h.pulse
 	if h.pulse < 0 || h.focus >= 0 && h.focus < h.pulse {
 		tier, at = tcp.Focus, h.focus
 	}
 	if at < 0 || at >= h.cfg.Span {
-		return recording.Step{}, io.EOF
+		return measure.Step{}, io.EOF
 	}
 	states, every := tcp.ListenOnly, h.cfg.Pulse
 	if tier == tcp.Focus {
@@ -181,7 +180,7 @@ func (h *Host) Next() (recording.Step, error) {
 		h.count(&look.Counters, every)
 	}
 	h.scopes = append(h.scopes, rest)
-	return recording.Step{
+	return measure.Step{
 		Namespace: h.cfg.Namespace, At: h.cfg.Start.Add(at), Offset: h.cfg.Offset,
 		Tallies: measure.Tallies{Look: look, Interval: every, Scopes: h.scopes},
 	}, nil

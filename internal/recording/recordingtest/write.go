@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/recording"
 )
 
 // Write writes all steps of a source to a file, in place of one that is there,
 // and returns its size in bytes.
 func Write(path string, source interface {
-	Next() (recording.Step, error)
+	Next() (measure.Step, error)
 }) (size int64, err error) {
 	w, err := recording.Create(path, recording.Header{Host: "made", ScopeKinds: recording.ScopeKinds()}, true)
 	if err != nil {

@@ -19,14 +19,14 @@ import (
 
 	"github.com/foreshock/foreshock/internal/court"
 	"github.com/foreshock/foreshock/internal/judge"
-	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/rule"
 )
 
 // Source gives the steps of a recording in order, and io.EOF at its end. A step
 // is good until the next.
 type Source interface {
-	Next() (recording.Step, error)
+	Next() (measure.Step, error)
 }
 
 // Player plays one recording. It is not safe for concurrent use.
@@ -52,7 +52,7 @@ func New(rules []rule.Rule) *Player {
 // good until the next step. A step of another run of the agent begins anew: that
 // one knew nothing of what was before. Where the run is not known, a step before
 // the last one is of another, as the pipeline's clock never goes back.
-func (p *Player) Step(s recording.Step) []judge.Incident {
+func (p *Player) Step(s measure.Step) []judge.Incident {
 	if s.At.Before(p.at) || !s.Began.Equal(p.began) && !p.at.IsZero() {
 		p.court = court.New(p.rules, p.numbers)
 	}
@@ -93,7 +93,7 @@ type Change struct {
 // Changes takes one step and returns what it changed, in the order of the
 // incidents' numbers. They are good until the next step, what they hold for
 // ever.
-func (p *Player) Changes(s recording.Step) []Change {
+func (p *Player) Changes(s measure.Step) []Change {
 	incidents := p.Step(s)
 	return p.follower.Changes(s.At, s.Offset, p.court.Life(), incidents)
 }

@@ -97,8 +97,8 @@ func BenchmarkPlay(b *testing.B) {
 	cfg := recordingtest.Config{Services: 20, Backends: 80, Span: 5 * time.Minute, Focus: time.Second}
 	for _, bench := range []struct {
 		name string
-		play func(recording.Step)
-	}{{"made", func(recording.Step) {}}, {"played", nil}} {
+		play func(measure.Step)
+	}{{"made", func(measure.Step) {}}, {"played", nil}} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			tallies := 0
@@ -106,7 +106,7 @@ func BenchmarkPlay(b *testing.B) {
 				do := bench.play
 				if do == nil {
 					p := replay.New(nil)
-					do = func(s recording.Step) { p.Changes(s) }
+					do = func(s measure.Step) { p.Changes(s) }
 				}
 				host := recordingtest.New(cfg)
 				for s, err := host.Next(); err == nil; s, err = host.Next() {
@@ -120,11 +120,11 @@ func BenchmarkPlay(b *testing.B) {
 }
 
 // slice is a source of steps in memory.
-type slice []recording.Step
+type slice []measure.Step
 
-func (s *slice) Next() (recording.Step, error) {
+func (s *slice) Next() (measure.Step, error) {
 	if len(*s) == 0 {
-		return recording.Step{}, io.EOF
+		return measure.Step{}, io.EOF
 	}
 	next := (*s)[0]
 	*s = (*s)[1:]
@@ -161,8 +161,8 @@ func TestNamespaceThatEnds(t *testing.T) {
 					steps = append(steps, s)
 				}
 			}
-			steps = append(steps, recording.Step{Namespace: "shop", At: recordingtest.Start.Add(end), Offset: time.Hour, Left: true})
-			slices.SortStableFunc(steps, func(a, b recording.Step) int { return a.At.Compare(b.At) })
+			steps = append(steps, measure.Step{Namespace: "shop", At: recordingtest.Start.Add(end), Offset: time.Hour, Left: true})
+			slices.SortStableFunc(steps, func(a, b measure.Step) int { return a.At.Compare(b.At) })
 			source := slice(steps)
 			if _, short := play(t, &source); !cmp.Equal(tt.want, short) {
 				t.Errorf("changes (-want +got):\n%s", cmp.Diff(tt.want, short))
