@@ -154,6 +154,39 @@ func TestLearnedBeforeTheRestart(t *testing.T) {
 	stopped(k)
 }
 
+// TestHabitsOutliveTheAgent: arrivals that were called missing at the same time
+// of a day before are learned, also where another run called that.
+func TestHabitsOutliveTheAgent(t *testing.T) {
+	dir := t.TempDir()
+	today := time.Now().UTC().Truncate(time.Hour).Add(-3 * time.Hour)
+	missingFrom := func(id uint64, at time.Time) judge.Incident {
+		inc := openSince(id, at)
+		inc.Finding.Scope, inc.Finding.Cause = aShop, judge.TrafficMissing
+		return recovered(inc, at.Add(20*time.Minute))
+	}
+	l, k := keptLearner(t, dir)
+	l.begin(today.AddDate(0, 0, -1))
+	k.note(0, []judge.Incident{missingFrom(7, today.AddDate(0, 0, -1))}, 7)
+	stopped(k)
+
+	l, k = keptLearner(t, dir)
+	l.begin(today)
+	l.note(spansOf(today.Add(time.Hour), 0, []judge.Incident{missingFrom(8, today)}))
+	var left time.Duration
+	for _, x := range l.intervals() {
+		if x.To.After(today) {
+			left += x.To.Sub(x.From)
+		}
+	}
+	if left != 0 {
+		t.Errorf("%s of today are left out: %+v", left, l.intervals())
+	}
+	if yesterday := l.intervals(); len(yesterday) != 1 || yesterday[0].To.Sub(yesterday[0].From) != 20*time.Minute+2*leftMargin {
+		t.Errorf("of yesterday %+v are left out, want all of it", yesterday)
+	}
+	stopped(k)
+}
+
 // TestLearnerWithoutDisk: what is learned while the history cannot be opened
 // counts, and is joined with what was there once it can.
 func TestLearnerWithoutDisk(t *testing.T) {
