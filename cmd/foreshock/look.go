@@ -64,7 +64,9 @@ whom a known balancer talks to, or a process that --config names under
 backends:, in every network namespace that may be read: pending are its
 connections on which it owes an answer, longest is for how long the oldest of
 them has waited. Regions are those that the configuration names under regions:,
-and only connections that this host began are in one.`,
+in every network namespace that may be read, and only connections that were
+begun there are in one. A name@NAMESPACE is in another namespace than this one;
+observe: namespaces: host in the configuration leaves those out.`,
 		Example: `  foreshock look
   foreshock look --by backend --watch
   foreshock look --by region --config /etc/foreshock/foreshock.yaml

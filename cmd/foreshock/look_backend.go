@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,9 +10,7 @@ import (
 	"github.com/foreshock/foreshock/internal/agent"
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/discover"
-	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -22,35 +19,12 @@ import (
 // noBalancer says why there is no backend to group by.
 const noBalancer = "backends: no known balancer runs here; recognised are %s. Pools of other programs are those under backends: of a configuration: name it with --config"
 
-// gathered is one network namespace on the way to its backends.
-type gathered struct {
-	netns.Found
-	label     string // empty for our own
-	reader    observe.Reader
-	listeners []tcp.Socket
-	peers     []discover.Peer
-	services  *scope.Index // only to tell clients apart: their names do not matter
-	left      int          // connections to peers beyond those gathered
-}
-
-// where begins what is said of a namespace other than our own.
-func (g *gathered) where() string {
-	if g.label == "" {
-		return ""
-	}
-	return fmt.Sprintf("namespace %s: ", g.label)
-}
-
 // everyBackend counts by backend in each namespace that may be read: one look
 // finds out whom everybody there talks to, a second counts the connections of
 // those that balancers or configured processes have.
 func (c *counted) everyBackend() error {
-	spaces, err := c.gather()
-	defer func() {
-		for i := range spaces {
-			_ = spaces[i].reader.Close() // only read from
-		}
-	}()
+	spaces, err := c.openSpaces(c.talks)
+	defer closeSpaces(spaces)
 	if err != nil {
 		return err
 	}
@@ -74,15 +48,14 @@ func (c *counted) everyBackend() error {
 		first := len(c.backends)
 		c.backends = append(c.backends, found...)
 		backends := scope.NewBackendIndex(found)
-		err := c.count(g.reader, g.where(), true, func(s *tcp.Socket) key {
+		err := c.countIn(g, func(s *tcp.Socket) key {
 			if at := backends.Backend(s); at != scope.None {
 				return key{backend: first + at}
 			}
 			return key{backend: scope.None}
 		})
 		if err != nil {
-			c.complete = false
-			c.limits = append(c.limits, g.where()+err.Error())
+			return err
 		}
 	}
 	if running == 0 && len(c.backends) == 0 {
@@ -97,74 +70,8 @@ func (c *counted) everyBackend() error {
 	return nil
 }
 
-// gather opens every namespace that may be read and looks who listens there,
-// and whom everybody there talks to. The caller closes the readers, also with
-// an error.
-func (c *counted) gather() ([]gathered, error) {
-	found, limits, err := netns.List("/proc")
-	if err != nil {
-		return nil, err
-	}
-	for _, reason := range limits.Reasons {
-		c.limits = append(c.limits, "namespaces of processes: "+reason)
-	}
-	scratch := tcp.NewScratch()
-	used := map[string]bool{}
-	var out []gathered
-	for _, n := range found {
-		if !n.Own && c.options.config.Observe.Namespaces == config.HostNamespace {
-			continue
-		}
-		g := gathered{Found: n}
-		var space observe.Space
-		if n.Own {
-			space, err = observe.OpenOwn(c.options.source, scratch)
-		} else {
-			g.label = n.Name
-			for i := 2; used[g.label]; i++ {
-				g.label = fmt.Sprintf("%s~%d", n.Name, i)
-			}
-			used[g.label] = true
-			space, err = observe.OpenIn("/proc", n, c.options.source, scratch)
-		}
-		if err == nil {
-			if space.Counters != nil {
-				_ = space.Counters.Close() // only sockets are counted here
-			}
-			g.reader = space.Reader
-			if err = c.talks(&g); err != nil {
-				err = errors.Join(err, g.reader.Close())
-			}
-		}
-		switch {
-		case errors.Is(err, netns.ErrStuck), err != nil && n.Own:
-			return out, err
-		case errors.Is(err, netns.ErrGone):
-			c.limits = append(c.limits, g.where()+"it ended while looking")
-		case err != nil:
-			c.complete = false
-			c.limits = append(c.limits, g.where()+err.Error())
-		default:
-			if space.Fallback != nil {
-				c.limits = append(c.limits, fmt.Sprintf("%ssock_diag is refused, /proc is read instead: %v", g.where(), space.Fallback))
-			}
-			out = append(out, g)
-		}
-	}
-	return out, nil
-}
-
-// talks looks who listens in a namespace, and whom everybody there talks to.
-func (c *counted) talks(g *gathered) error {
-	var err error
-	if g.label == "" {
-		c.limits = append(c.limits, g.reader.Abilities().Missing()...)
-	}
-	if g.listeners, err = c.listeners(g.reader); err != nil {
-		return err
-	}
-	services, _ := discover.Services(g.listeners, nil, nil)
-	g.services = scope.NewIndex(services)
+// talks looks whom everybody in a namespace talks to.
+func (c *counted) talks(g *space) error {
 	var peers discover.Peers
 	peers.Begin(nil)
 	request := tcp.Request{States: tcp.MaskOf(tcp.Established, tcp.SynSent, tcp.CloseWait), Filter: c.options.filter}
@@ -193,7 +100,7 @@ func poolsOf(cfg config.Config) (selectors []owner.Selector, pools []discover.Po
 
 // backendsIn are the backends of the pools in one namespace, and how many
 // processes have them.
-func (c *counted) backendsIn(g *gathered, pools []discover.Pool, chosen [][]owner.Chosen) (out []scope.Backend, running int) {
+func (c *counted) backendsIn(g *space, pools []discover.Pool, chosen [][]owner.Chosen) (out []scope.Backend, running int) {
 	if g.left > 0 {
 		c.limits = append(c.limits, fmt.Sprintf("%sbackends: %s to remote addresses beyond the first %s were not asked for", g.where(), count(g.left, "connection", "connections"), thousands(len(g.peers))))
 	}
@@ -236,10 +143,10 @@ func who(b *scope.Backend) string {
 }
 
 // backendCells are the numbers of a backend: what it owes and for how long the
-// oldest of that, and what its sockets are stuck in.
-func (c *counted) backendCells(n *measure.Counts, wait time.Duration) []string {
+// oldest of that, which takes tcp_info, and what its sockets are stuck in.
+func (c *counted) backendCells(n *measure.Counts, wait time.Duration, info bool) []string {
 	pending, longest := "–", "–"
-	if c.reader == sourceWithInfo {
+	if info {
 		pending = strconv.Itoa(n.Pending)
 		if n.Pending > 0 {
 			longest = fmt.Sprintf("%.1f s", wait.Seconds())

@@ -23,8 +23,21 @@ type lookJSON struct {
 	// Groups is how many there are, shown or not.
 	Groups          int     `json:"groups"`
 	DurationSeconds float64 `json:"duration_seconds"`
-	// Outgoing is, by region only, the connections that this host began, and
-	// UnclassifiedRatio the share of them in no region; null without any.
+	// Outgoing is, by region only, the connections that this host began in all
+	// namespaces that were read, and UnclassifiedRatio the share of them in no
+	// region; left out without any.
+	Outgoing          *int     `json:"outgoing,omitempty"`
+	UnclassifiedRatio *float64 `json:"unclassified_ratio,omitempty"`
+	// Namespaces is by region only: the same for each, our own first, with those
+	// that could not be read.
+	Namespaces []lookNamespaceJSON `json:"namespaces,omitempty"`
+}
+
+type lookNamespaceJSON struct {
+	Namespace string `json:"namespace"` // as in a row's key; "" is our own
+	Read      bool   `json:"read"`
+	Reason    string `json:"reason,omitempty"` // why it was not read
+	// Those of lookJSON, of this namespace; left out where it was not read.
 	Outgoing          *int     `json:"outgoing,omitempty"`
 	UnclassifiedRatio *float64 `json:"unclassified_ratio,omitempty"`
 }
@@ -59,30 +72,28 @@ func writeJSON(out io.Writer, c counted) error {
 		Groups: groups, DurationSeconds: c.took.Seconds(),
 	}
 	for _, r := range rows {
-		row := c.rowJSON(c.keyJSON(r.Key), r.Counts)
-		if wait, ok := c.waits[r.Key]; ok {
+		info := c.seesInfo(r.Key)
+		row := c.rowJSON(c.keyJSON(r.Key), r.Counts, info)
+		if wait, ok := c.waits[r.Key]; ok && info {
 			row.PendingLongest = new(wait.Seconds())
 		}
 		if c.options.by == "region" && r.Key.region >= 0 {
-			row.Destinations = new(len(c.destinations[r.Key.region]))
+			row.Destinations = new(len(c.destinations[r.Key]))
 		}
 		doc.Rows = append(doc.Rows, row)
 	}
 	if c.options.by == "region" {
-		all, none := c.outgoing()
-		doc.Outgoing = &all
-		if all > 0 {
-			doc.UnclassifiedRatio = new(float64(none) / float64(all))
-		}
+		c.unclassifiedJSON(&doc)
 	}
 	if rest.Sockets > 0 {
-		r := c.rowJSON(map[string]any{}, rest)
+		r := c.rowJSON(map[string]any{}, rest, c.seesInfoBut(rows))
 		doc.Rest = &r
 	}
 	return json.NewEncoder(out).Encode(doc)
 }
 
-func (c *counted) rowJSON(name map[string]any, n measure.Counts) lookRowJSON {
+// rowJSON is one row; info is whether tcp_info was there for all of it.
+func (c *counted) rowJSON(name map[string]any, n measure.Counts, info bool) lookRowJSON {
 	row := lookRowJSON{
 		Key: name, Sockets: n.Sockets, States: map[string]int{}, Accepted: n.Accepted, Unaccepted: n.Unaccepted,
 		UnacceptedCloseWait: n.UnacceptedCloseWait, Retransmitting: n.Retransmitting, ZeroWindow: n.ZeroWindow, QueueDepth: n.QueueDepth,
@@ -90,7 +101,7 @@ func (c *counted) rowJSON(name map[string]any, n measure.Counts) lookRowJSON {
 	for _, s := range tcp.States() {
 		row.States[s.String()] = n.States[s]
 	}
-	if c.reader == sourceWithInfo {
+	if info {
 		row.QueueLimit = &n.QueueLimit
 		if c.options.by != "namespace" { // which is looked at without tcp_info
 			row.Busy, row.Pending = &n.Busy, &n.Pending
@@ -131,7 +142,7 @@ func (c *counted) keyJSON(k key) map[string]any {
 			"also": append([]string{}, b.Also...), "limit": b.Limit, "namespace": b.Namespace,
 		}
 	case "region":
-		return c.regionJSON(k.region)
+		return c.regionJSON(k)
 	case "state":
 		return map[string]any{"state": k.state.String()}
 	case "remote":

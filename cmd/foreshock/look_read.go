@@ -27,7 +27,7 @@ type key struct {
 	state   tcp.State
 	service int // position, or scope.None for the rest
 	backend int // the same
-	region  int // position, unclassified or notOutgoing
+	region  int // position, unclassified or notOutgoing; with the namespace
 	remote  netip.AddrPort
 	prefix  netip.Prefix
 	process string
@@ -60,11 +60,19 @@ type counted struct {
 	services []scope.Service
 	backends []scope.Backend
 	regions  []scope.Region
-	// destinations are those of each region that have a connection.
-	destinations map[int]map[netip.AddrPort]bool
+	// spaces are the namespaces that were to be read, our own first; only by
+	// backend and region.
+	spaces []spaceRead
+	// destinations are those of each region, in each namespace, that have a
+	// connection.
+	destinations map[key]map[netip.AddrPort]bool
+	told         int // how many destinations those are, at most maxDestinations
 	// waits is for how long the oldest pending connection of a backend or a
 	// region has waited; none where nothing is pending.
-	waits     map[key]time.Duration
+	waits map[key]time.Duration
+	// blind are the groups with sockets of a namespace that was read without
+	// tcp_info, where our own was read with it.
+	blind     map[key]bool
 	names     map[tcp.Namespace]netns.Found
 	breakdown *measure.Breakdown[key]
 }
@@ -82,6 +90,8 @@ func look(o lookOptions) (counted, error) {
 		err = c.everyNamespace()
 	case "backend":
 		err = c.everyBackend()
+	case "region":
+		err = c.everyRegion()
 	default:
 		err = c.ownNamespace()
 	}
@@ -92,7 +102,7 @@ func look(o lookOptions) (counted, error) {
 
 // note records what a finished look says about itself.
 func (c *counted) note(l tcp.Look, where string) {
-	c.reader = l.Reader
+	c.reader = cmp.Or(c.reader, l.Reader) // our own namespace's is the first
 	if !l.Judgeable() {
 		c.complete = false
 		c.limits = append(c.limits, fmt.Sprintf("%sthe look is not whole: %s, %d rows not understood; look again", where, l.Completeness, l.Malformed))
@@ -110,10 +120,11 @@ func (c *counted) ownNamespace() error {
 	}
 	c.limits = append(c.limits, reader.Abilities().Missing()...)
 
-	listeners, err := c.listeners(reader)
+	listeners, err := listenersOf(reader)
 	if err != nil {
 		return err
 	}
+	c.unlessListening(listensAt(c.options.listen, listeners))
 	find, err := c.keyOf(reader, listeners)
 	if err != nil {
 		return err
@@ -125,27 +136,39 @@ func (c *counted) ownNamespace() error {
 	return nil
 }
 
-func (c *counted) listeners(reader observe.Reader) ([]tcp.Socket, error) {
+func listenersOf(reader observe.Reader) ([]tcp.Socket, error) {
 	var rows []tcp.Socket
 	_, err := reader.Read(tcp.Request{States: tcp.ListenOnly}, func(batch []tcp.Socket) {
 		rows = append(rows, batch...)
 	})
-	at := c.options.listen
-	if err == nil && at.IsValid() && !slices.ContainsFunc(rows, func(s tcp.Socket) bool { return atListener(at, &s) }) {
+	return rows, err
+}
+
+// listensAt reports whether one of the listeners takes connections to at.
+func listensAt(at netip.AddrPort, listeners []tcp.Socket) bool {
+	return slices.ContainsFunc(listeners, func(s tcp.Socket) bool { return atListener(at, &s) })
+}
+
+// unlessListening says that nothing listens where the look was narrowed to.
+func (c *counted) unlessListening(found bool) {
+	if at := c.options.listen; at.IsValid() && !found {
 		c.limits = append(c.limits, fmt.Sprintf("nothing listens at %s", config.ListenerText(at)))
 	}
-	return rows, err
 }
 
 // count makes the look itself.
 func (c *counted) count(reader observe.Reader, where string, info bool, find func(*tcp.Socket) key) error {
 	o := &c.options
+	blind := c.reader == sourceWithInfo && !reader.Abilities().Has(tcp.CanInfo) // unlike our own namespace's
 	l, err := reader.Read(tcp.Request{States: o.states, Info: info, Filter: o.filter}, func(batch []tcp.Socket) {
 		for i := range batch {
 			if s := &batch[i]; !o.listen.IsValid() || atListener(o.listen, s) {
 				k := find(s)
 				c.breakdown.Add(k, s)
 				c.wait(k, s)
+				if blind {
+					c.blinded(k)
+				}
 			}
 		}
 	})
@@ -164,6 +187,27 @@ func (c *counted) wait(k key, s *tcp.Socket) {
 		c.waits = map[key]time.Duration{}
 	}
 	c.waits[k] = max(c.waits[k], s.Info.LastDataSent)
+}
+
+// blinded notes that a group has sockets that were seen without tcp_info.
+func (c *counted) blinded(k key) {
+	if c.blind == nil {
+		c.blind = map[key]bool{}
+	}
+	c.blind[k] = true
+}
+
+// seesInfo reports whether tcp_info was there for all sockets of a group.
+func (c *counted) seesInfo(k key) bool { return c.reader == sourceWithInfo && !c.blind[k] }
+
+// seesInfoBut is seesInfo for the groups that rows leave out.
+func (c *counted) seesInfoBut(rows []measure.Row[key]) bool {
+	for k := range c.blind {
+		if !slices.ContainsFunc(rows, func(r measure.Row[key]) bool { return r.Key == k }) {
+			return false
+		}
+	}
+	return c.reader == sourceWithInfo
 }
 
 // atListener reports whether s is connected to a listening address, or is a
@@ -200,8 +244,6 @@ func (c *counted) keyOf(reader observe.Reader, listeners []tcp.Socket) (func(*tc
 			}
 			return key{service: at}
 		}, nil
-	case "region":
-		return c.regionKeys(listeners)
 	case "state":
 		return func(s *tcp.Socket) key { return key{state: s.State} }, nil
 	case "remote":

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -68,6 +69,9 @@ func owing(reader string) []tcp.Socket {
 	return all
 }
 
+// ownSpace and otherSpace are the namespaces of fixed looks.
+const ownSpace, otherSpace tcp.Namespace = 4026531840, 4026532000
+
 // fixed is what a look by that grouping would have found in the population.
 func fixed(by string, change func(*counted)) counted {
 	c := counted{
@@ -86,10 +90,11 @@ func fixed(by string, change func(*counted)) counted {
 			{Name: "east", Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/27")}, Source: "configured"},
 			{Name: "west", Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.40/32"), netip.MustParsePrefix("2001:db8::/32")}, Source: "ip-ranges.json (AWS), eu-west-1"},
 		},
-		destinations: map[int]map[netip.AddrPort]bool{0: {}, 1: {at("203.0.113.40:8080"): true}},
+		spaces:       []spaceRead{{id: ownSpace}},
+		destinations: map[key]map[netip.AddrPort]bool{},
 		names: map[tcp.Namespace]netns.Found{
-			4026531840: {ID: 4026531840, Name: "systemd", Path: "/proc/1/ns/net", Processes: 80, Own: true},
-			4026532000: {ID: 4026532000, Name: "blue", Path: "/run/netns/blue"},
+			ownSpace:   {ID: ownSpace, Name: "systemd", Path: "/proc/1/ns/net", Processes: 80, Own: true},
+			otherSpace: {ID: otherSpace, Name: "blue", Path: "/run/netns/blue"},
 		},
 	}
 	if change != nil {
@@ -99,7 +104,7 @@ func fixed(by string, change func(*counted)) counted {
 	index, backends := scope.NewIndex(c.services), scope.NewBackendIndex(c.backends)
 	regions := scope.NewRegionIndex(c.regions)
 	if by == "region" {
-		c.breakdown.Touch(key{region: 0})
+		c.breakdown.Touch(regionKey(ownSpace, 0))
 	}
 	owners := map[uint64][]owner.Process{1: {{PID: 12, Name: "apache2"}, {PID: 13, Name: "apache2"}}, 2: {{PID: 99, Name: "foreshock"}}, 71: {{PID: 50, Name: "billing"}}}
 	for i := range 8 {
@@ -117,21 +122,42 @@ func fixed(by string, change func(*counted)) counted {
 		k := map[string]key{
 			"service":   {service: index.Service(&s)},
 			"backend":   {backend: backends.Backend(&s)},
-			"region":    {region: regionOf(&s, index, regions)},
+			"region":    regionKey(ownSpace, regionOf(&s, index, regions)),
 			"state":     {state: s.State},
 			"remote":    {remote: remoteOf(&s, map[uint16]bool{80: true, 9748: true})},
 			"prefix":    {prefix: prefixOf(s.Remote.Addr())},
 			"process":   processOf(&s, owners, asked),
-			"namespace": {namespace: 4026531840},
+			"namespace": {namespace: ownSpace},
 		}[by]
 		if by == "service" && k.service == scope.None && c.options.rest {
 			k.remote = s.Remote
 		}
 		c.breakdown.Add(k, &s)
 		c.wait(k, &s)
+		if by == "region" {
+			c.reach(k, &s)
+		}
 	}
 	if by == "namespace" {
-		c.breakdown.Touch(key{namespace: 4026532000})
+		c.breakdown.Touch(key{namespace: otherSpace})
+	}
+	return c
+}
+
+// everywhere is a look by region at four namespaces: our own, one that /proc was
+// read of, one that began nothing and one that may not be read.
+func everywhere(top int) counted {
+	c := fixed("region", nil)
+	c.options.top = top
+	c.spaces = append(c.spaces, spaceRead{id: otherSpace, label: "blue"}, spaceRead{id: otherSpace + 1, label: "calm"}, spaceRead{id: otherSpace + 2, label: "shut"})
+	c.refuse(&space{Found: netns.Found{ID: otherSpace + 2}, label: "shut"}, errors.New("enter network namespace: operation not permitted"))
+	regions := scope.NewRegionIndex(c.regions)
+	for i, remote := range []string{"203.0.113.40:8080", "203.0.113.40:8081", "203.0.113.40:8080", "198.51.100.1:443", "127.0.0.1:80"} {
+		s := tcp.Socket{State: tcp.Established, Local: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.7"), uint16(50000+i)), Remote: at(remote)}
+		k := regionKey(otherSpace, regionOf(&s, scope.NewIndex(nil), regions))
+		c.breakdown.Add(k, &s)
+		c.reach(k, &s)
+		c.blinded(k)
 	}
 	return c
 }
@@ -149,6 +175,8 @@ func TestWriteLook(t *testing.T) {
 		{"backend-top", fixed("backend", func(c *counted) { c.options.top = 1 })},
 		{"backend-procfs", fixed("backend", func(c *counted) { c.reader = "procfs" })},
 		{"region", fixed("region", nil)},
+		{"region-namespaces", everywhere(20)},
+		{"region-namespaces-top", everywhere(2)},
 		{"state", fixed("state", nil)},
 		{"remote", fixed("remote", nil)},
 		{"remote-top", fixed("remote", func(c *counted) { c.options.top = 1 })},

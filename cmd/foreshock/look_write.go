@@ -61,7 +61,7 @@ func (c *counted) label(k key) []string {
 		}
 		return []string{b.Name, who(b)}
 	case "region":
-		return c.regionLabel(k.region)
+		return c.regionLabel(k)
 	case "state":
 		return []string{k.state.String()}
 	case "remote":
@@ -102,7 +102,7 @@ func writeTable(out io.Writer, c counted) error {
 	}
 	table := [][]string{c.head()}
 	for _, r := range rows {
-		table = append(table, append(c.label(r.Key), c.cells(r.Key, r.Counts, c.waits[r.Key])...))
+		table = append(table, append(c.label(r.Key), c.cells(r.Key, r.Counts, c.waits[r.Key], c.seesInfo(r.Key))...))
 	}
 	if left := groups - len(rows); left > 0 || rest.Sockets > 0 {
 		label := make([]string, c.labels())
@@ -110,7 +110,7 @@ func writeTable(out io.Writer, c counted) error {
 		if groups == maxGroups { // what came later was not told apart
 			label[0] = fmt.Sprintf("(at least %s more)", thousands(left))
 		}
-		table = append(table, append(label, c.cells(key{region: unclassified}, rest, c.waitBut(rows))...))
+		table = append(table, append(label, c.cells(key{region: unclassified}, rest, c.waitBut(rows), c.seesInfoBut(rows))...))
 	}
 	if len(rows) == 0 {
 		table = [][]string{{"no sockets"}}
@@ -172,12 +172,13 @@ func (c *counted) head() []string {
 	return append([]string{first, "sockets", "share"}, columns...)
 }
 
-func (c *counted) cells(k key, n measure.Counts, wait time.Duration) []string {
+// cells are a group's numbers; info is whether tcp_info was there for all of it.
+func (c *counted) cells(k key, n measure.Counts, wait time.Duration, info bool) []string {
 	switch c.options.by {
 	case "backend":
-		return c.backendCells(&n, wait)
+		return c.backendCells(&n, wait, info)
 	case "region":
-		return c.regionCells(k, &n, wait)
+		return c.regionCells(k, &n, wait, info)
 	}
 	share := "–"
 	if all := c.breakdown.Total.Connections(); all > 0 && n.Connections() > 0 {
@@ -190,7 +191,7 @@ func (c *counted) cells(k key, n measure.Counts, wait time.Duration) []string {
 	limit, waiting := "–", strconv.Itoa(n.Unaccepted)
 	if n.States[tcp.Listen] > 0 {
 		waiting = strconv.FormatUint(n.QueueDepth, 10)
-		if c.reader == sourceWithInfo {
+		if info {
 			limit = strconv.FormatUint(n.QueueLimit, 10)
 		}
 	}
