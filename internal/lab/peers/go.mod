@@ -11,4 +11,7 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require github.com/vishvananda/netns v0.0.5 // indirect
+require (
+	github.com/gaissmai/bart v0.30.0 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
+)
