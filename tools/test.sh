@@ -39,7 +39,7 @@ go vet ./...
 echo "go test"
 status=0
 go test -v -count=1 -timeout 20m ./... >"$log" 2>&1 || status=$?
-grep -E '^(ok|FAIL|---? FAIL|panic:|\?)' "$log" | grep -v 'no test files' || true
+grep -aE '^(ok|FAIL|---? FAIL|panic:|\?)' "$log" | grep -av 'no test files' || true
 if [[ $status -ne 0 ]]; then
 	echo
 	echo "what failed said:"
@@ -50,12 +50,12 @@ if [[ $status -ne 0 ]]; then
 			next
 		}
 		{ said[now, n[now]++] = $0 }' "$log" | tail -n 200
-	grep -A30 -E '^(panic:|#)' "$log" | head -n 60 || true
+	grep -aA30 -E '^(panic:|#)' "$log" | head -n 60 || true
 fi
 
-passed=$(grep -cE '^\s*--- PASS' "$log" || true)
-failed=$(grep -cE '^\s*--- FAIL' "$log" || true)
-skipped=$(grep -cE '^\s*--- SKIP' "$log" || true)
+passed=$(grep -acE '^\s*--- PASS' "$log" || true)
+failed=$(grep -acE '^\s*--- FAIL' "$log" || true)
+skipped=$(grep -acE '^\s*--- SKIP' "$log" || true)
 if ((skipped)); then
 	echo
 	echo "skipped, and why:"

@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestInUse: the second agent on a directory is told who the first one is; a
@@ -158,20 +161,41 @@ func TestAbandon(t *testing.T) {
 // TestReadOnly: a directory that cannot be written to is an error that wraps the
 // system's, and a reader reads there.
 func TestReadOnly(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere")
-	}
 	dir := t.TempDir()
 	c := &times{wall: start}
 	need(t, opened(t, dir, c.config()).Close())
 	need(t, os.Chmod(dir, 0o500))
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+	asNobody(t, dir)
 	if _, err := Open(filepath.Join(dir, "below"), c.config()); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("Open: %v", err)
 	}
 	r, err := OpenReader(dir)
 	need(t, err)
 	need(t, r.Close())
+}
+
+// asNobody takes root's right to every file from the calling goroutine, and
+// gives it the directory and what is in it: as for any user, what the modes say
+// holds. The thread ends with the test.
+// Kernel: setfsuid(2) drops the capabilities on files with the id,
+// cap_task_fix_setuid, security/commoncap.c.
+func asNobody(t *testing.T, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	const nobody = 65534
+	need(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(path, nobody, nobody))
+	}))
+	for above := filepath.Dir(dir); above != os.TempDir() && above != "/"; above = filepath.Dir(above) {
+		need(t, os.Chmod(above, 0o755))
+	}
+	runtime.LockOSThread() // and never unlocked
+	_, err := unix.SetfsuidRetUid(nobody)
+	need(t, err)
+	t.Cleanup(func() { _, _ = unix.SetfsuidRetUid(0) }) // to remove the directory
 }
 
 func TestForOthersToWrite(t *testing.T) {

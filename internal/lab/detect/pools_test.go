@@ -90,8 +90,8 @@ func TestPoolsGenerated(t *testing.T) {
 		t.Fatalf("readers: %+v", p.Readers)
 	}
 	for _, r := range p.Readers {
-		got := fmt.Sprint(p.Sockets, p.Holders, r.Agent.Found, r.CPU > 0, r.RSS > 0, r.Netlink > 0, r.Read > 0, r.Agent.FullAge > 0, len(r.Agent.Incidents))
-		if want := "[100 100] 1 4 true true true true true 0"; got != want {
+		got := fmt.Sprint(p.Sockets, p.Holders, r.Agent.Found, r.CPU > 0, r.RSS > 0, r.Netlink > 0, r.Read > 0, r.Agent.FullAge > 0, r.Agent.Incidents)
+		if want := "[100 100] 1 4 true true true true true map[]"; got != want {
 			t.Errorf("%s: measured %s, want %s", r.Program, got, want)
 		}
 	}
