@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // Pools is a run of the agent beside many backends with many connections each,
@@ -49,7 +50,7 @@ type Sight struct {
 	FoundIn   time.Duration  `json:"found_after_ns"`
 	FocusAge  float64        `json:"worst_focus_age_seconds"`
 	FullAge   float64        `json:"worst_full_age_seconds"`
-	Incidents map[string]int `json:"incidents"` // by cause and peak severity
+	Incidents map[string]int `json:"incidents"` // of its own namespace, by cause and peak severity
 }
 
 const (
@@ -320,6 +321,9 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 	}
 	sight.Incidents = map[string]int{}
 	for _, i := range answer.Incidents {
+		if id, known := scope.Parse(i.Scope); known && id.Namespace != "" {
+			continue // of another world of this machine
+		}
 		sight.Incidents[i.Cause+" "+i.Peak]++
 	}
 	sight.FocusAge, sight.FullAge = tiers.ages["focus"], tiers.ages["full"]
