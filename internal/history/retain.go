@@ -175,6 +175,11 @@ func (s *Store) deleteIncidents() (gone int64, err error) {
 	if err != nil || gone == 0 {
 		return gone, err
 	}
+	// An incident's number is its own for ever, so that what was done about it
+	// is nobody else's.
+	if err := s.exec("DELETE FROM actions WHERE incident NOT IN (SELECT number FROM incidents)"); err != nil {
+		return gone, err
+	}
 	// They are loose again, and go as the next ones.
 	err = s.exec(`UPDATE segments SET kept = 0 WHERE kept = 1 AND NOT EXISTS
 (SELECT 1 FROM incidents WHERE keep_to_us > 0 AND keep_from_us <= segments.to_us AND keep_to_us >= segments.from_us) AND NOT EXISTS

@@ -107,6 +107,38 @@ CREATE TABLE audit (
 	`ALTER TABLE incidents ADD COLUMN tail_from_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE incidents ADD COLUMN tail_to_us INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX incidents_tail ON incidents (tail_from_us, tail_to_us) WHERE tail_to_us > 0;`,
+	// The outbox as it is used, what planners remember, and what was done about
+	// incidents. Nothing was ever in the outbox before.
+	`DROP TABLE outbox;
+CREATE TABLE outbox (
+	id INTEGER PRIMARY KEY,              -- the order of the channel
+	lived_ms INTEGER NOT NULL,
+	key TEXT NOT NULL,                   -- the notice's own
+	channel TEXT NOT NULL,
+	receiver TEXT NOT NULL,              -- within its channel; empty where there is one
+	state TEXT NOT NULL,                 -- waiting, delivered, undelivered, superseded
+	created_us INTEGER NOT NULL,
+	ended_us INTEGER NOT NULL,
+	attempts INTEGER NOT NULL,
+	error TEXT NOT NULL,                 -- of the last attempt
+	notice BLOB NOT NULL,                -- JSON
+	UNIQUE (key, channel, receiver)
+);
+CREATE INDEX outbox_waiting ON outbox (state, id);
+CREATE TABLE memory (
+	kind TEXT NOT NULL,                  -- whose it is
+	key TEXT NOT NULL,
+	data BLOB NOT NULL,                  -- its owner's
+	PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE TABLE actions (
+	id INTEGER PRIMARY KEY,
+	incident INTEGER NOT NULL,           -- its number
+	name TEXT NOT NULL,                  -- of the action, within the incident
+	at_us INTEGER NOT NULL,
+	data BLOB NOT NULL,                  -- JSON, as the API shows it
+	UNIQUE (incident, name)
+);`,
 }
 
 // migrate leads the schema up to what steps lead to, each in a transaction of

@@ -54,26 +54,34 @@ func (m *member) close() { m.client.http.CloseIdleConnections() }
 // The severity is a label and therefore part of the identity: an incident that
 // got worse is a new alert, and ends the one of the lower severity.
 func alerts(n *Notice, now time.Time) []alert {
-	current := alert{
-		Labels: labels(n), Annotations: annotations(n),
-		StartsAt: n.OpenedAt, EndsAt: now.Add(expireAfter).UTC(), GeneratorURL: n.Link,
+	var out []alert
+	for k := range n.Incidents {
+		out = append(out, alertsOf(n, &n.Incidents[k], now)...)
 	}
-	if n.ResolvedAt != nil {
-		current.EndsAt = *n.ResolvedAt
+	return out
+}
+
+func alertsOf(n *Notice, i *Item, now time.Time) []alert {
+	current := alert{
+		Labels: labels(n, i), Annotations: annotations(i),
+		StartsAt: i.OpenedAt, EndsAt: now.Add(expireAfter).UTC(), GeneratorURL: i.Link,
+	}
+	if i.ResolvedAt != nil {
+		current.EndsAt = *i.ResolvedAt
 	}
 	out := []alert{current}
-	for _, told := range n.Earlier {
+	for _, told := range i.Earlier {
 		past := current
 		past.Labels = maps.Clone(current.Labels)
 		past.Labels["severity"] = told.Severity
 		past.EndsAt = told.Until
 		out = append(out, past)
 	}
-	for i := range out {
+	for k := range out {
 		// A wall clock set back in between: Alertmanager refuses an end before
 		// the start.
-		if out[i].EndsAt.Before(out[i].StartsAt) {
-			out[i].EndsAt = out[i].StartsAt
+		if out[k].EndsAt.Before(out[k].StartsAt) {
+			out[k].EndsAt = out[k].StartsAt
 		}
 	}
 	return out
@@ -81,17 +89,17 @@ func alerts(n *Notice, now time.Time) []alert {
 
 // labels are ours and the configuration's. Where these have the name of one
 // of ours they are called exported_NAME, as Prometheus does.
-func labels(n *Notice) map[string]string {
+func labels(n *Notice, i *Item) map[string]string {
 	out := map[string]string{
-		"alertname": "Foreshock" + camel(n.Cause),
-		"severity":  n.Severity,
-		"cause":     n.Cause,
-		"scope":     n.Scope,
+		"alertname": "Foreshock" + camel(i.Cause),
+		"severity":  i.Severity,
+		"cause":     i.Cause,
+		"scope":     i.Scope,
 		"host":      n.Host,
 		"instance":  n.Host,
 	}
-	if n.Rule != "" { // user rules share a cause: without it, two of one scope would be one alert
-		out["rule"] = n.Rule
+	if i.Rule != "" { // user rules share a cause: without it, two of one scope would be one alert
+		out["rule"] = i.Rule
 	}
 	ours := maps.Clone(out)
 	for _, name := range slices.Sorted(maps.Keys(n.Labels)) {
@@ -99,12 +107,12 @@ func labels(n *Notice) map[string]string {
 		if _, taken := ours[clean]; taken {
 			clean = "exported_" + clean
 		}
-		for free, i := clean, 2; ; i++ { // a-b and a.b are both a_b: neither is lost
+		for free, k := clean, 2; ; k++ { // a-b and a.b are both a_b: neither is lost
 			if _, taken := out[free]; !taken {
 				out[free] = n.Labels[name]
 				break
 			}
-			free = fmt.Sprintf("%s_%d", clean, i)
+			free = fmt.Sprintf("%s_%d", clean, k)
 		}
 	}
 	for name, value := range out {
@@ -130,7 +138,7 @@ func labelName(name string) string {
 	return clean
 }
 
-func annotations(n *Notice) map[string]string {
+func annotations(n *Item) map[string]string {
 	lines := make([]string, 0, len(n.Evidence)+len(n.Advice)+len(n.Prefixes)+2)
 	if n.Trigger != "" {
 		lines = append(lines, "Because: "+n.Trigger+".")

@@ -44,8 +44,8 @@ func FuzzLabels(f *testing.F) {
 	f.Add("exported_host", "1", "host", "2")
 	name := regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`) // prometheus/common, model.LabelName.IsValid
 	f.Fuzz(func(t *testing.T, a, av, b, bv string) {
-		n := &Notice{Host: "h", Cause: "workers_full", Severity: "warning", Scope: "service/web", Labels: map[string]string{a: av, b: bv}}
-		got := labels(n)
+		n := &Notice{Host: "h", Labels: map[string]string{a: av, b: bv}}
+		got := labels(n, &Item{Cause: "workers_full", Severity: "warning", Scope: "service/web"})
 		want := 6
 		for _, v := range n.Labels {
 			if v != "" {

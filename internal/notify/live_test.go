@@ -140,7 +140,7 @@ func TestRealAlertmanagerForgetsTheDead(t *testing.T) {
 	c := Channel{Name: "alarm", Alertmanager: &Alertmanager{URLs: []string{address}}}
 	n := toldAll(t, c)[0]
 	now := time.Now()
-	n.OpenedAt = now.Add(-time.Hour)
+	n.Incidents[0].OpenedAt = now.Add(-time.Hour)
 	lastWord := now.Add(2*time.Second - expireAfter)
 	if err := receivers(&c)[0].sender.send(t.Context(), lastWord, &n); err != nil {
 		t.Fatal(err)

@@ -8,30 +8,42 @@ import (
 	"github.com/foreshock/foreshock/internal/judge"
 )
 
-// journal writes notices to our own log, one line each.
+// journal writes notices to our own log, one line for each incident.
 type journal struct{ log *slog.Logger }
 
 func (j *journal) send(ctx context.Context, _ time.Time, n *Notice) error {
-	attributes := []slog.Attr{
-		slog.String("step", string(n.Step)),
-		slog.Uint64("incident", n.Incident), slog.String("scope", n.Scope), slog.String("cause", n.Cause),
-		slog.String("severity", n.Severity), slog.String("certainty", n.Certainty), slog.String("says", n.Sentence),
-		slog.String("because", n.Trigger),
+	for k := range n.Incidents {
+		j.line(ctx, n, &n.Incidents[k])
 	}
-	for _, a := range []slog.Attr{slog.String("pattern", n.Pattern), slog.String("end", n.End), slog.String("link", n.Link)} {
+	for _, m := range n.More {
+		j.log.LogAttrs(ctx, slog.LevelWarn, "incident notice", slog.String("step", string(m.Step)), slog.String("cause", m.Cause), slog.String("severity", m.Severity), slog.Int("incidents", m.Count))
+	}
+	return nil
+}
+
+func (j *journal) line(ctx context.Context, n *Notice, i *Item) {
+	attributes := []slog.Attr{
+		slog.String("step", string(i.Step)),
+		slog.Uint64("incident", i.Incident), slog.String("scope", i.Scope), slog.String("cause", i.Cause),
+		slog.String("severity", i.Severity), slog.String("certainty", i.Certainty), slog.String("says", i.Sentence),
+		slog.String("because", i.Trigger),
+	}
+	if n.Reason != News {
+		attributes = append(attributes, slog.String("reason", string(n.Reason)))
+	}
+	for _, a := range []slog.Attr{slog.String("pattern", i.Pattern), slog.String("end", i.End), slog.String("link", i.Link)} {
 		if a.Value.String() != "" {
 			attributes = append(attributes, a)
 		}
 	}
 	level := slog.LevelWarn
 	switch {
-	case n.Step == Resolved:
+	case i.Step == Resolved:
 		level = slog.LevelInfo
-	case n.Severity == judge.Critical.String():
+	case i.Severity == judge.Critical.String():
 		level = slog.LevelError
 	}
 	j.log.LogAttrs(ctx, level, "incident notice", attributes...)
-	return nil
 }
 
 func (j *journal) close() {}

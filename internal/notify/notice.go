@@ -13,9 +13,9 @@ import (
 
 // Version is the version of a notice's JSON. It rises when a key goes or
 // changes its meaning; new keys come without a rise.
-const Version = 1
+const Version = 2
 
-// Step is what happened to an incident that a notice tells of.
+// Step is what happened to an incident since the channel was told of it last.
 type Step string
 
 // The steps.
@@ -26,25 +26,64 @@ const (
 	Resolved Step = "resolved" // it is over; End says how
 )
 
-// Notice is one step of one incident for one channel. It is a plain value, and
-// its JSON is what webhooks get: keys carry their units, times are RFC 3339 in
-// UTC on the wall's clock.
+// Reason is why a notice is sent.
+type Reason string
+
+// The reasons.
+const (
+	News       Reason = "incidents"  // its incidents opened, got worse, or are over
+	Escalation Reason = "escalation" // nobody took them in time, or what was done did not help
+	FollowUp   Reason = "follow_up"  // what a later look said of them
+	Test       Reason = "test"       // somebody tries the channel; its incidents are made up
+)
+
+// MostItems is how many incidents one notice describes; of the rest it says how
+// many there are.
+const MostItems = 50
+
+// Notice is what one channel is told at one time, of one incident or several.
+// It is a plain value, and its JSON is what webhooks get: keys carry their
+// units, times are RFC 3339 in UTC on the wall's clock.
 type Notice struct {
 	Version int `json:"version"`
 	// Key names this notice for ever: the same for each attempt to deliver it,
 	// and different for every other notice of every host. 32 hex digits.
-	Key     string `json:"key"`
-	Channel string `json:"channel"`
-	Step    Step   `json:"step"`
-	// Sequence counts the notices of this incident to this channel, from 1.
-	Sequence int       `json:"sequence"`
-	At       time.Time `json:"at"` // when it was decided
+	Key     string    `json:"key"`
+	Channel string    `json:"channel"`
+	Reason  Reason    `json:"reason"`
+	At      time.Time `json:"at"` // when it was decided
+	// Says is one sentence for the whole; empty where its one incident says it.
+	Says string `json:"says,omitempty"`
 
 	Host   string            `json:"host"`
 	Labels map[string]string `json:"labels"`
-	Link   string            `json:"link,omitempty"`
+	// Link is the page of all incidents; empty without a public address.
+	Link string `json:"link,omitempty"`
+	// Severity is the worst of what is not over; of all where everything is.
+	Severity string `json:"severity"`
+	// Incidents are the first MostItems, the worst first; More counts the rest.
+	Incidents []Item `json:"incidents"`
+	More      []More `json:"more"`
+}
 
-	// Incident is its number, unique within one run of the agent.
+// More is so many incidents that a notice does not describe: the record has
+// them.
+type More struct {
+	Step     Step   `json:"step"`
+	Cause    string `json:"cause"`
+	Severity string `json:"severity"`
+	Count    int    `json:"count"`
+}
+
+// Item is one step of one incident.
+type Item struct {
+	Step Step `json:"step"`
+	// Sequence counts what this channel was told of this incident, from 1.
+	Sequence int    `json:"sequence"`
+	Link     string `json:"link,omitempty"`
+
+	// Incident is its number, unique on its host where a history is kept, else
+	// within one run of the agent.
 	Incident uint64 `json:"incident"`
 	Scope    string `json:"scope"` // "service/web"
 	Cause    string `json:"cause"`
@@ -114,6 +153,18 @@ func (n *Notice) JSON() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
+// thread is the incident that a notice is about; 0 for one about none or
+// several.
+func (n *Notice) thread() uint64 {
+	if len(n.Incidents) == 1 && len(n.More) == 0 {
+		return n.Incidents[0].Incident
+	}
+	return 0
+}
+
+// about reports whether both notices are about one incident, the same.
+func (n *Notice) about(o *Notice) bool { return n.thread() != 0 && n.thread() == o.thread() }
+
 // key hashes what makes a notice the one it is. opened is on the pipeline's
 // steady clock, which nobody can set, so that the key does not change with the
 // wall's; lengths keep the parts apart.
@@ -125,7 +176,7 @@ func key(host string, incident uint64, opened time.Time, step Step, sequence int
 
 // describe fills in what the incident says. offset leads from the pipeline's
 // clock to the wall's.
-func (n *Notice) describe(inc *judge.Incident, offset time.Duration) {
+func (n *Item) describe(inc *judge.Incident, offset time.Duration) {
 	f := &inc.Finding
 	n.Incident, n.Scope, n.Cause, n.Rule = inc.ID, f.Scope.String(), f.Cause.String(), f.Rule
 	n.Certainty, n.Basis, n.Sentence, n.Trigger = f.Certainty.String(), f.Basis, f.Sentence, f.Trigger

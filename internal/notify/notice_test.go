@@ -89,14 +89,14 @@ func TestNoticeJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "webhook-"+string(n.Step)+".json", body)
+		golden(t, "webhook-"+string(n.Incidents[0].Step)+".json", body)
 		// An outbox on disk keeps what is to be sent: nothing of it is lost.
 		var back Notice
 		if err := json.Unmarshal(body, &back); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(n, back); diff != "" {
-			t.Errorf("%s: decoded again (-want +got):\n%s", n.Step, diff)
+			t.Errorf("%s: decoded again (-want +got):\n%s", brief(n), diff)
 		}
 	}
 }
@@ -107,7 +107,7 @@ func TestAlertsJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "alertmanager-"+string(n.Step)+".json", body)
+		golden(t, "alertmanager-"+string(n.Incidents[0].Step)+".json", body)
 	}
 }
 
@@ -142,7 +142,7 @@ func TestLabels(t *testing.T) {
 				"host": "web03", "instance": "web03",
 			}
 			maps.Copy(want, tt.want)
-			got := labels(&Notice{Host: "web03", Cause: "clients_gave_up", Severity: "critical", Scope: "service/web", Labels: tt.in})
+			got := labels(&Notice{Host: "web03", Labels: tt.in}, &Item{Cause: "clients_gave_up", Severity: "critical", Scope: "service/web"})
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

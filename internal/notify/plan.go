@@ -140,15 +140,20 @@ func (p *Planner) position(channel identity) int {
 func (p *Planner) notice(now time.Time, offset time.Duration, inc *judge.Incident, c *Channel, known *told, step Step) Notice {
 	known.sequence++
 	known.last, known.incident = now, *inc
-	n := Notice{
-		Version: Version, Channel: c.Name, Step: step, Sequence: known.sequence, At: wall(now, offset),
-		Key:  key(p.cfg.Host, inc.ID, inc.OpenedAt, step, known.sequence, c.Name),
-		Host: p.cfg.Host, Labels: p.cfg.Labels,
+	i := Item{
+		Step: step, Sequence: known.sequence,
 		Severity: known.severity.String(), OpenedAt: known.openedAt, Earlier: append([]Told{}, known.earlier...),
 	}
-	if p.cfg.PublicURL != "" {
-		n.Link = fmt.Sprintf("%s/incidents/%d", p.cfg.PublicURL, inc.ID)
+	n := Notice{
+		Version: Version, Channel: c.Name, Reason: News, At: wall(now, offset),
+		Key:  key(p.cfg.Host, inc.ID, inc.OpenedAt, step, known.sequence, c.Name),
+		Host: p.cfg.Host, Labels: p.cfg.Labels, Severity: i.Severity, More: []More{},
 	}
-	n.describe(inc, offset)
+	if p.cfg.PublicURL != "" {
+		n.Link = p.cfg.PublicURL + "/"
+		i.Link = fmt.Sprintf("%s/incidents/%d", p.cfg.PublicURL, inc.ID)
+	}
+	i.describe(inc, offset)
+	n.Incidents = []Item{i}
 	return n
 }

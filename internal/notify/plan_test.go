@@ -41,7 +41,8 @@ func because(inc judge.Incident) judge.Incident {
 
 // brief is a notice in one line.
 func brief(n Notice) string {
-	return fmt.Sprintf("%s #%d %s %d %s", n.Channel, n.Incident, n.Step, n.Sequence, n.Severity)
+	i := n.Incidents[0]
+	return fmt.Sprintf("%s #%d %s %d %s", n.Channel, i.Incident, i.Step, i.Sequence, i.Severity)
 }
 
 func briefs(notices []Notice) []string {
@@ -188,7 +189,7 @@ func TestPlanWallClock(t *testing.T) {
 	second := p.Plan(at(61), -time.Hour, open)[0]
 	type times struct{ Opened, At time.Time }
 	want := []times{{at(3600), at(3601)}, {at(3600), at(61 - 3600)}}
-	if diff := cmp.Diff(want, []times{{first.OpenedAt, first.At}, {second.OpenedAt, second.At}}); diff != "" {
+	if diff := cmp.Diff(want, []times{{first.Incidents[0].OpenedAt, first.At}, {second.Incidents[0].OpenedAt, second.At}}); diff != "" {
 		t.Errorf("times (-want +got):\n%s", diff)
 	}
 }

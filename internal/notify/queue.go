@@ -69,7 +69,7 @@ func (q *queue) push(now time.Time, n Notice) []outcome {
 	l := letter{notice: n, queuedAt: now, next: now}
 	if q.latestOnly {
 		if i := slices.IndexFunc(q.letters, func(o letter) bool {
-			return o.notice.Incident == n.Incident && o.notice.Key != q.flying
+			return o.notice.about(&n) && o.notice.Key != q.flying
 		}); i >= 0 {
 			old := q.letters[i]
 			// The receiver is no better for the news: its back-off stays.
@@ -101,10 +101,10 @@ func (q *queue) take(now time.Time) (n Notice, at time.Time, ok bool) {
 	first := make(map[uint64]bool, len(q.letters))
 	for i := range q.letters {
 		l := &q.letters[i]
-		if first[l.notice.Incident] {
+		if first[l.notice.thread()] {
 			continue // an earlier one of the same incident goes first
 		}
-		first[l.notice.Incident] = true
+		first[l.notice.thread()] = true
 		if best < 0 || l.next.Before(q.letters[best].next) {
 			best = i
 		}
@@ -146,7 +146,7 @@ func (q *queue) settle(now time.Time, err error, random *rand.Rand) (outcome, bo
 		q.pausedUntil = now.Add(refusal.RetryAfter)
 	}
 	if q.latestOnly {
-		if j := slices.IndexFunc(q.letters[i+1:], func(o letter) bool { return o.notice.Incident == l.notice.Incident }); j >= 0 {
+		if j := slices.IndexFunc(q.letters[i+1:], func(o letter) bool { return o.notice.about(&l.notice) }); j >= 0 {
 			newer := &q.letters[i+1+j]
 			newer.attempts, newer.next, newer.problem = l.attempts, now.Add(backOff(l.attempts, random)), err
 			return end(Superseded, nil)

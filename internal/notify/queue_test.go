@@ -17,7 +17,7 @@ var errDown = errors.New("down")
 func chance() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
 func letterOf(incident uint64, sequence int) Notice {
-	return Notice{Incident: incident, Sequence: sequence, Key: fmt.Sprintf("%d.%d", incident, sequence)}
+	return Notice{Incidents: []Item{{Incident: incident, Sequence: sequence}}, Key: fmt.Sprintf("%d.%d", incident, sequence)}
 }
 
 // TestQueueKeepsOrder runs queues against receivers that fail at random: the
@@ -52,8 +52,8 @@ func TestQueueKeepsOrder(t *testing.T) {
 					if flying != nil {
 						t.Fatal("two at once")
 					}
-					if n.Sequence <= delivered[n.Incident] {
-						t.Fatalf("%s is tried after %d was delivered", n.Key, delivered[n.Incident])
+					if i := n.Incidents[0]; i.Sequence <= delivered[i.Incident] {
+						t.Fatalf("%s is tried after %d was delivered", n.Key, delivered[n.thread()])
 					}
 					flying = &n
 				} else if !at.IsZero() && !at.After(now) {
@@ -68,7 +68,7 @@ func TestQueueKeepsOrder(t *testing.T) {
 					ended(o)
 				}
 				if err == nil {
-					delivered[flying.Incident] = flying.Sequence
+					delivered[flying.thread()] = flying.Incidents[0].Sequence
 				}
 				flying = nil
 			case 3:
