@@ -46,6 +46,9 @@ func unreadable(cfg config.Config) (errs []error) {
 		if c.Webhook != nil {
 			try("notify "+c.Name, c.Webhook.Secret)
 		}
+		if c.Library != nil {
+			try("notify "+c.Name, c.Library.URL)
+		}
 	}
 	return errs
 }
@@ -97,6 +100,9 @@ is said. Without FILE it reads
 				}
 				_, warnings, err := agent.Rules(cfg, path)
 				if err != nil {
+					return err
+				}
+				if err := agent.Templates(cfg, path); err != nil {
 					return err
 				}
 				regions, err := agent.Regions(cfg, path)

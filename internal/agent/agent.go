@@ -196,6 +196,9 @@ func (a *agent) compile(cfg config.Config, path string) ([]rule.Rule, notify.Con
 	for _, w := range warnings {
 		a.log.Warn("a rule that means something else, perhaps", "says", w)
 	}
+	if err := Templates(cfg, path); err != nil {
+		return nil, notify.Config{}, err
+	}
 	channels, err := notifyConfig(cfg, a.host, a.log, a.dialer)
 	return rules, channels, err
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -104,6 +105,12 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial
 				}
 				channel.Webhook.Key = []byte(key)
 			}
+		case c.Library != nil:
+			service, err := notifyService(c, log)
+			if err != nil {
+				return notify.Config{}, fmt.Errorf("notify %s: %w", c.Name, err)
+			}
+			channel.Library = service
 		case c.Alertmanager != nil:
 			channel.Alertmanager = &notify.Alertmanager{URLs: c.Alertmanager.URLs, Dial: dialer.DialContext}
 		case c.Log:
@@ -112,4 +119,51 @@ func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial
 		out.Channels = append(out.Channels, channel)
 	}
 	return out, nil
+}
+
+// deliverer is the program that sends for the notification library: ourselves,
+// also where the file was replaced by a newer one meanwhile.
+var deliverer = []string{"/proc/self/exe", "notify", "deliver"}
+
+func notifyService(c config.Channel, log *slog.Logger) (*notify.Library, error) {
+	address, err := c.Library.URL.Read()
+	if err != nil {
+		return nil, fmt.Errorf("read the service's address: %w", err)
+	}
+	if err := notify.CheckService(address); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Library.URL, err)
+	}
+	template, err := notify.ParseTemplate(c.Library.Template.Title, c.Library.Template.Body)
+	if err != nil {
+		return nil, err // Channels has said so before, with its place
+	}
+	return &notify.Library{URL: address, Program: deliverer, Template: template, Log: log}, nil
+}
+
+// Templates tries the templates of a configuration. file is its name, for
+// messages: the error joins one for each problem.
+func Templates(cfg config.Config, file string) error {
+	var errs []error
+	for _, c := range cfg.Notify {
+		if c.Library == nil {
+			continue
+		}
+		_, err := notify.ParseTemplate(c.Library.Template.Title, c.Library.Template.Body)
+		if wrong, ok := errors.AsType[*notify.TemplateError](err); ok {
+			errs = append(errs, c.RefusedTemplate(file, wrong.Part, wrong.Line, wrong.Problem))
+		} else if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Channels makes the channels of a configuration ready to send from another
+// program than the agent: their connections are no concern of its counts.
+func Channels(cfg config.Config, log *slog.Logger) (notify.Config, error) {
+	host, err := hostName(cfg)
+	if err != nil {
+		return notify.Config{}, err
+	}
+	return notifyConfig(cfg, host, log, dial.New())
 }

@@ -70,8 +70,10 @@ var arrows = map[string][]string{
 	},
 	"internal/history": {"internal/recording"},
 	// notify: deciding (a pure planner) and delivering
-	"internal/notify": {"internal/judge"},
-	"internal/rule":   {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
+	"internal/notify": {"internal/judge", "internal/notify/library"},
+	// the notification library, in a child process
+	"internal/notify/library": {},
+	"internal/rule":           {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
 	// rules as files
 	"internal/rule/presets":  {},
 	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope", "internal/yamlfile"},
@@ -90,8 +92,8 @@ var arrows = map[string][]string{
 		"internal/agent", "internal/config", "internal/enum", "internal/judge", "internal/measure", "internal/scope",
 	},
 	"cmd/foreshock": {
-		"internal/agent", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
-		"internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/rule",
+		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
+		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/tcp",
 	},
 	// test support

@@ -191,7 +191,13 @@ func checkChannels(p *problems, raw []rawChannel) []Channel {
 			kinds++
 			c.Alertmanager = checkAlertmanager(p, path+".alertmanager", r.Alertmanager)
 		}
-		const one = "give it exactly one of log: true, webhook: {url: …} and alertmanager: {urls: […]}"
+		if r.URL.tried {
+			kinds++
+			c.Library = &Library{URL: checkSecret(p, path+".url", r.URL), Template: checkTemplate(p, path+".template", r.Template)}
+		} else if r.Template.there() && !r.Template.Spoiled {
+			p.add(r.Template.At, path+".template", "", path+".template is only for a channel with a url", "remove it: webhooks get JSON, Alertmanager alerts, and the log lines of its own")
+		}
+		const one = "give it exactly one of url: {file: …}, webhook: {url: …}, alertmanager: {urls: […]} and log: true"
 		switch {
 		case kinds == 0:
 			p.add(r.At, path, c.Name, fmt.Sprintf("%s %s does not say where notices go", path, quote(c.Name)), one)
@@ -201,6 +207,29 @@ func checkChannels(p *problems, raw []rawChannel) []Channel {
 		out = append(out, c)
 	}
 	return out
+}
+
+func checkTemplate(p *problems, path string, raw rawTemplate) Template {
+	read := func(key string, s scalar) (text string, line int) {
+		switch {
+		case !s.Good:
+		case strings.TrimSpace(s.Text) == "":
+			p.add(s.At, path+"."+key, "", path+"."+key+" is empty", "write a template, as \"{{.Title}}\", or remove the key for our own words")
+		case len(s.Text) > MaxTemplate:
+			p.add(s.At, path+"."+key, s.Text, fmt.Sprintf("%s.%s is longer than %d bytes", path, key, MaxTemplate), "make it shorter")
+		default:
+			line = s.At.Line
+			if !s.Exact && strings.Contains(s.Text, "\n") { // a block begins below its key
+				line++
+			}
+			return s.Text, line
+		}
+		return "", 0
+	}
+	var t Template
+	t.Title, t.TitleLine = read("title", raw.Title.scalar)
+	t.Body, t.BodyLine = read("body", raw.Body.scalar)
+	return t
 }
 
 func checkSeverities(p *problems, path string, raw []rawSeverity) []string {

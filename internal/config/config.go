@@ -110,6 +110,41 @@ type Channel struct {
 	Log          bool // our own log
 	Webhook      *Webhook
 	Alertmanager *Alertmanager
+	Library      *Library
+}
+
+// Library is a service of the notification library.
+type Library struct {
+	// URL is where its address is.
+	URL Secret
+	// Template says what it is sent; zero: in our own words.
+	Template Template
+}
+
+// Template is what a service is sent, in Go's template language. It is checked
+// by whoever parses it: this package knows no notices.
+type Template struct {
+	Title, Body string // empty: our own words
+	// TitleLine and BodyLine are where the file has their first lines, for
+	// messages.
+	TitleLine, BodyLine int
+}
+
+// MaxTemplate is how long a template may be, in bytes.
+const MaxTemplate = 16 << 10
+
+// RefusedTemplate is what Parse would say of a template whose part, "title" or
+// "body", is wrong in a line, from 1; 0 is the part as a whole.
+func (c *Channel) RefusedTemplate(file, part string, line int, problem string) error {
+	t := c.Library.Template
+	text, at := t.Body, t.BodyLine
+	if part == "title" {
+		text, at = t.Title, t.TitleLine
+	}
+	return &Error{
+		File: file, Line: at + max(0, line-1), Column: 1, Key: "notify." + c.Name + ".template." + part, Text: shorten(text),
+		Problem: fmt.Sprintf("channel %s: the template's %s: %s", quote(c.Name), part, problem), Hint: "docs/NOTICES.md says what a template sees; foreshock notify test " + c.Name + " --print shows what it makes",
+	}
 }
 
 // Webhook is one URL that takes signed JSON.

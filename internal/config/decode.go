@@ -262,6 +262,8 @@ const secretHint = "keep it in a file that only Foreshock may read and write {fi
 // decodeSecret never quotes a value: whatever was written there may be the
 // secret itself, and messages end up in logs.
 func decodeSecret(p *problems, path string, n ast.Node, at position, v reflect.Value) {
+	raw := v.Addr().Interface().(*rawSecret)
+	raw.tried = true
 	pairs, ok := mapping(n)
 	switch {
 	case empty(n):
@@ -286,7 +288,6 @@ func decodeSecret(p *problems, path string, n ast.Node, at position, v reflect.V
 		values = append(values, pair)
 	}
 	decodeStruct(p, path, values, v)
-	raw := v.Addr().Interface().(*rawSecret)
 	switch {
 	case len(p.found) > bad:
 	case !raw.File.Given && !raw.Env.Given:

@@ -117,10 +117,26 @@ func effectiveChannels(line writeLine, channels []Channel) {
 			if !c.Webhook.Secret.IsZero() {
 				line("      secret: %s", c.Webhook.Secret)
 			}
+		case c.Library != nil:
+			line("    url: %s", c.Library.URL)
+			effectiveTemplate(line, c.Library.Template)
 		case c.Alertmanager != nil:
 			line("    alertmanager: {urls: [%s]}", yamlList(c.Alertmanager.URLs))
 		default:
 			line("    log: true")
+		}
+	}
+}
+
+func effectiveTemplate(line writeLine, t Template) {
+	if t.Title == "" && t.Body == "" {
+		line("    # template: none, so it gets our own words")
+		return
+	}
+	line("    template:")
+	for _, part := range []struct{ key, text string }{{"title", t.Title}, {"body", t.Body}} {
+		if part.text != "" {
+			line("      %s: %s", part.key, yamlQuoted(part.text))
 		}
 	}
 }

@@ -48,6 +48,8 @@ type (
 	rawDays       struct{ scalar }
 	rawFactor     struct{ scalar }
 	rawQuantile   struct{ scalar }
+
+	rawTemplateText struct{ scalar } // in Go's template language
 )
 
 func (rawText) kind() kind {
@@ -62,6 +64,10 @@ func (rawAddress) kind() kind {
 
 func (rawListen) kind() kind {
 	return kind{"an address and a port", `":80" or "192.0.2.1:80"`, text(`^(\[[0-9A-Fa-f:.]+\]|[0-9.]*):[0-9]+$`)}
+}
+
+func (rawTemplateText) kind() kind {
+	return kind{"a template", `"{{.Title}}"`, &jsonschema.Schema{Type: "string", MinLength: new(uint64(1)), MaxLength: new(uint64(MaxTemplate))}}
 }
 
 func (rawShare) kind() kind {

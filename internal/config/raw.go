@@ -44,7 +44,15 @@ type rawChannel struct {
 	Severities   []rawSeverity   `yaml:"severities" example:"[warning, critical]" jsonschema_description:"Which incidents it gets. Default: warning and critical."`
 	Log          rawBool         `yaml:"log" jsonschema_description:"Write notices to our own log."`
 	Webhook      rawWebhook      `yaml:"webhook" example:"{url: https://ops.example/hook}" jsonschema_description:"Post signed JSON to a URL."`
+	URL          rawSecret       `yaml:"url" jsonschema_description:"Where the address of a service of the notification library is, as slack://, smtp:// or pagerduty://: it holds a secret."`
+	Template     rawTemplate     `yaml:"template" example:"{title: \"{{.Title}}\"}" jsonschema_description:"What a service is sent, in Go's template language. Default: our own words."`
 	Alertmanager rawAlertmanager `yaml:"alertmanager" example:"{urls: [\"http://127.0.0.1:9093\"]}" jsonschema_description:"Send alerts to Alertmanager, API v2."`
+}
+
+type rawTemplate struct {
+	section
+	Title rawTemplateText `yaml:"title" jsonschema_description:"One line: a subject or a heading. Default: our own."`
+	Body  rawTemplateText `yaml:"body" jsonschema_description:"The rest. Default: our own."`
 }
 
 type rawWebhook struct {
@@ -60,7 +68,9 @@ type rawAlertmanager struct {
 
 type rawSecret struct {
 	File rawPath `yaml:"file" jsonschema_description:"Absolute path of a file that holds the secret and that not everybody may read. One newline at its end is left out."`
-	Env  rawEnv  `yaml:"env" jsonschema_description:"Name of an environment variable that holds the secret."`
+	// tried: it is there, good or not.
+	tried bool
+	Env   rawEnv `yaml:"env" jsonschema_description:"Name of an environment variable that holds the secret."`
 }
 
 type rawObserve struct {
@@ -173,7 +183,6 @@ func laterKeys() []string {
 		"actuate", "drain", "fleet",
 		"respond", "tls",
 		"observe.events",
-		"notify[].url",
 	}
 }
 

@@ -24,8 +24,8 @@ type Config struct {
 	Channels  []Channel
 }
 
-// Channel is one place where notices go. Exactly one of Log, Webhook and
-// Alertmanager is set.
+// Channel is one place where notices go. Exactly one of Log, Webhook,
+// Alertmanager and Library is set.
 type Channel struct {
 	// Name is unique among the channels.
 	Name string
@@ -34,6 +34,7 @@ type Channel struct {
 	Log          *slog.Logger
 	Webhook      *Webhook
 	Alertmanager *Alertmanager
+	Library      *Library
 }
 
 // Dial connects as net.Dialer's DialContext does.
@@ -62,13 +63,16 @@ type Alertmanager struct {
 	Dial Dial
 }
 
-// Kind is what sort of channel it is: "log", "webhook" or "alertmanager".
+// Kind is what sort of channel it is: "log", "webhook", "alertmanager", or the
+// name of a service, as "slack".
 func (c *Channel) Kind() string {
 	switch {
 	case c.Webhook != nil:
 		return "webhook"
 	case c.Alertmanager != nil:
 		return "alertmanager"
+	case c.Library != nil:
+		return c.Library.Name()
 	}
 	return "log"
 }

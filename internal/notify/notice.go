@@ -92,12 +92,14 @@ type Item struct {
 	// Severity is the worst that the channel has been told, with this notice.
 	Severity string `json:"severity"`
 	// Certainty is "certain", "likely" or "unknown"; Basis what it rests on.
-	Certainty string     `json:"certainty"`
-	Basis     string     `json:"basis"`
-	Sentence  string     `json:"sentence"`
-	Trigger   string     `json:"trigger"`
-	Evidence  []Evidence `json:"evidence"`
-	Advice    []string   `json:"advice"`
+	Certainty string `json:"certainty"`
+	Basis     string `json:"basis"`
+	Sentence  string `json:"sentence"`
+	// Hurt is who is hurt, as far as that is seen.
+	Hurt     string     `json:"hurt"`
+	Trigger  string     `json:"trigger"`
+	Evidence []Evidence `json:"evidence"`
+	Advice   []string   `json:"advice"`
 	// Pattern is "gradual_saturation", "sudden_spike", "resource_leak", or
 	// empty like the two below.
 	Pattern         string   `json:"pattern"`

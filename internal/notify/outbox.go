@@ -149,6 +149,8 @@ func receivers(c *Channel) []receiver {
 			out = append(out, receiver{text, &member{newClient(u.JoinPath("api/v2/alerts"), c.Alertmanager.RootCAs, c.Alertmanager.Dial)}})
 		}
 		return out
+	case c.Library != nil:
+		return []receiver{{"", &child{*c.Library}}}
 	}
 	return []receiver{{"", &journal{c.Log}}}
 }

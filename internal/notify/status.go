@@ -7,7 +7,7 @@ import "time"
 // address.
 type Status struct {
 	Name string
-	Kind string // "log", "webhook", "alertmanager"
+	Kind string // as Channel.Kind has it
 	// Queued is how many notices nobody has taken yet. The rest counts since
 	// the start: Delivered to at least one receiver, Undelivered given up or
 	// lost to a full queue, Superseded by a newer state of the same incident.
