@@ -102,7 +102,7 @@ at every hour, this one marked with a *.
 A signal that is below LOW or above HIGH is so only when something is wrong.
 STATE is known; other_hours where this hour has not come often enough, and the
 widest of what other hours give holds; or learning, with less than an hour of
-anything, which decides nothing. MINUTES and DAYS are what it rests on.`,
+anything, or 14 days of what is sampled hourly, which decides nothing. MINUTES and DAYS are what it rests on.`,
 		Example: `  foreshock baseline show
   foreshock baseline show --scope service/web --signal new_flows_per_second`,
 		Args: noArgs,

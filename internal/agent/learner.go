@@ -256,7 +256,9 @@ func (l *learner) make(now time.Time) {
 		if end.After(until) {
 			break
 		}
-		hour := baseline.HourOf(start, l.each(start, end), l.intervals()).Filter(func(row *baseline.HourRow) bool { return row.Minutes >= leastSeen })
+		hour := baseline.HourOf(start, l.each(start, end), l.intervals()).Filter(func(row *baseline.HourRow) bool {
+			return row.Minutes >= leastSeen || row.Signal.Sampled() == measure.Hourly
+		})
 		if len(hour.Rows) > 0 {
 			l.store.PutHour(start, baseline.AppendHour(nil, hour))
 			l.hours++

@@ -67,7 +67,8 @@ type BaselineNorm struct {
 	Days   string `json:"days"` // weekday or weekend
 	Hour   int    `json:"hour"` // of the day, in the agent's time zone
 	Now    bool   `json:"now"`  // it is that hour
-	// State is learning (less than an hour of it: it decides nothing),
+	// State is learning (less than an hour of it, or 14 days of what is
+	// sampled hourly: it decides nothing),
 	// other_hours (the widest of what else is known), or known.
 	State   string  `json:"state"`
 	Low     float64 `json:"low"`
@@ -193,7 +194,7 @@ func (n *HourNorm) shown(now measure.Hours) BaselineNorm {
 	switch {
 	case n.Norm.Learning:
 		state = "learning"
-	case n.Norm.Hours == measure.AllHours:
+	case n.Norm.Hours == measure.AllHours && n.Norm.Signal.Sampled() == measure.EveryLook:
 		state = "other_hours"
 	}
 	return BaselineNorm{

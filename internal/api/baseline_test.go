@@ -2,10 +2,31 @@ package api
 
 import (
 	"context"
+	"testing"
 
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
 )
+
+// TestStateOfANorm: what is sampled hourly has one norm for all hours, which is no
+// makeshift.
+func TestStateOfANorm(t *testing.T) {
+	for _, tt := range []struct {
+		norm measure.Norm
+		want string
+	}{
+		{measure.Norm{Signal: measure.NewFlowsRate, Learning: true}, "learning"},
+		{measure.Norm{Signal: measure.NewFlowsRate}, "other_hours"},
+		{measure.Norm{Signal: measure.NewFlowsRate, Hours: 13}, "known"},
+		{measure.Norm{Signal: measure.SynSentTotalShare, Learning: true}, "learning"},
+		{measure.Norm{Signal: measure.SynSentTotalShare}, "known"},
+	} {
+		n := HourNorm{13, tt.norm}
+		if got := n.shown(13).State; got != tt.want {
+			t.Errorf("%+v is %s, want %s", tt.norm, got, tt.want)
+		}
+	}
+}
 
 // taught is a Learner that knows one thing.
 type taught struct{}

@@ -22,7 +22,8 @@ type Norm struct {
 	Minutes, Days int
 	// Hours is which hours of the week it rests on.
 	Hours Hours
-	// Learning: it rests on less than an hour, and its bounds are wide.
+	// Learning: it rests on too little to decide anything: less than an hour, or
+	// 14 days of what is sampled Hourly.
 	Learning bool
 }
 
@@ -95,8 +96,35 @@ type Lesson struct {
 	// Samples is how many sockets a reading must rest on to be learned: the
 	// share of two connections says nothing.
 	Samples int
+	// Sampled is which of its values are learned, and how they make a norm.
+	Sampled Sampling
 	// scopes has the bit 1<<kind for each kind of scope of which it is learned.
 	scopes uint8
+}
+
+// Sampling is which values of a signal are learned, and how they make a norm.
+type Sampling uint8
+
+const (
+	// EveryLook takes each value that a look sees, by the hour of the week. The
+	// bounds are the quantile and the factor of the configuration, at the Wilson
+	// bound and not below the floor.
+	EveryLook Sampling = iota
+	// Hourly takes one value an hour, the first of its first minute, all hours
+	// together. High is 1.5 times the 0.95 quantile as it comes, whatever the
+	// configuration says, and known from 14 days on; there is no Low. It is the
+	// procedure of an article, to be compared with (docs/SIGNALS.md).
+	Hourly
+)
+
+// Sampled is how a signal is learned; that of one that is not has no meaning.
+func (s Signal) Sampled() Sampling {
+	for i := range lessons {
+		if lessons[i].Signal == s {
+			return lessons[i].Sampled
+		}
+	}
+	return EveryLook
 }
 
 // lessons are the signals that are learned over days, in their order.
@@ -105,12 +133,14 @@ type Lesson struct {
 // (docs/SIGNALS.md); answers below a second are never late; five connections,
 // or five new ones a second, come by chance.
 var lessons = [...]Lesson{
-	{Established, 5, 0, ofPeers},
-	{NewFlowsRate, 5, 0, ofService | ofBackend},
-	{AnswerSlow, 1, 0, ofPeers},
-	{EstablishedShare, 1, 10, ofBoth},
-	{SynSentShare, 0.15, 10, ofBoth},
-	{CloseWaitShare, 0.15, 10, ofBoth},
+	{Established, 5, 0, EveryLook, ofPeers},
+	{NewFlowsRate, 5, 0, EveryLook, ofService | ofBackend},
+	{AnswerSlow, 1, 0, EveryLook, ofPeers},
+	{EstablishedShare, 1, 10, EveryLook, ofBoth},
+	{SynSentShare, 0.15, 10, EveryLook, ofBoth},
+	{CloseWaitShare, 0.15, 10, EveryLook, ofBoth},
+	{CloseWaitTotalShare, 0, 0, Hourly, ofRegion},
+	{SynSentTotalShare, 0, 0, Hourly, ofRegion},
 }
 
 // Lessons returns what is learned over days, in the order of the signals.
@@ -165,7 +195,7 @@ func (m *Measure) takeNorms(learned []Norm) {
 }
 
 // Norm is what is usual of a signal at this hour; known is false where nothing
-// was learned, or less than an hour of it.
+// was learned, or too little of it.
 func (s *ScopeSignals) Norm(sig Signal) (n Norm, known bool) {
 	for i := range s.Norms {
 		if s.Norms[i].Signal == sig {
@@ -173,6 +203,13 @@ func (s *ScopeSignals) Norm(sig Signal) (n Norm, known bool) {
 		}
 	}
 	return Norm{}, false
+}
+
+// setHigh sets the signal that says what another one is above only when
+// something is wrong.
+func (h *history) setHigh(high, of Signal) {
+	n, known := h.signals.Norm(of)
+	h.setIf(known, high, n.High, n.Minutes, NotEnough)
 }
 
 // setNorm sets the signals that say what was learned of arrivals.

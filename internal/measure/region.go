@@ -74,6 +74,17 @@ func (h *history) takeRegion(y *Tally) {
 	most, _ := r.established.Most()
 	h.setIf(most > 0, EstablishedLost, 1-established/max(1, most), int(most), NoTraffic)
 	h.takeDestinations(y)
+	h.takeTotals(y, connections+int(y.States[tcp.TimeWait]))
+}
+
+// takeTotals takes the shares of an article, of all rows of the region and thus
+// of TIME_WAIT too, and what its way of learning makes of them.
+func (h *history) takeTotals(y *Tally, total int) {
+	all := float64(max(1, total))
+	h.setIf(total > 0, CloseWaitTotalShare, float64(y.AcceptedCloseWait)/all, total, NoTraffic)
+	h.setIf(total > 0, SynSentTotalShare, float64(y.States[tcp.SynSent])/all, total, NoTraffic)
+	h.setHigh(CloseWaitTotalHigh, CloseWaitTotalShare)
+	h.setHigh(SynSentTotalHigh, SynSentTotalShare)
 }
 
 // takeDestinations counts the destinations of a region that show a failure.

@@ -226,6 +226,50 @@ func TestRegionSignals(t *testing.T) {
 	want(rest, map[Signal]float64{Outgoing: 8, UnclassifiedShare: 0.25})
 }
 
+// TestRegionTotals: the shares of all sockets, and what was learned of them.
+func TestRegionTotals(t *testing.T) {
+	m := New("")
+	y := Tally{Scope: scope.ID{Kind: scope.KindRegion, Name: "east"}, Group: scope.RegionGroup, AcceptedCloseWait: 2}
+	norm := func(sig Signal, high float64, learning bool) Norm {
+		return Norm{Scope: y.Scope, Signal: sig, High: high, Minutes: 400, Days: 17, Learning: learning}
+	}
+	known := func(value float64, samples int) Reading {
+		return Reading{Value: value, Samples: samples, Validity: Known}
+	}
+	none := func(why Validity) Reading { return Reading{Validity: why} }
+	tests := []struct {
+		name   string
+		states map[tcp.State]uint32
+		norms  []Norm
+		want   [4]Reading // CLOSE_WAIT and SYN_SENT, and what they are held against
+	}{
+		{"nothing there", nil, nil, [4]Reading{none(NoTraffic), none(NoTraffic), none(NotEnough), none(NotEnough)}},
+		{
+			"nothing learned, an orphan is nobody's", map[tcp.State]uint32{tcp.Established: 12, tcp.CloseWait: 3, tcp.SynSent: 1, tcp.TimeWait: 24}, nil,
+			[4]Reading{known(0.05, 40), known(0.025, 40), none(NotEnough), none(NotEnough)},
+		},
+		{
+			"learned, and still learning", map[tcp.State]uint32{tcp.CloseWait: 2, tcp.TimeWait: 2},
+			[]Norm{norm(CloseWaitTotalShare, 0, false), norm(SynSentTotalShare, 0.1, true)},
+			[4]Reading{known(0.5, 4), known(0, 4), known(0, 400), none(NotEnough)},
+		},
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			y.States = states(tt.states)
+			at := begin.Add(time.Duration(i) * time.Second)
+			s := m.Step(at, Tallies{Look: look(whole, at), Interval: time.Second, Scopes: []Tally{y}, Norms: tt.norms}).Scope(y.Scope)
+			got := [4]Reading{s.Get(CloseWaitTotalShare), s.Get(SynSentTotalShare), s.Get(CloseWaitTotalHigh), s.Get(SynSentTotalHigh)}
+			for i := range got {
+				got[i].Seen, got[i].Good = time.Time{}, 0
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestALargeDestinationFindsRoom: where more destinations are met than are told
 // apart, those with many connections are told of, whenever they came; one that
 // fails keeps its place.

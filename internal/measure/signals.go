@@ -98,6 +98,10 @@ const (
 	EstablishedLost
 	RetransmittingShare
 	PendingLateShare
+	CloseWaitTotalShare
+	SynSentTotalShare
+	CloseWaitTotalHigh
+	SynSentTotalHigh
 	Destinations
 	DestinationsRetransmitting
 	DestinationsConnecting
@@ -251,6 +255,10 @@ var definitions = [NumSignals]Definition{
 	EstablishedLost:              {"established_lost_share", UnitShare, tcp.Focus, ofRegion, "of the most ESTABLISHED at once in the last 10 s, those that are gone"},
 	RetransmittingShare:          {"retransmitting_share", UnitShare, tcp.Focus, ofRegion, "sockets in an unrecovered retransmission time-out"},
 	PendingLateShare:             {"pending_late_share", UnitShare, tcp.Focus, ofRegion, "connections pending for longer than late_after_seconds"},
+	CloseWaitTotalShare:          {"close_wait_total_share", UnitShare, tcp.Focus, ofRegion, "CLOSE_WAIT that a process holds, of all sockets, TIME_WAIT among them"},
+	SynSentTotalShare:            {"syn_sent_total_share", UnitShare, tcp.Focus, ofRegion, "SYN_SENT, of the same"},
+	CloseWaitTotalHigh:           {"close_wait_total_high_share", UnitShare, tcp.Focus, ofRegion, "150 % of the 95th percentile of hourly samples of close_wait_total_share over weeks: what an article calls too much"},
+	SynSentTotalHigh:             {"syn_sent_total_high_share", UnitShare, tcp.Focus, ofRegion, "the same of syn_sent_total_share"},
 	Destinations:                 {"destinations", UnitCount, tcp.Focus, ofRegion, "addresses with their port that have a connection, 64 at most"},
 	DestinationsRetransmitting:   {"destinations_retransmitting", UnitCount, tcp.Focus, ofRegion, "destinations to which a tenth of the connections retransmits; like those below of the 16 largest"},
 	DestinationsConnecting:       {"destinations_connecting", UnitCount, tcp.Focus, ofRegion, "destinations of which a tenth of the connections is SYN_SENT"},

@@ -23,6 +23,7 @@ var stored = [...]Signal{
 	Connections, EstablishedLost, RetransmittingShare, PendingLateShare, Destinations, DestinationsRetransmitting, DestinationsConnecting,
 	DestinationsUnanswered, DestinationsLost, DestinationsCloseWait, DestinationsPendingLate, DestinationsResending, DestinationsFewer,
 	DestinationsGone, Outgoing, UnclassifiedShare,
+	CloseWaitTotalShare, SynSentTotalShare, CloseWaitTotalHigh, SynSentTotalHigh,
 }
 
 // storedNumbers are the places of the signals in stored; -1 for one that is

@@ -40,6 +40,9 @@ const (
 	// day says nothing of how days differ.
 	ownMinutes = 90
 	ownDays    = 2
+	// hourlyDays is of how many days there must be hourly samples, the one that it
+	// is apart: the least of the article's two to four weeks.
+	hourlyDays = 14
 	// othersSpan is how far back other hours stand in for it: by then each has
 	// come twice.
 	othersSpan = 9 * 24 * time.Hour
@@ -115,17 +118,28 @@ type Source func(wanted func(start time.Time) bool, keep func(scope.ID, measure.
 //
 // An hour of the week that has come twice or more stands for itself. Until then
 // the norm is the widest that this hour of other days, other hours of such days
-// and all hours together would give.
+// and all hours together would give. What is sampled hourly has one norm for all
+// hours; where it was not seen for nine days, none.
 func Learn(c Config, now time.Time, of measure.Hours, hours Source, recent *Hour) []measure.Norm {
 	c = c.filled()
 	all := make(map[key]*sums)
 	hours(func(start time.Time) bool { return c.Hours(start) == of && within(now, start, c.Learn) }, nil, func(h *Hour) bool {
-		c.add(all, now, h, func(key) levels { return 1 << ownHours })
+		c.add(all, now, h, func(k key) levels {
+			if k.signal.Sampled() == measure.Hourly {
+				return 0 // in what follows
+			}
+			return 1 << ownHours
+		})
 		return true
 	})
+	hourly := false
 	others := func(h *Hour) bool {
 		to := levelsOf(c.Hours(h.Start), of)
 		c.add(all, now, h, func(k key) levels {
+			if k.signal.Sampled() == measure.Hourly {
+				hourly = true
+				return 1 << everyHour
+			}
 			if s := all[k]; s != nil && s.known() {
 				return 0
 			}
@@ -137,7 +151,12 @@ func Learn(c Config, now time.Time, of measure.Hours, hours Source, recent *Hour
 		s := all[key{id, sig}]
 		return s == nil || !s.known()
 	}
-	hours(func(start time.Time) bool { return within(now, start, min(c.Learn, othersSpan)) }, unknown, others)
+	lately := min(c.Learn, othersSpan)
+	hours(func(start time.Time) bool { return within(now, start, lately) }, unknown, others)
+	if hourly {
+		isHourly := func(_ scope.ID, sig measure.Signal) bool { return sig.Sampled() == measure.Hourly }
+		hours(func(start time.Time) bool { return within(now, start, c.Learn) && !within(now, start, lately) }, isHourly, others)
+	}
 	if recent != nil {
 		others(recent.Filter(func(row *HourRow) bool {
 			s := all[key{row.Scope, row.Signal}]
@@ -197,6 +216,9 @@ func (c Config) add(all map[key]*sums, now time.Time, h *Hour, wanted func(key) 
 
 // norm makes a norm of what was added up.
 func (c Config) norm(k key, s *sums, of measure.Hours) measure.Norm {
+	if k.signal.Sampled() == measure.Hourly {
+		return hourlyNorm(k, &s[everyHour])
+	}
 	if s.known() {
 		return c.bounds(k, &s[ownHours], of)
 	}
@@ -212,6 +234,18 @@ func (c Config) norm(k key, s *sums, of measure.Hours) measure.Norm {
 		n.Low, n.High = min(n.Low, other.Low), max(n.High, other.High)
 	}
 	return n
+}
+
+// hourlyNorm is the norm of what is sampled hourly: the article's defaults, and
+// nothing that would make few samples, or zero, into a threshold that holds.
+func hourlyNorm(k key, s *sum) measure.Norm {
+	return measure.Norm{
+		Scope: k.scope, Signal: k.signal,
+		Usual:   s.sketch.Quantile(0.5),
+		High:    s.sketch.Quantile(DefaultQuantile) * DefaultFactor,
+		Minutes: s.minutes, Days: s.count(), Hours: measure.AllHours,
+		Learning: s.count() <= hourlyDays,
+	}
 }
 
 // bounds are the quantiles with what makes a threshold of them. Values within a

@@ -115,6 +115,54 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// TestHourlyNorms: 1.5 times the 0.95 quantile of hourly samples of all hours,
+// whatever is configured, from 14 days on; zero where nearly all are.
+func TestHourlyNorms(t *testing.T) {
+	east := scope.ID{Kind: scope.KindRegion, Name: "east"}
+	const share = measure.SynSentTotalShare
+	samples := func(n int, of func(hour int) float64) (out []*Hour) {
+		for i := range 24 * n {
+			out = append(out, &Hour{Start: monday.Add(time.Duration(i) * time.Hour), Rows: []HourRow{
+				{Scope: east, Signal: share, Minutes: 1, Days: 1, Sketch: sketchOf(of(i))},
+			}})
+		}
+		return out
+	}
+	oneIn := func(n int) func(int) float64 {
+		return func(hour int) float64 {
+			if hour%n == n-1 {
+				return 0.1
+			}
+			return 0
+		}
+	}
+	tests := []struct {
+		name  string
+		hours []*Hour
+		later int // days after the last sample
+		want  []measure.Norm
+	}{
+		{"of 13 days", samples(13, oneIn(2)), 0, []measure.Norm{{Usual: 0, High: 0.15, Minutes: 13 * 24, Days: 13, Learning: true}}},
+		{"of 15 days", samples(15, oneIn(2)), 0, []measure.Norm{{Usual: 0, High: 0.15, Minutes: 15 * 24, Days: 15}}},
+		{"one hour in ten", samples(28, oneIn(10)), 0, []measure.Norm{{High: 0.15, Minutes: 28 * 24, Days: 28}}},
+		{"one hour each day", samples(28, oneIn(24)), 0, []measure.Norm{{High: 0, Minutes: 28 * 24, Days: 28}}},
+		{"not seen for a week", samples(20, oneIn(10)), 7, []measure.Norm{{High: 0.15, Minutes: 20 * 24, Days: 20}}},
+		{"not seen for ten days", samples(18, oneIn(10)), 10, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for i := range tt.want {
+				tt.want[i].Scope, tt.want[i].Signal = east, share
+			}
+			now := tt.hours[len(tt.hours)-1].Start.Add(time.Hour).AddDate(0, 0, tt.later)
+			got := Learn(Config{Quantile: 0.5, Factor: 3}, now, 13, Held(tt.hours), nil)
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateApprox(Accuracy, 0), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestLowKnowsTheLullOfEachDay: a minute of each hour without arrivals is usual;
 // one of every third day does not blind the hour.
 func TestLowKnowsTheLullOfEachDay(t *testing.T) {

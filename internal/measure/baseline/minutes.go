@@ -121,12 +121,18 @@ func (m *Minutes) takeScope(s *measure.ScopeSignals) {
 		}
 		at.looks++
 		at.least, at.sum, at.greatest = min(at.least, r.Value), at.sum+r.Value, max(at.greatest, r.Value)
-		if n := plan.lesson[i]; n >= 0 && r.Samples >= plan.lessons[n].Samples {
+		if n := plan.lesson[i]; n >= 0 && r.Samples >= plan.lessons[n].Samples && m.isSample(plan.lessons[n].Sampled, &g.sketches[n]) {
 			g.sketches[n].Add(r.Value)
 		}
 		g.looked = true
 	}
 	g.group = s.Group
+}
+
+// isSample reports whether the next value is one that is learned, where the
+// minute in hand has learned so much.
+func (m *Minutes) isSample(how measure.Sampling, so *Sketch) bool {
+	return how == measure.EveryLook || m.start.Minute() == 0 && so.isEmpty()
 }
 
 func (m *Minutes) add(id scope.ID) *gathered {
@@ -189,7 +195,7 @@ func (g *gathered) hand(plan *kindPlan, to *Row) {
 		if n < 0 {
 			continue
 		}
-		if s := &g.sketches[n]; s.Zeros > 0 || len(s.Bins) > 0 {
+		if s := &g.sketches[n]; !s.isEmpty() {
 			if used == len(sketches) {
 				sketches = append(sketches, Sampled{})
 			}

@@ -2,6 +2,7 @@ package baseline
 
 import (
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -79,6 +80,33 @@ func TestMinutes(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestHourlySamples: of what is sampled hourly one value is learned, the first of
+// the hour's first minute; its range has every one.
+func TestHourlySamples(t *testing.T) {
+	east := scope.ID{Kind: scope.KindRegion, Name: "east"}
+	share := measure.CloseWaitTotalShare
+	m := NewMinutes()
+	var got []Sampled
+	for i := range 2*3600/10 + 1 {
+		at := monday.Add(50*time.Minute + time.Duration(i)*10*time.Second) // to ten to three
+		ended := m.Take(at, seen(at, east, share, float64(at.Hour())/100+float64(at.Minute()*60+at.Second())/1e6, 1))
+		if ended == nil {
+			continue
+		}
+		if looks := ended.Scopes[0].Ranges[0].Looks; looks != 6 {
+			t.Errorf("%s: %d looks, want 6", ended.Start, looks)
+		}
+		for _, s := range ended.Scopes[0].Sketches {
+			var again Sketch
+			s.Sketch.copyTo(&again) // it is good until the next call
+			got = append(got, Sampled{s.Signal, again})
+		}
+	}
+	if diff := cmp.Diff([]Sampled{{share, sketchOf(0.01)}, {share, sketchOf(0.02)}}, got); diff != "" {
+		t.Errorf("sampled (-want +got):\n%s", diff)
 	}
 }
 
@@ -169,12 +197,27 @@ func BenchmarkMinutes(b *testing.B) {
 }
 
 // BenchmarkLearn is the norms of an hour of the week from 28 days of 100
-// backends.
+// backends, and of ten regions beside them, which are sampled hourly too.
 func BenchmarkLearn(b *testing.B) {
+	for _, regions := range []int{0, 10} {
+		b.Run(strconv.Itoa(regions)+" regions", func(b *testing.B) { benchmarkLearn(b, regions) })
+	}
+}
+
+func benchmarkLearn(b *testing.B, regions int) {
 	var hours [][]byte
 	one := HourOf(monday, func(yield func(*Minute) bool) {
 		for i := range 60 {
-			yield(someMinuteAt(i))
+			m := someMinuteAt(i)
+			for n := range regions {
+				row := m.Scopes[n]
+				row.Scope, row.Group = scope.ID{Kind: scope.KindRegion, Name: strconv.Itoa(n)}, scope.RegionGroup
+				if i == 0 {
+					row.Sketches = append(slices.Clip(row.Sketches), Sampled{measure.CloseWaitTotalShare, sketchOf(0)}, Sampled{measure.SynSentTotalShare, sketchOf(0)})
+				}
+				m.Scopes = append(m.Scopes, row)
+			}
+			yield(m)
 		}
 	}, nil)
 	for i := range 28 * 24 {

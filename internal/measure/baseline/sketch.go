@@ -102,6 +102,8 @@ func (s *Sketch) Merge(other *Sketch) {
 	}
 }
 
+func (s *Sketch) isEmpty() bool { return s.Zeros == 0 && len(s.Bins) == 0 }
+
 // Count is how many values were counted.
 func (s *Sketch) Count() uint64 {
 	n := uint64(s.Zeros)

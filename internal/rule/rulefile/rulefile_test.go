@@ -84,8 +84,10 @@ func TestPresets(t *testing.T) {
 		},
 		"regions-article": {
 			confirmed("article-region-close-wait", "((region.close_wait_accepted / region.sockets) > 0.15)", rule.Critical),
+			confirmed("article-region-close-wait-learned", "(region.close_wait_total_share > region.close_wait_total_high_share)", rule.Critical),
 			confirmed("article-region-established", "((region.established / region.sockets) < 0.85)", rule.Warning),
 			confirmed("article-region-syn-sent", "((region.syn_sent / region.sockets) > 0.15)", rule.Warning),
+			confirmed("article-region-syn-sent-learned", "(region.syn_sent_total_share > region.syn_sent_total_high_share)", rule.Warning),
 		},
 	} {
 		f, err := Preset(name)
