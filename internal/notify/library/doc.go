@@ -14,6 +14,8 @@
 package library
 
 import (
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -90,15 +92,32 @@ func Service(address string) (string, bool) {
 	return base, slices.Contains(services, base)
 }
 
-// slackHook is how the address of a Slack webhook begins.
-const slackHook = "https://hooks.slack.com/services/"
+// slackHook is how the address of a Slack webhook begins; pagerDutyHost is where
+// the library does not fill it in itself.
+const (
+	slackHook     = "https://hooks.slack.com/services/"
+	pagerDutyHost = "events.pagerduty.com:443"
+)
 
-// Canonical is the address as the library spells it: that of a Slack webhook may
-// also be given as Slack shows it.
+// pagerDutyKey is an integration's key.
+var pagerDutyKey = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
+
+// Canonical is the address as the library spells it. That of a Slack webhook may
+// also be given as Slack shows it, that of PagerDuty as pagerduty://KEY.
 func Canonical(address string) string {
 	address = strings.TrimSpace(address)
 	if rest, is := strings.CutPrefix(address, slackHook); is {
 		return "slack://hook:" + strings.ReplaceAll(strings.Trim(rest, "/"), "/", "-") + "@webhook"
 	}
-	return address
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "pagerduty" {
+		return address
+	}
+	switch {
+	case pagerDutyKey.MatchString(u.Host):
+		u.Host, u.Path = pagerDutyHost, "/"+u.Host
+	case u.Host == "":
+		u.Host = pagerDutyHost
+	}
+	return u.String()
 }
