@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
 # The long measurements:
-# tools/bench.sh cost|pools|detect|workers|backends|regions [flags]; detect is
-# workers, backends and regions. They need root, for network namespaces of their
-# own. Results are kept in bin/bench, by commit; -resume takes a run up again.
+# tools/bench.sh cost|pools|detect|workers|backends|regions|replay|past [flags];
+# detect is workers, backends and regions. All but replay and past need root, for
+# network namespaces of their own. Results are kept in bin/bench, by commit;
+# -resume takes a run up again.
 # Used by `make bench`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+usage() {
+	echo "usage: tools/bench.sh cost|pools|detect|workers|backends|regions|replay|past [flags]" >&2
+	exit 2
+}
+[[ $# -gt 0 ]] || usage
 what=$1
 shift
 export PATH="$PATH:/usr/sbin:/sbin"
-if [[ $EUID -ne 0 ]]; then
+if [[ $EUID -ne 0 && $what != replay && $what != past ]]; then
 	echo "the benchmarks make network namespaces: run them as root" >&2
 	exit 1
 fi
@@ -50,8 +56,10 @@ detect | workers | backends | regions)
 	[[ $what != detect && $what != backends ]] || picture=(-picture "bin/bench/$commit-backends.svg")
 	bin/foreshock-bench "$what" -commit "$commit" "${picture[@]}" "$@"
 	;;
+replay | past)
+	bin/foreshock-bench "$what" -commit "$commit" "$@"
+	;;
 *)
-	echo "usage: tools/bench.sh cost|pools|detect|workers|backends|regions [flags]" >&2
-	exit 2
+	usage
 	;;
 esac

@@ -15,7 +15,7 @@ to=testdata/episodes
 # it too.
 workers=gradual,fast,burst,application-slows,nginx-connections,slowloris,leak,syn-flood,stuck-closing
 workers+=,healthy-event-keepalive,healthy-graceful-reload,healthy-step-within
-healthy_backends=-restart,haproxy-burst,nginx-kept-burst,haproxy-slow-backend,haproxy-master-reload,nginx-reload
+healthy_backends=-restart,haproxy-burst,nginx-kept-burst,haproxy-slow-backend,haproxy-master-reload-backends,nginx-reload-backends
 
 play() {
 	[[ $EUID -eq 0 ]] || { echo "the labs make network namespaces: run this as root" >&2; exit 1; }

@@ -136,8 +136,9 @@ func (k *keeper) start() error {
 		close(k.done)
 		return nil
 	}
-	opened := make(chan error, 1)
-	go k.work(opened)
+	opened, late := make(chan error), make(chan struct{})
+	defer close(late)
+	go k.work(opened, late)
 	timer := time.NewTimer(openWithin)
 	defer timer.Stop()
 	select {
@@ -173,10 +174,11 @@ func (k *keeper) run(ctx context.Context, looped <-chan struct{}) error {
 	return nil
 }
 
-// work has the store.
-func (k *keeper) work(opened chan<- error) {
+// work has the store. What became of opening it goes to opened, until late is
+// closed: nobody waits any more.
+func (k *keeper) work(opened chan<- error, late <-chan struct{}) {
 	defer close(k.done)
-	opened <- k.reopen(time.Now())
+	k.begin(time.Now(), opened, late)
 	ticker := time.NewTicker(writeEvery)
 	defer ticker.Stop()
 	for {
@@ -192,13 +194,33 @@ func (k *keeper) work(opened chan<- error) {
 	}
 }
 
+// begin opens the store for the first time. That another agent has it ends the
+// one that waits for it, which says so itself: it is no failure to go on with.
+func (k *keeper) begin(now time.Time, opened chan<- error, late <-chan struct{}) {
+	err := k.reopen()
+	_, used := errors.AsType[*history.InUseError](err)
+	if err != nil && !used {
+		k.fail(now, err)
+	}
+	select {
+	case opened <- err:
+	case <-late:
+		if used {
+			k.fail(now, err)
+		}
+	}
+}
+
 // turn writes what waits, and tidies up a little.
 func (k *keeper) turn(now time.Time) {
 	if now.Before(k.tryAt) {
 		return
 	}
-	if k.store == nil && k.reopen(now) != nil {
-		return
+	if k.store == nil {
+		if err := k.reopen(); err != nil {
+			k.fail(now, err)
+			return
+		}
 	}
 	k.mu.Lock()
 	k.store.Configure(k.limits)
@@ -253,14 +275,13 @@ func (k *keeper) tidy(now time.Time) error {
 	return err
 }
 
-// reopen opens the store.
-func (k *keeper) reopen(now time.Time) error {
+// reopen opens the store, or returns why it does not work.
+func (k *keeper) reopen() error {
 	k.mu.Lock()
 	limits := k.limits
 	k.mu.Unlock()
 	store, err := k.open(limits)
 	if err != nil {
-		k.fail(now, err)
 		return err
 	}
 	k.store, k.tidyAt = store, time.Time{}
@@ -271,7 +292,6 @@ func (k *keeper) reopen(now time.Time) error {
 	}
 	all, used, err := store.Size()
 	if err != nil {
-		k.fail(now, err)
 		return err
 	}
 	k.works(all, used)

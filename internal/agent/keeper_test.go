@@ -101,12 +101,40 @@ func TestKeeper(t *testing.T) {
 	if got := again.last.Load(); got != 5 {
 		t.Errorf("after the restart the last number is %d, want 5", got)
 	}
-	second := keeping(t, dir)
-	if err := second.start(); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("a second agent: %v", err)
-	}
 	close(again.stop)
 	<-again.done
+}
+
+// TestSecondAgent: one on a directory that is in use is refused in the error of
+// its start alone. One that had gone on without its history says so, and tries
+// again.
+func TestSecondAgent(t *testing.T) {
+	dir := t.TempDir()
+	first := keeping(t, dir)
+	if err := first.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { close(first.stop); <-first.done }()
+	var said bytes.Buffer
+	second := keeping(t, dir)
+	second.log = slog.New(slog.NewTextHandler(&said, nil))
+	err := second.start()
+	if _, used := errors.AsType[*history.InUseError](err); !used {
+		t.Errorf("refused with %v", err)
+	}
+	<-second.done
+	if said.Len() > 0 {
+		t.Errorf("beside the refusal it said %s", said.String())
+	}
+
+	late := make(chan struct{})
+	close(late)
+	third := keeping(t, dir)
+	third.log = slog.New(slog.NewTextHandler(&said, nil))
+	third.begin(start, nil, late)
+	if got := third.shown(); got.State != api.HistoryFailing || !third.tryAt.After(start) || strings.Count(said.String(), "trying again") != 1 {
+		t.Errorf("too late to be refused: %+v, tried again at %s; it said %s", got, third.tryAt, said.String())
+	}
 }
 
 // TestEveryKind that is laid down is written.

@@ -21,6 +21,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/recording"
+	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -41,57 +42,33 @@ func TestRecordedSocketsGiveTheTallies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	e := recording.NewEncoder(recording.Limits{Size: 2000})
-	var segments []recording.Segment
-	add := func(done *recording.Segment, err error) {
+	tape := recordingtest.NewTape(recording.Limits{Size: 2000})
+	took := func(err error) {
 		if err != nil {
 			t.Error(err)
 		}
-		if done != nil {
-			segments = append(segments, *done)
-		}
 	}
-	h.tap(func(s measure.Step) { add(e.Add(s)) }, func(f recording.Frame) { add(e.AddFrame(f)) })
+	h.tap(func(s measure.Step) { took(tape.Step(s)) }, func(f recording.Frame) { took(tape.Frame(f)) })
 	run(t, h.own, start, 4*time.Second)
 	for range 5 {
 		connect(t, address)
 	}
 	run(t, h.own, start.Add(4*time.Second), 4*time.Second)
-	add(e.Flush(), nil)
+	tape.End()
 
-	d, player := recording.NewDecoder(), recording.NewPlayer()
-	var played measure.Tallies
 	steps, queued := 0, uint64(0)
-	for _, s := range segments {
-		if err := d.Reset(s.Data); err != nil {
-			t.Fatal(err)
+	took(recordingtest.Recount(tape.Records(), func(step measure.Step, counted measure.Tallies) error {
+		if diff := cmp.Diff(step.Tallies, counted, asRecorded); diff != "" {
+			return errors.New("(-recorded +counted again):\n" + diff)
 		}
-		for {
-			r, err := d.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Frame != nil {
-				if tallies, looked := player.Play(r.Frame); looked {
-					played = tallies
-				}
-				continue
-			}
-			played.Opinions = r.Step.Tallies.Opinions
-			if diff := cmp.Diff(r.Step.Tallies, played, asRecorded); diff != "" {
-				t.Fatalf("step %d (-recorded +played):\n%s", steps, diff)
-			}
-			steps++
-			for i := range played.Scopes {
-				queued = max(queued, played.Scopes[i].Queue.Depth)
-			}
+		steps++
+		for i := range counted.Scopes {
+			queued = max(queued, counted.Scopes[i].Queue.Depth)
 		}
-	}
-	if steps == 0 || queued < 5 || len(segments) < 2 {
-		t.Errorf("%d steps in %d segments, %d in the queue", steps, len(segments), queued)
+		return nil
+	}))
+	if steps == 0 || queued < 5 || len(tape.Segments) < 2 {
+		t.Errorf("%d steps in %d segments, %d in the queue", steps, len(tape.Segments), queued)
 	}
 }
 

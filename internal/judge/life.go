@@ -6,6 +6,14 @@ import (
 	"time"
 )
 
+const (
+	// noEvidenceAfter closes an incident nothing was seen of for so long.
+	noEvidenceAfter = 15 * time.Minute
+	// maxResolved and maxTimeline bound what is remembered.
+	maxResolved = 200
+	maxTimeline = 50
+)
+
 // The steps of an incident's life, whether a cause or a user's rule leads it.
 
 // suspect begins one.

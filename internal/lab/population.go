@@ -18,8 +18,8 @@ type Population struct {
 	// counts two. What Odd does not take is ESTABLISHED; an odd one left
 	// over is not made.
 	Sockets int
-	// Listeners is how many listeners of 127.0.0.1 the ESTABLISHED sockets
-	// are spread over, from port PopulationPort on. Zero is 4.
+	// Listeners is how many the ESTABLISHED sockets are spread over, the i-th
+	// at PopulationListener(i). Zero is 4.
 	Listeners int
 	// Odd are the sockets that are not plain ESTABLISHED ones.
 	Odd OddSockets
@@ -109,6 +109,16 @@ type populationReport struct {
 // connectionsPerSource spreads connections over source addresses, so that
 // looking for a free port stays short.
 const connectionsPerSource = 2000
+
+// PopulationListener is where a population's i-th listener is, from 0: each has
+// an address and a port of its own.
+func PopulationListener(i int) netip.AddrPort {
+	return netip.AddrPortFrom(addrPlus(netip.AddrFrom4([4]byte{127, 0, 0, 1}), i), uint16(PopulationPort+i))
+}
+
+// PopulationSource is the first of the addresses that a population's connections
+// come from.
+func PopulationSource() netip.Addr { return netip.AddrFrom4([4]byte{127, 1, 0, 1}) }
 
 // Populate makes a population on the host and returns once it stands. ctx
 // bounds the making only. The namespace's settings for queue lengths and
@@ -217,7 +227,7 @@ func (c *Crowd) raiseSettings(p Population) error {
 // startChildren starts the processes that share p, each with at most room
 // descriptors, all at once.
 func (c *Crowd) startChildren(ctx context.Context, p Population, room int) error {
-	source := netip.AddrFrom4([4]byte{127, 1, 0, 1})
+	source := PopulationSource()
 	launch := func(role string, config any, connections int, extra ...*os.File) error {
 		source = addrPlus(source, connections/connectionsPerSource+2)
 		return c.launch(ctx, c.host, role, config, extra...)
@@ -280,7 +290,7 @@ func (o *OddSockets) take(room int) OddSockets {
 func (c *Crowd) listen(n int) (addrs []netip.AddrPort, files []*os.File, err error) {
 	err = c.host.Do(func() error {
 		for i := range n {
-			addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(PopulationPort+i))
+			addr := PopulationListener(i)
 			fd, err := listenOn(addr, 4096, resetOnClose)
 			if err != nil {
 				return err

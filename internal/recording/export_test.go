@@ -1,6 +1,16 @@
 package recording
 
-import "time"
+import (
+	"time"
+
+	"github.com/foreshock/foreshock/internal/measure"
+)
+
+// Same compares as the tests of this package do.
+var Same = same
+
+// CopyOf is a step that shares no memory with another.
+func CopyOf(s measure.Step) measure.Step { return copyOf(s) }
 
 // Unseal and Seal let tests of other packages change what is within a segment
 // and seal it again, as somebody who means harm would.

@@ -2,14 +2,10 @@ package recording
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -53,9 +49,9 @@ func (c *crowd) one() tcp.Socket {
 	return s
 }
 
-// watched is what a Tallier is told over some looks, and the tallies it gives.
+// Watched is what a Tallier is told over some looks, and the tallies it gives.
 // Scopes, capacities and ports change on the way.
-func watched(t testing.TB, each func(Frame), step func(measure.Step)) {
+func Watched(t testing.TB, each func(Frame), step func(measure.Step)) {
 	t.Helper()
 	c := &crowd{random: rand.New(rand.NewPCG(3, 4))}
 	for range 300 {
@@ -122,60 +118,6 @@ func watched(t testing.TB, each func(Frame), step func(measure.Step)) {
 	}
 }
 
-// TestFramesGiveTheTallies plays the socket frames of a recording to a Tallier,
-// and holds what it counts to the tallies beside them.
-func TestFramesGiveTheTallies(t *testing.T) {
-	for _, size := range []int{1, 5000, 1 << 20} {
-		e := NewEncoder(Limits{Size: size})
-		var segments []Segment
-		var steps []measure.Step
-		add := func(done *Segment, err error) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if done != nil {
-				segments = append(segments, *done)
-			}
-		}
-		watched(t, func(f Frame) { add(e.AddFrame(f)) }, func(s measure.Step) { add(e.Add(s)); steps = append(steps, copyOf(s)) })
-		segments = append(segments, *e.Flush())
-
-		d, p := NewDecoder(), NewPlayer()
-		var played measure.Tallies
-		n := 0
-		for _, s := range segments {
-			if err := d.Reset(s.Data); err != nil {
-				t.Fatal(err)
-			}
-			for {
-				r, err := d.Next()
-				if errors.Is(err, io.EOF) {
-					break
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.Frame != nil {
-					if tallies, looked := p.Play(r.Frame); looked {
-						played = tallies
-					}
-					continue
-				}
-				if diff := cmp.Diff(r.Step.Tallies, played, same); diff != "" {
-					t.Fatalf("step %d (-recorded +played):\n%s", n, diff)
-				}
-				if diff := cmp.Diff(steps[n], r.Step, same); diff != "" {
-					t.Fatalf("step %d (-told +recorded):\n%s", n, diff)
-				}
-				n++
-			}
-		}
-		if n != len(steps) || n != 11 {
-			t.Errorf("%d steps of %d, want 11", n, len(steps))
-		}
-	}
-}
-
 // TestFramesFromTheMiddle: a segment with frames says what holds, so that who
 // begins there counts by the same scopes.
 func TestFramesFromTheMiddle(t *testing.T) {
@@ -186,7 +128,7 @@ func TestFramesFromTheMiddle(t *testing.T) {
 			segments = append(segments, *done)
 		}
 	}
-	watched(t, func(f Frame) { add(e.AddFrame(f)) }, func(s measure.Step) { add(e.Add(s)) })
+	Watched(t, func(f Frame) { add(e.AddFrame(f)) }, func(s measure.Step) { add(e.Add(s)) })
 	d, p := NewDecoder(), NewPlayer()
 	if err := d.Reset(segments[3].Data); err != nil {
 		t.Fatal(err)
@@ -221,6 +163,6 @@ func frameSeeds(t testing.TB) [][]byte {
 		}
 		out = append(out, bytes.Clone(raw))
 	}
-	watched(t, func(f Frame) { keep(e.AddFrame(f)) }, func(s measure.Step) { keep(e.Add(s)) })
+	Watched(t, func(f Frame) { keep(e.AddFrame(f)) }, func(s measure.Step) { keep(e.Add(s)) })
 	return out[:3]
 }

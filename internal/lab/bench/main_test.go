@@ -28,6 +28,8 @@ func TestWrongUsage(t *testing.T) {
 		{"detect -runs 0", "one or more"},
 		{"detect -parallel 0", "one or more"},
 		{"detect gradual", "gradual"},
+		{"past -days 0", "a day or more"},
+		{"past -scopes 4", "5 to 1000"},
 		{"detect -no-such-flag", "no-such-flag"},
 	} {
 		err := run(t.Context(), strings.Fields(tt.args), io.Discard, io.Discard)

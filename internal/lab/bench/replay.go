@@ -35,25 +35,30 @@ func (r replayed) String() string {
 		r.Steps, r.Tallies, float64(r.Bytes)/1e6, r.Incidents, r.Made.Seconds(), r.Read.Seconds(), each(r.Read), r.Played.Seconds(), each(r.Played), float64(r.Anon)/(1<<20))
 }
 
-// replay plays so long of a made host, 20 services and 80 backends that are
-// looked at once a second, with a minute's fault in each hour. With pulses it has
-// one of them a second, too.
-func (b *bench) replay(ctx context.Context, span time.Duration, pulses bool) error {
-	cfg := recordingtest.Config{Seed: 1, Services: 20, Backends: 80, Span: span, Focus: time.Second}
+// madeHost is a host that is looked at once a second, with a minute's fault in
+// each hour; with pulses it has one of them a second, too.
+func madeHost(services, backends int, span time.Duration, pulses bool) recordingtest.Config {
+	cfg := recordingtest.Config{Seed: 1, Services: services, Backends: backends, Span: span, Focus: time.Second}
 	if pulses {
 		cfg.Pulse = time.Second
 	}
 	for i := range int(span / time.Hour) {
 		at := time.Duration(i)*time.Hour + 30*time.Minute
 		kinds := []recordingtest.Fault{
-			{Kind: recordingtest.Blackhole, Scope: recordingtest.Backend(i % cfg.Backends)},
-			{Kind: recordingtest.Hang, Scope: recordingtest.Backend(i % cfg.Backends)},
-			{Kind: recordingtest.Exhaust, Scope: recordingtest.Service(i % cfg.Services)},
+			{Kind: recordingtest.Blackhole, Scope: recordingtest.Backend(i % backends)},
+			{Kind: recordingtest.Hang, Scope: recordingtest.Backend(i % backends)},
+			{Kind: recordingtest.Exhaust, Scope: recordingtest.Service(i % services)},
 		}
 		fault := kinds[i%len(kinds)]
 		fault.From, fault.To = at, at+time.Minute
 		cfg.Faults = append(cfg.Faults, fault)
 	}
+	return cfg
+}
+
+// replay plays so long of a made host of 20 services and 80 backends.
+func (b *bench) replay(ctx context.Context, span time.Duration, pulses bool) error {
+	cfg := madeHost(20, 80, span, pulses)
 	name := fmt.Sprintf("replay-%s", span)
 	if pulses {
 		name += "-pulses"
@@ -104,17 +109,19 @@ func playFile(ctx context.Context, file string, cfg recordingtest.Config) (repla
 			}
 		}
 	})
-	r.Anon = anonymous()
+	r.Anon = memory(os.Getpid(), "RssAnon")
 	return r, err
 }
 
-// anonymous is the process's own memory. Kernel: fs/proc/task_mmu.c, RssAnon.
-func anonymous() int64 {
-	status, err := os.ReadFile("/proc/self/status")
+// memory is a line of a process's status in bytes, 0 where there is none: RssAnon
+// is its own memory, VmHWM the most that ever was resident. Kernel:
+// fs/proc/task_mmu.c, task_mem.
+func memory(pid int, line string) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	_, rest, _ := strings.Cut(string(status), line+":")
 	text, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	kib, _ := strconv.ParseInt(text, 10, 64)
 	return kib << 10

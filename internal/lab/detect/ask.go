@@ -39,6 +39,7 @@ type (
 		} `json:"signals"`
 	}
 	incidentsAnswer struct {
+		At        time.Time  `json:"at"` // of the agent's list
 		Incidents []incident `json:"incidents"`
 	}
 	incident struct {

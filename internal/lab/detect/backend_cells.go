@@ -316,7 +316,8 @@ func healthyBackends() []BackendCell {
 	}
 	reloading := slices.Concat([]Balancer{haproxyReloads()}, balancers()[1:])
 	for _, b := range reloading {
-		calm(b, "reload", 90*time.Second, func(c *BackendCell) { c.Events = []BackendEvent{reloadedTo(0, 3), reloadedTo(25*time.Second, 3)} })
+		// Of workers there is healthy-nginx-reload.
+		calm(b, "reload-backends", 90*time.Second, func(c *BackendCell) { c.Events = []BackendEvent{reloadedTo(0, 3), reloadedTo(25*time.Second, 3)} })
 		calm(b, "scaled", 90*time.Second, func(c *BackendCell) { c.Events = []BackendEvent{reloadedTo(0, 4), reloadedTo(25*time.Second, 3)} })
 	}
 	calm(balancers()[0], "scaled", 90*time.Second, func(c *BackendCell) {

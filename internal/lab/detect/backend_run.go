@@ -54,7 +54,7 @@ func RunBackend(ctx context.Context, with With, cell BackendCell, phase time.Dur
 	}
 	out.Contained = cell.Contained
 	out.sum(cell, run)
-	missed, err := with.keep(run.recording, out.Healthy, out.truths(cell.Goal, run.courseRun, p.guilty(run)...), run.heard)
+	missed, err := with.keep(run.heard, out.Healthy, out.truths(cell.Goal, run.courseRun, p.guilty(run)...))
 	out.Missed = append(out.Missed, missed...)
 	return out, err
 }
@@ -141,13 +141,11 @@ func (p *pool) play(ctx context.Context, with With, agent *agent, asked *prober)
 	}
 	// The load has ended, and the clients have not all given up: what the
 	// balancer's sockets show from here on is the end of the load.
-	var answer incidentsAnswer
 	run.end = time.Now()
-	err = errors.Join(happened, judged, named, agent.get(ctx, "/api/v1/incidents", &answer))
-	run.incidents, run.heard = p.ours(answer.Incidents), heard{answer.Incidents, run.end}
-	if err == nil {
-		run.recording, err = with.record(ctx, agent)
+	if err = errors.Join(happened, judged, named); err == nil {
+		run.heard, err = with.hear(ctx, agent)
 	}
+	run.incidents = p.ours(run.heard.incidents)
 	if !p.restored.IsZero() {
 		var failed error
 		run.answered, failed = p.failing().run.FirstAsked(ctx)

@@ -112,7 +112,6 @@ type courseRun struct {
 	records         []lab.Record
 	incidents       []incident
 	polls           Polls
-	recording       []byte // of the agent until end, where an episode is kept
 	heard           heard
 }
 

@@ -123,7 +123,7 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 	switch {
 	case known:
 		var missed []string
-		missed, err = with.keep(seen.recording, cell.Healthy, truths, heard{seen.incidents, time.Now()})
+		missed, err = with.keep(seen.heard, cell.Healthy, truths)
 		out.Missed = append(out.Missed, missed...)
 	case with.Episode != "":
 		with.Progress(cell.Name + ": no episode: nobody knows what is to be found")

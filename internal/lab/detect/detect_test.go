@@ -101,15 +101,30 @@ func TestHealthyServerIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestNamesAreUnique: a result, a recording and an episode are files named after
+// their cell, and cells of all kinds go to one folder.
+func TestNamesAreUnique(t *testing.T) {
+	kinds := map[string][]string{}
+	for _, c := range Cells() {
+		kinds[c.Name] = append(kinds[c.Name], "workers")
+	}
+	for _, c := range BackendCells() {
+		kinds[c.Name] = append(kinds[c.Name], "backends")
+	}
+	for _, c := range RegionCells() {
+		kinds[c.Name] = append(kinds[c.Name], "regions")
+	}
+	for name, of := range kinds {
+		if name == "" || len(of) > 1 {
+			t.Errorf("%q is a cell of %v: want one, with a name", name, of)
+		}
+	}
+}
+
 // TestCellsAreWellFormed holds the table to what a reader may expect of it.
 func TestCellsAreWellFormed(t *testing.T) {
-	seen := map[string]bool{}
 	known := closedList()
 	for _, c := range Cells() {
-		if c.Name == "" || seen[c.Name] {
-			t.Errorf("cell %q: the name is missing or there twice", c.Name)
-		}
-		seen[c.Name] = true
 		if c.Software == nil || c.Path == "" || c.Slow == 0 || c.Load.Duration == 0 || len(c.Load.Rate) == 0 {
 			t.Errorf("cell %s is not whole: %+v", c.Name, c)
 		}
@@ -138,7 +153,7 @@ func TestCellsAreWellFormed(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) < 20 {
-		t.Errorf("%d cells: some are missing", len(seen))
+	if n := len(Cells()); n < 20 {
+		t.Errorf("%d cells: some are missing", n)
 	}
 }

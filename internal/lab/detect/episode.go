@@ -49,26 +49,44 @@ type truth struct {
 	note             string
 }
 
-// record returns the agent's recording from its start until now; nil where no
-// episode is kept. What comes later would be the end of the load.
-func (w With) record(ctx context.Context, a *agent) ([]byte, error) {
+// heard is what an agent said of a run.
+type heard struct {
+	// incidents are all that it listed at that time. One that was suspected and
+	// came to nothing is in no list from then on: a replay is to be asked for
+	// the same instant.
+	incidents []incident
+	at        time.Time
+	// recording begins with the agent and ends after at; nil where no episode is
+	// kept.
+	recording []byte
+}
+
+// hear asks the agent for its incidents, and for its recording where an episode
+// is kept. What comes later would be the end of the load.
+func (w With) hear(ctx context.Context, a *agent) (heard, error) {
+	var answer incidentsAnswer
+	if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {
+		return heard{}, err
+	}
+	h := heard{incidents: answer.Incidents, at: answer.At}
 	if w.Episode == "" {
-		return nil, nil
+		return h, nil
 	}
 	if a.recorder != nil {
 		if err := a.recorder.End(os.Interrupt); err != nil {
-			return nil, fmt.Errorf("record every socket: %w: %s", err, a.recorder.Said())
+			return h, fmt.Errorf("record every socket: %w: %s", err, a.recorder.Said())
 		}
 	}
 	since := url.Values{"from": {a.started.UTC().Format(time.RFC3339Nano)}}
-	recording, err := lab.Get(ctx, a.client, "http://"+agentAddress+"/api/v1/recording?"+since.Encode())
-	if err == nil && len(recording) == 0 {
+	var err error
+	h.recording, err = lab.Get(ctx, a.client, "http://"+agentAddress+"/api/v1/recording?"+since.Encode())
+	if err == nil && len(h.recording) == 0 {
 		err = errors.New("it is empty")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask the agent for its recording: %w", err)
+		return h, fmt.Errorf("ask the agent for its recording: %w", err)
 	}
-	return recording, nil
+	return h, nil
 }
 
 // startAgent starts the agent of a cell, and beside it what records every
@@ -89,16 +107,10 @@ func (w With) startAgent(ctx context.Context, host *lab.Host, dir, config string
 // socketsFile is where every socket is recorded.
 func (w With) socketsFile() string { return strings.TrimSuffix(w.Episode, ".rec") + "-sockets.rec" }
 
-// heard is all incidents of an agent, when it was asked for them.
-type heard struct {
-	incidents []incident
-	at        time.Time
-}
-
-// keep writes a recording, and beside it what is to be found in it: nothing on a
+// keep writes the recording of what was heard, and beside it what is to be found in it: nothing on a
 // healthy day. It returns what a replay says otherwise than the agent did. It
 // does nothing where no episode is kept.
-func (w With) keep(recorded []byte, healthy bool, truths []truth, live heard) (missed []string, err error) {
+func (w With) keep(live heard, healthy bool, truths []truth) (missed []string, err error) {
 	if w.Episode == "" {
 		return nil, nil
 	}
@@ -106,7 +118,7 @@ func (w With) keep(recorded []byte, healthy bool, truths []truth, live heard) (m
 		return []string{"no episode: the agent never knew what has the fault"}, nil
 	}
 	files := []string{w.Episode}
-	if err = os.WriteFile(w.Episode, recorded, 0o644); err == nil && w.Sockets {
+	if err = os.WriteFile(w.Episode, live.recording, 0o644); err == nil && w.Sockets {
 		files = append(files, w.socketsFile())
 	}
 	for _, file := range files {

@@ -27,30 +27,26 @@ func (t told) String() string {
 // clock is that of the last step where incidents are asked for.
 const sameTime = 50 * time.Millisecond
 
-// replayed plays a recording, and says what of it is other than the agent told.
-// A rule of the cell's is not played.
+// replayed plays a recording to the time at which the agent was asked, and says
+// what of it is other than the agent told. A rule of the cell's is not played.
 func replayed(file string, live heard) ([]string, error) {
 	r, err := recording.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	again, last, err := playAgain(r, live.at)
+	again, err := playAgain(r, live.at)
 	for _, p := range r.Problems() {
 		err = errors.Join(err, errors.New(p.String()))
 	}
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, fmt.Errorf("play the episode %s: %w", file, err)
 	}
-	until := live.at
-	if last.Before(until) {
-		until = last
-	}
-	return differences(liveSteps(live.incidents), again, until.Add(-lastLook)), nil
+	return differences(liveSteps(live.incidents), again), nil
 }
 
 // playAgain returns the life of all incidents that a recording's replay has at
-// asked, and the time of its last step.
-func playAgain(source replay.Source, asked time.Time) (lives []told, last time.Time, err error) {
+// asked.
+func playAgain(source replay.Source, asked time.Time) (lives []told, err error) {
 	p := replay.New(nil)
 	var offset time.Duration
 	for {
@@ -59,17 +55,17 @@ func playAgain(source replay.Source, asked time.Time) (lives []told, last time.T
 			break
 		}
 		if err != nil {
-			return nil, last, err
+			return nil, err
 		}
 		p.Step(step)
-		offset, last = step.Offset, step.At.Add(step.Offset)
+		offset = step.Offset
 	}
 	for _, i := range p.Incidents() {
 		for _, s := range i.Timeline {
 			lives = append(lives, told{i.Finding.Scope.String(), i.Finding.Cause.String(), s.What, s.At.Add(offset)})
 		}
 	}
-	return lives, last, nil
+	return lives, nil
 }
 
 func liveSteps(incidents []incident) (lives []told) {
@@ -84,19 +80,17 @@ func liveSteps(incidents []incident) (lives []told) {
 	return lives
 }
 
-// differences are the steps until a time that only one of two lists has.
-func differences(live, again []told, until time.Time) (out []string) {
-	late := func(t told) bool { return t.at.After(until) }
-	again = slices.DeleteFunc(slices.Clone(again), late)
+// differences are the steps that only one of two lists has.
+func differences(live, again []told) (out []string) {
+	again = slices.Clone(again)
 	for _, t := range live {
 		i := slices.IndexFunc(again, func(o told) bool {
 			return o.scope == t.scope && o.cause == t.cause && o.what == t.what && o.at.Sub(t.at).Abs() <= sameTime
 		})
-		switch {
-		case i >= 0:
-			again = slices.Delete(again, i, i+1)
-		case !late(t):
+		if i < 0 {
 			out = append(out, "not replayed: "+t.String())
+		} else {
+			again = slices.Delete(again, i, i+1)
 		}
 	}
 	slices.SortFunc(again, func(a, b told) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.String(), b.String())) })

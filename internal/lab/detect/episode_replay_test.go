@@ -13,31 +13,31 @@ import (
 	"github.com/foreshock/foreshock/internal/recording/replay"
 )
 
-// madeEpisode is the recording of a host that never was, whose backend s1 is
-// lost for a minute, and what an agent would have told of it.
-func madeEpisode(t *testing.T) ([]byte, heard) {
+// madeEpisode is what an agent would have told after so long on a host that
+// never was, whose backend s1 is lost in its fifth minute.
+func madeEpisode(t *testing.T, span time.Duration) heard {
 	t.Helper()
 	cfg := recordingtest.Config{
-		Services: 1, Backends: 3, Span: 6 * time.Minute, Pulse: 250 * time.Millisecond, Focus: time.Second,
+		Services: 1, Backends: 3, Span: span, Pulse: 250 * time.Millisecond, Focus: time.Second,
 		Faults: []recordingtest.Fault{{Kind: recordingtest.Blackhole, Scope: recordingtest.Backend(1), From: 4 * time.Minute, To: 5 * time.Minute}},
 	}
 	file := filepath.Join(t.TempDir(), "made.rec")
 	if _, err := recordingtest.Write(file, recordingtest.New(cfg)); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
+	live := heard{at: recordingtest.Start.Add(cfg.Span)}
+	var err error
+	if live.recording, err = os.ReadFile(file); err != nil {
 		t.Fatal(err)
 	}
 	p := replay.New(nil)
-	live := heard{at: recordingtest.Start.Add(cfg.Span)}
 	var offset time.Duration
 	for _, step := range recordingtest.All(cfg) {
 		p.Step(step)
 		offset = step.Offset
 	}
 	for _, i := range p.Incidents() {
-		one := incident{Scope: i.Finding.Scope.String(), Cause: i.Finding.Cause.String()}
+		one := incident{Scope: i.Finding.Scope.String(), Cause: i.Finding.Cause.String(), State: i.State.String()}
 		for _, s := range i.Timeline {
 			one.Timeline = append(one.Timeline, moment{At: s.At.Add(offset), What: s.What})
 		}
@@ -46,15 +46,18 @@ func madeEpisode(t *testing.T) ([]byte, heard) {
 	if len(live.incidents) == 0 {
 		t.Fatal("the made host has no incident")
 	}
-	return data, live
+	return live
 }
 
+// wholeEpisode is long enough for the made host's fault to be over.
+const wholeEpisode = 6 * time.Minute
+
 // TestReplayed: what a replay does not say, says besides, or says at another
-// time is told; what came after the last look, or of a rule, is not.
+// time is told; what came after the agent was asked, or of a rule, is not.
 func TestReplayed(t *testing.T) {
-	data, live := madeEpisode(t)
+	live := madeEpisode(t, wholeEpisode)
 	file := filepath.Join(t.TempDir(), "episode.rec")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
+	if err := os.WriteFile(file, live.recording, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	first := live.incidents[0].Timeline[0]
@@ -71,13 +74,13 @@ func TestReplayed(t *testing.T) {
 		}, []string{"not replayed"}},
 		{"something more, at the very end", func(h *heard) {
 			h.incidents = append(h.incidents, incident{Scope: "host", Cause: "local_fault", Timeline: []moment{{At: h.at, What: "open"}}})
-		}, nil},
+		}, []string{"not replayed"}},
 		{"a rule", func(h *heard) {
 			h.incidents = append(h.incidents, incident{Scope: "host", Cause: "user_rule", Timeline: []moment{{At: first.At, What: "open"}}})
 		}, nil},
 		{"later", func(h *heard) { h.incidents[0].Timeline[0].At = first.At.Add(250 * time.Millisecond) }, []string{"not replayed", "only replayed"}},
 	} {
-		_, changed := madeEpisode(t)
+		changed := madeEpisode(t, wholeEpisode)
 		tt.change(&changed)
 		lines, err := replayed(file, changed)
 		if err != nil {

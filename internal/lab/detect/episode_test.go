@@ -1,10 +1,12 @@
 package detect
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,25 +121,68 @@ func (f answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
+// inTheAir is when something is suspected on the made host that comes to nothing.
+const inTheAir = 5*time.Minute + 3500*time.Millisecond
+
+// TestHear: what the agent lists and what it recorded are compared at one
+// instant. The agent goes on meanwhile: what it suspected at the end of the load
+// comes to nothing, and then it is in no list.
+func TestHear(t *testing.T) {
+	now := inTheAir
+	if !slices.ContainsFunc(madeEpisode(t, now).incidents, func(i incident) bool { return i.State == judge.Suspected.String() }) {
+		t.Fatalf("nothing is suspected after %s", now)
+	}
+	a := &agent{started: recordingtest.Start, client: &http.Client{Transport: answering(func(r *http.Request) (int, string) {
+		h := madeEpisode(t, now)
+		now += 5 * time.Second
+		if r.URL.Path == "/api/v1/recording" {
+			return http.StatusOK, string(h.recording)
+		}
+		list, err := json.Marshal(incidentsAnswer{h.at, h.incidents})
+		if err != nil {
+			t.Error(err)
+		}
+		return http.StatusOK, string(list)
+	})}}
+	with := With{Episode: filepath.Join(t.TempDir(), "episode.rec")}
+	live, err := with.hear(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := recordingtest.Start.Add(inTheAir); !live.at.Equal(want) {
+		t.Errorf("heard at %s, want the time of the list, %s", live.at, want)
+	}
+	if missed, err := with.keep(live, true, nil); err != nil || missed != nil {
+		t.Errorf("missed %q, %v", missed, err)
+	}
+}
+
 func TestKeepEpisode(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "episode")
-	made, live := madeEpisode(t)
-	status, body, asked := http.StatusOK, string(made), ""
+	made := madeEpisode(t, wholeEpisode)
+	list, err := json.Marshal(incidentsAnswer{made.at, made.incidents})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body, asked := http.StatusOK, string(made.recording), ""
 	a := &agent{started: began, client: &http.Client{Transport: answering(func(r *http.Request) (int, string) {
+		if r.URL.Path == "/api/v1/incidents" {
+			return http.StatusOK, string(list)
+		}
 		asked = r.URL.String()
 		return status, body
 	})}}
-	if recording, err := (With{}).record(t.Context(), a); err != nil || recording != nil || asked != "" {
-		t.Errorf("without a file: %q, %v, asked %q", recording, err, asked)
+	live, err := (With{}).hear(t.Context(), a)
+	if err != nil || len(live.incidents) != len(made.incidents) || live.recording != nil || asked != "" {
+		t.Errorf("without a file: %+v, %v, asked %q", live, err, asked)
 	}
-	if missed, err := (With{}).keep(nil, true, nil, live); err != nil || missed != nil {
+	if missed, err := (With{}).keep(live, true, nil); err != nil || missed != nil {
 		t.Errorf("without a file: %v, missed %q", err, missed)
 	}
 	with := With{Episode: file}
 	var missed []string
-	recording, err := with.record(t.Context(), a)
-	if err == nil {
-		missed, err = with.keep(recording, true, nil, live)
+	if live, err = with.hear(t.Context(), a); err == nil {
+		missed, err = with.keep(live, true, nil)
 	}
 	if err != nil || missed != nil {
 		t.Fatalf("missed %q: %v", missed, err)
@@ -150,19 +195,19 @@ func TestKeepEpisode(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 		}
 	}
-	if missed, err := with.keep(recording, false, nil, live); err != nil || len(missed) != 1 {
+	if missed, err := with.keep(live, false, nil); err != nil || len(missed) != 1 {
 		t.Errorf("a fault of nothing that the agent knows: missed %q, %v", missed, err)
 	}
 	s1 := truth{cause: "path_lost", scope: "backend/pool0/s1", from: recordingtest.Start.Add(4 * time.Minute), least: "warning"}
 	s1.to, s1.failed = recordingtest.Start.Add(time.Hour), recordingtest.Start.Add(time.Hour)
-	if _, err := with.keep(recording, false, []truth{s1}, live); err != nil {
+	if _, err := with.keep(live, false, []truth{s1}); err != nil {
 		t.Errorf("a fault that ends after the recording: %v", err)
 	}
 	if got, err := os.ReadFile(file + ".labels.yaml"); err != nil || !strings.Contains(string(got), "to: 2026-11-21T00:05:59") || strings.Contains(string(got), "first_failure") {
 		t.Errorf("%v: it does not end with the recording: %s", err, got)
 	}
 	s1.scope = "backend/pool0/s9"
-	if _, err := with.keep(recording, false, []truth{s1}, live); err == nil || !strings.Contains(err.Error(), "s9") {
+	if _, err := with.keep(live, false, []truth{s1}); err == nil || !strings.Contains(err.Error(), "s9") {
 		t.Errorf("a scope that was not recorded: %v", err)
 	}
 	for name, change := range map[string]func(){
@@ -170,7 +215,7 @@ func TestKeepEpisode(t *testing.T) {
 		"nothing":     func() { status, body = http.StatusOK, "" },
 	} {
 		change()
-		if _, err := with.record(t.Context(), a); err == nil {
+		if _, err := with.hear(t.Context(), a); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -86,7 +86,7 @@ func RunRegion(ctx context.Context, with With, cell RegionCell) (RegionOutcome, 
 		return out, err
 	}
 	out.sum(cell.Goal, run, func(i incident) part { return r.part(i, remotes) })
-	missed, err := with.keep(run.recording, out.Healthy, out.truths(cell.Goal, run, r.guilty(remotes)...), run.heard)
+	missed, err := with.keep(run.heard, out.Healthy, out.truths(cell.Goal, run, r.guilty(remotes)...))
 	out.Missed = append(out.Missed, missed...)
 	return out, err
 }
@@ -205,15 +205,11 @@ func (r *regions) play(ctx context.Context, with With, agent *agent, asked *prob
 			return run, nil, err
 		}
 	}
-	var answer incidentsAnswer
-	if err := agent.get(ctx, "/api/v1/incidents", &answer); err != nil {
+	run.end = time.Now()
+	if run.heard, err = with.hear(ctx, agent); err != nil {
 		return run, nil, err
 	}
-	run.incidents, run.end = answer.Incidents, time.Now()
-	run.heard = heard{run.incidents, run.end}
-	if run.recording, err = with.record(ctx, agent); err != nil {
-		return run, nil, err
-	}
+	run.incidents = run.heard.incidents
 	if remotes, err = agent.remotes(ctx); err != nil {
 		return run, nil, err
 	}

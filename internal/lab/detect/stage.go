@@ -41,12 +41,12 @@ type workersRun struct {
 	queue     time.Time // since when the accept queue was not empty; zero for never
 	polls     Polls
 	records   []lab.Record
-	incidents []incident
-	recording []byte // of the agent, where an episode is kept
+	heard     heard      // when the load ended
+	incidents []incident // when they had ended too, or a minute later
 }
 
-// play sends the load and makes the events happen. The incidents are still to
-// be asked for.
+// play sends the load and makes the events happen. The incidents' ends are still
+// to be waited for.
 func (st *stage) play(ctx context.Context, with With, agent *agent, scope string) (seen workersRun, err error) {
 	load := st.cell.Load
 	load.URL = st.url
@@ -65,7 +65,7 @@ func (st *stage) play(ctx context.Context, with With, agent *agent, scope string
 	go func() { happened <- happen(ctx, st, st.cell.Name, seen.began, st.cell.Events, with.Progress) }()
 	seen.queue, seen.polls, err = agent.watchQueue(ctx, scope, run.Ended(), with.Progress)
 	if err == nil {
-		seen.recording, err = with.record(ctx, agent)
+		seen.heard, err = with.hear(ctx, agent)
 	}
 	if err != nil {
 		return seen, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -49,42 +50,28 @@ func openMethods() ([]method, func(), error) {
 
 	services := make([]scope.Service, 4)
 	for i := range services {
-		services[i] = scope.Service{Name: fmt.Sprintf("lab%d", i), Listen: []netip.AddrPort{
-			netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(lab.PopulationPort+i)),
-		}}
+		services[i] = scope.Service{Name: fmt.Sprintf("lab%d", i), Listen: []netip.AddrPort{lab.PopulationListener(i)}}
 	}
-	tallier := measure.NewTallier("")
-	tallier.SetScopes(services, nil)
-	step := measure.New("")
-	now := time.Now()
-
 	read := func(req tcp.Request) func() (int, error) {
 		return func() (int, error) {
 			look, err := reader.Read(req, func([]tcp.Socket) {})
 			return look.Sockets, err
 		}
 	}
-	count := func(req tcp.Request) func() (int, error) {
-		add := tallier.Add
-		return func() (int, error) {
-			now = now.Add(time.Second)
-			tallier.Begin(tcp.Look{Request: req, Begin: now})
-			look, err := reader.Read(req, add)
-			look.Begin = now
-			step.Step(now, tallier.End(look, time.Second))
-			return look.Sockets, err
-		}
-	}
+	count := newCounter(reader, services).look
 	whole := tcp.Request{Tier: tcp.Full, States: tcp.AllStates, Info: true}
 	fs, err := procfs.NewFS("/proc/thread-self")
 	if err != nil {
 		stop()
 		return nil, nil, err
 	}
-	return []method{
+	methods := []method{
 		{bare, bare, false, loop.look},
 		{"foreshock, decode", bare, false, read(whole)},
 		{"foreshock full: decode, classify, tally, signals", bare, false, count(whole)},
+	}
+	methods = append(methods, withRegions(reader, services, whole)...)
+	methods = append(methods, []method{
 		{"foreshock focus on one of four listeners", ssAll, false, count(tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true, Filter: tcp.Filter{LocalPorts: []uint16{lab.PopulationPort}}})},
 		{"foreshock focus that matches nothing", ssAll, false, count(tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true, Filter: tcp.Filter{LocalPorts: []uint16{1}}})},
 		{"foreshock odd", ssAll, false, count(tcp.Request{Tier: tcp.Odd, States: tcp.OddStates})},
@@ -112,7 +99,85 @@ func openMethods() ([]method, func(), error) {
 			six, err := netlink.SocketDiagTCPInfo(unix.AF_INET6)
 			return len(four) + len(six), err
 		}},
-	}, stop, nil
+	}...)
+	return methods, stop, nil
+}
+
+// counter looks, classifies, counts and measures, as the agent does.
+type counter struct {
+	reader  *sockdiag.Reader
+	tallier *measure.Tallier
+	measure *measure.Measure
+	now     time.Time
+}
+
+func newCounter(reader *sockdiag.Reader, services []scope.Service) *counter {
+	c := &counter{reader: reader, tallier: measure.NewTallier(""), measure: measure.New(""), now: time.Now()}
+	c.tallier.SetScopes(services, nil)
+	return c
+}
+
+// look is such a look, a second after the one before.
+func (c *counter) look(req tcp.Request) func() (int, error) {
+	add := c.tallier.Add
+	return func() (int, error) {
+		c.now = c.now.Add(time.Second)
+		c.tallier.Begin(tcp.Look{Request: req, Begin: c.now})
+		look, err := c.reader.Read(req, add)
+		look.Begin = c.now
+		tallies := c.tallier.End(look, time.Second)
+		c.measure.Step(c.now, tallies)
+		for i := range tallies.Scopes {
+			if n := tallies.Scopes[i].Unclassified; n > 0 && err == nil {
+				err = fmt.Errorf("%d connections are in no region", n)
+			}
+		}
+		return look.Sockets, err
+	}
+}
+
+// withRegions are full looks of a host that has regions. One looks up what no
+// service has, half of the population. One that serves nothing looks up all but
+// the listeners, and half of these go to a destination of their own, more than a
+// region tells apart: the most that regions can cost.
+func withRegions(reader *sockdiag.Reader, services []scope.Service, whole tcp.Request) []method {
+	var out []method
+	for _, prefixes := range []int{100, 10_000} {
+		for _, serving := range []bool{true, false} {
+			name, of := fmt.Sprintf("foreshock full, %d prefixes of regions", prefixes), services
+			if !serving {
+				name, of = name+", nothing served", nil
+			}
+			c, all := newCounter(reader, of), regions(prefixes)
+			c.tallier.SetRegions(all, scope.NewRegionIndex(all), true)
+			out = append(out, method{name, bare, false, c.look(whole)})
+		}
+	}
+	return out
+}
+
+// regions are four with so many prefixes in all, which hold every remote address
+// of the population: those of its listeners and of its sources one by one, and
+// for what is beyond these the whole of both.
+func regions(prefixes int) []scope.Region {
+	all := make([]scope.Region, 4)
+	add := func(i int, p netip.Prefix) { all[i%len(all)].Prefixes = append(all[i%len(all)].Prefixes, p) }
+	listener, source := lab.PopulationListener(0).Addr(), lab.PopulationSource()
+	add(0, lab.Void())
+	add(1, netip.PrefixFrom(listener, 16).Masked())
+	add(2, netip.PrefixFrom(source, 16).Masked())
+	for i := range 4 {
+		add(i, netip.PrefixFrom(lab.PopulationListener(i).Addr(), 32))
+	}
+	for i := range prefixes - 7 {
+		add(i, netip.PrefixFrom(source, 32))
+		source = source.Next()
+	}
+	for i := range all {
+		all[i].Name = fmt.Sprintf("region%d", i)
+		slices.SortFunc(all[i].Prefixes, netip.Prefix.Compare)
+	}
+	return all
 }
 
 // articles is the pipeline that the articles print, at its word: one line per
