@@ -40,6 +40,9 @@ func TestScripts(t *testing.T) {
 		Dir:           "testdata",
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("SLACK", "slack://hook:T00FORESH-B00FORESH-abcdefghijklmnopqrstuvwx@webhook")
+			env.Setenv("MAIL", "smtp://user:hunter2@127.0.0.1:1/?from=a@b.example&to=c@d.example&starttls=no")
+			env.Setenv("BAD", "carrier://hunter2@pigeon")
 			env.Setenv("STATE_DIRECTORY", env.WorkDir+"/state") // agents of other scripts run beside
 			return nil
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -61,22 +62,22 @@ func (c *child) send(ctx context.Context, now time.Time, n *Notice) error {
 	if c.config.follows() {
 		m.Events = events(n, text)
 	}
-	return outcomeError(library.Call(ctx, c.config.Program, m), now)
+	return outcomeError(c.config.Name(), library.Call(ctx, c.config.Program, m), now)
 }
 
 func (c *child) close() {}
 
 // outcomeError is the outcome as the queue understands it.
-func outcomeError(out library.Outcome, now time.Time) error {
+func outcomeError(service string, out library.Outcome, now time.Time) error {
 	switch {
 	case out.Delivered:
 		return nil
 	case !out.Answered:
-		return &unreached{"", fmt.Errorf("%s", out.Words)}
+		return &unreached{service, errors.New(out.Words)}
 	}
 	// SMTP's replies above 500 are no HTTP statuses: a mailbox that is not there
 	// today may be tomorrow, and a password is put right.
-	refusal := &Refusal{Words: out.Words, RetryAfter: retryAfter(out.RetryAfter, now)}
+	refusal := &Refusal{Words: fmt.Sprintf("%s answered %d: %s", service, out.Status, out.Words), RetryAfter: retryAfter(out.RetryAfter, now)}
 	switch out.Status {
 	case 400, 405, 413, 415, 422:
 		refusal.ForGood = true

@@ -148,6 +148,9 @@ func (i *Item) line(b *strings.Builder) {
 // detail tells of an incident: what, where, since when, how sure, who is hurt,
 // why, and what to do first.
 func (i *Item) detail(b *strings.Builder, n *Notice) {
+	if i.ResolvedAt != nil {
+		b.WriteString("It is over. What it was: ")
+	}
 	b.WriteString(i.Sentence + "\n")
 	fmt.Fprintf(b, "Where: %s on %s%s\n", i.Scope, n.Host, labelWords(n.Labels))
 	until := ""
@@ -201,7 +204,9 @@ func endWords(end string) string {
 func labelWords(labels map[string]string) string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		out = append(out, k+"="+labels[k])
+		if labels[k] != "" {
+			out = append(out, k+"="+labels[k])
+		}
 	}
 	if out == nil {
 		return ""

@@ -43,6 +43,7 @@ func Call(ctx context.Context, argv []string, m Message) Outcome {
 		return Outcome{Words: fmt.Sprintf("encode the message: %v", err)}
 	}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Args[0] = os.Args[0] // so that lists of processes show it as what it is
 	cmd.Stdin, cmd.Dir, cmd.Env = bytes.NewReader(input), "/", environment(os.Environ())
 	// It ends with us: what was killed cannot say so.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

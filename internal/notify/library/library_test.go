@@ -186,7 +186,7 @@ func smtp(t *testing.T) *notifytest.SMTP {
 	if os.Geteuid() != 0 {
 		t.Skip("Exim becomes another user: run as root")
 	}
-	dir, err := os.MkdirTemp("", "foreshock-exim-") // Exim's user must get there
+	dir, err := os.MkdirTemp("", "foreshock-exim-") //nolint:usetesting // Exim's user must get there
 	if err != nil {
 		t.Fatal(err)
 	}

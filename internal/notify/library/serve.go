@@ -54,7 +54,7 @@ func send(m Message, g *guard) (out Outcome) {
 	if err == nil {
 		return Outcome{Delivered: true, Answered: true, Status: g.status}
 	}
-	out = Outcome{Status: g.status, Answered: g.status != 0, RetryAfter: g.retryAfter, Words: redact(reason(err, m.URL), m.URL)}
+	out = Outcome{Status: g.status, Answered: g.status != 0, RetryAfter: g.retryAfter, Words: redact(reason(err), m.URL)}
 	if reply, is := errors.AsType[*textproto.Error](err); is {
 		out.Answered, out.Status = true, reply.Code
 	}
@@ -156,8 +156,8 @@ func keysOf(service types.Service) map[string]bool {
 		return out
 	}
 	t := config.Type().Elem()
-	for i := range t.NumField() {
-		for key := range strings.SplitSeq(t.Field(i).Tag.Get("key"), ",") {
+	for field := range t.Fields() {
+		for key := range strings.SplitSeq(field.Tag.Get("key"), ",") {
 			out[strings.ToLower(key)] = true
 		}
 	}
@@ -171,7 +171,7 @@ func oneLine(text string) string {
 
 // reason is what the innermost error says that still means something: what
 // wraps it names layers of the library.
-func reason(err error, address string) string {
+func reason(err error) string {
 	if wrapped, is := errors.AsType[*url.Error](err); is {
 		if wrapped.Timeout() {
 			return "no answer in time"

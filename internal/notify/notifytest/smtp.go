@@ -98,7 +98,7 @@ func StartSMTP(dir string, port int) (*SMTP, error) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	s.Stop()
-	return nil, fmt.Errorf("Exim does not listen: %s", s.said.String())
+	return nil, fmt.Errorf("start Exim: it does not listen: %s", s.said.String())
 }
 
 func (s *SMTP) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
