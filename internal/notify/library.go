@@ -87,14 +87,17 @@ func outcomeError(service string, out library.Outcome, now time.Time) error {
 
 // events are the notice's incidents one by one.
 func events(n *Notice, text Text) []library.Event {
-	if n.Reason == Escalation || n.Reason == FollowUp || len(n.Incidents) == 0 {
+	if len(n.Incidents) == 0 {
 		return []library.Event{{Key: n.Key, Severity: n.Severity, Summary: text.Title, Source: n.Host, Link: n.Link, Details: map[string]string{"text": text.Body}}}
 	}
 	out := make([]library.Event, 0, len(n.Incidents)+1)
 	for k := range n.Incidents {
 		i := &n.Incidents[k]
 		one := *n
-		one.Incidents, one.More, one.Says, one.Severity = []Item{*i}, nil, "", i.Severity
+		one.Incidents, one.More, one.Severity = []Item{*i}, nil, i.Severity
+		if len(n.Incidents) > 1 {
+			one.Says = "" // it is about all of them
+		}
 		words := one.Words()
 		out = append(out, library.Event{
 			Key: eventKey(n.Host, i.Scope, i.Cause, i.Rule), Over: i.Step == Resolved, Severity: i.Severity,
