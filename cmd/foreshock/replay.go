@@ -198,7 +198,7 @@ func (r *replaying) print(out io.Writer, c *replay.Change) error {
 		says = inc.End.Words()
 	}
 	if inc.Because != judge.NoCause {
-		says += " (because of " + inc.Because.String() + ")"
+		says += fmt.Sprintf(" (because of %s, incident %d)", inc.Because, inc.BecauseOf)
 	}
 	_, err := fmt.Fprintf(out, replayLine, c.At.Format("2006-01-02T15:04:05.000Z"), c.Kind, inc.ID, inc.Finding.Scope, cause, severity, says)
 	return err

@@ -49,7 +49,7 @@ type Verdict struct {
 	Reason string `json:"reason,omitempty"`
 	// Cause, Severity, Incident and Sentence are the worst open incident's;
 	// empty and nil without one. Because is what explains it, so that it is not
-	// sent: local_fault.
+	// sent: local_fault, or what is wrong with its region.
 	Cause    string  `json:"cause,omitempty"`
 	Severity string  `json:"severity,omitempty"`
 	Incident *uint64 `json:"incident,omitempty"`

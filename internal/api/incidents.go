@@ -40,9 +40,10 @@ type Incident struct {
 	Prefixes        []Prefix `json:"prefixes"`
 	// Siblings is what the other backends of its group carry now.
 	Siblings string `json:"siblings,omitempty"`
-	// Because is the cause that explains it, so that it is not sent:
-	// local_fault.
-	Because string `json:"because,omitempty"`
+	// Because is the cause that explains it, so that it is not sent: local_fault,
+	// or what is wrong with its region. BecauseIncident is that one's number.
+	Because         string `json:"because,omitempty"`
+	BecauseIncident uint64 `json:"because_incident,omitempty"`
 	// BalancerDownAt is when its balancer first called it down;
 	// BalancerLagSeconds how long after the first suspicion that was.
 	BalancerDownAt     *time.Time `json:"balancer_down_at,omitempty"`
@@ -93,7 +94,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		Siblings: f.Siblings,
 	}
 	if i.Because != judge.NoCause {
-		out.Because = i.Because.String()
+		out.Because, out.BecauseIncident = i.Because.String(), i.BecauseOf
 	}
 	if !i.BalancerDownAt.IsZero() {
 		out.BalancerDownAt = v.maybe(i.BalancerDownAt)

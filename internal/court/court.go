@@ -72,11 +72,20 @@ func (c *Court) Step(s measure.Step) ([]judge.Incident, *measure.View) {
 	}
 	n := c.spaces[at]
 	view := n.measure.Step(s.At, s.Tallies)
+	c.tellOutside(n.name, n.judge)
 	n.incidents = n.judge.Step(s.At, view)
 	if n.name == "" && s.Tallies.Look.Request.Tier == tcp.Pulse {
 		c.stepGone(s.At)
 	}
 	return n.incidents, view
+}
+
+// tellOutside tells the judge of another namespace what is wrong with the host's
+// own: a way that is lost there is lost to those behind it.
+func (c *Court) tellOutside(name string, to *judge.Judge) {
+	if own, known := c.find(""); known && name != "" {
+		to.Outside(c.spaces[own].judge.Sources())
+	}
 }
 
 func (c *Court) find(name string) (at int, known bool) {
@@ -109,6 +118,7 @@ func (c *Court) leave(at int) {
 func (c *Court) stepGone(now time.Time) {
 	nothing := measure.View{At: now}
 	c.gone = slices.DeleteFunc(c.gone, func(d departed) bool {
+		c.tellOutside(d.name, d.judge)
 		incidents := d.judge.Step(now, &nothing)
 		if slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.State != judge.Resolved }) {
 			return false

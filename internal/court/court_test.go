@@ -2,6 +2,7 @@ package court_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -94,4 +95,58 @@ func TestNamespaces(t *testing.T) {
 		t.Errorf("still gone: %q", got)
 	}
 	check("over", "3 host@mail resolved, bob", "2 host@shop resolved, ann", "1 host resolved")
+}
+
+// TestOutside: the fault of the host's own namespace explains what fails in the
+// others at the same time, and not the other way round.
+func TestOutside(t *testing.T) {
+	const from, to = 90 * time.Second, 110 * time.Second
+	lost := func(namespace string, backends int) []measure.Step {
+		cfg := recordingtest.Config{Namespace: namespace, Backends: backends, Span: 2 * time.Minute, Pulse: 250 * time.Millisecond, Focus: time.Second}
+		for i := range backends {
+			cfg.Faults = append(cfg.Faults, recordingtest.Fault{Kind: recordingtest.Blackhole, Scope: recordingtest.Backend(i).In(namespace), From: from, To: to})
+		}
+		return recordingtest.All(cfg)
+	}
+	play := func(own, pod int) (because map[string]string) {
+		all := slices.Concat(lost("", own), lost("pod", pod))
+		slices.SortStableFunc(all, func(a, b measure.Step) int { return a.At.Compare(b.At) })
+		c := court.New(nil, &judge.Numbers{})
+		because = map[string]string{}
+		for _, s := range all {
+			c.Step(s)
+			for _, i := range c.Incidents(s.At) {
+				if i.State != judge.Open || i.Finding.Cause != judge.PathLost && i.Finding.Cause != judge.LocalFault {
+					continue
+				}
+				because[i.Finding.Scope.String()+" "+i.Finding.Cause.String()] = i.Because.String()
+			}
+		}
+		return because
+	}
+	all := func(namespace string, n int, because string) map[string]string {
+		out := map[string]string{}
+		for i := range n {
+			out[recordingtest.Backend(i).In(namespace).String()+" path_lost"] = because
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name     string
+		own, pod int
+		want     []map[string]string
+	}{
+		{"the host's explains a pod's", 8, 4, []map[string]string{all("", 8, "local_fault"), all("pod", 4, "local_fault"), {"host local_fault": "none"}}},
+		{"a pod's explains none of the host's", 4, 8, []map[string]string{all("", 4, "none"), all("pod", 8, "local_fault"), {"host@pod local_fault": "none"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := map[string]string{}
+			for _, m := range tt.want {
+				maps.Copy(want, m)
+			}
+			if diff := cmp.Diff(want, play(tt.own, tt.pod)); diff != "" {
+				t.Errorf("what explains what (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

@@ -33,6 +33,7 @@ import (
 //	up         what the balancer says: 1 or 0, nothing when not asked
 //	behind     servers behind it, where it is a service address
 //
+// A backend whose group has the name of a region of the timeline is in it.
 // and of the host, without a point: fails, resets received, aborts of ours,
 // opens (connections we begin), retrans a second. Of the looks: every, the
 // seconds between two at the backends (1), a quarter of it while something is
@@ -68,7 +69,11 @@ func playBackends(segments []segment) string {
 				}
 				var scopes []measure.Tally
 				for _, name := range names {
-					scopes = append(scopes, seg.peer(name, at, since))
+					y := seg.peer(name, at, since)
+					if y.Scope.Kind == scope.KindBackend && slices.Contains(names, y.Group) {
+						y.Region = y.Group
+					}
+					scopes = append(scopes, y)
 				}
 				scopes = append(scopes, measure.Tally{Scope: scope.Rest})
 				view := m.Step(now, measure.Tallies{Look: look, Interval: time.Duration(interval * float64(time.Second)), Scopes: scopes, Opinions: opinions, Norms: seg.norms(names, at)})

@@ -11,7 +11,9 @@ import (
 
 // caseFile is all that is known of one scope.
 type caseFile struct {
-	scope    scope.ID
+	scope scope.ID
+	// region is the name of the region that it is in, or is; empty for none.
+	region   string
 	dossiers [UserRule]*dossier // by cause; nil until it is first followed
 	// active: anything is suspected or open, as of when the scope was followed
 	// last.

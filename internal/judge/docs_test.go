@@ -64,3 +64,37 @@ func tableOfTriggers(t *testing.T, section string) []string {
 	}
 	return out
 }
+
+// TestWhatExplainsWhatIsDocumented holds the table of docs/SIGNALS.md to what
+// comes of each cause, and how long before.
+func TestWhatExplainsWhatIsDocumented(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/SIGNALS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(raw), "\n## What explains what\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	want, got := map[string]string{}, map[string]string{}
+	for c, of := range byRegion {
+		want["`"+c.String()+"` of a region"] = fmt.Sprintf("%v %s", of.causes, of.within)
+	}
+	for line := range strings.SplitSeq(section, "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.HasPrefix(line, "| `") || strings.HasPrefix(line, "| `local_fault`") {
+			continue
+		}
+		explains := strings.TrimSpace(cells[2])
+		if explains == "of the backends in it: the same" {
+			explains = strings.ReplaceAll(fmt.Sprint(ofLostWay), " ", ", ")
+		}
+		names := strings.Fields(strings.NewReplacer("`", "", ",", "", "[", "", "]", "").Replace(explains))
+		within, err := time.ParseDuration(strings.ReplaceAll(strings.TrimSpace(cells[3]), " ", ""))
+		if err != nil {
+			t.Fatalf("row %q: %v", line, err)
+		}
+		got[strings.TrimSpace(cells[1])] = fmt.Sprintf("%v %s", names, within)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what explains what (-code +docs/SIGNALS.md):\n%s", diff)
+	}
+}

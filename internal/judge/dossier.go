@@ -11,6 +11,8 @@ type dossier struct {
 	triggers []rule.Holding
 	clear    rule.Holding
 	incident Incident // State is NoState while nothing is suspected
+	// aloneSince is since when what explains it is over; zero while it is not.
+	aloneSince time.Time
 }
 
 // follow takes what a step says of one cause of one scope.
@@ -150,6 +152,6 @@ func (d *dossier) reset() {
 	for i := range d.triggers {
 		d.triggers[i] = rule.Holding{}
 	}
-	d.clear = rule.Holding{}
+	d.clear, d.aloneSince = rule.Holding{}, time.Time{}
 	d.incident = Incident{}
 }

@@ -258,9 +258,11 @@ type Incident struct {
 	// AcknowledgedAt is zero until somebody took it; By says who.
 	AcknowledgedAt time.Time
 	AcknowledgedBy string
-	// Because is the cause that explains this one, so that it is recorded and
-	// not sent: LocalFault; NoCause for an incident of its own.
-	Because Cause
+	// Because is the cause of the incident that explains this one, so that it is
+	// recorded and not sent: LocalFault, or what is wrong with its region; NoCause
+	// for an incident of its own. BecauseOf is that incident's ID, 0 for none.
+	Because   Cause
+	BecauseOf uint64
 	// BalancerDownAt is when the balancer was first seen to say that the
 	// backend is down; zero while it does not, or is not asked.
 	BalancerDownAt time.Time

@@ -19,6 +19,9 @@ type Judge struct {
 	order     []*caseFile
 	inView    []*caseFile // of each scope of the view
 	around    around
+	sources   []Source // what explained others at the last step: outside, then from own on our own
+	own       int
+	outside   []Source   // of the agent's own namespace, where this is another
 	resolved  []Incident // newest first
 	incidents []Incident
 	userRules []rule.Rule
@@ -95,7 +98,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	failing := j.unreachable(view)
 	for i := range view.Scopes {
 		s, file := &view.Scopes[i], j.inView[i]
-		file.followed = j.step
+		file.followed, file.region = j.step, regionOf(s)
 		j.around = around{now: now}
 		sub := subject{scope: s, host: host, group: nobody, around: &j.around}
 		switch s.Scope.Kind {
@@ -122,7 +125,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			file.noteBalancer(now, sub)
 		}
 	}
-	j.silence(now)
+	j.attribute(now)
 	j.closeGone(now)
 	j.stepRules(now, view, host)
 	return j.Incidents()

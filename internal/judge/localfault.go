@@ -115,36 +115,3 @@ func (j *Judge) unreachable(view *measure.View) []destination {
 // regionGroup is what the destinations of a region have in common. No group of
 // backends has a slash.
 func regionGroup(name string) string { return "region/" + name }
-
-// byLocalFault are what a lost uplink makes of backends and regions. Ports that run out, a
-// pool that leaks or is used up are no effects of it, and the first may be why.
-var byLocalFault = []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerSlow, PeerResetting, HeavyLoss, StuckClosing, GreenButFailing}
-
-// silence marks the incidents of backends and regions that a local fault explains, and
-// takes the mark off what goes on after it.
-func (j *Judge) silence(now time.Time) {
-	on := false
-	for _, f := range j.order {
-		on = on || f.scope.Kind == scope.KindHost && f.state(LocalFault) == Open
-	}
-	for _, f := range j.order {
-		if f.scope.Kind != scope.KindBackend && f.scope.Kind != scope.KindRegion || !f.active {
-			continue
-		}
-		for _, c := range byLocalFault {
-			d := f.dossiers[c]
-			if d == nil || d.incident.State == NoState {
-				continue
-			}
-			inc := &d.incident
-			switch {
-			case on && inc.Because == NoCause && (inc.State == Suspected || now.Sub(inc.OpenedAt) <= faultWithin):
-				inc.Because = LocalFault
-				inc.note(now, "because of local_fault")
-			case !on && inc.Because == LocalFault:
-				inc.Because = NoCause
-				inc.note(now, "goes on without local_fault")
-			}
-		}
-	}
-}

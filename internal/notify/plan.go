@@ -69,7 +69,7 @@ func (p *Planner) Plan(now time.Time, offset time.Duration, incidents []judge.In
 	var out []Notice
 	for i := range slices.Backward(incidents) { // the list is newest first; people are told oldest first
 		for c := range p.cfg.Channels {
-			if n, due := p.consider(now, offset, &incidents[i], &p.cfg.Channels[c]); due {
+			if n, due := p.consider(now, offset, &incidents[i], &p.cfg.Channels[c], incidents); due {
 				out = append(out, n)
 			}
 		}
@@ -77,8 +77,9 @@ func (p *Planner) Plan(now time.Time, offset time.Duration, incidents []judge.In
 	return append(out, p.lost(now, offset)...)
 }
 
-// consider decides about one incident and one channel.
-func (p *Planner) consider(now time.Time, offset time.Duration, inc *judge.Incident, c *Channel) (Notice, bool) {
+// consider decides about one incident and one channel. all are the incidents of
+// this plan.
+func (p *Planner) consider(now time.Time, offset time.Duration, inc *judge.Incident, c *Channel, all []judge.Incident) (Notice, bool) {
 	key := toldKey{inc.ID, c.id()}
 	known := p.told[key]
 	if known != nil {
@@ -91,7 +92,7 @@ func (p *Planner) consider(now time.Time, offset time.Duration, inc *judge.Incid
 		return p.notice(now, offset, inc, c, known, Resolved), true
 	case inc.State != judge.Open:
 		return Notice{}, false
-	case known == nil && inc.Because != judge.NoCause:
+	case known == nil && explained(inc, c, all):
 		return Notice{}, false // what explains it is told
 	case known == nil && c.wants(severity):
 		known = &told{severity: severity, openedAt: wall(inc.OpenedAt, offset), seen: p.step}
@@ -107,6 +108,17 @@ func (p *Planner) consider(now time.Time, offset time.Duration, inc *judge.Incid
 		return p.notice(now, offset, inc, c, known, Lasting), true
 	}
 	return Notice{}, false
+}
+
+// explained reports whether another incident explains this one, and the channel
+// is told of that: one that wants only what is critical is told of a critical
+// backend in a region that is none.
+func explained(inc *judge.Incident, c *Channel, all []judge.Incident) bool {
+	if inc.Because == judge.NoCause {
+		return false
+	}
+	at := slices.IndexFunc(all, func(i judge.Incident) bool { return i.ID == inc.BecauseOf })
+	return at >= 0 && all[at].State != judge.Suspected && (c.wants(all[at].Peak) || explained(&all[at], c, all))
 }
 
 // lost resolves what channels know of and nobody follows any more, as when a

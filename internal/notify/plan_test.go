@@ -34,8 +34,8 @@ func incident(id uint64, state judge.State, severity judge.Severity) judge.Incid
 	return inc
 }
 
-func because(inc judge.Incident) judge.Incident {
-	inc.Because = judge.LocalFault
+func because(inc judge.Incident, of uint64) judge.Incident {
+	inc.Because, inc.BecauseOf = judge.LocalFault, of
 	return inc
 }
 
@@ -83,10 +83,26 @@ func TestPlan(t *testing.T) {
 			{1, nil, nil},
 		}},
 		{"what a local fault explains is not sent, and is when it goes on", []Channel{hook}, []tick{
-			{0, list(because(incident(1, judge.Open, judge.Critical))), nil},
-			{1, list(because(incident(1, judge.Open, judge.Critical))), nil},
-			{2, list(incident(1, judge.Open, judge.Critical)), []string{"hook #1 opened 1 critical"}},
-			{3, list(because(incident(2, judge.Resolved, judge.Critical)), incident(1, judge.Open, judge.Critical)), nil},
+			{0, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #2 opened 1 critical"}},
+			{1, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Open, judge.Critical), 2)), nil},
+			{2, list(because(incident(1, judge.Open, judge.Critical), 2), incident(2, judge.Resolved, judge.Critical)), []string{"hook #2 resolved 2 critical"}},
+			{3, list(incident(1, judge.Open, judge.Critical), incident(2, judge.Resolved, judge.Critical)), []string{"hook #1 opened 1 critical"}},
+			{4, list(because(incident(3, judge.Resolved, judge.Critical), 2), incident(1, judge.Open, judge.Critical)), nil},
+		}},
+		{"what was told before its explanation came stays told", []Channel{hook}, []tick{
+			{0, list(incident(1, judge.Open, judge.Warning)), []string{"hook #1 opened 1 warning"}},
+			{1, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Open, judge.Warning), 2)), []string{"hook #2 opened 1 critical"}},
+			{2, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Resolved, judge.Warning), 2)), []string{"hook #1 resolved 2 warning"}},
+		}},
+		{"explained by what is explained", []Channel{hook}, []tick{
+			{0, list(incident(3, judge.Open, judge.Critical), because(incident(2, judge.Open, judge.Critical), 3), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #3 opened 1 critical"}},
+		}},
+		{"explained by what this channel is not told of", []Channel{hook, pager}, []tick{
+			{0, list(incident(2, judge.Open, judge.Warning), because(incident(1, judge.Open, judge.Critical), 2)), []string{"pager #1 opened 1 critical", "hook #2 opened 1 warning"}},
+			{1, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Resolved, judge.Critical), 2)), []string{"pager #1 resolved 2 critical", "hook #2 worse 2 critical", "pager #2 opened 1 critical"}},
+		}},
+		{"explained by what is forgotten", []Channel{hook}, []tick{
+			{0, list(because(incident(1, judge.Open, judge.Critical), 7)), []string{"hook #1 opened 1 critical"}},
 		}},
 		{"a watch is not sent, until it is more", []Channel{hook}, []tick{
 			{0, list(incident(1, judge.Open, judge.Watch)), nil},

@@ -88,7 +88,7 @@ func why(i api.Incident) string {
 	case i.BlindSince != nil:
 		return "no evidence since " + clock(i.BlindSince)
 	case i.Because != "":
-		return "explained by " + spaced(i.Because)
+		return "explained by " + becauseOf(i)
 	}
 	return ""
 }

@@ -186,6 +186,14 @@ func explained(i api.Incident) int {
 	return 0
 }
 
+// becauseOf is what explains an incident: "local fault (incident 7)".
+func becauseOf(i api.Incident) string {
+	if i.BecauseIncident == 0 {
+		return spaced(i.Because)
+	}
+	return fmt.Sprintf("%s (incident %d)", spaced(i.Because), i.BecauseIncident)
+}
+
 func openedAt(i api.Incident) int64 {
 	if i.OpenedAt == nil {
 		return math.MaxInt64
@@ -251,7 +259,7 @@ func needOf(p api.Picture, inc api.Incident) need {
 	n.Balancer, n.Disputed = balancerOf(p, inc)
 	n.Siblings = inc.Siblings
 	if inc.Because != "" {
-		n.Because = "explained by " + spaced(inc.Because) + ", and not sent"
+		n.Because = "explained by " + becauseOf(inc) + ", and not sent"
 	}
 	if inc.BlindSince != nil {
 		n.Sure, n.Basis = "unknown", "no evidence since "+clock(inc.BlindSince)

@@ -14,7 +14,7 @@
  * @typedef {{cause: string, why: string}} Considered
  * @typedef {{id: number, state: string, scope: string, cause: string, rule?: string, severity: string, certainty: string,
  *   basis: string, sentence: string, opened_at: string|null, no_evidence_since: string|null, acknowledged_at: string|null,
- *   siblings?: string, because?: string, balancer_down_at?: string|null, balancer_lag_seconds?: number|null,
+ *   siblings?: string, because?: string, because_incident?: number, balancer_down_at?: string|null, balancer_lag_seconds?: number|null,
  *   acknowledged_by?: string, pattern?: string, pattern_evidence?: string, response?: string, prefixes?: Prefix[],
  *   considered: Considered[], advice: string[]}} Incident
  * @typedef {{tier: string, interval_seconds: number, cost_seconds: number, age_seconds: number|null, sockets: number,
@@ -116,6 +116,9 @@ const calledUp = (p, i) => balancerOf(p, i).disputed ? 0 : 1;
 /** @param {Incident} i one that another explains goes last */
 const explained = (i) => i.because ? 1 : 0;
 
+/** @param {Incident} i */
+const becauseOf = (i) => spaced(i.because) + (i.because_incident ? ` (incident ${i.because_incident})` : "");
+
 /**
  * @param {Picture} p
  * @param {Incident[]} all
@@ -156,7 +159,7 @@ function needOf(p, inc) {
   return {
     id: inc.id, level: level(inc), glyph: glyphs[level(inc)] ?? "", cause: causeOf(inc), scope: nameOf(inc.scope), severity: inc.severity,
     sentence: inc.sentence, pattern, response: inc.response ?? "", balancer: balancer.words, disputed: balancer.disputed,
-    siblings: inc.siblings ?? "", because: inc.because ? `explained by ${spaced(inc.because)}, and not sent` : "", since: since(p, inc), at: clock(inc.opened_at),
+    siblings: inc.siblings ?? "", because: inc.because ? `explained by ${becauseOf(inc)}, and not sent` : "", since: since(p, inc), at: clock(inc.opened_at),
     sure: blind ? "unknown" : inc.certainty, basis, advice: inc.advice ?? [],
     prefixes: (inc.prefixes ?? []).map((x) => ({prefix: x.prefix, held: String(x.held), slow: String(x.slow)})),
     considered: (inc.considered ?? []).map((c) => ({cause: spaced(c.cause), why: c.why})),
@@ -255,7 +258,7 @@ function backendOf(p, s, open) {
  */
 function whyOf(inc) {
   if (inc.no_evidence_since) return `no evidence since ${clock(inc.no_evidence_since)}`;
-  return inc.because ? `explained by ${spaced(inc.because)}` : "";
+  return inc.because ? `explained by ${becauseOf(inc)}` : "";
 }
 
 /**

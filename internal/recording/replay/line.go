@@ -31,6 +31,8 @@ type Line struct {
 	Resolved  *time.Time     `json:"resolved_at"`
 	End       string         `json:"end,omitempty"`
 	Because   string         `json:"because,omitempty"` // the cause that explains it
+	// BecauseIncident is the number of the incident that has it.
+	BecauseIncident uint64 `json:"because_incident,omitempty"`
 }
 
 // LineEvidence is one number that the finding rests on; value is null where it
@@ -53,7 +55,7 @@ func (c *Change) Line() Line {
 		Opened: c.wall(inc.OpenedAt), Resolved: c.wall(inc.ResolvedAt), End: inc.End.String(),
 	}
 	if inc.Because != judge.NoCause {
-		out.Because = inc.Because.String()
+		out.Because, out.BecauseIncident = inc.Because.String(), inc.BecauseOf
 	}
 	for i := range f.Evidence {
 		e := &f.Evidence[i]

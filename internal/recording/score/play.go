@@ -35,7 +35,7 @@ func Play(source replay.Source, rules []rule.Rule) ([]Finding, label.Bounds, err
 			if !known {
 				i = len(out)
 				at[inc.ID] = i
-				out = append(out, Finding{Scope: inc.Finding.Scope, Cause: inc.Finding.Cause, Rule: inc.Finding.Rule})
+				out = append(out, Finding{Incident: inc.ID, Scope: inc.Finding.Scope, Cause: inc.Finding.Cause, Rule: inc.Finding.Rule})
 			}
 			f := &out[i]
 			for severity := judge.Watch; severity <= inc.Peak; severity++ {
@@ -43,7 +43,7 @@ func Play(source replay.Source, rules []rule.Rule) ([]Finding, label.Bounds, err
 					f.Reached[severity] = c.At
 				}
 			}
-			f.Because = inc.Because
+			f.Because, f.BecauseOf = inc.Because, inc.BecauseOf
 			if inc.State == judge.Resolved {
 				delete(at, inc.ID)
 			}
@@ -51,7 +51,7 @@ func Play(source replay.Source, rules []rule.Rule) ([]Finding, label.Bounds, err
 	}
 	for _, inc := range p.Incidents() { // what goes on at the end
 		if i, known := at[inc.ID]; known {
-			out[i].Because = inc.Because
+			out[i].Because, out[i].BecauseOf = inc.Because, inc.BecauseOf
 		}
 	}
 	return out, survey.Bounds(), nil

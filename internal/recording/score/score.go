@@ -61,13 +61,17 @@ func (c *Contestant) says(f *Finding) bool {
 
 // Finding is one incident that was opened, by the wall's clock.
 type Finding struct {
-	Scope scope.ID
-	Cause judge.Cause
-	Rule  string // with its contestant's name; empty but for judge.UserRule
+	// Incident is its number, unique in the replay.
+	Incident uint64
+	Scope    scope.ID
+	Cause    judge.Cause
+	Rule     string // with its contestant's name; empty but for judge.UserRule
 	// Reached is when it first was as grave as that or graver; zero for never.
 	Reached [judge.Critical + 1]time.Time
-	// Because is the cause that explains it, so that nobody is told.
-	Because judge.Cause
+	// Because is the cause that explains it, so that nobody is told of more than
+	// that; BecauseOf is the number of that incident.
+	Because   judge.Cause
+	BecauseOf uint64
 }
 
 // Episode is a labelled recording and what its replay found.
@@ -117,6 +121,18 @@ func within(l *label.Label, at time.Time, grace time.Duration) bool {
 	return !at.IsZero() && !at.Before(l.From) && !at.After(l.To.Add(grace))
 }
 
+// said reports whether people are told of a finding, for itself or with what
+// explains it: that must itself be right.
+func (e *Episode) said(f *Finding, grace time.Duration) bool {
+	if f.Because == judge.NoCause {
+		return true
+	}
+	return slices.ContainsFunc(e.Findings, func(by Finding) bool {
+		return by.Incident == f.BecauseOf && by.Because == judge.NoCause &&
+			slices.ContainsFunc(e.Labels.Labels, func(l label.Label) bool { return ofLabel(&l, &by, by.Reached[judge.Warning], grace) })
+	})
+}
+
 // Score is how a contestant did.
 func Score(c Contestant, episodes []Episode, grace time.Duration) Card {
 	card := Card{Contestant: c.Name, Episodes: len(episodes), Each: make([]EpisodeScore, 0, len(episodes))}
@@ -143,7 +159,7 @@ func scoreEpisode(c Contestant, e *Episode, grace time.Duration) EpisodeScore {
 		for j := range e.Findings {
 			f := &e.Findings[j]
 			at := f.Reached[l.Severity]
-			if !c.says(f) || f.Because != judge.NoCause || !ofLabel(l, f, at, grace) || !first.IsZero() && !at.Before(first) {
+			if !c.says(f) || !e.said(f, grace) || !ofLabel(l, f, at, grace) || !first.IsZero() && !at.Before(first) {
 				continue
 			}
 			first, one.Found, one.As = at, true, f.says()

@@ -44,7 +44,11 @@ func TestScore(t *testing.T) {
 	ours := Contestant{Name: "defaults", Causes: true}
 	preset := Contestant{Name: "article"}
 	explained := finding(s2, judge.PathLost, 61, 61, 61)
-	explained.Because = judge.LocalFault
+	explained.Because, explained.BecauseOf = judge.LocalFault, 7
+	with := finding(s1, judge.PathLost, 62, 62, 62)
+	with.Because, with.BecauseOf = judge.PathLost, 8
+	right, wrong := finding(s1, judge.PeerFrozen, 61, 61, none), finding(s2, judge.PathLost, 61, 61, none)
+	right.Incident, wrong.Incident = 8, 8
 	for _, tt := range []struct {
 		name     string
 		who      Contestant
@@ -68,6 +72,8 @@ func TestScore(t *testing.T) {
 		{name: "a watch that is all there is", who: ours, severity: judge.Watch, findings: []Finding{finding(s1, judge.PathLost, 61, none, none)}, want: LabelScore{Found: true, As: "path_lost", Delay: new(1.0), Lead: new(3.0)}},
 		{name: "right, and not grave enough", who: ours, severity: judge.Critical, findings: []Finding{finding(s1, judge.PathLost, 61, 61, none)}},
 		{name: "explained by another", who: ours, findings: []Finding{explained}},
+		{name: "explained by a right one", who: ours, findings: []Finding{with, right}, want: LabelScore{Found: true, As: "peer_frozen", Delay: new(1.0), Lead: new(3.0)}},
+		{name: "explained by a wrong one", who: ours, findings: []Finding{with, wrong}, wrong: []string{"path_lost warning"}},
 		{name: "a rule is not ours", who: ours, findings: []Finding{ruleFinding(s1, "article\x00x", 61)}},
 		{name: "a rule on the scope", who: preset, findings: []Finding{ruleFinding(s1, "article\x00x", 90), finding(s1, judge.PeerSlow, 61, 61, none)}, want: LabelScore{Found: true, As: "x", Delay: new(30.0), Lead: new(-26.0)}},
 		{name: "a rule on the host", who: preset, findings: []Finding{ruleFinding(scope.Host, "article\x00x", 90)}, want: LabelScore{Found: true, As: "x", Delay: new(30.0), Lead: new(-26.0)}},
