@@ -116,6 +116,7 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error { return a.askBalancers(ctx) })
 	group.Go(func() error { return a.learn(ctx) })
 	group.Go(func() error { return a.watchReloads(ctx) })
+	group.Go(func() error { return a.watchToken(ctx) })
 	group.Go(func() error { return a.tellServiceManager(ctx) })
 	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
 	err = group.Wait()

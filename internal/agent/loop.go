@@ -69,6 +69,7 @@ func (a *agent) loop(ctx context.Context) error {
 			return fmt.Errorf("read other network namespaces: %w", err)
 		}
 		h.budget.Spent(a.clock.Now(), processTime())
+		incidents = a.troubled(now, h, incidents)
 		a.report(incidents, turn, err)
 		a.notices.tell(now, a.clock.Offset(), incidents)
 		a.keeper.note(a.clock.Offset(), incidents, h.LastNumber())

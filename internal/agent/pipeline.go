@@ -32,6 +32,7 @@ const procRoot = "/proc"
 type Pipeline struct {
 	reader    observe.Reader
 	fallback  error // why procfs took sock_diag's place
+	began     ableTo
 	stuck     error // the thread is in another namespace and must end
 	counters  *counters.Reader
 	countersE error // why some counters are missing
@@ -85,6 +86,9 @@ type tierStatus struct {
 	last                   tcp.Look
 	looks, partial, failed uint64
 	err                    error
+	// bad is how many on end failed or were partial, the first at badSince.
+	bad      int
+	badSince time.Time
 }
 
 // A change among the listeners waits so long for the next search of owners: it
@@ -158,6 +162,7 @@ func newPipeline(cfg config.Config, at place) (*Pipeline, error) {
 			p.finder.peers.Add(batch, p.index)
 		}
 	}
+	p.began = p.able()
 	p.schedule = p.budget.Add()
 	p.addPulse = func(batch []tcp.Socket) {
 		p.listeners.add(batch)
@@ -361,6 +366,11 @@ func (p *Pipeline) noteUse(t measure.Tallies) {
 func (p *Pipeline) record(tier tcp.Tier, look tcp.Look, err error) {
 	s := &p.status[tier]
 	s.err = err
+	if s.bad++; err == nil && look.Judgeable() {
+		s.bad = 0
+	} else if s.bad == 1 {
+		s.badSince = look.Begin
+	}
 	switch {
 	case err != nil:
 		s.failed++

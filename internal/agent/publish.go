@@ -48,10 +48,17 @@ type agent struct {
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]
 	poolsChanged chan struct{}
+	// refused is how much is wrong with the configuration that was last tried, and
+	// tokenLost why the token cannot be read any more; nil where nothing is.
+	refused, tokenLost atomic.Pointer[string]
 	// run starts lanes beside the others; set before the loop runs.
 	run func([]*notify.Lane)
 
 	// Of the loop alone.
+	own        ownTrouble
+	troubledAt time.Time
+	leftOut    leftOut
+
 	logged    map[uint64]logged
 	tierErrs  [tcp.NumTiers]string
 	lastLife  uint64 // of the incidents that were published

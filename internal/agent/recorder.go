@@ -100,6 +100,9 @@ func (a *agent) record(h *Host) {
 			}
 		}
 		err := a.recorder.add(s)
+		if err != nil {
+			a.leftOut = leftOut{a.leftOut.steps + 1, err.Error()}
+		}
 		if err != nil && !failed {
 			a.log.Warn("the flight recorder leaves something out", "error", err.Error())
 		}

@@ -45,6 +45,7 @@ func (a *agent) watchReloads(ctx context.Context) error {
 		}
 		a.tellSystemd(daemon.SdNotifyReloading)
 		path, err := a.reload(ctx)
+		a.refuse(path, err)
 		if err != nil {
 			for line := range strings.Lines(err.Error()) {
 				a.log.Error("not reloaded: the running configuration stays", "problem", strings.TrimSuffix(line, "\n"))

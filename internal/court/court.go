@@ -29,7 +29,10 @@ type Court struct {
 	numbers *judge.Numbers
 	spaces  []*space // by name: our own, which has none, first
 	gone    []departed
-	merged  merged
+	// agent judges the agent's own trouble, troubles are its incidents.
+	agent    *judge.Judge
+	troubles []judge.Incident
+	merged   merged
 }
 
 // space is one namespace.
@@ -51,7 +54,7 @@ type departed struct {
 // New returns a court that has seen nothing. rules are the users' own; the
 // incidents of all namespaces are numbered together.
 func New(rules []rule.Rule, numbers *judge.Numbers) *Court {
-	return &Court{rules: rules, numbers: numbers}
+	return &Court{rules: rules, numbers: numbers, agent: judge.New(numbers)}
 }
 
 // Step takes what one look of a namespace brought, and returns the incidents of
@@ -86,6 +89,13 @@ func (c *Court) tellOutside(name string, to *judge.Judge) {
 	if own, known := c.find(""); known && name != "" {
 		to.Outside(c.spaces[own].judge.Sources())
 	}
+}
+
+// Trouble takes what keeps the agent itself from its work, as it is now; those
+// that are not among it end. No recording has it: a replay is of the sockets, and
+// comes out as it did whatever ailed the agent that watched them.
+func (c *Court) Trouble(now time.Time, troubles []judge.Trouble) {
+	c.troubles = c.agent.StepTroubles(now, troubles)
 }
 
 func (c *Court) find(name string) (at int, known bool) {
@@ -151,6 +161,10 @@ func (c *Court) Acknowledge(now time.Time, id uint64, by string) bool {
 			return true
 		}
 	}
+	if c.agent.Acknowledge(now, id, by) {
+		c.troubles = c.agent.Incidents()
+		return true
+	}
 	for i := range c.gone {
 		if d := &c.gone[i]; d.judge.Acknowledge(now, id, by) {
 			d.incidents = d.judge.Incidents()
@@ -185,7 +199,7 @@ func (c *Court) Incidents(now time.Time) []judge.Incident {
 	same := life == m.life
 	m.life = life
 	switch {
-	case len(c.spaces) == 1 && len(c.gone) == 0 && len(m.over) == 0:
+	case len(c.spaces) == 1 && len(c.gone) == 0 && len(m.over) == 0 && len(c.troubles) == 0:
 		m.at = time.Time{} // the list is not kept up
 		return c.spaces[0].incidents
 	case same && now.Sub(m.at) < mergeEvery:
@@ -211,6 +225,7 @@ func (c *Court) eachIncidents(do func([]judge.Incident)) {
 	for i := range c.gone {
 		do(c.gone[i].incidents)
 	}
+	do(c.troubles)
 	do(c.merged.over)
 }
 

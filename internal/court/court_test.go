@@ -150,3 +150,32 @@ func TestOutside(t *testing.T) {
 		})
 	}
 }
+
+// TestTrouble: the agent's own trouble is among the incidents, numbered with
+// them, and can be taken; it is nothing to any namespace.
+func TestTrouble(t *testing.T) {
+	c := court.New(always(t), &judge.Numbers{})
+	var at time.Time
+	for _, s := range steps(2*time.Second, "") {
+		c.Step(s)
+		at = s.At
+	}
+	c.Incidents(at)
+	life := c.Life()
+	full := judge.Trouble{What: "history", Severity: judge.Warning, Sentence: "It is full."}
+	c.Trouble(at, []judge.Trouble{full})
+	if diff := cmp.Diff([]string{"2 agent/history open", "1 host suspect"}, said(c, at)); diff != "" {
+		t.Errorf("in trouble (-want +got):\n%s", diff)
+	}
+	if c.Life() == life {
+		t.Error("the life of the incidents does not tell")
+	}
+	if !c.Acknowledge(at, 2, "ann") {
+		t.Error("it cannot be taken")
+	}
+	c.Trouble(at.Add(time.Second), nil)
+	c.Trouble(at.Add(20*time.Second), nil)
+	if diff := cmp.Diff([]string{"1 host suspect", "2 agent/history resolved, ann"}, said(c, at.Add(20*time.Second))); diff != "" {
+		t.Errorf("after it (-want +got):\n%s", diff)
+	}
+}

@@ -19,7 +19,7 @@ func TestEveryCauseIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	triggers := map[Cause][]string{UserRule: nil}
+	triggers := map[Cause][]string{UserRule: nil, AgentTrouble: nil}
 	for _, r := range slices.Concat(slices.Collect(maps.Values(causeRules()))...) {
 		for _, tr := range r.triggers {
 			triggers[r.cause] = append(triggers[r.cause], fmt.Sprint(tr.severity, " ", tr.hold, " ", tr.observations))

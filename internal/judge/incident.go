@@ -42,14 +42,15 @@ const (
 	PoolAtCeiling
 	GreenButFailing
 	LocalFault
-	UserRule // what a user's rule says; Finding.Rule is its name
+	UserRule     // what a user's rule says; Finding.Rule is its name
+	AgentTrouble // Foreshock itself cannot do its work; see Trouble
 )
 
 var causeNames = [...]string{
 	"none", "workers_filling", "workers_full", "clients_gave_up", "conn_limit", "slow_clients", "leak", "syn_flood", "traffic_missing", "stuck_closing",
 	"path_lost", "peer_refusing", "peer_frozen", "peer_half_broken", "peer_resetting", "peer_slow", "peer_not_reading",
 	"orderly_stop", "lazy_pool", "heavy_loss", "churn", "port_exhaustion", "pool_at_ceiling", "green_but_failing", "local_fault",
-	"user_rule",
+	"user_rule", "agent_trouble",
 }
 
 // Causes returns every cause in order.

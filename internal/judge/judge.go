@@ -27,6 +27,7 @@ type Judge struct {
 	userRules []rule.Rule
 	users     map[userKey]*userCase
 	userOrder []userKey
+	troubles  []*troubleCase // in the order of their beginning
 }
 
 // Numbers gives incidents their numbers, each once, from 1. The zero value is
@@ -166,6 +167,9 @@ func (j *Judge) Incidents() []Incident {
 			j.incidents = append(j.incidents, inc)
 		}
 	}
+	for _, c := range j.troubles {
+		j.incidents = append(j.incidents, c.incident)
+	}
 	slices.SortStableFunc(j.incidents, func(a, b Incident) int { return int(b.ID) - int(a.ID) })
 	j.incidents = append(j.incidents, j.resolved...)
 	return j.incidents
@@ -182,6 +186,11 @@ func (j *Judge) Acknowledge(now time.Time, id uint64, by string) bool {
 		}
 	}
 	for _, c := range j.users {
+		if c.incident.acknowledge(now, id, by) {
+			return true
+		}
+	}
+	for _, c := range j.troubles {
 		if c.incident.acknowledge(now, id, by) {
 			return true
 		}

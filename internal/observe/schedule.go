@@ -182,6 +182,10 @@ func (s *Schedule) Covered(t tcp.Tier) bool {
 	return s.covered && (t == tcp.Focus || t == tcp.Odd) || s.merged && t == tcp.Focus || s.oddMerged && t == tcp.Odd
 }
 
+// Rests reports whether the tier does not look of itself: it has nothing to see,
+// or is Covered.
+func (s *Schedule) Rests(t tcp.Tier) bool { return t == tcp.Focus && !s.focusing || s.Covered(t) }
+
 // Wanted returns a tier's interval when nothing presses.
 func Wanted(t tcp.Tier) time.Duration {
 	switch t {
@@ -207,7 +211,7 @@ func (s *Schedule) settle() {
 		return
 	}
 	for _, t := range [...]tcp.Tier{tcp.Focus, tcp.Odd, tcp.Full} {
-		if t == tcp.Focus && !s.focusing || s.Covered(t) {
+		if s.Rests(t) {
 			continue
 		}
 		if !s.own && t != tcp.Full && s.tiers[tcp.Full].last.IsZero() {

@@ -35,9 +35,10 @@ const (
 	KindAddress      // an old or new address after a switch
 	KindHost         // the host itself
 	KindRest         // what no scope claims
+	KindAgent        // a part of Foreshock itself; it has no sockets
 )
 
-var kindNames = [...]string{"none", "service", "backend", "region", "address", "host", "rest"}
+var kindNames = [...]string{"none", "service", "backend", "region", "address", "host", "rest", "agent"}
 
 // String names the kind: "service".
 func (k Kind) String() string { return enum.Name(k, "kind", kindNames[:]) }
