@@ -164,7 +164,7 @@ func TestTrouble(t *testing.T) {
 	life := c.Life()
 	full := judge.Trouble{What: "history", Severity: judge.Warning, Sentence: "It is full."}
 	c.Trouble(at, []judge.Trouble{full})
-	if diff := cmp.Diff([]string{"2 agent/history open", "1 host suspect"}, said(c, at)); diff != "" {
+	if diff := cmp.Diff([]string{"2 agent/history open", "1 host open"}, said(c, at)); diff != "" {
 		t.Errorf("in trouble (-want +got):\n%s", diff)
 	}
 	if c.Life() == life {
@@ -175,7 +175,7 @@ func TestTrouble(t *testing.T) {
 	}
 	c.Trouble(at.Add(time.Second), nil)
 	c.Trouble(at.Add(20*time.Second), nil)
-	if diff := cmp.Diff([]string{"1 host suspect", "2 agent/history resolved, ann"}, said(c, at.Add(20*time.Second))); diff != "" {
+	if diff := cmp.Diff([]string{"1 host open", "2 agent/history resolved, ann"}, said(c, at.Add(20*time.Second))); diff != "" {
 		t.Errorf("after it (-want +got):\n%s", diff)
 	}
 }
