@@ -42,6 +42,9 @@ func unreadable(cfg config.Config) (errs []error) {
 		}
 	}
 	try("token", cfg.Token)
+	if cfg.Heartbeat != nil {
+		try("heartbeat", cfg.Heartbeat.URL)
+	}
 	for _, c := range cfg.Notify {
 		if c.Webhook != nil {
 			try("notify "+c.Name, c.Webhook.Secret)

@@ -117,6 +117,12 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error { return a.learn(ctx) })
 	group.Go(func() error { return a.watchReloads(ctx) })
 	group.Go(func() error { return a.watchToken(ctx) })
+	group.Go(func() error {
+		if a.firstReady(ctx) == nil {
+			return nil
+		}
+		return a.heart.run(ctx)
+	})
 	group.Go(func() error { return a.tellServiceManager(ctx) })
 	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
 	err = group.Wait()
@@ -169,12 +175,18 @@ func newAgent(o Options) (*agent, error) {
 		return nil, err
 	}
 	a.rules, a.notices = rules, newNotices(channels, o.Log)
+	beats, err := heartbeatSwitch(cfg, a.dialer)
+	if err != nil {
+		return nil, err
+	}
+	a.heart = newHeart(o.Log, a.looks)
+	a.configureHeart(cfg, beats)
 	a.keeper = newKeeper(cfg, o.StateDir, o.Version, o.Log)
 	if a.keeper.dir != "" {
 		a.recorder.finished, a.recorder.ring = a.keeper.segment, nil // it has them
 	}
 	a.started = a.clock.Now()
-	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started, History: a.keeper.shown()})
+	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started, History: a.keeper.shown(), Heartbeat: a.heart.shown()})
 	return a, nil
 }
 

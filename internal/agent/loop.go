@@ -69,6 +69,9 @@ func (a *agent) loop(ctx context.Context) error {
 			return fmt.Errorf("read other network namespaces: %w", err)
 		}
 		h.budget.Spent(a.clock.Now(), processTime())
+		if own := h.own; err == nil && turn.of.Pipeline == own && own.status[turn.Tier].bad == 0 {
+			a.looked.Store(int64(a.clock.Now().Sub(a.started)))
+		}
 		incidents = a.troubled(now, h, incidents)
 		a.report(incidents, turn, err)
 		a.notices.tell(now, a.clock.Offset(), incidents)

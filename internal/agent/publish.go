@@ -41,7 +41,9 @@ type agent struct {
 	requests    chan request
 	reloads     chan chan error // each has room for its answer
 	keeper      *keeper
-	notices     *notices     // its planner is the loop's
+	notices     *notices // its planner is the loop's
+	heart       *heart
+	looked      atomic.Int64 // when a look of the own namespace last succeeded: nanoseconds since started
 	dialer      *dial.Dialer // of every connection that we make
 	recorder    *recorder
 	// pools are those of the configuration in use; poolsChanged, with room for
@@ -104,6 +106,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Budget:    api.Budget{Allowed: a.config.Observe.CPUBudget, Used: h.budget.Used()},
 		Limits:    append(h.limits(), a.learnedWhere()...),
 		History:   a.keeper.shown(),
+		Heartbeat: a.heart.shown(),
 
 		Namespaces: h.namespaces(),
 		Channels:   a.notices.status(),

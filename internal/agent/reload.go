@@ -69,6 +69,10 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 	if err != nil {
 		return path, err
 	}
+	beats, err := heartbeatSwitch(cfg, a.dialer)
+	if err != nil {
+		return path, err
+	}
 	regions, err := a.ranges.regions(cfg, path)
 	if err != nil {
 		return path, err
@@ -85,6 +89,7 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 		}
 		a.config = cfg
 		a.keeper.configure(cfg)
+		a.configureHeart(cfg, beats)
 		a.setPools(cfg.Backends)
 		h.Configure(a.clock.Now(), cfg, rules)
 		h.SetRegions(regions)

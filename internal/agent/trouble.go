@@ -47,6 +47,7 @@ var (
 	losesRecords = condition{"records", "something that was to be kept was dropped in the last 10 min", judge.Warning, 0}
 	isUnheard    = condition{"channel", "every attempt of the channel fails, for 5 min", judge.Warning, 5 * time.Minute}
 	gaveUp       = condition{"undelivered", "the channel gave up notices in the last 10 min", judge.Warning, 0}
+	notHeard     = condition{"heartbeat", "the heartbeat is not heard, for 5 min", judge.Warning, 5 * time.Minute}
 	refused      = condition{"configuration", "the configuration that was last tried is refused", judge.Warning, 0}
 	lostToken    = condition{"token", "the API's token cannot be read any more", judge.Warning, 0}
 )
@@ -70,6 +71,7 @@ type ownFacts struct {
 	history  api.History
 	leftOut  leftOut
 	channels []notify.Status
+	heart    api.Heartbeat
 	refused  string // what was refused; empty where the last configuration holds
 	token    string // why the token cannot be read; empty when it can
 }
@@ -127,6 +129,10 @@ func (o *ownTrouble) of(f *ownFacts) []judge.Trouble {
 	}
 	o.kept(f, add)
 	o.told(f, add)
+	if f.heart.State == api.HeartbeatFailing {
+		add(notHeard.trouble("", "The heartbeat is not heard, so that somebody may be told that this agent is dead: "+f.heart.LastError+".",
+			"See whether the switch may be reached from here, and whether its address is right; then reload."))
+	}
 	if f.refused != "" {
 		add(refused.trouble("", "The configuration was refused when it was last read ("+f.refused+"): the one before it holds.",
 			"Run foreshock config check: it says what is wrong, and where. A restart would not start with it."))
@@ -263,7 +269,7 @@ func (a *agent) troubled(now time.Time, h *Host, incidents []judge.Incident) []j
 
 // ownFacts gathers them.
 func (a *agent) ownFacts(now time.Time, h *Host) *ownFacts {
-	f := &ownFacts{now: now, lost: h.own.lost(), history: a.keeper.shown(), leftOut: a.leftOut, channels: a.notices.status()}
+	f := &ownFacts{now: now, lost: h.own.lost(), history: a.keeper.shown(), leftOut: a.leftOut, channels: a.notices.status(), heart: a.heart.shown()}
 	f.tiers = h.own.tierFacts(now)
 	if refused := a.refused.Load(); refused != nil {
 		f.refused = *refused

@@ -67,7 +67,9 @@ func TestOwnTrouble(t *testing.T) {
 		{"history set aside", map[int]change{0: func(f *ownFacts, _ int) { f.history = api.History{State: api.HistoryWorking, SetAside: "/x.corrupt"} }}, 620, []string{
 			"0 open warning agent/history_aside: The history was corrupt and was set aside as /x.corrupt; a new one is begun.", "610 resolved recovered agent/history_aside",
 		}},
-		{"dropped", map[int]change{0: well, 1: func(f *ownFacts, at int) { f.history = api.History{State: api.HistoryWorking, Dropped: uint64(min(at, 5))} }}, 620, []string{
+		{"dropped", map[int]change{0: well, 1: func(f *ownFacts, at int) {
+			f.history = api.History{State: api.HistoryWorking, Dropped: uint64(min(at, 5))}
+		}}, 620, []string{
 			"1 open warning agent/records: What was to be kept is lost: 1 entry of the history was dropped.", "615 resolved recovered agent/records",
 		}},
 		{"left out of the recording", map[int]change{0: well, 1: func(f *ownFacts, _ int) { f.leftOut = leftOut{1, "too many scopes"} }}, 20, []string{
@@ -80,6 +82,11 @@ func TestOwnTrouble(t *testing.T) {
 			"10 open warning agent/undelivered/ops: ops gave up 2 notices: channel ops: ops.example answered 500.", "620 resolved recovered agent/undelivered/ops",
 		}},
 		{"a channel that begins anew", map[int]change{0: channel(false, 7), 10: channel(false, 0)}, 20, nil},
+		{"a heartbeat that is not heard", map[int]change{0: func(f *ownFacts, _ int) {
+			f.heart = api.Heartbeat{State: api.HeartbeatFailing, LastError: "hc.example answered 500"}
+		}}, 310, []string{
+			"300 open warning agent/heartbeat: The heartbeat is not heard, so that somebody may be told that this agent is dead: hc.example answered 500.",
+		}},
 		{"configuration refused", map[int]change{0: func(f *ownFacts, _ int) { f.refused = "/etc/x.yaml: 2 problems" }, 5: well}, 20, []string{
 			"0 open warning agent/configuration: The configuration was refused when it was last read (/etc/x.yaml: 2 problems): the one before it holds.", "15 resolved recovered agent/configuration",
 		}},
@@ -127,7 +134,7 @@ func TestTroubleIsDocumented(t *testing.T) {
 	_, section, _ := strings.Cut(string(raw), "### `agent_trouble`")
 	section, _, _ = strings.Cut(section, "\n### ")
 	var want, got []string
-	for _, c := range []condition{isBlind, isLate, lacksRights, keepsNothing, setAside, losesRecords, isUnheard, gaveUp, refused, lostToken} {
+	for _, c := range []condition{isBlind, isLate, lacksRights, keepsNothing, setAside, losesRecords, isUnheard, gaveUp, notHeard, refused, lostToken} {
 		of := ""
 		if c.what == isUnheard.what || c.what == gaveUp.what {
 			of = "/NAME"

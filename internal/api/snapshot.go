@@ -43,6 +43,8 @@ type Snapshot struct {
 	Limits   []Limit
 	// History is how what is to outlive the agent is kept.
 	History History
+	// Heartbeat is how telling a dead man's switch does.
+	Heartbeat Heartbeat
 	// Namespaces is how the reading of the host's other namespaces does.
 	Namespaces NamespacesStatus
 }

@@ -164,6 +164,7 @@ type Status struct {
 	Budget      Budget            `json:"budget"`
 	OpenByWorst map[string]int    `json:"open_incidents"`
 	History     History           `json:"history"`
+	Heartbeat   HeartbeatView     `json:"heartbeat"`
 }
 
 // Picture is one whole snapshot, as the event stream sends it.
@@ -406,6 +407,7 @@ func (v viewer) status() Status {
 	return Status{
 		At: v.time(v.s.At), Host: v.s.Host, Labels: labels, Version: v.s.Version, StartedAt: v.time(v.s.StartedAt),
 		Ready: v.s.Ready, Reader: v.s.Reader, Budget: v.s.Budget, OpenByWorst: open, History: v.s.History.shown(),
+		Heartbeat: v.s.Heartbeat.shown(),
 	}
 }
 

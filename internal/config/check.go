@@ -37,6 +37,7 @@ func check(p *problems, raw rawFile) Config {
 	cfg.PublicURL = checkPublicURL(p, raw.PublicURL)
 	cfg.Presets = checkPresets(p, raw.Presets)
 	cfg.Rules = checkRules(p, raw.Rules)
+	cfg.Heartbeat = checkHeartbeat(p, raw.Heartbeat)
 	cfg.Notify = checkChannels(p, raw.Notify)
 	return cfg
 }

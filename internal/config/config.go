@@ -64,6 +64,9 @@ type Config struct {
 	Presets []string
 	Rules   []Rule
 	Notify  []Channel
+	// Heartbeat tells somebody else that the agent is alive; nil where nobody is
+	// told.
+	Heartbeat *Heartbeat
 	// Baseline is how what is usual is learned.
 	Baseline Baseline
 	// StateDir is where the agent keeps what is to outlive it: an absolute

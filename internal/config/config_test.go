@@ -92,6 +92,8 @@ services:
 			Baseline: Baseline{Learn: 14 * day, Factor: 2, Quantile: 0.99},
 			History:  Default().History,
 		}},
+		{"a heartbeat", "heartbeat: {url: {env: BEAT}, every: 10s}\n", with(func(c *Config) { c.Heartbeat = &Heartbeat{Secret{Env: "BEAT"}, 10 * time.Second} })},
+		{"a heartbeat, all of it commented out", "heartbeat:\n", Default()},
 		{"colons in flow style", "services: [{name: nginx:80, listen: [\"192.0.2.1:80\"]}]\nlabels: {\"a\":b, c: d:e}\n", with(func(c *Config) {
 			c.Labels = map[string]string{"a": "b", "c": "d:e"}
 			c.Services = []Service{{Name: "nginx:80", Listen: addrPorts("192.0.2.1:80")}}

@@ -69,6 +69,7 @@ func TestReference(t *testing.T) {
 			Name: "web-waits", When: "service.queue_wait_seconds > 0.5 && service.accepted >= 20", Hold: DefaultHold,
 			Severity: "warning", Advice: "Take a web host out of the pool.",
 		}}
+		c.Heartbeat = &Heartbeat{Secret{File: "/etc/foreshock/heartbeat.url"}, time.Minute}
 		c.Notify = []Channel{
 			{Name: "oncall", Severities: DefaultSeverities(), Library: &Library{URL: Secret{File: "/etc/foreshock/slack.url"}, Template: Template{Title: "{{.Title}}", Body: "{{.Body}}"}}},
 			{Name: "ops", Severities: DefaultSeverities(), Webhook: &Webhook{URL: "https://ops.example/hook", Secret: Secret{File: "/etc/foreshock/hook.key"}}},
@@ -113,6 +114,9 @@ func TestReferenceHasEveryKey(t *testing.T) {
 	walk("", tree)
 	if strings.Contains(Reference(), "token: {env: ") {
 		got = append(got, "token.env")
+	}
+	if strings.Contains(Reference(), "url: {env: ") {
+		got = append(got, "heartbeat.url.env")
 	}
 	if strings.Contains(Reference(), "secret: {env: ") {
 		got = append(got, "notify[].webhook.secret.env")

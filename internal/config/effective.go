@@ -54,6 +54,7 @@ func Effective(c Config) string {
 	}
 	line("presets: [%s]", strings.Join(c.Presets, ", "))
 	effectiveRules(line, c.Rules)
+	effectiveHeartbeat(line, c.Heartbeat)
 	effectiveChannels(line, c.Notify)
 	return b.String()
 }

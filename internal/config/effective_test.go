@@ -38,6 +38,7 @@ history: {raw: 24h, minutes: 28d, max_size: 1GiB}
 # public_url: none, so notices have no link
 presets: []
 rules: []
+# heartbeat: none, so nobody hears when this agent dies
 notify: []
 `},
 		{"everything", Config{
@@ -72,6 +73,7 @@ notify: []
 			History:   History{Raw: 90 * time.Minute, Minutes: 7 * 24 * time.Hour, MaxSize: 1536 << 20},
 			PublicURL: "https://web03.example:9748",
 			Presets:   []string{"workers-article"},
+			Heartbeat: &Heartbeat{Secret{Env: "FORESHOCK_HEARTBEAT"}, 5 * time.Minute},
 			Rules: []Rule{
 				{Name: "waits", When: `service.queue_wait_seconds > 0.5`, Hold: 90 * time.Second, Severity: "critical", Advice: "Call the web team: now"},
 				{Name: "two lines", When: "service.accepted > 1 &&\n  service.busy > \"1\"", Severity: "watch"},
@@ -170,6 +172,9 @@ rules:
     when: "service.accepted > 1 &&\n  service.busy > \"1\""
     hold: 0s
     severity: watch
+heartbeat:
+  url: {env: FORESHOCK_HEARTBEAT}
+  every: 5m
 notify:
   - name: oncall
     severities: [critical]
@@ -272,6 +277,9 @@ func configs() *rapid.Generator[Config] {
 			c.Services = append(c.Services, s)
 		}
 		c.Backends = pools.Draw(t, "backends")
+		if url := secret.Draw(t, "heartbeat"); !url.IsZero() {
+			c.Heartbeat = &Heartbeat{url, time.Duration(rapid.Int64Range(int64(MinHeartbeat), int64(MaxHeartbeat)).Draw(t, "every"))}
+		}
 		for _, name := range rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "rules") {
 			c.Rules = append(c.Rules, Rule{
 				Name: name, When: rapid.StringMatching("[ -~\n\t]{0,40}[!-~]").Draw(t, "when"),

@@ -26,6 +26,7 @@ type rawFile struct {
 	PublicURL rawURL        `yaml:"public_url" jsonschema_description:"Where people reach the page, for links in notices. Default: none, and notices have no link."`
 	Presets   []rawPreset   `yaml:"presets" empty:"yes" example:"[workers-article]" jsonschema_description:"Embedded files of rules to switch on. Default: none."`
 	Rules     []rawRule     `yaml:"rules" empty:"yes" example:"- {name: web-waits, when: service.queue_wait_seconds > 0.5}" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
+	Heartbeat rawHeartbeat  `yaml:"heartbeat" empty:"yes" example:"{url: {file: /etc/foreshock/heartbeat.url}}" jsonschema_description:"Tell a dead man's switch elsewhere that the agent is alive. Default: nobody is told."`
 	Notify    []rawChannel  `yaml:"notify" empty:"yes" example:"- {name: ops, webhook: {url: https://ops.example/hook}}" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
 }
 

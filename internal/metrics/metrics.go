@@ -90,6 +90,23 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	looks(c.now(), s, gauge, counter)
 	notices(s, gauge, counter)
 	history(s, gauge, counter)
+	heartbeat(s, gauge, counter)
+}
+
+// heartbeat is how telling a dead man's switch does, where there is one.
+func heartbeat(s *api.Snapshot, gauge, counter emit) {
+	h := &s.Heartbeat
+	if h.State == "" || h.State == api.HeartbeatOff {
+		return
+	}
+	gauge(desc("foreshock_heartbeat_failing", "1 while the dead man's switch is not told, as attempts fail or no look succeeds"), boolean(h.State == api.HeartbeatFailing || h.State == api.HeartbeatWithheld))
+	total := desc("foreshock_heartbeat_attempts_total", "attempts to tell the dead man's switch, by how they ended", "result")
+	counter(total, float64(h.Sent), "sent")
+	counter(total, float64(h.Failures), "failed")
+	counter(desc("foreshock_heartbeat_withheld_total", "how often it began that the switch was not told, as no look succeeded"), float64(h.Withheld))
+	if !h.LastSentAt.IsZero() {
+		gauge(desc("foreshock_heartbeat_last_sent_timestamp_seconds", "when the dead man's switch was last told"), float64(h.LastSentAt.UnixMilli())/1e3)
+	}
 }
 
 // history is how what outlives the agent is kept.

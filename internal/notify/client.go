@@ -38,7 +38,7 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Words }
 
-// client posts JSON to one address. Proxies are those of the environment
+// client posts JSON to one address, or asks it. Proxies are those of the environment
 // (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), as in other programs; loopback never
 // has one. A value there that is no URL is passed over (net/http).
 type client struct {
@@ -76,6 +76,20 @@ func (c *client) post(ctx context.Context, now time.Time, header http.Header, bo
 	}
 	request.Header = header
 	request.Header.Set("Content-Type", "application/json")
+	return c.do(request, now, says)
+}
+
+// get asks the address and returns nil when the answer is a yes.
+func (c *client) get(ctx context.Context, now time.Time) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address, nil)
+	if err != nil {
+		return fmt.Errorf("%s: the address cannot be used for a request", c.host)
+	}
+	return c.do(request, now, nil)
+}
+
+// do makes a request.
+func (c *client) do(request *http.Request, now time.Time, says func([]byte) string) error {
 	request.Header.Set("User-Agent", "foreshock")
 	answer, err := c.http.Do(request)
 	if err != nil {
