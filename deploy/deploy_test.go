@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -38,5 +39,46 @@ func TestUnit(t *testing.T) {
 	}
 	if err != nil && !t.Failed() {
 		t.Fatalf("systemd-analyze verify: %v, and not a word on our unit:\n%s", err, out)
+	}
+}
+
+// TestRules lets Prometheus's own tool read the rules and play their tests, and
+// holds the metrics they name to those that there are.
+func TestRules(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is missing: install prometheus")
+	}
+	for _, args := range [][]string{{"check", "rules", "foreshock.rules.yaml"}, {"test", "rules", "foreshock.rules.test.yaml"}} {
+		cmd := exec.CommandContext(t.Context(), promtool, args...)
+		cmd.Dir = "prometheus"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// TestRulesNameOurMetrics: a metric that was renamed would make an alert that
+// never comes.
+func TestRulesNameOurMetrics(t *testing.T) {
+	rules, err := os.ReadFile("prometheus/foreshock.rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../internal/metrics/metrics.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`expr: .*`).FindAllString(string(rules), -1)
+	metric := regexp.MustCompile(`foreshock_[a-z_]+`)
+	found := 0
+	for _, name := range metric.FindAllString(strings.Join(names, "\n"), -1) {
+		found++
+		if !strings.Contains(string(source), `desc("`+name+`"`) {
+			t.Errorf("the rules name %s, which is no metric of ours", name)
+		}
+	}
+	if found < 7 {
+		t.Errorf("only %d metrics are named", found)
 	}
 }

@@ -204,7 +204,7 @@ func (c *Collector) namespaces(s *api.Snapshot, gauge emit) {
 
 func incidents(s *api.Snapshot, gauge emit) {
 	counted := desc("foreshock_incidents", "incidents the agent knows, suspected and lately resolved ones too", "state", "severity")
-	open := desc("foreshock_incident_open", "1 for each open incident, by cause, scope and severity", "cause", "scope", "severity")
+	open := desc("foreshock_incident_open", "1 for each open incident, by cause, scope and severity; rule is the user's, because the cause of another incident that explains this one", "cause", "scope", "severity", "rule", "because")
 	type key struct{ state, severity string }
 	counts := map[key]int{}
 	for _, state := range []judge.State{judge.Suspected, judge.Open, judge.Resolved} {
@@ -212,13 +212,21 @@ func incidents(s *api.Snapshot, gauge emit) {
 			counts[key{state.String(), severity.String()}] = 0
 		}
 	}
-	shown := 0
+	shown := map[[5]string]bool{} // the same twice would spoil the scrape
 	for i := range s.Incidents {
 		inc := &s.Incidents[i]
 		counts[key{inc.State.String(), inc.Finding.Severity.String()}]++
-		if inc.State == judge.Open && shown < MaxServices {
-			shown++
-			gauge(open, 1, inc.Finding.Cause.String(), text(inc.Finding.Scope.String()), inc.Finding.Severity.String())
+		if inc.State != judge.Open || len(shown) == MaxServices {
+			continue
+		}
+		f := &inc.Finding
+		labels := [5]string{f.Cause.String(), text(f.Scope.String()), f.Severity.String(), text(f.Rule)}
+		if inc.Because != judge.NoCause {
+			labels[4] = inc.Because.String()
+		}
+		if !shown[labels] {
+			shown[labels] = true
+			gauge(open, 1, labels[:]...)
 		}
 	}
 	keys := make([]key, 0, len(counts))

@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/lab/labtest"
+)
+
+// startPrometheus starts a real one on loopback that scrapes target each second,
+// for as long as the test runs, and returns its address.
+func startPrometheus(t *testing.T, target string) string {
+	t.Helper()
+	program, err := exec.LookPath("prometheus")
+	if err != nil {
+		labtest.Need(t, &lab.ErrMissing{Program: "prometheus", Package: "prometheus"})
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	rules, err := filepath.Abs("../../deploy/prometheus/foreshock.rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, fmt.Sprintf(`global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+rule_files: [%q]
+scrape_configs: [{job_name: foreshock, static_configs: [{targets: [%q]}]}]
+`, rules, target))
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	var said bytes.Buffer
+	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("Prometheus said:\n%s", said.String())
+		}
+	})
+	return address
+}
+
+// seriesOf is how many series a query gives; 0 while there is no answer.
+func seriesOf(address, query string) int {
+	resp, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(query))
+	if err != nil {
+		return 0 // it is starting
+	}
+	defer resp.Body.Close()
+	var answer struct{ Data struct{ Result []any } }
+	_ = json.NewDecoder(resp.Body).Decode(&answer)
+	return len(answer.Data.Result)
+}
+
+// TestRealPrometheus scrapes a real agent: it is up, its incidents are series, and
+// the rules that we ship make an alert of them.
+func TestRealPrometheus(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "foreshock.yaml")
+	write(t, file, `rules:
+  - {name: always, when: host.passive_opens_per_second >= 0, hold: 0s, severity: critical}
+  - {name: ever, when: host.passive_opens_per_second >= 0, hold: 0s, severity: critical}
+`)
+	agent, _ := running(t, Options{Load: from(file), Version: "test"})
+	address := startPrometheus(t, agent)
+	for _, tt := range []struct {
+		query  string
+		series int
+	}{
+		{`up{job="foreshock"} == 1`, 1},
+		{`foreshock_incidents{state="open", severity="critical"} >= 2`, 1},
+		{`foreshock_incident_open{cause="user_rule", scope="host", rule=~"always|ever"}`, 2},
+		{`ALERTS{alertname="ForeshockCritical", rule="always", alertstate="firing"}`, 1},
+	} {
+		deadline := time.Now().Add(60 * time.Second)
+		for n := 0; n != tt.series; n = seriesOf(address, tt.query) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has %d series, want %d; the page is\n%s", tt.query, n, tt.series, body(t, agent, "/metrics"))
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
