@@ -85,7 +85,7 @@ func TestWhatExplainsWhatIsDocumented(t *testing.T) {
 		}
 		explains := strings.TrimSpace(cells[2])
 		if explains == "of the backends in it: the same" {
-			explains = fmt.Sprint(ofLostWay)
+			explains = fmt.Sprintf("%v", ofLostWay)
 		}
 		names := strings.Fields(strings.NewReplacer("`", "", ",", "", "[", "", "]", "").Replace(explains))
 		within, err := time.ParseDuration(strings.ReplaceAll(strings.TrimSpace(cells[3]), " ", ""))
