@@ -100,7 +100,7 @@ func sample(at time.Time) *Snapshot {
 	web.Readings[measure.Accepted] = measure.Reading{Value: 20, Seen: at.Add(-time.Minute), Validity: measure.Stale}
 	finding := judge.Finding{
 		Scope: webID, Cause: judge.WorkersFull, Severity: judge.Critical, Certainty: judge.Certain, Basis: "4 looks over 1s",
-		Sentence: "Connections to nginx:80 wait at least 3.5 s to be accepted; 40 wait.", Trigger: "queue wait above 3 s",
+		Sentence: "Connections to nginx:80 wait at least 3.5 s to be accepted; 40 wait.", Hurt: "40 connections wait to be accepted", Trigger: "queue wait above 3 s",
 		Evidence: []judge.Evidence{
 			{Signal: measure.QueueWait, Reading: web.Readings[measure.QueueWait], Threshold: 1, HasThreshold: true, Origin: "default"},
 			{Signal: measure.Accepted, Reading: web.Readings[measure.Accepted]},
@@ -196,7 +196,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"unknown state", "GET", "/api/v1/incidents?state=opened", "", nil, nil, token, 400, "suspect, open, resolved"},
 		{"unknown parameter of incidents", "GET", "/api/v1/incidents?stat=open", "", nil, nil, token, 400, "state, severity, since, until, before and limit"},
 		{"unknown severity", "GET", "/api/v1/incidents?severity=bad", "", nil, nil, token, 400, "watch, warning, critical"},
-		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"sentence":"Connections`},
+		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"hurt":"40 connections`},
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
 		{"incidents of the past", "GET", "/api/v1/incidents?since=2026-11-20T00:00:00Z&until=2026-11-21T00:00:00Z&limit=1", "", nil, nil, token, 200, `"next_before":41`},
 		{"the next page", "GET", "/api/v1/incidents?before=41&severity=critical", "", nil, nil, token, 200, `"incidents":[]`},

@@ -207,6 +207,6 @@ func pastIncident(document []byte) (Incident, error) {
 		return Incident{}, fmt.Errorf("read an incident: %w", err)
 	}
 	i.Evidence, i.Considered, i.Advice, i.Timeline = listed(i.Evidence), listed(i.Considered), listed(i.Advice), listed(i.Timeline)
-	i.Examples, i.Prefixes = listed(i.Examples), listed(i.Prefixes)
+	i.Examples, i.Prefixes, i.Actions = listed(i.Examples), listed(i.Prefixes), listed(i.Actions)
 	return i, nil
 }
