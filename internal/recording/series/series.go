@@ -2,7 +2,8 @@
 // over a span, in a bounded number of points.
 //
 //	s := series.New(wanted)
-//	s.Step(step)     // raw tallies, in order; those before the span warm up
+//	s.Warm(step)     // raw tallies of before, in order
+//	s.Step(step)     // those to draw
 //	s.Minute(minute) // minutes, in order, for what has no raw tallies
 //	drawn := s.Signals()
 //
@@ -19,6 +20,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure/baseline"
 	"github.com/foreshock/foreshock/internal/recording/replay"
 	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/tcp"
 )
 
 const (
@@ -79,6 +81,7 @@ type Series struct {
 	wanted  Wanted
 	step    time.Duration
 	player  *replay.Player
+	few     []measure.Tally // used again
 	sources []Source // of each place; empty: nobody looked
 	drawn   []drawn
 }
@@ -130,16 +133,37 @@ func (s *Series) at(wall time.Time) (i int, ok bool) {
 	return min(int(wall.Sub(s.wanted.From)/s.step), len(s.sources)-1), true
 }
 
-// Step takes raw tallies of any namespace.
-func (s *Series) Step(step measure.Step) {
-	wall := step.At.Add(step.Offset)
-	if step.Namespace != s.wanted.Scope.Namespace || !wall.Before(s.wanted.To) {
+// Warm takes raw tallies, of any namespace, that are only to be remembered: what
+// is drawn afterwards rests on them too.
+func (s *Series) Warm(step measure.Step) {
+	if step.Namespace != s.wanted.Scope.Namespace {
 		return
 	}
+	step.Tallies.Scopes = s.needed(&step.Tallies)
 	s.player.Step(step)
-	i, ok := s.at(wall)
+}
+
+// needed are the tallies that the wanted signals rest on: those of the scope
+// itself, and in a pulse all queues, whose sum a queue's wait comes of. It makes
+// a host of a hundred scopes as cheap as one of a few.
+func (s *Series) needed(t *measure.Tallies) []measure.Tally {
+	s.few = s.few[:0]
+	for i := range t.Scopes {
+		id := t.Scopes[i].Scope
+		queue := id.Kind != scope.KindBackend && id.Kind != scope.KindRegion && t.Look.Request.Tier == tcp.Pulse
+		if id == s.wanted.Scope || queue {
+			s.few = append(s.few, t.Scopes[i])
+		}
+	}
+	return s.few
+}
+
+// Step takes raw tallies of any namespace, and draws those within the span.
+func (s *Series) Step(step measure.Step) {
+	s.Warm(step)
+	i, ok := s.at(step.At.Add(step.Offset))
 	view := s.player.View()
-	if !ok || view == nil {
+	if !ok || view == nil || step.Namespace != s.wanted.Scope.Namespace {
 		return
 	}
 	s.sources[i] = Raw

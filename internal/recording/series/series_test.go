@@ -2,6 +2,7 @@ package series_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -79,6 +80,50 @@ func TestRawTallies(t *testing.T) {
 	want := []series.Span{{at(2 * time.Minute), at(140 * time.Second), series.Raw}, {at(145 * time.Second), at(3 * time.Minute), series.Raw}}
 	if diff := cmp.Diff(want, s.Spans()); diff != "" {
 		t.Errorf("spans (-want +got):\n%s", diff)
+	}
+}
+
+// TestNeedsNoOther: leaving out what the scope does not rest on changes no value:
+// the same as measuring everything, look by look.
+func TestNeedsNoOther(t *testing.T) {
+	cfg := recordingtest.Config{
+		Services: 3, Backends: 4, Span: 4 * time.Minute, Pulse: time.Second, Focus: time.Second,
+		Faults: []recordingtest.Fault{
+			{Kind: recordingtest.Exhaust, Scope: web, From: time.Minute, To: 3 * time.Minute},
+			{Kind: recordingtest.Blackhole, Scope: recordingtest.Backend(1), From: 2 * time.Minute, To: 150 * time.Second},
+		},
+	}
+	for _, id := range []scope.ID{web, recordingtest.Backend(1), scope.Host} {
+		var of []measure.Signal
+		for _, sig := range measure.Signals() {
+			if sig.AppliesTo(id.Kind) {
+				of = append(of, sig)
+			}
+		}
+		s := series.New(series.Wanted{Scope: id, Signals: of, From: at(0), To: at(cfg.Span)})
+		play(s, cfg)
+		all := make([]map[time.Time][]float64, len(of)) // what was known in each second
+		m, host := measure.New(""), recordingtest.New(cfg)
+		for step, err := host.Next(); err == nil; step, err = host.Next() {
+			view := m.Step(step.At, step.Tallies)
+			for k, sig := range of {
+				if all[k] == nil {
+					all[k] = map[time.Time][]float64{}
+				}
+				if value, _ := view.Scope(id).Get(sig).Shown(); value != nil {
+					second := step.At.UTC().Truncate(time.Second)
+					all[k][second] = append(all[k][second], *value)
+				}
+			}
+		}
+		for k, x := range s.Signals() {
+			for _, p := range x.Points {
+				values := all[k][p.At]
+				if (len(values) == 0) != (p.Unknown != "") || len(values) > 0 && (p.Least != slices.Min(values) || p.Greatest != slices.Max(values)) {
+					t.Errorf("%s of %s at +%s: %+v, want %v", x.Signal, id, p.At.Sub(recordingtest.Start), p, values)
+				}
+			}
+		}
 	}
 }
 
