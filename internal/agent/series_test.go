@@ -123,7 +123,9 @@ func TestSeriesOfNothing(t *testing.T) {
 		Segments: func(_ context.Context, from, _ time.Time, each func(recording.Segment) error) error {
 			return each(recording.Segment{From: from, To: from, Data: []byte("no segment")})
 		},
-		Minutes: func(_ context.Context, _, _ time.Time, each func([]byte) error) error { return each([]byte("no minute")) },
+		Minutes: func(_ context.Context, _, _ time.Time, each func([]byte) error) error {
+			return each([]byte("no minute"))
+		},
 	}
 	inc := api.Incident{ID: 3, Scope: "backend/shop/s1", SuspectedAt: since(0), Evidence: []api.Evidence{{Signal: "silent_seconds"}}}
 	s, err := SeriesOf(t.Context(), &inc, *since(time.Minute), nothing)

@@ -82,7 +82,7 @@ type Series struct {
 	step    time.Duration
 	player  *replay.Player
 	few     []measure.Tally // used again
-	sources []Source // of each place; empty: nobody looked
+	sources []Source        // of each place; empty: nobody looked
 	drawn   []drawn
 }
 
