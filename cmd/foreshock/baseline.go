@@ -58,11 +58,19 @@ func agentFlags(cmd *cobra.Command, changes bool) theAgent {
 	return a
 }
 
+// valid checks the flags that can be wrong by themselves.
+func (a theAgent) valid() error {
+	if *a.timeout <= 0 {
+		return usage{fmt.Errorf("--timeout %s: use a time above zero, as 30s", *a.timeout)}
+	}
+	return nil
+}
+
 // call makes one call of the agent's API. body, where it is not nil, is sent as
 // JSON with the token.
 func (a theAgent) call(ctx context.Context, method, path string, body, into any) error {
-	if *a.timeout <= 0 {
-		return usage{fmt.Errorf("--timeout %s: use a time above zero, as 30s", *a.timeout)}
+	if err := a.valid(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, *a.timeout)
 	defer cancel()

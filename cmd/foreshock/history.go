@@ -69,8 +69,14 @@ Ends with code 3 when there are problems: a corrupt file that was set aside.`,
 // finds its directory.
 func historyFlags(cmd *cobra.Command) func() (string, error) {
 	file := cmd.Flags().StringP("config", "c", "", "the agent's configuration file (default "+defaultConfig+" when it is there)")
-	state := cmd.Flags().String("state-dir", "", "the agent's state directory (default what the configuration says, or where an agent keeps it)")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	return historyDirOf(cmd, file)
+}
+
+// historyDirOf adds --state-dir, and returns what finds a history's directory by
+// that flag or by a configuration file.
+func historyDirOf(cmd *cobra.Command, file *string) func() (string, error) {
+	state := cmd.Flags().String("state-dir", "", "the agent's state directory (default what the configuration says, or where an agent keeps it)")
 	_ = cmd.MarkFlagDirname("state-dir")
 	return func() (string, error) {
 		if cmd.Flags().Changed("state-dir") {

@@ -207,7 +207,7 @@ func replaceFile(path string, data []byte) error {
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
 	}
-	t, err := os.CreateTemp(filepath.Dir(path), ".labels-*")
+	t, err := os.CreateTemp(filepath.Dir(path), ".foreshock-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

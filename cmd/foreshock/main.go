@@ -96,7 +96,7 @@ accepts, long before a health check asks.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), baselineCommand(), recordCommand(), replayCommand(), labelCommand(), scoreCommand(), configCommand(), ruleCommand(), historyCommand(), notifyCommand(), demoCommand(), versionCommand())
+	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), baselineCommand(), recordCommand(), replayCommand(), labelCommand(), scoreCommand(), configCommand(), ruleCommand(), incidentCommand(), historyCommand(), notifyCommand(), demoCommand(), versionCommand())
 	addStandardCommands(root)
 	return root
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "cut": halve, "kept": kept, "lookjson": lookJSONKeys, "made": made, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident,
+			"balance": balance, "code": code, "cut": halve, "kept": kept, "lookjson": lookJSONKeys, "made": made, "opened": opened, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
@@ -122,6 +123,25 @@ func waitKept(ts *testscript.TestScript, neg bool, args []string) {
 	waitFor(ts, "http://"+args[0]+"/api/v1/incidents?state=open&limit=1", 20*time.Second, func(resp *http.Response) bool {
 		var page api.Incidents
 		return json.NewDecoder(resp.Body).Decode(&page) == nil && len(page.Incidents) > 0
+	})
+}
+
+// opened waits until a rule's incident is open and in the history of the agent at
+// an address: opened HOST:PORT RULE. $ID is its number.
+func opened(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: opened HOST:PORT RULE")
+	}
+	waitFor(ts, "http://"+args[0]+"/api/v1/incidents?state=open&limit=500", 20*time.Second, func(resp *http.Response) bool {
+		var page api.Incidents
+		if json.NewDecoder(resp.Body).Decode(&page) != nil {
+			return false
+		}
+		at := slices.IndexFunc(page.Incidents, func(i api.Incident) bool { return i.Rule == args[1] })
+		if at >= 0 {
+			ts.Setenv("ID", strconv.FormatUint(page.Incidents[at].ID, 10))
+		}
+		return at >= 0
 	})
 }
 

@@ -163,6 +163,7 @@ func newAgent(o Options) (*agent, error) {
 		reloads:  make(chan chan error),
 		dialer:   dial.New(),
 		recorder: newRecorder(),
+		playing:  make(chan struct{}, 1),
 
 		poolsChanged: make(chan struct{}, 1),
 	}
@@ -247,7 +248,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Past: a.keeper, Recorder: a, Learner: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Past: a.keeper, Recorder: a, Player: a, Learner: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})

@@ -46,6 +46,7 @@ type agent struct {
 	looked      atomic.Int64 // when a look of the own namespace last succeeded: nanoseconds since started
 	dialer      *dial.Dialer // of every connection that we make
 	recorder    *recorder
+	playing     chan struct{} // room for the one request that plays what was kept
 	// pools are those of the configuration in use; poolsChanged, with room for
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]

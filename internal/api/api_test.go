@@ -86,6 +86,26 @@ func (f *fake) Recording(_ context.Context, w io.Writer, from, to time.Time) err
 	return err
 }
 
+// Series has points of incident 7, and trouble with some others.
+func (f *fake) Series(_ context.Context, of *Incident) (Series, error) {
+	switch of.ID {
+	case 3:
+		return Series{}, ErrSeriesBusy
+	case 5:
+		return Series{}, errors.New("read the history: the disk fails")
+	case 8:
+		return Series{}, fmt.Errorf("play: %w", context.DeadlineExceeded)
+	}
+	points := []SeriesPoint{}
+	if of.ID == 7 {
+		points = []SeriesPoint{{At: now, Seconds: 1, Least: new(1.0), Mean: new(2.0), Greatest: new(3.0)}, {At: now.Add(time.Second), Seconds: 1, Unknown: "stale"}}
+	}
+	return Series{
+		Incident: of.ID, From: now, To: now.Add(time.Minute), Sources: []SeriesSource{{now, now.Add(time.Minute), "raw"}},
+		Signals: []SignalSeries{{Signal: "queue_wait_seconds", Scope: webID.String(), Unit: "seconds", Threshold: new(1.0), Points: points}}, Notes: []string{},
+	}, nil
+}
+
 var webID = scope.ID{Kind: scope.KindService, Name: "nginx:80"}
 
 // sample is a snapshot with a known and an unknown reading, an open and a
@@ -100,7 +120,7 @@ func sample(at time.Time) *Snapshot {
 	web.Readings[measure.Accepted] = measure.Reading{Value: 20, Seen: at.Add(-time.Minute), Validity: measure.Stale}
 	finding := judge.Finding{
 		Scope: webID, Cause: judge.WorkersFull, Severity: judge.Critical, Certainty: judge.Certain, Basis: "4 looks over 1s",
-		Sentence: "Connections to nginx:80 wait at least 3.5 s to be accepted; 40 wait.", Trigger: "queue wait above 3 s",
+		Sentence: "Connections to nginx:80 wait at least 3.5 s to be accepted; 40 wait.", Hurt: "40 connections wait to be accepted", Trigger: "queue wait above 3 s",
 		Evidence: []judge.Evidence{
 			{Signal: measure.QueueWait, Reading: web.Readings[measure.QueueWait], Threshold: 1, HasThreshold: true, Origin: "default"},
 			{Signal: measure.Accepted, Reading: web.Readings[measure.Accepted]},
@@ -133,7 +153,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Learner: taught{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Player: f, Learner: taught{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +216,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"unknown state", "GET", "/api/v1/incidents?state=opened", "", nil, nil, token, 400, "suspect, open, resolved"},
 		{"unknown parameter of incidents", "GET", "/api/v1/incidents?stat=open", "", nil, nil, token, 400, "state, severity, since, until, before and limit"},
 		{"unknown severity", "GET", "/api/v1/incidents?severity=bad", "", nil, nil, token, 400, "watch, warning, critical"},
-		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"sentence":"Connections`},
+		{"incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"hurt":"40 connections`},
 		{"no such incident", "GET", "/api/v1/incidents/8", "", nil, nil, token, 404, "8"},
 		{"incidents of the past", "GET", "/api/v1/incidents?since=2026-11-20T00:00:00Z&until=2026-11-21T00:00:00Z&limit=1", "", nil, nil, token, 200, `"next_before":41`},
 		{"the next page", "GET", "/api/v1/incidents?before=41&severity=critical", "", nil, nil, token, 200, `"incidents":[]`},
@@ -207,6 +227,13 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"incident of the past", "GET", "/api/v1/incidents/2", "", nil, nil, token, 200, `"end":"agent_stopped"`},
 		{"incident of the past that is broken", "GET", "/api/v1/incidents/4", "", nil, nil, token, 404, "cannot be read"},
 		{"incident of a past that does not answer", "GET", "/api/v1/incidents/6", "", nil, nil, token, 404, "cannot be asked"},
+		{"series", "GET", "/api/v1/incidents/7/series", "", nil, nil, token, 200, `"unknown":"stale"`},
+		{"series of the past", "GET", "/api/v1/incidents/2/series", "", nil, nil, token, 200, `"points":[]`},
+		{"series while another is made", "GET", "/api/v1/incidents/3/series", "", nil, nil, token, 503, "in a moment"},
+		{"series that take too long", "GET", "/api/v1/incidents/8/series", "", nil, behind(now), token, 503, "within 2s"},
+		{"series of a history that fails", "GET", "/api/v1/incidents/5/series", "", nil, behind(now), token, 503, "disk"},
+		{"series of no incident", "GET", "/api/v1/incidents/8/series", "", nil, nil, token, 404, "there is no incident 8"},
+		{"series of no number", "GET", "/api/v1/incidents/seven/series", "", nil, nil, token, 400, "seven"},
 		{"incident that is no number", "GET", "/api/v1/incidents/seven", "", nil, nil, token, 400, "seven"},
 		{"regions", "GET", "/api/v1/regions", "", nil, apart(), token, 200, `"unclassified_share":{"value":0.15`},
 		{"no regions", "GET", "/api/v1/regions", "", nil, nil, token, 200, `"regions":[],"outgoing":{"value":null,"unknown":"never_seen"`},

@@ -18,6 +18,7 @@ type Incident struct {
 	Certainty      string       `json:"certainty"`
 	Basis          string       `json:"basis"`
 	Sentence       string       `json:"sentence"`
+	Hurt           string       `json:"hurt"` // who is; empty of an agent that did not say
 	Trigger        string       `json:"trigger"`
 	SuspectedAt    *time.Time   `json:"suspected_at"`
 	OpenedAt       *time.Time   `json:"opened_at"`
@@ -50,6 +51,9 @@ type Incident struct {
 	BalancerLagSeconds *float64   `json:"balancer_lag_seconds,omitempty"`
 	// Rule is the user's rule, where the cause is user_rule.
 	Rule string `json:"rule,omitempty"`
+	// Actions are what the response to it did and will do, by time; empty where
+	// there is none.
+	Actions []Action `json:"actions"`
 }
 
 // Evidence is a number beside the level it is held against.
@@ -84,14 +88,14 @@ func (v viewer) incident(i *judge.Incident) Incident {
 	out := Incident{
 		ID: i.ID, State: i.State.String(), Scope: f.Scope.String(), Namespace: f.Scope.Namespace, Cause: f.Cause.String(),
 		Severity: f.Severity.String(), PeakSeverity: i.Peak.String(), Certainty: f.Certainty.String(),
-		Basis: f.Basis, Sentence: f.Sentence, Trigger: f.Trigger,
+		Basis: f.Basis, Sentence: f.Sentence, Hurt: f.Hurt, Trigger: f.Trigger,
 		SuspectedAt: v.maybe(i.SuspectedAt), OpenedAt: v.maybe(i.OpenedAt), ResolvedAt: v.maybe(i.ResolvedAt),
 		UpdatedAt: v.maybe(i.UpdatedAt), BlindSince: v.maybe(i.BlindSince),
 		AcknowledgedAt: v.maybe(i.AcknowledgedAt), AcknowledgedBy: i.AcknowledgedBy, End: i.End.String(),
 		Evidence: []Evidence{}, Considered: listed(f.Considered), Advice: listed(f.Advice), Timeline: []Step{},
 		Examples: v.sockets(f.Examples),
 		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
-		Siblings: f.Siblings,
+		Siblings: f.Siblings, Actions: []Action{},
 	}
 	if i.Because != judge.NoCause {
 		out.Because, out.BecauseIncident = i.Because.String(), i.BecauseOf

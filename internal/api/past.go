@@ -161,7 +161,7 @@ func (s *server) pastIncidents(w http.ResponseWriter, r *http.Request, q PastQue
 	v := s.report()
 	answer := Incidents{At: v.time(v.s.At), Incidents: []Incident{}, NextBefore: next}
 	for _, d := range documents {
-		i, err := pastIncident(d)
+		i, err := ParseIncident(d)
 		if err != nil { // the others are as good as they were
 			s.log.Error("api: an incident of the history cannot be read", "error", err.Error())
 			continue
@@ -179,8 +179,9 @@ func (s *server) noPast(w http.ResponseWriter, err error) {
 	s.problem(w, http.StatusServiceUnavailable, err.Error(), hint)
 }
 
-// pastIncident answers for an incident that the agent does not know by itself.
-func (s *server) pastIncident(w http.ResponseWriter, r *http.Request, id uint64) {
+// pastIncident finds an incident that the agent does not know by itself, or
+// answers that there is none.
+func (s *server) pastIncident(w http.ResponseWriter, r *http.Request, id uint64) (Incident, bool) {
 	what, hint := fmt.Sprintf("there is no incident %d", id), "GET /api/v1/incidents lists them"
 	if s.past != nil {
 		document, err := s.past.PastIncident(r.Context(), id)
@@ -188,25 +189,25 @@ func (s *server) pastIncident(w http.ResponseWriter, r *http.Request, id uint64)
 		case err != nil:
 			what += " of this run of the agent, and its history cannot be asked: " + err.Error()
 		case document != nil:
-			i, err := pastIncident(document)
+			i, err := ParseIncident(document)
 			if err == nil {
-				s.json(w, http.StatusOK, i)
-				return
+				return i, true
 			}
 			what = fmt.Sprintf("incident %d of the history cannot be read: %s", id, err)
 		}
 	}
 	s.problem(w, http.StatusNotFound, what, hint)
+	return Incident{}, false
 }
 
-// pastIncident reads a document of the history; what was not yet there when it
-// was written is empty.
-func pastIncident(document []byte) (Incident, error) {
+// ParseIncident reads the JSON of an incident. What was not yet there when it was
+// written is empty; what this program does not know is passed over.
+func ParseIncident(document []byte) (Incident, error) {
 	var i Incident
 	if err := json.Unmarshal(document, &i); err != nil {
 		return Incident{}, fmt.Errorf("read an incident: %w", err)
 	}
 	i.Evidence, i.Considered, i.Advice, i.Timeline = listed(i.Evidence), listed(i.Considered), listed(i.Advice), listed(i.Timeline)
-	i.Examples, i.Prefixes = listed(i.Examples), listed(i.Prefixes)
+	i.Examples, i.Prefixes, i.Actions = listed(i.Examples), listed(i.Prefixes), listed(i.Actions)
 	return i, nil
 }

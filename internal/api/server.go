@@ -50,6 +50,8 @@ type Config struct {
 	Recorder Recorder
 	// Past is the history; nil answers that there is none.
 	Past Past
+	// Player makes the series of incidents; nil serves none.
+	Player Player
 	// Web serves / and its files, Metrics /metrics; nil serves neither.
 	Web, Metrics http.Handler
 }
@@ -78,6 +80,7 @@ type server struct {
 	actor    Actor
 	learns   Learner // nil when there is none
 	past     Past
+	plays    Player // nil when there is none
 	log      *slog.Logger
 	hosts    []string
 	recorder Recorder     // nil when there is none
@@ -106,6 +109,7 @@ func routes() []route {
 		{"GET", "/api/v1/regions", (*server).regions},
 		{"GET", "/api/v1/incidents", (*server).incidents},
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
+		{"GET", "/api/v1/incidents/{id}/series", (*server).series},
 		{"GET", "/api/v1/looks", (*server).looks},
 		{"GET", "/api/v1/namespaces", (*server).namespaces},
 		{"GET", "/api/v1/limits", (*server).limits},
@@ -131,7 +135,7 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, past: c.Past, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, past: c.Past, plays: c.Player, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	for _, r := range routes() {
@@ -339,12 +343,18 @@ func (s *server) incident(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	found := s.report().incidents(func(i *judge.Incident) bool { return i.ID == id })
-	if len(found) == 0 {
-		s.pastIncident(w, r, id)
-		return
+	if found, ok := s.findIncident(w, r, id); ok {
+		s.json(w, http.StatusOK, found)
 	}
-	s.json(w, http.StatusOK, found[0])
+}
+
+// findIncident finds an incident of this run of the agent, or of an earlier one,
+// or answers that there is none.
+func (s *server) findIncident(w http.ResponseWriter, r *http.Request, id uint64) (Incident, bool) {
+	if found := s.report().incidents(func(i *judge.Incident) bool { return i.ID == id }); len(found) > 0 {
+		return found[0], true
+	}
+	return s.pastIncident(w, r, id)
 }
 
 func (s *server) looks(w http.ResponseWriter, _ *http.Request) {

@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	// measure and judge of all namespaces, live and played again; pure
 	"internal/court":            {"internal/judge", "internal/measure", "internal/rule", "internal/tcp"},
 	"internal/recording/replay": {"internal/measure", "internal/court", "internal/judge", "internal/rule"},
+	"internal/recording/series": {"internal/measure", "internal/measure/baseline", "internal/recording/replay", "internal/scope", "internal/tcp"},
 	"internal/recording/label":  {"internal/measure", "internal/judge", "internal/rule", "internal/scope", "internal/spelling", "internal/yamlfile"},
 	"internal/recording/score":  {"internal/judge", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
 	"internal/recording/backtest": {
@@ -81,12 +82,13 @@ var arrows = map[string][]string{
 	// show
 	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/tcp"},
 	"internal/web":     {"internal/api"},
+	"internal/report":  {"internal/api"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
+		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/recording/series", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {
@@ -94,7 +96,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/foreshock": {
 		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
-		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/rule",
+		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/tcp",
 	},
 	// test support
@@ -117,6 +119,7 @@ var pure = map[string][]string{
 	"internal/court":              {"slices", "cmp", "strings", "time"},
 	"internal/recording/backtest": {"cmp", "slices", "strings", "time"},
 	"internal/recording/score":    {"errors", "fmt", "io", "math", "slices", "strconv", "strings", "time"},
+	"internal/recording/series":   {"math", "time"},
 	"internal/recording/replay":   {"bytes", "encoding/json", "fmt", "slices", "cmp", "time"},
 	"internal/rule": {
 		"errors", "math", "maps", "slices", "strconv", "strings", "unicode/utf8", "fmt", "time",

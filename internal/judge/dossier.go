@@ -107,6 +107,7 @@ func (d *dossier) explain(now time.Time, r *causeRule, s subject, v verdict) {
 	inc := &d.incident
 	f := Finding{Scope: inc.Finding.Scope, Cause: r.cause, Severity: v.held, Trigger: v.trigger, Basis: v.basis}
 	r.explain(s, &f)
+	f.Hurt = hurt(s, r.cause)
 	f.behindService(s)
 	if was := &inc.Finding; inc.State == Open && now.After(inc.OpenedAt) && was.Pattern != NoPattern && f.Pattern != ResourceLeak {
 		// How it began decides: a spike that lasts is still a spike.

@@ -123,6 +123,9 @@ type Finding struct {
 	Basis string
 	// Sentence says what is wrong in plain English, present tense.
 	Sentence string
+	// Hurt says who is hurt, and by how much as far as that is seen: a phrase,
+	// without a full stop. Where it cannot be told it says so.
+	Hurt string
 	// Trigger names the condition that decided: "queue wait above 1 s for 3 s".
 	Trigger    string
 	Evidence   []Evidence

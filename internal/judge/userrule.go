@@ -139,6 +139,7 @@ func ruleFinding(s *measure.ScopeSignals, r *rule.Rule, outcome *rule.Outcome) F
 	f := Finding{
 		Scope: s.Scope, Cause: UserRule, Rule: r.Name, Severity: r.Severity, Certainty: Certain, // it is what the user asked for
 		Sentence: fmt.Sprintf("The rule %s holds for %s: %s.", r.Name, s.Scope.Name, r.When.Text()),
+		Hurt:     "not told: the rule says what is true, not whom it hurts",
 		Trigger:  r.When.Text(),
 		Basis:    basis(outcome.Observations, outcome.Held),
 	}

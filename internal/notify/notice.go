@@ -181,7 +181,7 @@ func key(host string, incident uint64, opened time.Time, step Step, sequence int
 func (n *Item) describe(inc *judge.Incident, offset time.Duration) {
 	f := &inc.Finding
 	n.Incident, n.Scope, n.Cause, n.Rule = inc.ID, f.Scope.String(), f.Cause.String(), f.Rule
-	n.Certainty, n.Basis, n.Sentence, n.Trigger = f.Certainty.String(), f.Basis, f.Sentence, f.Trigger
+	n.Certainty, n.Basis, n.Sentence, n.Hurt, n.Trigger = f.Certainty.String(), f.Basis, f.Sentence, f.Hurt, f.Trigger
 	n.Pattern, n.PatternEvidence, n.Response = f.Pattern.String(), f.PatternEvidence, f.Response
 	n.Advice = append([]string{}, f.Advice...)
 	n.Evidence = make([]Evidence, 0, len(f.Evidence))

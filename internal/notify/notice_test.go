@@ -26,6 +26,7 @@ func full() []judge.Incident {
 		Scope: open.Finding.Scope, Cause: judge.WorkersFull, Severity: judge.Warning, Certainty: judge.Likely,
 		Basis:    "12 looks over 3 s",
 		Sentence: "Connections to web wait at least 1.5 s to be accepted; 31 wait.",
+		Hurt:     "31 connections wait to be accepted; clients of web wait 1.5 s or more, or give up",
 		Trigger:  "queue wait above 1 s for 3 s",
 		Evidence: []judge.Evidence{
 			{Signal: measure.QueueWait, Reading: measure.Reading{Value: 1.52, Samples: 31, Validity: measure.Known}, Threshold: 1, HasThreshold: true, Origin: "default"},

@@ -178,7 +178,7 @@ function drawNeed(n) {
   return h("article", {class: "need", id: `incident-${n.id}`, "data-key": String(n.id), "data-level": n.level, "data-verdict": `${n.level} ${n.cause}`},
     h("span", {class: "glyph", "aria-hidden": "true"}, n.glyph),
     h("div", {}, h("h2", {}, n.cause), h("p", {class: "name"}, n.scope), h("p", {class: "note"}, n.severity)),
-    h("div", {}, h("p", {class: "lead"}, n.sentence),
+    h("div", {}, h("p", {class: "lead"}, n.sentence), n.hurt && h("p", {class: "hurt"}, n.hurt),
       n.balancer && h("p", n.disputed ? {class: "opinion", "data-disputed": ""} : {class: "opinion"}, n.balancer),
       n.because && h("p", {class: "note"}, n.because), n.siblings && h("p", {class: "note"}, n.siblings), n.pattern && h("p", {class: "note"}, n.pattern),
       n.prefixes.length > 0 && drawPrefixes(n.prefixes),

@@ -49,6 +49,7 @@ type need struct {
 	Scope      string           `json:"scope"`
 	Severity   string           `json:"severity"`
 	Sentence   string           `json:"sentence"`
+	Hurt       string           `json:"hurt"`
 	Pattern    string           `json:"pattern"`
 	Response   string           `json:"response"`
 	Balancer   string           `json:"balancer"` // its opinion; empty when it is not asked
@@ -258,6 +259,9 @@ func needOf(p api.Picture, inc api.Incident) need {
 	}
 	n.Balancer, n.Disputed = balancerOf(p, inc)
 	n.Siblings = inc.Siblings
+	if inc.Hurt != "" {
+		n.Hurt = "Who is hurt: " + inc.Hurt
+	}
 	if inc.Because != "" {
 		n.Because = "explained by " + becauseOf(inc) + ", and not sent"
 	}

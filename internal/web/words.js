@@ -14,7 +14,7 @@
  * @typedef {{cause: string, why: string}} Considered
  * @typedef {{id: number, state: string, scope: string, cause: string, rule?: string, severity: string, certainty: string,
  *   basis: string, sentence: string, opened_at: string|null, no_evidence_since: string|null, acknowledged_at: string|null,
- *   siblings?: string, because?: string, because_incident?: number, balancer_down_at?: string|null, balancer_lag_seconds?: number|null,
+ *   hurt?: string, siblings?: string, because?: string, because_incident?: number, balancer_down_at?: string|null, balancer_lag_seconds?: number|null,
  *   acknowledged_by?: string, pattern?: string, pattern_evidence?: string, response?: string, prefixes?: Prefix[],
  *   considered: Considered[], advice: string[]}} Incident
  * @typedef {{tier: string, interval_seconds: number, cost_seconds: number, age_seconds: number|null, sockets: number,
@@ -27,7 +27,7 @@
  *   channels?: Channel[]}} Picture
  * @typedef {{label: string, occupied: number, waiting: number, tick: number}} Bar hundredths of its length; tick 0 is none
  * @typedef {{id: number, level: string, glyph: string, cause: string, scope: string, severity: string, sentence: string,
- *   pattern: string, response: string, balancer: string, disputed: boolean, siblings: string, because: string,
+ *   hurt: string, pattern: string, response: string, balancer: string, disputed: boolean, siblings: string, because: string,
  *   since: string, at: string, sure: string, basis: string, advice: string[],
  *   prefixes: {prefix: string, held: string, slow: string}[], considered: Considered[]}} Need
  * @typedef {{id: string, name: string, what: string, level: string, glyph: string, verdict: string, reason: string,
@@ -158,7 +158,7 @@ function needOf(p, inc) {
   if (pattern && inc.pattern_evidence) pattern += `: ${inc.pattern_evidence}`;
   return {
     id: inc.id, level: level(inc), glyph: glyphs[level(inc)] ?? "", cause: causeOf(inc), scope: nameOf(inc.scope), severity: inc.severity,
-    sentence: inc.sentence, pattern, response: inc.response ?? "", balancer: balancer.words, disputed: balancer.disputed,
+    sentence: inc.sentence, hurt: inc.hurt ? `Who is hurt: ${inc.hurt}` : "", pattern, response: inc.response ?? "", balancer: balancer.words, disputed: balancer.disputed,
     siblings: inc.siblings ?? "", because: inc.because ? `explained by ${becauseOf(inc)}, and not sent` : "", since: since(p, inc), at: clock(inc.opened_at),
     sure: blind ? "unknown" : inc.certainty, basis, advice: inc.advice ?? [],
     prefixes: (inc.prefixes ?? []).map((x) => ({prefix: x.prefix, held: String(x.held), slow: String(x.slow)})),

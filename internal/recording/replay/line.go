@@ -23,6 +23,7 @@ type Line struct {
 	Severity  string         `json:"severity"`
 	Certainty string         `json:"certainty"`
 	Sentence  string         `json:"sentence"`
+	Hurt      string         `json:"hurt"` // who is
 	Trigger   string         `json:"trigger"`
 	Basis     string         `json:"basis"`
 	Evidence  []LineEvidence `json:"evidence"`
@@ -50,7 +51,7 @@ func (c *Change) Line() Line {
 	f := &inc.Finding
 	out := Line{
 		At: c.At, Change: c.Kind, Incident: inc.ID, Scope: f.Scope.String(), Cause: f.Cause.String(), Rule: f.Rule,
-		Severity: inc.Peak.String(), Certainty: f.Certainty.String(), Sentence: f.Sentence, Trigger: f.Trigger, Basis: f.Basis,
+		Severity: inc.Peak.String(), Certainty: f.Certainty.String(), Sentence: f.Sentence, Hurt: f.Hurt, Trigger: f.Trigger, Basis: f.Basis,
 		Evidence: make([]LineEvidence, 0, len(f.Evidence)), Suspected: *c.wall(inc.SuspectedAt),
 		Opened: c.wall(inc.OpenedAt), Resolved: c.wall(inc.ResolvedAt), End: inc.End.String(),
 	}

@@ -35,6 +35,7 @@ type Player struct {
 	numbers  *judge.Numbers
 	court    *court.Court
 	follower Follower
+	view     *measure.View
 	at       time.Time // of the last step
 	began    time.Time // the run that it is of
 }
@@ -56,10 +57,15 @@ func (p *Player) Step(s measure.Step) []judge.Incident {
 	if s.At.Before(p.at) || !s.Began.Equal(p.began) && !p.at.IsZero() {
 		p.court = court.New(p.rules, p.numbers)
 	}
-	p.court.Step(s)
+	_, p.view = p.court.Step(s)
 	p.at, p.began = s.At, s.Began
 	return p.court.Incidents(s.At)
 }
+
+// View is what the last step measured, of its namespace alone; good until the
+// next one. It is nil before the first, and where the step says that the
+// namespace was left.
+func (p *Player) View() *measure.View { return p.view }
 
 // Incidents are those of the last step.
 func (p *Player) Incidents() []judge.Incident { return p.court.Incidents(p.at) }
