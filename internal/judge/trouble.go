@@ -83,7 +83,7 @@ func (j *Judge) followTrouble(now time.Time, t *Trouble) {
 	inc.UpdatedAt = now
 	inc.Finding = Finding{
 		Scope: scope.ID{Kind: scope.KindAgent, Name: t.What}, Cause: AgentTrouble, Severity: t.Severity, Certainty: Certain,
-		Sentence: t.Sentence, Trigger: t.Trigger, Basis: "so for " + inWords(held.Seconds()), Advice: slices.Clone(t.Advice),
+		Sentence: t.Sentence, Hurt: "nobody by itself: what would be seen or told meanwhile may be missed", Trigger: t.Trigger, Basis: "so for " + inWords(held.Seconds()), Advice: slices.Clone(t.Advice),
 	}
 	if inc.State == Suspected {
 		inc.Finding.Certainty = Suspect

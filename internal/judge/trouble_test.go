@@ -76,7 +76,7 @@ func TestTroubles(t *testing.T) {
 		t.Error("not that one was acknowledged")
 	}
 	want := Finding{
-		Scope: inc.Finding.Scope, Cause: AgentTrouble, Severity: Warning, Certainty: Certain, Sentence: "No.", Trigger: "it was refused", Basis: "so for 0 s",
+		Scope: inc.Finding.Scope, Cause: AgentTrouble, Severity: Warning, Certainty: Certain, Sentence: "No.", Hurt: "nobody by itself: what would be seen or told meanwhile may be missed", Trigger: "it was refused", Basis: "so for 0 s",
 	}
 	if diff := cmp.Diff(want, inc.Finding); diff != "" || inc.Finding.Scope.String() != "agent/configuration" {
 		t.Errorf("%s (-want +got):\n%s", inc.Finding.Scope, diff)

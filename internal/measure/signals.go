@@ -180,7 +180,7 @@ var definitions = [NumSignals]Definition{
 	QueueDepth:                   {"queue_depth", UnitCount, tcp.Pulse, ofService, "connections waiting to be accepted"},
 	QueueLimit:                   {"queue_limit", UnitCount, tcp.Pulse, ofService, "how many may wait: the listeners' backlogs"},
 	QueueWait:                    {"queue_wait_seconds", UnitSeconds, tcp.Pulse, ofService, "how long a new connection waits to be accepted, at least"},
-	ListenDropsRate:              {"listen_drops_per_second", UnitPerSecond, tcp.Pulse, ofService, "connections this service's listeners threw away"},
+	ListenDropsRate:              {"listen_drops_per_second", UnitPerSecond, tcp.Pulse, ofService, "segments this service's listeners threw away: lost connections, and with TCP_DEFER_ACCEPT (Apache) the first acknowledgement of each good one"},
 	WorkersOccupied:              {"workers_occupied", UnitCount, tcp.Focus, ofService, "workers that hold a connection, or a request where the server is event-driven"},
 	WorkersLimit:                 {"workers_limit", UnitCount, tcp.Focus, ofService, "how many workers there are: configured, read from the server's configuration, or learned"},
 	WorkersSlope:                 {"workers_slope_per_second", UnitPerSecond, tcp.Focus, ofService, "how fast occupied workers grow, over 60 s"},
