@@ -232,6 +232,9 @@ func (c *Court) eachIncidents(do func([]judge.Incident)) {
 const (
 	// mostResolved is how many incidents that are over a host remembers.
 	mostResolved = 200
+	// resolvedStays is for how long one that is over is among them whatever comes
+	// after it, so that nobody who reads at each step misses its end.
+	resolvedStays = 10 * time.Second
 	// mergeEvery is how old the merged incidents may grow while only the
 	// numbers in their words change.
 	mergeEvery = 250 * time.Millisecond
@@ -249,7 +252,11 @@ type merged struct {
 func (m *merged) keep(resolved []judge.Incident) {
 	m.over = append(m.over, resolved...)
 	slices.SortStableFunc(m.over, newest)
-	m.over = m.over[:min(len(m.over), mostResolved)]
+	end := min(len(m.over), mostResolved)
+	for end < len(m.over) && m.over[0].ResolvedAt.Sub(m.over[end].ResolvedAt) < resolvedStays {
+		end++
+	}
+	m.over = m.over[:end]
 	m.at = time.Time{}
 }
 
@@ -274,7 +281,11 @@ func (m *merged) sort() {
 		return cmp.Compare(b.ID, a.ID)
 	})
 	if over := slices.IndexFunc(m.list, func(i judge.Incident) bool { return i.State == judge.Resolved }); over >= 0 {
-		m.list = m.list[:min(len(m.list), over+mostResolved)]
+		end := min(len(m.list), over+mostResolved)
+		for end < len(m.list) && m.at.Sub(m.list[end].ResolvedAt) < resolvedStays {
+			end++
+		}
+		m.list = m.list[:end]
 	}
 }
 

@@ -12,6 +12,9 @@ const (
 	// maxResolved and maxTimeline bound what is remembered.
 	maxResolved = 200
 	maxTimeline = 50
+	// resolvedStays is for how long a resolved incident is shown whatever comes
+	// after it.
+	resolvedStays = 10 * time.Second
 )
 
 // The steps of an incident's life, whether a cause or a user's rule leads it.
@@ -58,8 +61,10 @@ func (j *Judge) finish(now time.Time, inc *Incident, how End) {
 	inc.State, inc.End, inc.ResolvedAt = Resolved, how, now
 	inc.note(now, "resolved: "+how.Words())
 	j.resolved = slices.Insert(j.resolved, 0, *inc)
-	if len(j.resolved) > maxResolved {
-		j.resolved = j.resolved[:maxResolved]
+	// Those of the last moments all stay: who reads at each step hears of each end,
+	// also where a thousand end at once.
+	for n := len(j.resolved); n > maxResolved && now.Sub(j.resolved[n-1].ResolvedAt) >= resolvedStays; n-- {
+		j.resolved = slices.Delete(j.resolved, n-1, n)
 	}
 	*inc = Incident{}
 }
