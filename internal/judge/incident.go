@@ -267,6 +267,9 @@ type Incident struct {
 	// for an incident of its own. BecauseOf is that incident's ID, 0 for none.
 	Because   Cause
 	BecauseOf uint64
+	// SilencedBy is the silence that keeps it from being told, as the roof found
+	// it; empty for none. The judge does not know of it.
+	SilencedBy string
 	// BalancerDownAt is when the balancer was first seen to say that the
 	// backend is down; zero while it does not, or is not asked.
 	BalancerDownAt time.Time

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/silence"
 )
 
 // Config is what a [Planner] needs. Whoever makes one has checked it, as
@@ -30,12 +31,36 @@ type Channel struct {
 	// Name is unique among the channels.
 	Name string
 	// Severities are those that are sent. None: warning and critical.
-	Severities   []judge.Severity
+	Severities []judge.Severity
+	// Only are those that are sent, where any is given: one must match.
+	Only []silence.Matcher
+	Calm Calm
+
 	Log          *slog.Logger
 	Webhook      *Webhook
 	Alertmanager *Alertmanager
 	Library      *Library
 }
+
+// Calm is how a channel is kept from noise. The zero value tells everything at
+// once, each incident alone.
+type Calm struct {
+	// Wait is how long the first news of a quiet channel waits for more, Interval
+	// how long what follows is gathered into one notice. Both zero: each incident
+	// has a notice of its own.
+	Wait, Interval time.Duration
+	// Recovery is for how long something must have recovered before that is told.
+	Recovery time.Duration
+	// Cooldown is for how long after its end something that opens again is told
+	// only when it is worse. Zero: at once, and flapping is not damped either.
+	Cooldown time.Duration
+	// Remind is how often what is open and not acknowledged is told again; zero is
+	// never.
+	Remind time.Duration
+}
+
+// grouped reports whether several incidents share a notice.
+func (c *Calm) grouped() bool { return c.Wait > 0 || c.Interval > 0 }
 
 // Dial connects as net.Dialer's DialContext does.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)

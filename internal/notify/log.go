@@ -31,7 +31,7 @@ func (j *journal) line(ctx context.Context, n *Notice, i *Item) {
 	if n.Reason != News {
 		attributes = append(attributes, slog.String("reason", string(n.Reason)))
 	}
-	for _, a := range []slog.Attr{slog.String("pattern", i.Pattern), slog.String("end", i.End), slog.String("link", i.Link)} {
+	for _, a := range []slog.Attr{slog.String("pattern", i.Pattern), slog.String("end", i.End), slog.String("note", i.Note), slog.String("link", i.Link)} {
 		if a.Value.String() != "" {
 			attributes = append(attributes, a)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
@@ -22,7 +23,8 @@ type Step string
 const (
 	Opened   Step = "opened"   // the channel's first word of the incident
 	Worse    Step = "worse"    // its severity is above what the channel was told
-	Lasting  Step = "lasting"  // nothing new: for receivers that forget what is not repeated
+	Lasting  Step = "lasting"  // nothing new: a reminder, or for receivers that forget what is not repeated
+	Flapping Step = "flapping" // it opens and ends again and again: no more of it until it is calm, or worse
 	Resolved Step = "resolved" // it is over; End says how
 )
 
@@ -78,9 +80,12 @@ type More struct {
 // Item is one step of one incident.
 type Item struct {
 	Step Step `json:"step"`
-	// Sequence counts what this channel was told of this incident, from 1.
-	Sequence int    `json:"sequence"`
-	Link     string `json:"link,omitempty"`
+	// Sequence counts what this channel was told of this incident, from 1; one
+	// that opens again before its end was told, or after a restart, goes on.
+	Sequence int `json:"sequence"`
+	// Note is what else there is to say of this step, in a sentence.
+	Note string `json:"note,omitempty"`
+	Link string `json:"link,omitempty"`
 
 	// Incident is its number, unique on its host where a history is kept, else
 	// within one run of the agent.
@@ -167,12 +172,24 @@ func (n *Notice) thread() uint64 {
 // about reports whether both notices are about one incident, the same.
 func (n *Notice) about(o *Notice) bool { return n.thread() != 0 && n.thread() == o.thread() }
 
-// key hashes what makes a notice the one it is. opened is on the pipeline's
-// steady clock, which nobody can set, so that the key does not change with the
-// wall's; lengths keep the parts apart.
-func key(host string, incident uint64, opened time.Time, step Step, sequence int, channel string) string {
-	text := fmt.Sprintf("%d:%s|%d|%d|%s|%d|%d:%s", len(host), host, incident, opened.UnixNano(), step, sequence, len(channel), channel)
-	sum := sha256.Sum256([]byte(text))
+// part is what one item gives to the key of its notice. opened is on the
+// pipeline's steady clock, which nobody can set, so that the key does not change
+// with the wall's.
+type part struct {
+	incident uint64
+	opened   time.Time
+	step     Step
+	sequence int
+}
+
+// key hashes what makes a notice the one it is; lengths keep the parts apart.
+func key(host, channel string, parts []part) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d:%s|%d:%s", len(host), host, len(channel), channel)
+	for _, p := range parts {
+		fmt.Fprintf(&b, "|%d|%d|%s|%d", p.incident, p.opened.UnixNano(), p.step, p.sequence)
+	}
+	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:16])
 }
 

@@ -1,48 +1,61 @@
 package notify
 
 import (
-	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/silence"
 )
 
 // RepeatEvery is how often Alertmanager is told of an incident that lasts. It
 // is Prometheus's own default (rules.alert.resend-delay).
 const RepeatEvery = time.Minute
 
+// MaxThreads bounds what is remembered of what is over: the oldest goes.
+const MaxThreads = 10_000
+
 // Planner decides who is told what. It is pure: no clock, no I/O; its memory
 // is what each channel was told. Not safe for concurrent use.
 type Planner struct {
-	cfg  Config
-	told map[toldKey]*told
-	step uint64
+	cfg     Config
+	outlets []outlet // of the channels, by position
+	threads map[subject]*thread
+	order   []*thread // as they came
+	step    uint64
+	offset  time.Duration // of the last Plan
+	// awaitedSince is when the first Plan after Restore was; zero before.
+	awaitedSince time.Time
+	changed      map[memoryKey]bool
+	due          []news // kept for the next Plan
+	// byNumber are the incidents of this step where any explains another.
+	byNumber map[uint64]*judge.Incident
 }
 
-type toldKey struct {
-	incident uint64
-	channel  identity
+// subject is what incidents are about, one after the other: for a channel they
+// are one thread. A judge has at most one of it open.
+type subject struct {
+	scope scope.ID
+	cause judge.Cause
+	rule  string
 }
 
-// told is what one channel knows of one incident.
-type told struct {
-	severity judge.Severity // the worst it was told
-	earlier  []Told
-	sequence int
-	last     time.Time // when, on the pipeline's clock
-	// openedAt is fixed with the first notice: a wall clock that is set
-	// meanwhile must not move an incident's start.
-	openedAt time.Time
-	incident judge.Incident
-	seen     uint64 // the plan that saw the incident last
+// thread is a subject, what becomes of it, and what each channel knows.
+type thread struct {
+	subject
+	matched silence.Subject // what matchers see, but for the severity
+	told    []*told         // by the position of the channel; nil: nothing
+	// Of the step seen: the open incident, else the one that ended last.
+	seen      uint64
+	incident  *judge.Incident
+	suspected bool
 }
 
 // NewPlanner returns a Planner that has told nobody anything.
 func NewPlanner(cfg Config) *Planner {
-	p := &Planner{told: make(map[toldKey]*told)}
+	p := &Planner{threads: make(map[subject]*thread), changed: make(map[memoryKey]bool), byNumber: make(map[uint64]*judge.Incident)}
 	p.Configure(cfg)
 	return p
 }
@@ -55,117 +68,178 @@ func (p *Planner) Configure(cfg Config) {
 	if cfg.Labels == nil {
 		cfg.Labels = map[string]string{}
 	}
-	p.cfg = cfg
-	maps.DeleteFunc(p.told, func(k toldKey, _ *told) bool { return p.position(k.channel) < 0 })
-}
-
-// Plan returns the notices that are due at now, in the order of incidents and
-// channels; nil when there are none. now is the pipeline's steady time, offset
-// what leads from it to the wall's. A suspect is never told. An incident that
-// a channel knows of and that is no longer in the list is resolved as
-// "no_evidence".
-func (p *Planner) Plan(now time.Time, offset time.Duration, incidents []judge.Incident) []Notice {
-	p.step++
-	var out []Notice
-	for i := range slices.Backward(incidents) { // the list is newest first; people are told oldest first
-		for c := range p.cfg.Channels {
-			if n, due := p.consider(now, offset, &incidents[i], &p.cfg.Channels[c], incidents); due {
-				out = append(out, n)
+	before, outlets := p.cfg.Channels, p.outlets
+	p.cfg, p.outlets = cfg, make([]outlet, len(cfg.Channels))
+	from := make([]int, len(cfg.Channels)) // where each was; -1: nowhere
+	for i := range cfg.Channels {
+		from[i] = slices.IndexFunc(before, func(c Channel) bool { return c.id() == cfg.Channels[i].id() })
+		if from[i] >= 0 {
+			p.outlets[i] = outlets[from[i]]
+		}
+	}
+	for _, t := range p.order {
+		was := t.told
+		for i := range was {
+			if was[i] != nil && !slices.Contains(from, i) {
+				p.touch(before[i].id(), t)
+			}
+		}
+		t.told = make([]*told, len(from))
+		for i, at := range from {
+			if at >= 0 {
+				t.told[i] = was[at]
 			}
 		}
 	}
-	return append(out, p.lost(now, offset)...)
 }
 
-// consider decides about one incident and one channel. all are the incidents of
-// this plan.
-func (p *Planner) consider(now time.Time, offset time.Duration, inc *judge.Incident, c *Channel, all []judge.Incident) (Notice, bool) {
-	key := toldKey{inc.ID, c.id()}
-	known := p.told[key]
-	if known != nil {
-		known.seen = p.step
+// Plan returns the notices that are due at now, by channel; nil when there are
+// none. now is the pipeline's steady time, offset what leads from it to the
+// wall's. A suspect is never told. What a channel knows of and that is no longer
+// in the list is over as "no_evidence"; what it knew before a restart and that
+// does not come back, as "agent_stopped".
+func (p *Planner) Plan(now time.Time, offset time.Duration, incidents []judge.Incident) []Notice {
+	p.step++
+	p.offset = offset
+	if p.awaitedSince.IsZero() {
+		p.awaitedSince = now
 	}
-	severity := inc.Finding.Severity
-	switch {
-	case inc.State == judge.Resolved && known != nil:
-		delete(p.told, key)
-		return p.notice(now, offset, inc, c, known, Resolved), true
-	case inc.State != judge.Open:
-		return Notice{}, false
-	case known == nil && explained(inc, c, all):
-		return Notice{}, false // what explains it is told
-	case known == nil && c.wants(severity):
-		known = &told{severity: severity, openedAt: wall(inc.OpenedAt, offset), seen: p.step}
-		p.told[key] = known
-		return p.notice(now, offset, inc, c, known, Opened), true
-	case known == nil:
-		return Notice{}, false
-	case severity > known.severity && c.wants(severity):
-		known.earlier = append(slices.Clip(known.earlier), Told{known.severity.String(), wall(now, offset)})
-		known.severity = severity
-		return p.notice(now, offset, inc, c, known, Worse), true
-	case c.repeat() > 0 && now.Sub(known.last) >= c.repeat():
-		return p.notice(now, offset, inc, c, known, Lasting), true
+	p.index(incidents)
+	for i := range slices.Backward(incidents) { // those that are over come first, the last one of them last
+		p.see(&incidents[i])
 	}
-	return Notice{}, false
-}
-
-// explained reports whether another incident explains this one, and the channel
-// is told of that: one that wants only what is critical is told of a critical
-// backend in a region that is none.
-func explained(inc *judge.Incident, c *Channel, all []judge.Incident) bool {
-	if inc.Because == judge.NoCause {
-		return false
-	}
-	at := slices.IndexFunc(all, func(i judge.Incident) bool { return i.ID == inc.BecauseOf })
-	return at >= 0 && all[at].State != judge.Suspected && (c.wants(all[at].Peak) || explained(&all[at], c, all))
-}
-
-// lost resolves what channels know of and nobody follows any more, as when a
-// user's rule is taken out.
-func (p *Planner) lost(now time.Time, offset time.Duration) []Notice {
-	var keys []toldKey
-	for k, t := range p.told {
+	idle := 0
+	for _, t := range p.order {
 		if t.seen != p.step {
-			keys = append(keys, k)
+			t.incident, t.suspected = nil, false
+		}
+		for c := range p.cfg.Channels {
+			p.follow(now, t, c, incidents)
+		}
+		if !t.remembered() && t.seen != p.step {
+			idle++
 		}
 	}
-	slices.SortFunc(keys, func(a, b toldKey) int {
-		return cmp.Or(cmp.Compare(a.incident, b.incident), cmp.Compare(p.position(a.channel), p.position(b.channel)))
-	})
 	var out []Notice
-	for _, k := range keys {
-		known := p.told[k]
-		delete(p.told, k)
-		inc := known.incident
-		inc.State, inc.End, inc.ResolvedAt = judge.Resolved, judge.NoEvidence, now
-		out = append(out, p.notice(now, offset, &inc, &p.cfg.Channels[p.position(k.channel)], known, Resolved))
+	for c := range p.cfg.Channels {
+		out = append(out, p.tell(now, c)...)
+	}
+	if idle > 0 || len(p.order) > MaxThreads {
+		p.forget()
 	}
 	return out
 }
 
-func (p *Planner) position(channel identity) int {
-	return slices.IndexFunc(p.cfg.Channels, func(c Channel) bool { return c.id() == channel })
+// see notes what an incident says of its thread.
+func (p *Planner) see(inc *judge.Incident) {
+	s := subject{inc.Finding.Scope, inc.Finding.Cause, inc.Finding.Rule}
+	t := p.threads[s]
+	if t == nil {
+		if inc.State != judge.Open {
+			return
+		}
+		t = p.thread(s)
+	}
+	if t.seen != p.step {
+		t.seen, t.incident, t.suspected = p.step, nil, false
+	}
+	switch {
+	case inc.State == judge.Suspected:
+		t.suspected = true
+	case t.incident == nil || t.incident.State == judge.Resolved:
+		t.incident = inc
+	}
 }
 
-// notice writes the notice and remembers that it was told.
-func (p *Planner) notice(now time.Time, offset time.Duration, inc *judge.Incident, c *Channel, known *told, step Step) Notice {
-	known.sequence++
-	known.last, known.incident = now, *inc
-	i := Item{
-		Step: step, Sequence: known.sequence,
-		Severity: known.severity.String(), OpenedAt: known.openedAt, Earlier: append([]Told{}, known.earlier...),
+// thread takes a new one up.
+func (p *Planner) thread(s subject) *thread {
+	t := &thread{
+		subject: s, told: make([]*told, len(p.cfg.Channels)),
+		matched: subjectOf(&judge.Incident{Finding: judge.Finding{Scope: s.scope, Cause: s.cause, Rule: s.rule}}),
 	}
-	n := Notice{
-		Version: Version, Channel: c.Name, Reason: News, At: wall(now, offset),
-		Key:  key(p.cfg.Host, inc.ID, inc.OpenedAt, step, known.sequence, c.Name),
-		Host: p.cfg.Host, Labels: p.cfg.Labels, Severity: i.Severity, More: []More{},
+	p.threads[s] = t
+	p.order = append(p.order, t)
+	return t
+}
+
+// remembered reports whether any channel knows anything of it.
+func (t *thread) remembered() bool {
+	return slices.ContainsFunc(t.told, func(x *told) bool { return x != nil })
+}
+
+// forget lets go of the threads that nobody knows of, and of the oldest that are
+// over where there are too many.
+func (p *Planner) forget() {
+	over := len(p.order) - MaxThreads
+	p.order = slices.DeleteFunc(p.order, func(t *thread) bool {
+		gone := t.seen != p.step && !t.remembered()
+		if !gone && over > 0 && t.seen != p.step && !slices.ContainsFunc(t.told, func(x *told) bool { return x != nil && x.open }) {
+			over--
+			for c := range t.told {
+				p.drop(t, c)
+			}
+			gone = true
+		}
+		if gone {
+			delete(p.threads, t.subject)
+		}
+		return gone
+	})
+}
+
+// drop forgets what a channel knows of a thread.
+func (p *Planner) drop(t *thread, c int) {
+	if x := t.told[c]; x != nil && x.sequence > 0 {
+		p.touch(p.cfg.Channels[c].id(), t)
 	}
-	if p.cfg.PublicURL != "" {
-		n.Link = p.cfg.PublicURL + "/"
-		i.Link = fmt.Sprintf("%s/incidents/%d", p.cfg.PublicURL, inc.ID)
+	t.told[c] = nil
+}
+
+// wanted reports whether an open incident is one to tell a channel of that does
+// not know of it.
+func (p *Planner) wanted(t *thread, c int, inc *judge.Incident) bool {
+	channel := &p.cfg.Channels[c]
+	if inc.State != judge.Open || inc.SilencedBy != "" || !channel.wants(inc.Finding.Severity) || p.explained(inc, channel) {
+		return false
 	}
-	i.describe(inc, offset)
-	n.Incidents = []Item{i}
-	return n
+	return len(channel.Only) == 0 || channel.takes(t.matched, inc.Finding.Severity)
+}
+
+// takes reports whether one of the channel's matchers takes a subject.
+func (c *Channel) takes(of silence.Subject, severity judge.Severity) bool {
+	of.Severity = severity.String()
+	return slices.ContainsFunc(c.Only, func(m silence.Matcher) bool { return m.Matches(&of) })
+}
+
+// index notes the incidents by number, where any is explained by another.
+func (p *Planner) index(incidents []judge.Incident) {
+	clear(p.byNumber)
+	if !slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.Because != judge.NoCause }) {
+		return
+	}
+	for i := range incidents {
+		p.byNumber[incidents[i].ID] = &incidents[i]
+	}
+}
+
+// explained reports whether another incident explains this one, and the channel
+// is told of that: one that wants only what is critical is told of a critical
+// backend in a region that is none, and one that wants only that backend, too.
+func (p *Planner) explained(inc *judge.Incident, c *Channel) bool {
+	if inc.Because == judge.NoCause {
+		return false
+	}
+	by := p.byNumber[inc.BecauseOf]
+	if by == nil || by.State == judge.Suspected {
+		return false
+	}
+	if c.wants(by.Peak) && (len(c.Only) == 0 || c.takes(subjectOf(by), by.Peak)) {
+		return true
+	}
+	return p.explained(by, c)
+}
+
+func subjectOf(inc *judge.Incident) silence.Subject {
+	f := &inc.Finding
+	return silence.Subject{Scope: f.Scope.String(), Namespace: f.Scope.Namespace, Cause: f.Cause.String(), Rule: f.Rule}
 }

@@ -34,6 +34,12 @@ func incident(id uint64, state judge.State, severity judge.Severity) judge.Incid
 	return inc
 }
 
+// of is the incident of another service.
+func of(service string, inc judge.Incident) judge.Incident {
+	inc.Finding.Scope.Name = service
+	return inc
+}
+
 func because(inc judge.Incident, of uint64) judge.Incident {
 	inc.Because, inc.BecauseOf = judge.LocalFault, of
 	return inc
@@ -83,23 +89,23 @@ func TestPlan(t *testing.T) {
 			{1, nil, nil},
 		}},
 		{"what a local fault explains is not sent, and is when it goes on", []Channel{hook}, []tick{
-			{0, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #2 opened 1 critical"}},
-			{1, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Open, judge.Critical), 2)), nil},
-			{2, list(because(incident(1, judge.Open, judge.Critical), 2), incident(2, judge.Resolved, judge.Critical)), []string{"hook #2 resolved 2 critical"}},
-			{3, list(incident(1, judge.Open, judge.Critical), incident(2, judge.Resolved, judge.Critical)), []string{"hook #1 opened 1 critical"}},
-			{4, list(because(incident(3, judge.Resolved, judge.Critical), 2), incident(1, judge.Open, judge.Critical)), nil},
+			{0, list(of("s2", incident(2, judge.Open, judge.Critical)), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #2 opened 1 critical"}},
+			{1, list(of("s2", incident(2, judge.Open, judge.Critical)), because(incident(1, judge.Open, judge.Critical), 2)), nil},
+			{2, list(because(incident(1, judge.Open, judge.Critical), 2), of("s2", incident(2, judge.Resolved, judge.Critical))), []string{"hook #2 resolved 2 critical"}},
+			{3, list(incident(1, judge.Open, judge.Critical), of("s2", incident(2, judge.Resolved, judge.Critical))), []string{"hook #1 opened 1 critical"}},
+			{4, list(because(of("s3", incident(3, judge.Resolved, judge.Critical)), 2), incident(1, judge.Open, judge.Critical)), nil},
 		}},
 		{"what was told before its explanation came stays told", []Channel{hook}, []tick{
 			{0, list(incident(1, judge.Open, judge.Warning)), []string{"hook #1 opened 1 warning"}},
-			{1, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Open, judge.Warning), 2)), []string{"hook #2 opened 1 critical"}},
-			{2, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Resolved, judge.Warning), 2)), []string{"hook #1 resolved 2 warning"}},
+			{1, list(of("s2", incident(2, judge.Open, judge.Critical)), because(incident(1, judge.Open, judge.Warning), 2)), []string{"hook #2 opened 1 critical"}},
+			{2, list(of("s2", incident(2, judge.Open, judge.Critical)), because(incident(1, judge.Resolved, judge.Warning), 2)), []string{"hook #1 resolved 2 warning"}},
 		}},
 		{"explained by what is explained", []Channel{hook}, []tick{
-			{0, list(incident(3, judge.Open, judge.Critical), because(incident(2, judge.Open, judge.Critical), 3), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #3 opened 1 critical"}},
+			{0, list(of("s3", incident(3, judge.Open, judge.Critical)), because(of("s2", incident(2, judge.Open, judge.Critical)), 3), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #3 opened 1 critical"}},
 		}},
 		{"explained by what this channel is not told of", []Channel{hook, pager}, []tick{
-			{0, list(incident(2, judge.Open, judge.Warning), because(incident(1, judge.Open, judge.Critical), 2)), []string{"pager #1 opened 1 critical", "hook #2 opened 1 warning"}},
-			{1, list(incident(2, judge.Open, judge.Critical), because(incident(1, judge.Resolved, judge.Critical), 2)), []string{"pager #1 resolved 2 critical", "hook #2 worse 2 critical", "pager #2 opened 1 critical"}},
+			{0, list(of("s2", incident(2, judge.Open, judge.Warning)), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #2 opened 1 warning", "pager #1 opened 1 critical"}},
+			{1, list(of("s2", incident(2, judge.Open, judge.Critical)), because(incident(1, judge.Resolved, judge.Critical), 2)), []string{"hook #2 worse 2 critical", "pager #1 resolved 2 critical", "pager #2 opened 1 critical"}},
 		}},
 		{"explained by what is forgotten", []Channel{hook}, []tick{
 			{0, list(because(incident(1, judge.Open, judge.Critical), 7)), []string{"hook #1 opened 1 critical"}},
@@ -139,12 +145,12 @@ func TestPlan(t *testing.T) {
 			{900, list(incident(1, judge.Resolved, judge.Critical)), nil},
 		}},
 		{"the older incident first", []Channel{hook}, []tick{
-			{0, list(incident(2, judge.Open, judge.Warning), incident(1, judge.Open, judge.Critical)), []string{"hook #1 opened 1 critical", "hook #2 opened 1 warning"}},
+			{0, list(of("db", incident(2, judge.Open, judge.Warning)), incident(1, judge.Open, judge.Critical)), []string{"hook #1 opened 1 critical", "hook #2 opened 1 warning"}},
 		}},
 		{"an incident that nobody follows any more", []Channel{hook, alarm}, []tick{
-			{0, list(incident(2, judge.Open, judge.Warning), incident(1, judge.Open, judge.Warning)), []string{
-				"hook #1 opened 1 warning", "alarm #1 opened 1 warning", "hook #2 opened 1 warning", "alarm #2 opened 1 warning"}},
-			{1, nil, []string{"hook #1 resolved 2 warning", "alarm #1 resolved 2 warning", "hook #2 resolved 2 warning", "alarm #2 resolved 2 warning"}},
+			{0, list(of("db", incident(2, judge.Open, judge.Warning)), incident(1, judge.Open, judge.Warning)), []string{
+				"hook #1 opened 1 warning", "hook #2 opened 1 warning", "alarm #1 opened 1 warning", "alarm #2 opened 1 warning"}},
+			{1, nil, []string{"hook #1 resolved 2 warning", "hook #2 resolved 2 warning", "alarm #1 resolved 2 warning", "alarm #2 resolved 2 warning"}},
 			{2, nil, nil},
 		}},
 		{"no channel", nil, []tick{{0, list(incident(1, judge.Open, judge.Critical)), nil}}},
@@ -172,7 +178,7 @@ func TestPlanKeys(t *testing.T) {
 		var out []Notice
 		for i, inc := range []judge.Incident{
 			incident(1, judge.Open, judge.Warning), incident(1, judge.Open, judge.Warning), incident(1, judge.Open, judge.Critical),
-			incident(1, judge.Resolved, judge.Critical), incident(2, judge.Open, judge.Warning), later,
+			incident(1, judge.Resolved, judge.Critical), of("db", incident(2, judge.Open, judge.Warning)), later,
 		} {
 			out = append(out, p.Plan(at(60*i), offset, []judge.Incident{inc})...)
 		}

@@ -154,7 +154,7 @@ func Sample(channel string, at time.Time) Notice {
 	value, threshold := 1.52, 1.0
 	return Notice{
 		Version: Version, Channel: channel, Reason: Test, At: at, Labels: map[string]string{}, Severity: "warning", More: []More{},
-		Key: key("", 0, at, Opened, 1, channel),
+		Key: key("", channel, []part{{0, at, Opened, 1}}),
 		Incidents: []Item{{
 			Step: Opened, Sequence: 1, Scope: "service/example", Cause: "workers_full", Severity: "warning", Certainty: "certain",
 			Basis: "made up for this test", Sentence: "Connections to example wait at least 1.5 s to be accepted; 31 wait.", Trigger: "queue wait above 1 s for 3 s",

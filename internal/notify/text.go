@@ -139,8 +139,12 @@ func (i *Item) cause() string {
 // line tells of an incident in one line.
 func (i *Item) line(b *strings.Builder) {
 	mark := i.Severity
-	if i.Step == Resolved {
+	switch i.Step {
+	case Resolved:
 		mark = "over"
+	case Flapping:
+		mark += ", flapping"
+	case Opened, Worse, Lasting:
 	}
 	fmt.Fprintf(b, "%s: %s, %s. %s\n", mark, i.Scope, i.cause(), i.Sentence)
 }
@@ -152,6 +156,9 @@ func (i *Item) detail(b *strings.Builder, n *Notice) {
 		b.WriteString("It is over. What it was: ")
 	}
 	b.WriteString(i.Sentence + "\n")
+	if i.Note != "" {
+		b.WriteString("Note: " + i.Note + "\n")
+	}
 	fmt.Fprintf(b, "Where: %s on %s%s\n", i.Scope, n.Host, labelWords(n.Labels))
 	until := ""
 	if i.ResolvedAt != nil {

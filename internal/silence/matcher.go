@@ -95,7 +95,7 @@ func scopeLike(pattern string) bool {
 		kind, _, _ = strings.Cut(kind, "@")
 		return kind == "host" || kind == "rest"
 	}
-	return name != "" && slices.Contains([]string{"service", "backend", "region", "address", "host"}, kind)
+	return name != "" && slices.Contains([]string{"service", "backend", "region", "address", "host", "agent"}, kind)
 }
 
 func printable(s string) bool {
