@@ -39,6 +39,7 @@ func check(p *problems, raw rawFile) Config {
 	cfg.Rules = checkRules(p, raw.Rules)
 	cfg.Heartbeat = checkHeartbeat(p, raw.Heartbeat)
 	cfg.Notify = checkChannels(p, raw.Notify)
+	cfg.Maintenance = checkMaintenance(p, raw.Maintenance)
 	return cfg
 }
 

@@ -204,6 +204,7 @@ func checkChannels(p *problems, raw []rawChannel) []Channel {
 		case kinds > 1:
 			p.add(r.At, path, c.Name, fmt.Sprintf("%s %s goes to %d places", path, quote(c.Name), kinds), one)
 		}
+		c.Only, c.Calm = checkOnly(p, path, r.Only), checkCalm(p, path, r, &c)
 		out = append(out, c)
 	}
 	return out

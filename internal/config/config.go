@@ -24,6 +24,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/foreshock/foreshock/internal/enum"
+	"github.com/foreshock/foreshock/internal/silence"
 )
 
 // MaxSize is the largest file that is read, in bytes. A thousand services
@@ -67,6 +68,9 @@ type Config struct {
 	// Heartbeat tells somebody else that the agent is alive; nil where nobody is
 	// told.
 	Heartbeat *Heartbeat
+	// Maintenance are times of each week in which nobody is told of some
+	// incidents.
+	Maintenance []Maintenance
 	// Baseline is how what is usual is learned.
 	Baseline Baseline
 	// StateDir is where the agent keeps what is to outlive it: an absolute
@@ -109,7 +113,11 @@ func (r Rule) Refused(file string, offset int, problem, hint string) error {
 type Channel struct {
 	Name string // unique in the file
 	// Severities are those that are sent; warning and critical by default.
-	Severities   []string
+	Severities []string
+	// Only are matchers of which one must match; nil: everything does.
+	Only []silence.Matcher
+	Calm Calm
+
 	Log          bool // our own log
 	Webhook      *Webhook
 	Alertmanager *Alertmanager

@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/foreshock/foreshock/internal/silence"
 )
 
 // setting is a line of the reference that sets something, which is what has
@@ -36,6 +38,8 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, uncommented())
 	}
+	reminding := DefaultCalm()
+	reminding.Remind = 4 * time.Hour
 	// What is shown for a key with a default of its own is that default.
 	want := with(func(c *Config) {
 		c.Name = "web03"
@@ -71,10 +75,14 @@ func TestReference(t *testing.T) {
 		}}
 		c.Heartbeat = &Heartbeat{Secret{File: "/etc/foreshock/heartbeat.url"}, time.Minute}
 		c.Notify = []Channel{
-			{Name: "oncall", Severities: DefaultSeverities(), Library: &Library{URL: Secret{File: "/etc/foreshock/slack.url"}, Template: Template{Title: "{{.Title}}", Body: "{{.Body}}"}}},
-			{Name: "ops", Severities: DefaultSeverities(), Webhook: &Webhook{URL: "https://ops.example/hook", Secret: Secret{File: "/etc/foreshock/hook.key"}}},
+			{Name: "oncall", Severities: DefaultSeverities(), Calm: DefaultCalm(), Library: &Library{URL: Secret{File: "/etc/foreshock/slack.url"}, Template: Template{Title: "{{.Title}}", Body: "{{.Body}}"}}},
+			{Name: "ops", Severities: DefaultSeverities(), Only: []silence.Matcher{{Scope: "backend/shop*", Cause: "peer_*", Severity: "warning", Namespace: "shop-*"}, {Rule: "web-waits"}, {Everything: true}}, Calm: reminding, Webhook: &Webhook{URL: "https://ops.example/hook", Secret: Secret{File: "/etc/foreshock/hook.key"}}},
 			{Name: "alertmanager", Severities: DefaultSeverities(), Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093"}}},
 			{Name: "log", Severities: DefaultSeverities(), Log: true},
+		}
+		c.Maintenance = []Maintenance{
+			{Name: "backups", Window: weekly("sat,sun 02:00-04:00 Europe/Dublin"), Match: silence.Matcher{Scope: "backend/db*", Cause: "*", Severity: "critical", Namespace: "*", Rule: "*"}, Why: "the databases are copied"},
+			{Name: "moving", Window: weekly("sun 22:00-04:00 UTC"), Match: silence.Matcher{Everything: true}, Why: "moving"},
 		}
 	})
 	if diff := cmp.Diff(want, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column"), cmpopts.IgnoreFields(Template{}, "TitleLine", "BodyLine")); diff != "" {

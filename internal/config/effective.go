@@ -56,6 +56,7 @@ func Effective(c Config) string {
 	effectiveRules(line, c.Rules)
 	effectiveHeartbeat(line, c.Heartbeat)
 	effectiveChannels(line, c.Notify)
+	effectiveMaintenance(line, c.Maintenance)
 	return b.String()
 }
 
@@ -111,6 +112,7 @@ func effectiveChannels(line writeLine, channels []Channel) {
 	for _, c := range channels {
 		line("  - name: %s", yamlText(c.Name))
 		line("    severities: [%s]", strings.Join(c.Severities, ", "))
+		effectiveCalm(line, c)
 		switch {
 		case c.Webhook != nil:
 			line("    webhook:")

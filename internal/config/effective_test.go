@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,9 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
+
+	"github.com/foreshock/foreshock/internal/silence"
 )
 
 func TestEffective(t *testing.T) {
+	reminding := DefaultCalm()
+	reminding.Remind = 4 * time.Hour
 	tests := []struct {
 		name string
 		in   Config
@@ -40,6 +45,7 @@ presets: []
 rules: []
 # heartbeat: none, so nobody hears when this agent dies
 notify: []
+maintenance: []
 `},
 		{"everything", Config{
 			Name:    "web03",
@@ -79,12 +85,13 @@ notify: []
 				{Name: "two lines", When: "service.accepted > 1 &&\n  service.busy > \"1\"", Severity: "watch"},
 			},
 			Notify: []Channel{
-				{Name: "oncall", Severities: []string{"critical"}, Library: &Library{URL: Secret{Env: "SLACK"}, Template: Template{Title: "{{.Title}} \"now\"", Body: "{{.Body}}\n\nRunbook: {{.Host}}"}}},
+				{Name: "oncall", Severities: []string{"critical"}, Calm: DefaultCalm(), Library: &Library{URL: Secret{Env: "SLACK"}, Template: Template{Title: "{{.Title}} \"now\"", Body: "{{.Body}}\n\nRunbook: {{.Host}}"}}},
 				{Name: "mail", Severities: []string{"critical"}, Library: &Library{URL: Secret{File: "/etc/foreshock/mail.url"}}},
-				{Name: "ops", Severities: []string{"critical"}, Webhook: &Webhook{URL: "https://ops.example/hook?a=1", Secret: Secret{Env: "HOOK"}}},
-				{Name: "am", Severities: []string{"watch", "warning", "critical"}, Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093", "http://[::1]:9093"}}},
+				{Name: "ops", Severities: []string{"critical"}, Only: []silence.Matcher{{Scope: "backend/shop*", Cause: "peer_*", Severity: "warning"}, {Everything: true}}, Calm: reminding, Webhook: &Webhook{URL: "https://ops.example/hook?a=1", Secret: Secret{Env: "HOOK"}}},
+				{Name: "am", Severities: []string{"watch", "warning", "critical"}, Calm: Calm{Recovery: time.Minute}, Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093", "http://[::1]:9093"}}},
 				{Name: "log", Severities: []string{"warning", "critical"}, Log: true},
 			},
+			Maintenance: []Maintenance{{Name: "backups", Window: weekly("sat,sun 22:00-04:00 Europe/Dublin"), Match: silence.Matcher{Namespace: "db-*", Rule: `web "waits"`}, Why: "the databases: copied"}},
 		}, `name: web03
 labels:
   note: "say \"hi\" \\ #1: x"
@@ -178,25 +185,52 @@ heartbeat:
 notify:
   - name: oncall
     severities: [critical]
+    group: {wait: 2s, interval: 1m}
+    recovery: 30s
+    cooldown: 5m
+    remind: off
     url: {env: SLACK}
     template:
       title: "{{.Title}} \"now\""
       body: "{{.Body}}\n\nRunbook: {{.Host}}"
   - name: mail
     severities: [critical]
+    group: {wait: 0s, interval: 0s}
+    recovery: 0s
+    cooldown: 0s
+    remind: off
     url: {file: /etc/foreshock/mail.url}
     # template: none, so it gets our own words
   - name: ops
     severities: [critical]
+    only: [{scope: "backend/shop*", cause: "peer_*", severity: "warning"}, {everything: true}]
+    group: {wait: 2s, interval: 1m}
+    recovery: 30s
+    cooldown: 5m
+    remind: 4h
     webhook:
       url: "https://ops.example/hook?a=1"
       secret: {env: HOOK}
   - name: am
     severities: [watch, warning, critical]
+    recovery: 1m
+    cooldown: 0s
     alertmanager: {urls: ["http://127.0.0.1:9093", "http://[::1]:9093"]}
   - name: log
     severities: [warning, critical]
+    group: {wait: 0s, interval: 0s}
+    recovery: 0s
+    cooldown: 0s
+    remind: off
     log: true
+maintenance:
+  - name: backups
+    weekdays: [sat, sun]
+    from: "22:00"
+    to: "04:00"
+    zone: Europe/Dublin
+    match: {namespace: "db-*", rule: "web \"waits\""}
+    why: "the databases: copied"
 `},
 	}
 	for _, tt := range tests {
@@ -208,6 +242,15 @@ notify:
 			sameAgain(t, tt.in)
 		})
 	}
+}
+
+// weekly is a window that ParseWeekly reads.
+func weekly(text string) silence.Window {
+	w, err := silence.ParseWeekly(text)
+	if err != nil {
+		panic(err)
+	}
+	return w
 }
 
 // sameAgain checks that Parse(Effective(c)) is c.
@@ -248,6 +291,13 @@ func configs() *rapid.Generator[Config] {
 		rapid.Map(text, func(s string) Secret { return Secret{File: "/" + s} }),
 		rapid.Map(rapid.StringMatching(`[a-zA-Z_][a-zA-Z0-9_]{0,10}`), func(s string) Secret { return Secret{Env: s} }),
 	)
+	matchers := rapid.Custom(func(t *rapid.T) silence.Matcher {
+		return rapid.OneOf(
+			rapid.Just(silence.Matcher{Everything: true}),
+			rapid.Map(text.Filter(func(s string) bool { return s != "" }), func(s string) silence.Matcher { return silence.Matcher{Rule: s, Scope: "*", Cause: "peer_*"} }),
+			rapid.Map(text.Filter(func(s string) bool { return s != "" }), func(s string) silence.Matcher { return silence.Matcher{Namespace: s, Severity: "watch"} }),
+		).Draw(t, "matcher")
+	})
 	return rapid.Custom(func(t *rapid.T) Config {
 		c := Config{
 			Name:   text.Draw(t, "name"),
@@ -288,7 +338,16 @@ func configs() *rapid.Generator[Config] {
 			})
 		}
 		for _, name := range rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "channels") {
-			channel := Channel{Name: name, Severities: DefaultSeverities()}
+			span := func(most time.Duration, label string) time.Duration {
+				return time.Duration(rapid.Int64Range(0, int64(most)).Draw(t, label))
+			}
+			channel := Channel{Name: name, Severities: DefaultSeverities(), Only: rapid.SliceOfN(matchers, 0, 2).Draw(t, "only"), Calm: Calm{
+				Wait: span(MaxWait, "wait"), Interval: span(MaxInterval, "interval"), Recovery: span(MaxRecovery, "recovery"), Cooldown: span(MaxCooldown, "cooldown"),
+				Remind: rapid.SampledFrom([]time.Duration{0, MinRemind, MaxRemind}).Draw(t, "remind"),
+			}}
+			if len(channel.Only) == 0 {
+				channel.Only = nil
+			}
 			switch rapid.IntRange(0, 2).Draw(t, "kind") {
 			case 0:
 				channel.Log = true
@@ -296,8 +355,18 @@ func configs() *rapid.Generator[Config] {
 				channel.Webhook = &Webhook{URL: "https://" + rapid.StringMatching("[a-z]{1,9}(/[a-z]{1,9})?").Draw(t, "url"), Secret: secret.Draw(t, "key")}
 			default:
 				channel.Alertmanager = &Alertmanager{URLs: []string{"http://127.0.0.1:9093"}}
+				channel.Calm.Wait, channel.Calm.Interval, channel.Calm.Remind = 0, 0, 0
 			}
 			c.Notify = append(c.Notify, channel)
+		}
+		for _, name := range rapid.SliceOfDistinct(text.Filter(func(s string) bool { return s != "" }), rapid.ID).Draw(t, "maintenance") {
+			days := rapid.SliceOfNDistinct(rapid.SampledFrom(silence.Weekdays()), 1, 7, rapid.ID).Draw(t, "weekdays")
+			from, to := rapid.IntRange(0, 23).Draw(t, "from"), rapid.IntRange(0, 23).Draw(t, "to")
+			w, err := silence.ParseWindow(days, fmt.Sprintf("%02d:00", from), fmt.Sprintf("%02d:30", to), rapid.SampledFrom([]string{"UTC", "Europe/Dublin", "Etc/GMT+3"}).Draw(t, "zone"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Maintenance = append(c.Maintenance, Maintenance{Name: name, Window: w, Match: matchers.Draw(t, "match"), Why: name})
 		}
 		c.Baseline = Baseline{
 			Learn: time.Duration(rapid.IntRange(1, MaxLearnDays).Draw(t, "days")) * day, Factor: rapid.Float64Range(1, MaxFactor).Draw(t, "factor"), Quantile: rapid.Float64Range(leastUsual, mostUsual).Draw(t, "quantile"),

@@ -28,6 +28,8 @@ type rawFile struct {
 	Rules     []rawRule     `yaml:"rules" empty:"yes" example:"- {name: web-waits, when: service.queue_wait_seconds > 0.5}" jsonschema_description:"Rules in your own words, beside the causes. Default: none."`
 	Heartbeat rawHeartbeat  `yaml:"heartbeat" empty:"yes" example:"{url: {file: /etc/foreshock/heartbeat.url}}" jsonschema_description:"Tell a dead man's switch elsewhere that the agent is alive. Default: nobody is told."`
 	Notify    []rawChannel  `yaml:"notify" empty:"yes" example:"- {name: ops, webhook: {url: https://ops.example/hook}}" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
+
+	Maintenance []rawMaintenance `yaml:"maintenance" empty:"yes" example:"- {name: backups, weekdays: [sat], from: \"02:00\", to: \"04:00\", zone: UTC, match: {everything: true}}" jsonschema_description:"Times of each week in which nobody is told of some incidents. Default: none."`
 }
 
 type rawRule struct {
@@ -43,6 +45,11 @@ type rawChannel struct {
 	section
 	Name         rawText         `yaml:"name" jsonschema:"required" jsonschema_description:"The channel's name, unique in the file."`
 	Severities   []rawSeverity   `yaml:"severities" example:"[warning, critical]" jsonschema_description:"Which incidents it gets. Default: warning and critical."`
+	Only         []rawMatcher    `yaml:"only" example:"[{scope: \"service/*\"}]" jsonschema_description:"Which incidents it gets: those that match one of these. Default: all."`
+	Group        rawGroup        `yaml:"group" empty:"yes" example:"{wait: 2s, interval: 1m}" jsonschema_description:"How incidents are gathered into one notice; both 0s: not at all. Default: 2s and 1m; not for log, and Alertmanager groups itself."`
+	Recovery     rawPause        `yaml:"recovery" jsonschema_description:"For how long something must have recovered before that is told, from 0s to 1h. Default: 30s; 0s for log and alertmanager."`
+	Cooldown     rawPause        `yaml:"cooldown" jsonschema_description:"For how long after its end something that opens again is told only when it is worse, from 0s, which damps no flapping either, to 24h. Default: 5m; 0s for log and alertmanager."`
+	Remind       rawRemind       `yaml:"remind" jsonschema_description:"How often what is open and not acknowledged is told again, from 10m to 168h, or off. Default: off."`
 	Log          rawBool         `yaml:"log" jsonschema_description:"Write notices to our own log."`
 	Webhook      rawWebhook      `yaml:"webhook" example:"{url: https://ops.example/hook}" jsonschema_description:"Post signed JSON to a URL."`
 	URL          rawSecret       `yaml:"url" jsonschema_description:"Where the address of a service of the notification library is, as slack://, smtp:// or pagerduty://: it holds a secret."`
