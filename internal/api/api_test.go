@@ -153,7 +153,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Player: f, Learner: taught{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Player: f, Learner: taught{}, Silencer: quieted{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,6 +278,23 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"leave out of no scope", "POST", "/api/v1/baseline/leave-out", `{"from":"2026-03-02T09:00:00Z","to":"2026-03-02T10:00:00Z","why":"x","scope":"web"}`, bearer, nil, token, 400, "service/web"},
 		{"reset", "POST", "/api/v1/baseline/reset", `{"scope":"service/web"}`, bearer, nil, token, 204, ""},
 		{"reset too much", "POST", "/api/v1/baseline/reset", `{"scopes":"all"}`, bearer, nil, token, 400, "unknown field"},
+		{"silences", "GET", "/api/v1/silences", "", nil, quiet(), token, 200, `"active":true`},
+		{"no silences", "GET", "/api/v1/silences", "", nil, nil, token, 200, `"silences":[]`},
+		{"a silenced incident", "GET", "/api/v1/incidents/7", "", nil, quiet(), token, 200, `"silenced_by":"3fa90c"`},
+		{"unknown parameter of silences", "GET", "/api/v1/silences?all=1", "", nil, nil, token, 400, "it takes none"},
+		{"silence", "POST", "/api/v1/silences", `{"match":{"scope":"service/*"},"for_seconds":60,"why":"a move","by":"ada"}`, bearer, nil, token, 200, `"id":"3fa90c"`},
+		{"silence each week", "POST", "/api/v1/silences", `{"match":{"everything":true},"weekly":[{"weekdays":["sat"],"from":"22:00","to":"04:00","zone":"Europe/Dublin"}],"why":"a move","by":"ada"}`, bearer, nil, token, 200, `"zone":"Europe/Dublin"`},
+		{"silence at no time", "POST", "/api/v1/silences", `{"match":{"everything":true},"weekly":[{"weekdays":["sat"],"from":"22:00","to":"25:00","zone":"UTC"}],"why":"a move","by":"ada"}`, bearer, nil, token, 400, "25:00"},
+		{"silence nothing", "POST", "/api/v1/silences", `{"why":"a move","by":"ada","for_seconds":60}`, bearer, nil, token, 400, "which incidents"},
+		{"silence until nothing is over", "POST", "/api/v1/silences", `{"until_resolved":99,"why":"a move","by":"ada"}`, bearer, nil, token, 404, "not open"},
+		{"silence with a typing mistake", "POST", "/api/v1/silences", `{"mach":{}}`, bearer, nil, token, 400, "unknown field"},
+		{"silence without a token", "POST", "/api/v1/silences", `{}`, map[string]string{"Content-Type": "application/json"}, nil, token, 401, "bearer"},
+		{"silence as text", "POST", "/api/v1/silences", `x`, map[string]string{"Authorization": "Bearer " + token, "Content-Type": "text/plain"}, nil, token, 415, "application/json"},
+		{"silence when the agent stops", "POST", "/api/v1/silences", `{"until_resolved":503,"why":"a move","by":"ada"}`, bearer, nil, token, 503, "stopping"},
+		{"remove a silence", "DELETE", "/api/v1/silences/3fa90c", "", bearer, nil, token, 204, ""},
+		{"remove no silence", "DELETE", "/api/v1/silences/000000", "", bearer, nil, token, 404, "000000"},
+		{"remove a maintenance window", "DELETE", "/api/v1/silences/maintenance%2Fbackups", "", bearer, nil, token, 409, "reload"},
+		{"remove a silence without a token", "DELETE", "/api/v1/silences/3fa90c", "", nil, nil, token, 401, "bearer"},
 		{"another origin", "POST", "/api/v1/reload", "", map[string]string{"Authorization": "Bearer " + token, "Origin": "http://evil.example"}, nil, token, 403, "origin"},
 		{"another host", "GET", "/api/v1/status", "", map[string]string{"Host": "evil.example"}, nil, token, 421, "evil.example"},
 	}

@@ -235,22 +235,28 @@ func (s *server) changes(w http.ResponseWriter, r *http.Request, most int64, int
 	if l = s.learner(w); l == nil {
 		return nil, false
 	}
+	return l, s.body(w, r, most, into)
+}
+
+// body reads the JSON of a changing call; it is false where that has been
+// answered already.
+func (s *server) body(w http.ResponseWriter, r *http.Request, most int64, into any) bool {
 	const hint = "GET /api/v1/openapi.yaml says what to send"
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		s.problem(w, http.StatusUnsupportedMediaType, fmt.Sprintf("the body is of type %.50q", r.Header.Get("Content-Type")), "send Content-Type: application/json")
-		return nil, false
+		return false
 	}
 	err := decodeOne(http.MaxBytesReader(w, r.Body, most), into)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		s.problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit), hint)
-		return nil, false
+		return false
 	case err != nil:
 		s.problem(w, http.StatusBadRequest, err.Error(), hint)
-		return nil, false
+		return false
 	}
-	return l, true
+	return true
 }
 
 // decodeOne reads one JSON object and nothing behind it.

@@ -45,6 +45,8 @@ type Incident struct {
 	// or what is wrong with its region. BecauseIncident is that one's number.
 	Because         string `json:"because,omitempty"`
 	BecauseIncident uint64 `json:"because_incident,omitempty"`
+	// SilencedBy is the ID of the silence that keeps it from being sent.
+	SilencedBy string `json:"silenced_by,omitempty"`
 	// BalancerDownAt is when its balancer first called it down;
 	// BalancerLagSeconds how long after the first suspicion that was.
 	BalancerDownAt     *time.Time `json:"balancer_down_at,omitempty"`
@@ -95,7 +97,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		Evidence: []Evidence{}, Considered: listed(f.Considered), Advice: listed(f.Advice), Timeline: []Step{},
 		Examples: v.sockets(f.Examples),
 		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
-		Siblings: f.Siblings, Actions: []Action{},
+		Siblings: f.Siblings, Actions: []Action{}, SilencedBy: i.SilencedBy,
 	}
 	if i.Because != judge.NoCause {
 		out.Because, out.BecauseIncident = i.Because.String(), i.BecauseOf

@@ -38,6 +38,8 @@ type Config struct {
 	Actor  Actor
 	// Learner answers for baselines; nil where there are none.
 	Learner Learner
+	// Silencer changes what is silenced; nil where nothing can be.
+	Silencer Silencer
 	// Token is what changing calls must present; only its hash is kept. Empty:
 	// there is none, and such calls are refused.
 	Token string
@@ -78,7 +80,8 @@ const (
 type server struct {
 	source   Source
 	actor    Actor
-	learns   Learner // nil when there is none
+	learns   Learner  // nil when there is none
+	quiets   Silencer // the same
 	past     Past
 	plays    Player // nil when there is none
 	log      *slog.Logger
@@ -91,8 +94,8 @@ type server struct {
 	pictures pictures
 }
 
-// route is one path of the mux, the one method it takes (GET takes HEAD too),
-// and its handler.
+// route is one path of the mux, one method it takes (GET takes HEAD too), and the
+// handler.
 type route struct {
 	method, path string
 	handle       func(*server, http.ResponseWriter, *http.Request)
@@ -114,6 +117,9 @@ func routes() []route {
 		{"GET", "/api/v1/namespaces", (*server).namespaces},
 		{"GET", "/api/v1/limits", (*server).limits},
 		{"GET", "/api/v1/channels", (*server).channels},
+		{"GET", "/api/v1/silences", (*server).silences},
+		{"POST", "/api/v1/silences", (*server).addSilence},
+		{"DELETE", "/api/v1/silences/{id}", (*server).removeSilence},
 		{"GET", "/api/v1/recording", (*server).recording},
 		{"GET", "/api/v1/events", (*server).events},
 		{"GET", "/api/v1/baseline", (*server).baseline},
@@ -135,14 +141,18 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, past: c.Past, plays: c.Player, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, past: c.Past, plays: c.Player, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
+	methods := map[string][]string{} // by path
 	for _, r := range routes() {
 		// A backend's name holds a slash, and people type it as it is.
 		path := strings.Replace(r.path, "{name}", "{name...}", 1)
 		mux.HandleFunc(r.method+" "+path, func(w http.ResponseWriter, req *http.Request) { r.handle(s, w, req) })
-		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) { s.otherMethod(w, req, r.method) })
+		methods[path] = append(methods[path], r.method)
+	}
+	for path, takes := range methods {
+		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) { s.otherMethod(w, req, strings.Join(takes, ", ")) })
 	}
 	if c.Web != nil {
 		mux.Handle("GET /{$}", c.Web)
@@ -244,9 +254,9 @@ func (s *server) unknown(w http.ResponseWriter, r *http.Request) {
 	s.problem(w, http.StatusNotFound, fmt.Sprintf("there is no %.20s %.200q", r.Method, r.URL.Path), "GET /api/v1/openapi.yaml lists everything")
 }
 
-func (s *server) otherMethod(w http.ResponseWriter, r *http.Request, method string) {
-	w.Header().Set("Allow", method)
-	s.problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %.20q", r.URL.Path, r.Method), "it takes "+method)
+func (s *server) otherMethod(w http.ResponseWriter, r *http.Request, methods string) {
+	w.Header().Set("Allow", methods)
+	s.problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %.20q", r.URL.Path, r.Method), "it takes "+methods)
 }
 
 func (s *server) scrape(w http.ResponseWriter, r *http.Request) {

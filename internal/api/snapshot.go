@@ -8,6 +8,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/silence"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -35,6 +36,8 @@ type Snapshot struct {
 	View     measure.View
 	// Incidents holds the suspected, the open and the lately resolved, newest
 	// first.
+	// Silences are those that have not ended, of the configuration too.
+	Silences  []silence.Silence
 	Incidents []judge.Incident
 	Looks     []LookStatus
 	Budget    Budget

@@ -262,8 +262,11 @@ func needOf(p api.Picture, inc api.Incident) need {
 	if inc.Hurt != "" {
 		n.Hurt = "Who is hurt: " + inc.Hurt
 	}
-	if inc.Because != "" {
+	switch {
+	case inc.Because != "":
 		n.Because = "explained by " + becauseOf(inc) + ", and not sent"
+	case inc.SilencedBy != "":
+		n.Because = "silenced by " + inc.SilencedBy
 	}
 	if inc.BlindSince != nil {
 		n.Sure, n.Basis = "unknown", "no evidence since "+clock(inc.BlindSince)

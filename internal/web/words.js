@@ -14,7 +14,7 @@
  * @typedef {{cause: string, why: string}} Considered
  * @typedef {{id: number, state: string, scope: string, cause: string, rule?: string, severity: string, certainty: string,
  *   basis: string, sentence: string, opened_at: string|null, no_evidence_since: string|null, acknowledged_at: string|null,
- *   hurt?: string, siblings?: string, because?: string, because_incident?: number, balancer_down_at?: string|null, balancer_lag_seconds?: number|null,
+ *   hurt?: string, siblings?: string, because?: string, because_incident?: number, silenced_by?: string, balancer_down_at?: string|null, balancer_lag_seconds?: number|null,
  *   acknowledged_by?: string, pattern?: string, pattern_evidence?: string, response?: string, prefixes?: Prefix[],
  *   considered: Considered[], advice: string[]}} Incident
  * @typedef {{tier: string, interval_seconds: number, cost_seconds: number, age_seconds: number|null, sockets: number,
@@ -159,7 +159,7 @@ function needOf(p, inc) {
   return {
     id: inc.id, level: level(inc), glyph: glyphs[level(inc)] ?? "", cause: causeOf(inc), scope: nameOf(inc.scope), severity: inc.severity,
     sentence: inc.sentence, hurt: inc.hurt ? `Who is hurt: ${inc.hurt}` : "", pattern, response: inc.response ?? "", balancer: balancer.words, disputed: balancer.disputed,
-    siblings: inc.siblings ?? "", because: inc.because ? `explained by ${becauseOf(inc)}, and not sent` : "", since: since(p, inc), at: clock(inc.opened_at),
+    siblings: inc.siblings ?? "", because: unsent(inc), since: since(p, inc), at: clock(inc.opened_at),
     sure: blind ? "unknown" : inc.certainty, basis, advice: inc.advice ?? [],
     prefixes: (inc.prefixes ?? []).map((x) => ({prefix: x.prefix, held: String(x.held), slow: String(x.slow)})),
     considered: (inc.considered ?? []).map((c) => ({cause: spaced(c.cause), why: c.why})),
@@ -249,6 +249,15 @@ function backendOf(p, s, open) {
     pending: share(signal(s, "pending"), signal(s, "established")), longest: seconds(signal(s, "pending_longest_seconds")),
     answers: within(signal(s, "answer_now_seconds")), usually: within(signal(s, "answer_usual_seconds")),
   };
+}
+
+/**
+ * Why an incident is not sent.
+ * @param {Incident} inc
+ */
+function unsent(inc) {
+  if (inc.because) return `explained by ${becauseOf(inc)}, and not sent`;
+  return inc.silenced_by ? `silenced by ${inc.silenced_by}` : "";
 }
 
 /**

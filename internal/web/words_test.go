@@ -64,6 +64,7 @@ func TestWords(t *testing.T) {
 		"calm":          {"Nothing found wrong in what can be seen", "normal", "", "3 of 20", apache},
 		"filling":       {"web: workers filling", "workers filling", "All 20 workers busy in 2 min 27 s (± 20 s) at this rate.", "7 of 20", apache},
 		"full":          {"2 things are going wrong on web03", "workers full", "All 20 workers are busy.", "20 of 20", apache},
+		"silenced":      {"2 things are going wrong on web03", "workers full", "All 20 workers are busy.", "20 of 20", apache},
 		"unknown_limit": {"Nothing found wrong in what can be seen", "normal", "", "9 of unknown", unknown + "; /etc/apache2/apache2.conf: permission denied"},
 		"learned_limit": {"web: rule night queue", "rule night queue", "All 18 workers busy in 41 s at the rate of the last 15 s.", "11 of 18", "limit 18, learned"},
 		"slow_clients":  {"web: slow clients", "slow clients", "All 20 workers busy in 12 s (± 3 s) at this rate.", "19 of 20", apache},
