@@ -77,6 +77,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 
+	recalled := a.recallNow(ctx)
+	quiet := a.silences.list.All() // the list is the loop's from here
+
 	// The server's requests end with serving: event streams would otherwise
 	// keep Shutdown waiting.
 	serving, stopServing := context.WithCancel(ctx)
@@ -114,7 +117,10 @@ func Run(ctx context.Context, o Options) error {
 		return nil
 	})
 	group.Go(func() error { return a.askBalancers(ctx) })
-	group.Go(func() error { return a.learn(ctx) })
+	group.Go(func() error { return a.learn(ctx, quiet) })
+	if !recalled {
+		group.Go(func() error { return a.recall(ctx) })
+	}
 	group.Go(func() error { return a.watchReloads(ctx) })
 	group.Go(func() error { return a.watchToken(ctx) })
 	group.Go(func() error {
@@ -182,6 +188,7 @@ func newAgent(o Options) (*agent, error) {
 	}
 	a.heart = newHeart(o.Log, a.looks)
 	a.configureHeart(cfg, beats)
+	a.silences.list.Configure(configuredSilences(cfg))
 	a.keeper = newKeeper(cfg, o.StateDir, o.Version, o.Log)
 	if a.keeper.dir != "" {
 		a.recorder.finished, a.recorder.ring = a.keeper.segment, nil // it has them
@@ -248,7 +255,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Past: a.keeper, Recorder: a, Player: a, Learner: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Past: a.keeper, Recorder: a, Player: a, Learner: a, Silencer: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})

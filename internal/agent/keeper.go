@@ -60,12 +60,13 @@ type keeper struct {
 	last   atomic.Uint64 // the highest number of an incident in the store
 	number atomic.Uint64 // the highest that the loop has given
 	afresh atomic.Bool   // the store lacks incidents that it was told of
+	forgot atomic.Bool   // and what planners remember
 
 	mu      sync.Mutex
 	waiting []entry
 	bytes   int     // of these
 	writing []entry // taken from there, and not yet in the file
-	gap     bool    // an incident was dropped
+	gap     bool    // an incident or a memory was dropped
 	status  api.History
 	limits  history.Limits
 
@@ -287,6 +288,7 @@ func (k *keeper) reopen() error {
 	k.store, k.tidyAt = store, time.Time{}
 	k.last.Store(store.LastIncident())
 	k.afresh.Store(true)
+	k.forgot.Store(true)
 	if aside := store.SetAside(); aside != "" {
 		k.lost(aside)
 	}
@@ -324,6 +326,7 @@ func (k *keeper) write() error {
 		if k.gap {
 			k.gap = false
 			k.afresh.Store(true)
+			k.forgot.Store(true)
 		}
 		return nil
 	}

@@ -20,8 +20,10 @@ type entry struct {
 	// there is no room, and can be read while they wait.
 	segment *recording.Segment
 	bulk    bool // it can wait for others
-	size    int  // in bytes
-	write   func(*history.Store) error
+	// memories: it is what planners remember, and they can say it again.
+	memories bool
+	size     int // in bytes
+	write    func(*history.Store) error
 }
 
 // put lays something down to be written.
@@ -48,7 +50,7 @@ func (k *keeper) add(e entry) {
 	for k.bytes > mostWaiting {
 		at := max(0, slices.IndexFunc(k.waiting, func(x entry) bool { return x.segment != nil }))
 		k.bytes -= k.waiting[at].size
-		k.gap = k.gap || k.waiting[at].incident != 0
+		k.gap = k.gap || k.waiting[at].incident != 0 || k.waiting[at].memories
 		k.waiting = slices.Delete(k.waiting, at, at+1)
 		k.status.Dropped++
 	}
@@ -74,6 +76,18 @@ func (k *keeper) leftOut(x history.LeftOut) {
 	k.put(entry{size: len(x.Scope) + len(x.Why) + len(x.By), write: func(st *history.Store) error { return st.PutLeftOut(x) }})
 }
 
+// remember keeps what planners must know after a restart.
+func (k *keeper) remember(memories []history.Memory) {
+	if len(memories) == 0 {
+		return
+	}
+	size := 0
+	for i := range memories {
+		size += len(memories[i].Key) + len(memories[i].Data)
+	}
+	k.put(entry{memories: true, size: size, write: func(st *history.Store) error { return st.Remember(memories) }})
+}
+
 // change keeps who changed what.
 func (k *keeper) change(c history.Change) {
 	k.put(entry{size: len(c.Who) + len(c.What) + len(c.Detail), write: func(st *history.Store) error { return st.Audit(c) }})
@@ -87,12 +101,13 @@ type mark struct {
 	steps          int
 	lastStep       time.Time
 	balancerDown   time.Time
+	silencedBy     string
 }
 
 func markOf(i *judge.Incident) mark {
 	m := mark{
 		state: i.State, severity: i.Finding.Severity, peak: i.Peak, acknowledged: !i.AcknowledgedAt.IsZero(),
-		steps: len(i.Timeline), balancerDown: i.BalancerDownAt,
+		steps: len(i.Timeline), balancerDown: i.BalancerDownAt, silencedBy: i.SilencedBy,
 	}
 	if m.steps > 0 {
 		m.lastStep = i.Timeline[m.steps-1].At

@@ -8,6 +8,7 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/measure/baseline"
+	"github.com/foreshock/foreshock/internal/silence"
 )
 
 // lesson is what the loop hands on when a minute is over. Times are the wall
@@ -17,6 +18,7 @@ type lesson struct {
 	config    baseline.Config // as configured now
 	minute    unmade
 	incidents []incidentSpan
+	silences  []silence.Silence
 }
 
 // lessons is the way between the loop and what learns beside it: the loop waits
@@ -63,7 +65,7 @@ func (a *agent) gather(now time.Time, h *Host, turn Turn) {
 	}
 	next := lesson{
 		now: now.Add(offset).UTC(), config: learnConfig(a.config.Baseline),
-		minute: unmade{minute.Start, baseline.AppendMinute(nil, minute)}, incidents: spansOf(now, offset, a.incidents),
+		minute: unmade{minute.Start, baseline.AppendMinute(nil, minute)}, incidents: spansOf(now, offset, a.incidents), silences: a.silences.list.All(),
 	}
 	select {
 	case l.over <- next:
@@ -74,9 +76,11 @@ func (a *agent) gather(now time.Time, h *Host, turn Turn) {
 	}
 }
 
-// learn learns beside the loop until ctx ends.
-func (a *agent) learn(ctx context.Context) error {
+// learn learns beside the loop until ctx ends. quiet are the silences at the
+// start.
+func (a *agent) learn(ctx context.Context, quiet []silence.Silence) error {
 	l := newLearner(learnConfig(a.startConfig.Baseline), a.learnedStore(), a.log)
+	l.quiet = quiet
 	defer l.store.Rest()
 	a.teach(l.begin(time.Now().UTC()))
 	for {
@@ -89,7 +93,7 @@ func (a *agent) learn(ctx context.Context) error {
 				a.teach(l.begin(x.now))
 			}
 			again := l.config != x.config
-			l.config = x.config
+			l.config, l.quiet = x.config, x.silences
 			l.take(x.now, x.minute, x.incidents)
 			if again {
 				l.make(x.now)

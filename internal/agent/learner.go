@@ -14,6 +14,7 @@ import (
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/measure/baseline"
 	"github.com/foreshock/foreshock/internal/scope"
+	"github.com/foreshock/foreshock/internal/silence"
 )
 
 const (
@@ -70,6 +71,7 @@ type learner struct {
 	minutes []unmade // of hours that are not made yet, by start
 	bytes   int
 	out     []history.LeftOut
+	quiet   []silence.Silence            // what they cover is not learned
 	trouble map[uint64]baseline.Interval // of incidents, by number, but for those missed has
 	missed  missed
 	begun   bool                     // what is stored of earlier runs was taken up
@@ -210,6 +212,25 @@ func (l *learner) intervals() []baseline.Interval {
 	for i := range l.out {
 		if x, ok := intervalOf(&l.out[i]); ok {
 			out = append(out, x)
+		}
+	}
+	for i := range l.quiet {
+		out = append(out, l.silenced(&l.quiet[i])...)
+	}
+	return out
+}
+
+// silenced is what a silence leaves out of the minutes in hand: the scopes that
+// it covers by name, at its times.
+func (l *learner) silenced(s *silence.Silence) []baseline.Interval {
+	some := func(id scope.ID) bool { return s.Match.Covers(id.String(), id.Namespace) }
+	if len(s.Weekly) == 0 {
+		return []baseline.Interval{{From: s.From, To: s.Until, Some: some}}
+	}
+	var out []baseline.Interval
+	for i := range l.minutes {
+		if start := l.minutes[i].start; s.Active(start) {
+			out = append(out, baseline.Interval{From: start, To: start.Add(time.Minute), Some: some})
 		}
 	}
 	return out

@@ -10,6 +10,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/history"
+	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
 )
@@ -49,6 +50,7 @@ func (a *agent) loop(ctx context.Context) error {
 		case r := <-a.requests:
 			err := r.do(h)
 			a.incidents = h.court.Incidents(a.clock.Now())
+			a.silence(a.clock.Now(), a.incidents)
 			a.keeper.note(a.clock.Offset(), a.incidents, h.LastNumber())
 			a.publish(h, true)
 			r.answer <- err // who asked sees it done
@@ -73,8 +75,13 @@ func (a *agent) loop(ctx context.Context) error {
 			a.looked.Store(int64(a.clock.Now().Sub(a.started)))
 		}
 		incidents = a.troubled(now, h, incidents)
+		a.silence(now, incidents)
 		a.report(incidents, turn, err)
-		a.notices.tell(now, a.clock.Offset(), incidents)
+		if a.keeper.forgot.Swap(false) {
+			a.notices.planner.Renew()
+			a.keeper.remember(a.silences.own())
+		}
+		a.keeper.remember(a.notices.tell(now, a.clock.Offset(), incidents))
 		a.keeper.note(a.clock.Offset(), incidents, h.LastNumber())
 		a.keep(h, incidents)
 		a.gather(now, h, turn)
@@ -106,6 +113,13 @@ func hand[T any](ctx context.Context, to chan<- T, request T, answer <-chan erro
 	case <-ctx.Done():
 		return fmt.Errorf("the agent is stopping: %w", ctx.Err())
 	}
+}
+
+// silence marks the incidents that nobody is to be told of.
+func (a *agent) silence(now time.Time, incidents []judge.Incident) {
+	wall := now.Add(a.clock.Offset())
+	a.keeper.remember(a.silences.step(wall, incidents))
+	a.silences.mark(wall, incidents)
 }
 
 // Acknowledge implements api.Actor.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/dial"
+	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/rule"
@@ -79,18 +80,28 @@ func (n *notices) end() {
 	}
 }
 
-// tell hands what is due to the outbox.
-func (n *notices) tell(now time.Time, offset time.Duration, incidents []judge.Incident) {
+// tell hands what is due to the outbox, and returns what is to be remembered of
+// that.
+func (n *notices) tell(now time.Time, offset time.Duration, incidents []judge.Incident) []history.Memory {
 	if due := n.planner.Plan(now, offset, incidents); len(due) > 0 {
 		n.outbox.Put(due)
 	}
+	changed := n.planner.Changed()
+	if len(changed) == 0 {
+		return nil
+	}
+	out := make([]history.Memory, 0, len(changed))
+	for _, m := range changed {
+		out = append(out, history.Memory(m))
+	}
+	return out
 }
 
 // notifyConfig maps the user's file to the channels, and reads their secrets.
 func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial.Dialer) (notify.Config, error) {
 	out := notify.Config{Host: host, Labels: cfg.Labels, PublicURL: cfg.PublicURL}
 	for _, c := range cfg.Notify {
-		channel := notify.Channel{Name: c.Name}
+		channel := notify.Channel{Name: c.Name, Only: c.Only, Calm: notify.Calm(c.Calm)}
 		for _, s := range c.Severities {
 			severity, _ := rule.ParseSeverity(s) // the configuration has checked it
 			channel.Severities = append(channel.Severities, severity)

@@ -66,6 +66,7 @@ type agent struct {
 	tierErrs  [tcp.NumTiers]string
 	lastLife  uint64 // of the incidents that were published
 	incidents []judge.Incident
+	silences  silences
 
 	*desk
 }
@@ -108,6 +109,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Limits:    append(h.limits(), a.learnedWhere()...),
 		History:   a.keeper.shown(),
 		Heartbeat: a.heart.shown(),
+		Silences:  a.silences.list.Going(a.wall()),
 
 		Namespaces: h.namespaces(),
 		Channels:   a.notices.status(),

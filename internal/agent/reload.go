@@ -91,6 +91,8 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 		a.keeper.configure(cfg)
 		a.configureHeart(cfg, beats)
 		a.setPools(cfg.Backends)
+		a.silences.list.Configure(configuredSilences(cfg))
+		a.silences.stepped = time.Time{}
 		h.Configure(a.clock.Now(), cfg, rules)
 		h.SetRegions(regions)
 		return nil

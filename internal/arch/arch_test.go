@@ -28,7 +28,8 @@ var arrows = map[string][]string{
 	"internal/enum":     {},
 	"internal/spelling": {},
 	"internal/scope":    {"internal/enum", "internal/tcp"},
-	"internal/config":   {"internal/enum", "internal/spelling"},
+	"internal/silence":  {"internal/spelling"},
+	"internal/config":   {"internal/enum", "internal/silence", "internal/spelling"},
 	"internal/yamlfile": {"internal/config"},
 	// published files of prefixes
 	"internal/ranges": {"internal/config", "internal/enum", "internal/spelling"},
@@ -71,7 +72,7 @@ var arrows = map[string][]string{
 	},
 	"internal/history": {"internal/recording"},
 	// notify: deciding (a pure planner) and delivering
-	"internal/notify": {"internal/judge", "internal/notify/library"},
+	"internal/notify": {"internal/judge", "internal/notify/library", "internal/scope", "internal/silence"},
 	// the notification library, in a child process
 	"internal/notify/library":    {},
 	"internal/notify/notifytest": {"internal/lab"},
@@ -80,7 +81,7 @@ var arrows = map[string][]string{
 	"internal/rule/presets":  {},
 	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope", "internal/yamlfile"},
 	// show
-	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/tcp"},
+	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/silence", "internal/tcp"},
 	"internal/web":     {"internal/api"},
 	"internal/report":  {"internal/api"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
@@ -88,7 +89,7 @@ var arrows = map[string][]string{
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/recording/series", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/tcp", "internal/web",
+		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/recording/series", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {
@@ -97,7 +98,7 @@ var arrows = map[string][]string{
 	"cmd/foreshock": {
 		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
 		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
-		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/tcp",
+		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp",
 	},
 	// test support
 	"internal/arch":                    {},
@@ -116,6 +117,7 @@ var pure = map[string][]string{
 	"internal/measure":            {"encoding/binary", "math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/measure/baseline":   {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "math/bits", "time", "github.com/DataDog/sketches-go/ddsketch/mapping"},
 	"internal/judge":              {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
+	"internal/silence":            {"cmp", "encoding/json", "fmt", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8"},
 	"internal/court":              {"slices", "cmp", "strings", "time"},
 	"internal/recording/backtest": {"cmp", "slices", "strings", "time"},
 	"internal/recording/score":    {"errors", "fmt", "io", "math", "slices", "strconv", "strings", "time"},

@@ -37,6 +37,9 @@ type Interval struct {
 	Scope scope.ID
 	// Siblings: of its siblings too. Who fails has others carry its load.
 	Siblings bool
+	// Some, where it is set, says of which scopes it is left out, and Scope says
+	// nothing.
+	Some func(scope.ID) bool
 }
 
 // left reports which rows of a minute are left out.
@@ -45,10 +48,14 @@ type left struct {
 	namespaces []string
 	scopes     []scope.ID
 	groups     []scope.ID // the group as the name, in its namespace
+	some       []func(scope.ID) bool
 }
 
 func (l *left) has(row *Row) bool {
 	if l.all || slices.Contains(l.namespaces, row.Scope.Namespace) || slices.Contains(l.scopes, row.Scope) {
+		return true
+	}
+	if slices.ContainsFunc(l.some, func(some func(scope.ID) bool) bool { return some(row.Scope) }) {
 		return true
 	}
 	return row.Group != "" && slices.Contains(l.groups, groupOf(row))
@@ -68,6 +75,8 @@ func leftIn(m *Minute, out []Interval) left {
 			continue
 		}
 		switch {
+		case x.Some != nil:
+			l.some = append(l.some, x.Some)
 		case x.Scope == scope.ID{}:
 			l.all = true
 		case x.Scope.Kind == scope.KindHost:

@@ -100,6 +100,8 @@ func (h *Hour) With(other *Hour) *Hour {
 // HourOf to see.
 func (x *Interval) Covers(id scope.ID) bool {
 	switch {
+	case x.Some != nil:
+		return x.Some(id)
 	case x.Scope == scope.ID{}:
 		return true
 	case x.Scope.Kind == scope.KindHost:
