@@ -91,15 +91,21 @@ func ago(flag, text string, now time.Time) (time.Time, error) {
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return at, nil
 	}
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return now.Add(-time.Duration(n) * 24 * time.Hour), nil
-		}
-	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
+	if span, ok := span(text); ok {
+		return now.Add(-span), nil
 	}
 	return time.Time{}, usage{fmt.Errorf("--%s %q is neither a time nor how long ago: write 2026-03-02T10:00:00Z, 90m or 7d", flag, text)}
+}
+
+// span reads how long something is: "90m", or "7d" in whole days.
+func span(text string) (time.Duration, bool) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Duration(n) * 24 * time.Hour, true
+		}
+	}
+	d, err := time.ParseDuration(text)
+	return d, err == nil && d >= 0
 }
 
 // export is one export on its way.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // maintenance windows name zones, and minimal systems have none
 
 	"github.com/spf13/cobra"
 )
@@ -96,7 +97,7 @@ accepts, long before a health check asks.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), baselineCommand(), recordCommand(), replayCommand(), labelCommand(), scoreCommand(), configCommand(), ruleCommand(), incidentCommand(), historyCommand(), notifyCommand(), demoCommand(), versionCommand())
+	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), baselineCommand(), silenceCommand(), recordCommand(), replayCommand(), labelCommand(), scoreCommand(), configCommand(), ruleCommand(), incidentCommand(), historyCommand(), notifyCommand(), demoCommand(), versionCommand())
 	addStandardCommands(root)
 	return root
 }
