@@ -76,6 +76,9 @@ var arrows = map[string][]string{
 	// the notification library, in a child process
 	"internal/notify/library":    {},
 	"internal/notify/notifytest": {"internal/lab"},
+	// respond: deciding (pure) and running hooks
+	"internal/respond":           {"internal/enum", "internal/judge", "internal/measure", "internal/rule", "internal/scope"},
+	"internal/respond/hook":      {},
 	"internal/rule":              {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
 	// rules as files
 	"internal/rule/presets":  {},
@@ -119,6 +122,7 @@ var pure = map[string][]string{
 	"internal/judge":              {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/silence":            {"cmp", "encoding/json", "fmt", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8"},
 	"internal/court":              {"slices", "cmp", "strings", "time"},
+	"internal/respond":            {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"internal/recording/backtest": {"cmp", "slices", "strings", "time"},
 	"internal/recording/score":    {"errors", "fmt", "io", "math", "slices", "strconv", "strings", "time"},
 	"internal/recording/series":   {"math", "time"},
