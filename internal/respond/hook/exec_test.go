@@ -1,0 +1,172 @@
+package hook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// script writes an executable script.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hook")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExec(t *testing.T) {
+	for name, x := range map[string]struct {
+		script  string
+		timeout time.Duration
+		want    Result
+		failure string
+	}{
+		"done":              {"cat; echo $FORESHOCK_KEY; pwd; exit 0", 5 * time.Second, Result{Output: []byte("{}k1\n/\n"), Bytes: 7}, ""},
+		"fails":             {"echo one; echo two >&2; exit 7", 5 * time.Second, Result{ExitCode: 7, Output: []byte("one\ntwo\n"), Bytes: 8}, "exit code 7: two"},
+		"dies by a signal":  {"kill -9 $$", 5 * time.Second, Result{ExitCode: -1, Signal: "killed"}, "ended by a signal: killed"},
+		"reads nothing":     {"exec <&-; exit 0", 5 * time.Second, Result{}, ""},
+		"never ends":        {"echo here; sleep 600", 200 * time.Millisecond, Result{ExitCode: -1, TimedOut: true, Output: []byte("here\n"), Bytes: 5}, "not done after 200ms, and ended: here"},
+		"will not be ended": {"trap '' TERM; while :; do sleep 0.05; done", 200 * time.Millisecond, Result{ExitCode: -1, TimedOut: true}, "not done after 200ms, and ended"},
+		"ends in its own way": {"trap 'echo bye; exit 3' TERM; while :; do :; done", 200 * time.Millisecond,
+			Result{ExitCode: 3, TimedOut: true, Output: []byte("bye\n"), Bytes: 4}, "not done after 200ms, and ended: bye"},
+		"leaves one that holds the pipe": {"sleep 600 & exit 0", 20 * time.Second, Result{Left: true}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("FORESHOCK_SECRET", "hunter2")
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			got := Exec(ctx, Command{Path: script(t, x.script), Timeout: x.timeout, Input: []byte("{}"), Key: "k1"})
+			if diff := cmp.Diff(x.want, got, cmpopts.IgnoreFields(Result{}, "Took"), cmpopts.IgnoreUnexported(Result{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if got.Failure() != x.failure {
+				t.Errorf("it says %q, want %q", got.Failure(), x.failure)
+			}
+		})
+	}
+}
+
+// TestTheWholeGroupEnds: what a hook forked is ended with it, and what went
+// into a session of its own is not.
+func TestTheWholeGroupEnds(t *testing.T) {
+	dir := t.TempDir()
+	path := script(t, fmt.Sprintf("sleep 600 & echo $! > %[1]s/forked\nsetsid sleep 600 </dev/null >/dev/null 2>&1 & \nsleep 0.1; pgrep -s 0 >/dev/null; echo $! > %[1]s/daemon\nsleep 600", dir))
+	r := Exec(t.Context(), Command{Path: path, Timeout: time.Second})
+	if !r.TimedOut {
+		t.Fatalf("%+v", r)
+	}
+	forked, daemon := pid(t, dir+"/forked"), pid(t, dir+"/daemon")
+	if alive(forked) {
+		t.Errorf("the fork %d goes on", forked)
+	}
+	if !alive(daemon) {
+		t.Errorf("the daemon %d was ended", daemon)
+	}
+	_ = syscall.Kill(daemon, syscall.SIGKILL)
+}
+
+func pid(t *testing.T, file string) int {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// alive: it is there, and more than a zombie.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(stat, []byte(") Z "))
+}
+
+// TestGigabytes: what is printed is read, counted, and mostly let go.
+func TestGigabytes(t *testing.T) {
+	r := Exec(t.Context(), Command{Path: script(t, "yes 0123456 | head -c 200000000; echo; echo the end"), Timeout: time.Minute})
+	if want := int64(200_000_000 + 9); r.Bytes != want || len(r.Output) > MaxOutput+100 || r.LastLine() != "the end" || r.Failure() != "" {
+		t.Errorf("%d bytes, want %d; %d kept; %q; %q", r.Bytes, want, len(r.Output), r.LastLine(), r.Failure())
+	}
+	if !bytes.Contains(r.Output, []byte("bytes left out")) {
+		t.Error("it does not say that something was left out")
+	}
+}
+
+// TestItsEnvironment: nothing of ours.
+func TestItsEnvironment(t *testing.T) {
+	t.Setenv("FORESHOCK_TOKEN", "hunter2")
+	r := Exec(t.Context(), Command{Path: "/usr/bin/env", Timeout: 10 * time.Second, Key: "k1"})
+	want := "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOME=/\nLANG=C.UTF-8\nFORESHOCK_KEY=k1\n"
+	if diff := cmp.Diff(want, string(r.Output)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestTheAgentStops: a hook ends with it.
+func TestTheAgentStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	if r := Exec(ctx, Command{Path: script(t, "sleep 600"), Timeout: time.Minute}); !r.Stopped || r.Failure() != "ended because the agent stops" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	good := script(t, "")
+	write := func(name string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	open := filepath.Join(dir, "open")
+	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777), os.Symlink(good, dir+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	inOpen := filepath.Join(open, "hook")
+	if err := os.WriteFile(inOpen, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		good:                      "",
+		dir + "/link":             "",
+		"bin/hook":                "is not an absolute path",
+		dir + "/none":             "is not there",
+		dir:                       "is no plain file",
+		write("plain", 0o644):     "cannot be executed by this user",
+		write("everybody", 0o777): "everybody on this host may change " + dir + "/everybody (mode 0777)",
+		inOpen:                    "everybody on this host may change " + open + " (mode 0777)",
+	} {
+		err := Check(path)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+		if r := Exec(t.Context(), Command{Path: path, Timeout: time.Minute}); (r.Err == nil) != (want == "") {
+			t.Errorf("run %s: %v", path, r.Err)
+		}
+	}
+	if _, unsafe := errors.AsType[*UnsafeError](Check(inOpen)); !unsafe {
+		t.Error("a directory that everybody may write to is no *UnsafeError")
+	}
+}
