@@ -40,6 +40,7 @@ func check(p *problems, raw rawFile) Config {
 	cfg.Heartbeat = checkHeartbeat(p, raw.Heartbeat)
 	cfg.Notify = checkChannels(p, raw.Notify)
 	cfg.Maintenance = checkMaintenance(p, raw.Maintenance)
+	cfg.Respond = checkRespond(p, raw.Respond, cfg.Notify)
 	return cfg
 }
 

@@ -233,10 +233,17 @@ func checkTemplate(p *problems, path string, raw rawTemplate) Template {
 	return t
 }
 
-func checkSeverities(p *problems, path string, raw []rawSeverity) []string {
+func checkSeverities(p *problems, path string, raw []rawSent) []string {
 	var out []string
+	if len(raw) == 1 && raw[0].Text == NoSeverity {
+		return []string{NoSeverity}
+	}
 	for j, s := range raw {
 		at := fmt.Sprintf("%s.severities[%d]", path, j)
+		if s.Good && s.Text == NoSeverity {
+			p.add(s.At, at, s.Text, at+" is none, and there are others", "write none alone for a channel that only a response names, or leave it out")
+			continue
+		}
 		if !s.Good {
 			continue
 		}

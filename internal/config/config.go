@@ -71,6 +71,8 @@ type Config struct {
 	// Maintenance are times of each week in which nobody is told of some
 	// incidents.
 	Maintenance []Maintenance
+	// Respond is what is done about incidents, as written.
+	Respond []Response
 	// Baseline is how what is usual is learned.
 	Baseline Baseline
 	// StateDir is where the agent keeps what is to outlive it: an absolute
@@ -112,7 +114,8 @@ func (r Rule) Refused(file string, offset int, problem, hint string) error {
 // Channel is one place where notices go: exactly one of its kinds is set.
 type Channel struct {
 	Name string // unique in the file
-	// Severities are those that are sent; warning and critical by default.
+	// Severities are those that are sent; warning and critical by default, and
+	// NoSeverity alone where only a response names the channel.
 	Severities []string
 	// Only are matchers of which one must match; nil: everything does.
 	Only []silence.Matcher
@@ -280,6 +283,9 @@ const DefaultHold = 10 * time.Second
 
 // Severities returns what a rule and a channel may name.
 func Severities() []string { return []string{"watch", "warning", "critical"} }
+
+// NoSeverity is what a channel gets that only a response names.
+const NoSeverity = "none"
 
 // DefaultSeverities returns what a channel sends unless it says otherwise.
 func DefaultSeverities() []string { return []string{"warning", "critical"} }

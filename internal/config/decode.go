@@ -142,6 +142,8 @@ func decodeValue(p *problems, path string, n ast.Node, at position, f field, v r
 	switch dst := v.Addr().Interface().(type) {
 	case *rawLabels:
 		*dst = decodeLabels(p, path, n)
+	case *rawRespond:
+		*dst = decodeRespond(p, path, n)
 	case *rawSecret:
 		decodeSecret(p, path, n, at, v)
 	case leaf:

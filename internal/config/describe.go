@@ -20,7 +20,17 @@ func Reference() string { return reference }
 // is closed: a key it does not name is refused. Parse checks more than a
 // schema can say, such as duplicates.
 func Schema() ([]byte, error) {
-	r := jsonschema.Reflector{
+	s := reflector().Reflect(&rawFile{})
+	s.Title = "Foreshock's configuration"
+	out, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the JSON Schema: %w", err)
+	}
+	return append(out, '\n'), nil
+}
+
+func reflector() *jsonschema.Reflector {
+	return &jsonschema.Reflector{
 		Anonymous:                  true, // no address of ours serves it
 		DoNotReference:             true,
 		RequiredFromJSONSchemaTags: true,
@@ -32,13 +42,6 @@ func Schema() ([]byte, error) {
 			return nil
 		},
 	}
-	s := r.Reflect(&rawFile{})
-	s.Title = "Foreshock's configuration"
-	out, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("write the JSON Schema: %w", err)
-	}
-	return append(out, '\n'), nil
 }
 
 // JSONSchema describes the labels.

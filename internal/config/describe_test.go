@@ -84,8 +84,21 @@ func TestReference(t *testing.T) {
 			{Name: "backups", Window: weekly("sat,sun 02:00-04:00 Europe/Dublin"), Match: silence.Matcher{Scope: "backend/db*", Cause: "*", Severity: "critical", Namespace: "*", Rule: "*"}, Why: "the databases are copied"},
 			{Name: "moving", Window: weekly("sun 22:00-04:00 UTC"), Match: silence.Matcher{Everything: true}, Why: "moving"},
 		}
+		c.Respond = []Response{
+			{Key: "gradual_saturation", Steps: []ResponseStep{
+				{Notify: []string{"ops"}},
+				{After: time.Minute, Gather: true},
+				{After: 2 * time.Minute, Hook: &Hook{Name: "add-workers", Exec: []string{"/usr/local/bin/add-workers", "web"}, Timeout: DefaultHookTimeout}, DryRun: true, MaxPerHour: DefaultMaxPerHour},
+				{After: 5 * time.Minute, FollowUp: true, Escalate: []string{"ops"}},
+				{After: 15 * time.Minute, Escalate: []string{"ops"}, UnlessAcknowledged: true},
+			}},
+			{Key: "default", Steps: []ResponseStep{
+				{After: 2 * time.Minute, Hook: &Hook{Name: "ops.example", Timeout: DefaultHookTimeout, Webhook: &Webhook{URL: "https://ops.example/scale", Secret: Secret{File: "/etc/foreshock/hook.key"}}},
+					DryRun: true, MaxPerHour: DefaultMaxPerHour},
+			}},
+		}
 	})
-	if diff := cmp.Diff(want, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column"), cmpopts.IgnoreFields(Template{}, "TitleLine", "BodyLine")); diff != "" {
+	if diff := cmp.Diff(want, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column"), cmpopts.IgnoreFields(Template{}, "TitleLine", "BodyLine"), places); diff != "" {
 		t.Errorf("the reference with everything set (-want +got):\n%s", diff)
 	}
 }
@@ -111,6 +124,9 @@ func TestReferenceHasEveryKey(t *testing.T) {
 				if path != "labels" { // its keys are the user's
 					got = append(got, join(path, k))
 				}
+				if path == "respond" {
+					got, k = got[:len(got)-1], "*" // whatever the key
+				}
 				walk(join(path, k), el)
 			}
 		case []any:
@@ -127,7 +143,7 @@ func TestReferenceHasEveryKey(t *testing.T) {
 		got = append(got, "heartbeat.url.env")
 	}
 	if strings.Contains(Reference(), "secret: {env: ") {
-		got = append(got, "notify[].webhook.secret.env")
+		got = append(got, "notify[].webhook.secret.env", "respond.*[].hook.webhook.secret.env")
 	}
 	if strings.Contains(Reference(), "url: {env: ") {
 		got = append(got, "notify[].url.env")

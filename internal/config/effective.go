@@ -57,6 +57,7 @@ func Effective(c Config) string {
 	effectiveHeartbeat(line, c.Heartbeat)
 	effectiveChannels(line, c.Notify)
 	effectiveMaintenance(line, c.Maintenance)
+	effectiveRespond(line, c.Respond)
 	return b.String()
 }
 

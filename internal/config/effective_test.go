@@ -46,6 +46,7 @@ rules: []
 # heartbeat: none, so nobody hears when this agent dies
 notify: []
 maintenance: []
+respond: {}
 `},
 		{"everything", Config{
 			Name:    "web03",
@@ -90,6 +91,19 @@ maintenance: []
 				{Name: "ops", Severities: []string{"critical"}, Only: []silence.Matcher{{Scope: "backend/shop*", Cause: "peer_*", Severity: "warning"}, {Everything: true}}, Calm: reminding, Webhook: &Webhook{URL: "https://ops.example/hook?a=1", Secret: Secret{Env: "HOOK"}}},
 				{Name: "am", Severities: []string{"watch", "warning", "critical"}, Calm: Calm{Recovery: time.Minute}, Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093", "http://[::1]:9093"}}},
 				{Name: "log", Severities: []string{"warning", "critical"}, Log: true},
+				{Name: "on call", Severities: []string{"none"}, Log: true},
+			},
+			Respond: []Response{
+				{Key: "path_lost", Steps: []ResponseStep{
+					{Notify: []string{"ops", "on call"}},
+					{After: 90 * time.Second, Gather: true},
+					{After: 2 * time.Minute, Hook: &Hook{Name: "drain", Exec: []string{"/opt/my hooks/drain", "--all", "a\"b"}, Timeout: time.Minute}, MaxPerHour: 1},
+					{After: 5 * time.Minute, FollowUp: true, Escalate: []string{"on call"}},
+				}},
+				{Key: "default", Steps: []ResponseStep{
+					{Hook: &Hook{Name: "scale", Webhook: &Webhook{URL: "https://ops.example/scale?a=1", Secret: Secret{Env: "SCALE"}}, Timeout: DefaultHookTimeout}, DryRun: true, MaxPerHour: 2},
+					{After: time.Hour, Escalate: []string{"on call"}, UnlessAcknowledged: true},
+				}},
 			},
 			Maintenance: []Maintenance{{Name: "backups", Window: weekly("sat,sun 22:00-04:00 Europe/Dublin"), Match: silence.Matcher{Namespace: "db-*", Rule: `web "waits"`}, Why: "the databases: copied"}},
 		}, `name: web03
@@ -223,6 +237,13 @@ notify:
     cooldown: 0s
     remind: off
     log: true
+  - name: "on call"
+    severities: [none]
+    group: {wait: 0s, interval: 0s}
+    recovery: 0s
+    cooldown: 0s
+    remind: off
+    log: true
 maintenance:
   - name: backups
     weekdays: [sat, sun]
@@ -231,6 +252,35 @@ maintenance:
     zone: Europe/Dublin
     match: {namespace: "db-*", rule: "web \"waits\""}
     why: "the databases: copied"
+respond:
+  path_lost:
+    - after: 0s
+      notify: ["ops", "on call"]
+    - after: 1m30s
+      gather: true
+    - after: 2m
+      hook:
+        name: drain
+        exec: ["/opt/my hooks/drain", "--all", "a\"b"]
+        timeout: 1m
+      dry_run: false
+      max_per_hour: 1
+    - after: 5m
+      follow_up: true
+      escalate: ["on call"]
+  default:
+    - after: 0s
+      hook:
+        name: scale
+        webhook:
+          url: "https://ops.example/scale?a=1"
+          secret: {env: SCALE}
+        timeout: 20s
+      dry_run: true
+      max_per_hour: 2
+    - after: 1h
+      escalate: ["on call"]
+      unless: acknowledged
 `},
 	}
 	for _, tt := range tests {
@@ -264,7 +314,7 @@ func sameAgain(t interface {
 	if err != nil {
 		t.Fatalf("Parse refuses what Effective wrote: %v\n%s", err, text)
 	}
-	if diff := cmp.Diff(c, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column"), cmpopts.IgnoreFields(Template{}, "TitleLine", "BodyLine")); diff != "" {
+	if diff := cmp.Diff(c, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column"), cmpopts.IgnoreFields(Template{}, "TitleLine", "BodyLine"), places); diff != "" {
 		t.Fatalf("Parse(Effective(c)) (-want +got):\n%s\n%s", diff, text)
 	}
 }
@@ -368,10 +418,52 @@ func configs() *rapid.Generator[Config] {
 			}
 			c.Maintenance = append(c.Maintenance, Maintenance{Name: name, Window: w, Match: matchers.Draw(t, "match"), Why: name})
 		}
+		c.Respond = responsesOf(c.Notify, text, secret).Draw(t, "respond")
 		c.Baseline = Baseline{
 			Learn: time.Duration(rapid.IntRange(1, MaxLearnDays).Draw(t, "days")) * day, Factor: rapid.Float64Range(1, MaxFactor).Draw(t, "factor"), Quantile: rapid.Float64Range(leastUsual, mostUsual).Draw(t, "quantile"),
 		}
 		return c
+	})
+}
+
+// responsesOf draws responses that tell these channels.
+func responsesOf(channels []Channel, text *rapid.Generator[string], secret *rapid.Generator[Secret]) *rapid.Generator[[]Response] {
+	return rapid.Custom(func(t *rapid.T) []Response {
+		var out []Response
+		hooks := 0
+		for _, key := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z_]{1,9}`), 0, 3, rapid.ID).Draw(t, "keys") {
+			r := Response{Key: key}
+			after := time.Duration(0)
+			for range rapid.IntRange(1, 5).Draw(t, "steps") {
+				after += time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "after"))
+				s := ResponseStep{After: after}
+				switch rapid.IntRange(0, 4).Draw(t, "kind") {
+				case 0:
+					s.Gather = true
+				case 1:
+					s.FollowUp = true
+				case 2, 3:
+					hooks++
+					s.Hook = &Hook{Name: fmt.Sprintf("hook%d", hooks), Timeout: time.Duration(rapid.Int64Range(int64(MinHookTimeout), int64(MaxHookTimeout)).Draw(t, "timeout"))}
+					s.DryRun, s.MaxPerHour = rapid.Bool().Draw(t, "dry run"), rapid.IntRange(1, MaxMaxPerHour).Draw(t, "max per hour")
+					if rapid.Bool().Draw(t, "webhook") {
+						s.Hook.Webhook = &Webhook{URL: "https://a.example/", Secret: secret.Draw(t, "key")}
+					} else {
+						s.Hook.Exec = append([]string{"/" + text.Draw(t, "path")}, rapid.SliceOfN(rapid.StringN(0, 9, -1).Filter(printable), 0, 3).Draw(t, "arguments")...)
+					}
+				default:
+					if len(channels) == 0 {
+						s.Gather = true
+						break
+					}
+					s.Escalate = []string{channels[0].Name}
+					s.UnlessAcknowledged = rapid.Bool().Draw(t, "unless acknowledged")
+				}
+				r.Steps = append(r.Steps, s)
+			}
+			out = append(out, r)
+		}
+		return out
 	})
 }
 

@@ -39,6 +39,7 @@ type (
 	rawDuration   struct{ scalar } // a hold
 	rawStatus     struct{ scalar } // how often a balancer is asked
 	rawSeverity   struct{ scalar }
+	rawSent       struct{ scalar } // a severity that a channel gets
 	rawBool       struct{ scalar }
 	rawUnit       struct{ scalar }
 	rawTarget     struct{ scalar } // a name that is looked up
@@ -129,6 +130,10 @@ func (rawStatus) kind() kind {
 
 func (rawSeverity) kind() kind {
 	return kind{"a severity", "watch, warning or critical", oneOf(Severities()...)}
+}
+
+func (rawSent) kind() kind {
+	return kind{"a severity or none", "watch, warning, critical or none", oneOf(append(Severities(), NoSeverity)...)}
 }
 
 func (rawBool) kind() kind {

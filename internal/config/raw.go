@@ -30,6 +30,7 @@ type rawFile struct {
 	Notify    []rawChannel  `yaml:"notify" empty:"yes" example:"- {name: ops, webhook: {url: https://ops.example/hook}}" jsonschema_description:"Where notices of incidents go. Default: nowhere but the log's own lines."`
 
 	Maintenance []rawMaintenance `yaml:"maintenance" empty:"yes" example:"- {name: backups, weekdays: [sat], from: \"02:00\", to: \"04:00\", zone: UTC, match: {everything: true}}" jsonschema_description:"Times of each week in which nobody is told of some incidents. Default: none."`
+	Respond     rawRespond       `yaml:"respond" empty:"yes" jsonschema_description:"What is done about incidents, step by step, by pattern or cause. Default: nothing."`
 }
 
 type rawRule struct {
@@ -44,7 +45,7 @@ type rawRule struct {
 type rawChannel struct {
 	section
 	Name         rawText         `yaml:"name" jsonschema:"required" jsonschema_description:"The channel's name, unique in the file."`
-	Severities   []rawSeverity   `yaml:"severities" example:"[warning, critical]" jsonschema_description:"Which incidents it gets. Default: warning and critical."`
+	Severities   []rawSent       `yaml:"severities" example:"[warning, critical]" jsonschema_description:"Which incidents it gets; none for a channel that only a response names. Default: warning and critical."`
 	Only         []rawMatcher    `yaml:"only" example:"[{scope: \"service/*\"}]" jsonschema_description:"Which incidents it gets: those that match one of these. Default: all."`
 	Group        rawGroup        `yaml:"group" empty:"yes" example:"{wait: 2s, interval: 1m}" jsonschema_description:"How incidents are gathered into one notice; both 0s: not at all. Default: 2s and 1m; not for log, and Alertmanager groups itself."`
 	Recovery     rawPause        `yaml:"recovery" jsonschema_description:"For how long something must have recovered before that is told, from 0s to 1h. Default: 30s; 0s for log and alertmanager."`
@@ -175,6 +176,8 @@ func keyPaths(t reflect.Type, path string) []string {
 		p := join(path, f.key)
 		out = append(out, p)
 		switch ft := t.Field(f.index).Type; {
+		case ft == reflect.TypeFor[rawRespond](): // whatever the key
+			out = append(out, keyPaths(reflect.TypeFor[rawStep](), p+".*[]")...)
 		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
 			out = append(out, keyPaths(ft.Elem(), p+"[]")...)
 		case ft.Kind() == reflect.Struct:
@@ -189,7 +192,7 @@ func keyPaths(t reflect.Type, path string) []string {
 func laterKeys() []string {
 	return []string{
 		"actuate", "drain", "fleet",
-		"respond", "tls",
+		"tls",
 		"observe.events",
 	}
 }
