@@ -192,6 +192,13 @@ func TestSchema(t *testing.T) {
 			}
 			walk(p, el)
 		}
+		if path == "respond" { // whatever the key
+			var steps schema
+			if err := json.Unmarshal(s.Additional, &steps); err != nil {
+				t.Error(err)
+			}
+			walk(path+".*", steps)
+		}
 		if s.Items != nil {
 			walk(path+"[]", *s.Items)
 		}

@@ -71,10 +71,33 @@ ON CONFLICT (incident, name) DO UPDATE SET at_us = excluded.at_us, data = exclud
 	})
 }
 
+// attached begins the names of attachments, which are in the same table.
+const attached = "attached "
+
+// PutAttachment writes what an action brought that is too much for the list:
+// gathered evidence, what a hook was given and what it printed.
+func (s *Store) PutAttachment(a Action) error {
+	a.Name = attached + a.Name
+	return s.PutAction(a)
+}
+
+// Attachments returns what the actions about an incident brought.
+func (f *file) Attachments(incident uint64) ([]Action, error) {
+	out, err := f.actions(incident, "name LIKE '"+attached+"%'")
+	for i := range out {
+		out[i].Name = out[i].Name[len(attached):]
+	}
+	return out, err
+}
+
 // Actions returns what was done about an incident, as it was first written.
 func (f *file) Actions(incident uint64) ([]Action, error) {
+	return f.actions(incident, "name NOT LIKE '"+attached+"%'")
+}
+
+func (f *file) actions(incident uint64, which string) ([]Action, error) {
 	var out []Action
-	err := f.each("SELECT name, at_us, data FROM actions WHERE incident = ? ORDER BY id", []any{int64(incident)}, func(rows *sql.Rows) error {
+	err := f.each("SELECT name, at_us, data FROM actions WHERE incident = ? AND "+which+" ORDER BY id", []any{int64(incident)}, func(rows *sql.Rows) error {
 		a := Action{Incident: incident}
 		var at int64
 		if err := rows.Scan(&a.Name, &at, &a.Data); err != nil {

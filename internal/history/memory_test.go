@@ -35,6 +35,12 @@ func TestActions(t *testing.T) {
 	for _, a := range []Action{{7, "0", at, []byte(`{"state":"running"}`)}, {7, "1", at, []byte(`{}`)}, {8, "0", at, []byte(`{}`)}, {7, "0", at.Add(time.Second), []byte(`{"state":"done"}`)}} {
 		need(t, s.PutAction(a))
 	}
+	need(t, s.PutAttachment(Action{7, "0", at, []byte(`{"bundle":true}`)}))
+	attached, err := s.Attachments(7)
+	need(t, err)
+	if diff := cmp.Diff([]Action{{7, "0", at, []byte(`{"bundle":true}`)}}, attached); diff != "" {
+		t.Errorf("attached (-want +got):\n%s", diff)
+	}
 	got, err := s.Actions(7)
 	need(t, err)
 	if diff := cmp.Diff([]Action{{7, "0", at.Add(time.Second), []byte(`{"state":"done"}`)}, {7, "1", at, []byte(`{}`)}}, got); diff != "" {

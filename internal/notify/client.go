@@ -67,12 +67,32 @@ func newClient(u *url.URL, roots *x509.CertPool, dial Dial) *client {
 	}
 }
 
-// post sends body and returns nil when it was taken. says words a refusal by
-// the answer's body; nil says nothing of it.
-func (c *client) post(ctx context.Context, now time.Time, header http.Header, body []byte, says func([]byte) string) error {
+// exchange sends body and returns the beginning of the answer's.
+func (c *client) exchange(ctx context.Context, now time.Time, header http.Header, body []byte) ([]byte, error) {
+	request, err := c.request(ctx, header, body)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.failure(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, MaxPostAnswer))
+	if answer.StatusCode/100 != 2 {
+		return text, refuse(c.host, answer, now)
+	}
+	if err != nil {
+		return text, fmt.Errorf("%s: its answer broke off", c.host)
+	}
+	return text, nil
+}
+
+// request is a POST of JSON.
+func (c *client) request(ctx context.Context, header http.Header, body []byte) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%s: the address cannot be used for a request", c.host)
+		return nil, fmt.Errorf("%s: the address cannot be used for a request", c.host)
 	}
 	request.Header = header
 	request.Header.Set("Content-Type", "application/json")
@@ -91,6 +111,16 @@ func (c *client) get(ctx context.Context, now time.Time) error {
 // do makes a request.
 func (c *client) do(request *http.Request, now time.Time, says func([]byte) string) error {
 	request.Header.Set("User-Agent", "foreshock")
+	return request, nil
+}
+
+// post sends body and returns nil when it was taken. says words a refusal by
+// the answer's body; nil says nothing of it.
+func (c *client) post(ctx context.Context, now time.Time, header http.Header, body []byte, says func([]byte) string) error {
+	request, err := c.request(ctx, header, body)
+	if err != nil {
+		return err
+	}
 	answer, err := c.http.Do(request)
 	if err != nil {
 		return c.failure(err)
@@ -117,7 +147,7 @@ func (c *client) failure(err error) error {
 		return fmt.Errorf("%s: no answer", c.host)
 	}
 	if wrapped.Timeout() {
-		return fmt.Errorf("%s did not answer within %s", c.host, AttemptTimeout)
+		return fmt.Errorf("%s did not answer within %s", c.host, c.http.Timeout)
 	}
 	return &unreached{c.host, wrapped.Err}
 }

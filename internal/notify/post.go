@@ -1,0 +1,45 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// MaxPostAnswer is how much of an answer to a [Post] is kept, in bytes.
+const MaxPostAnswer = 64 << 10
+
+// Post sends other JSON than notices as a webhook's channel sends them: signed,
+// with an idempotency key, redirects refused, and without the address in any
+// error.
+type Post struct {
+	client *client
+	key    []byte
+}
+
+// NewPost returns a Post to a webhook. timeout bounds each request.
+func NewPost(w Webhook, timeout time.Duration) (*Post, error) {
+	u, err := url.Parse(w.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the webhook's address cannot be used for a request")
+	}
+	p := &Post{client: newClient(u, w.RootCAs, w.Dial), key: w.Key}
+	p.client.http.Timeout = timeout
+	return p, nil
+}
+
+// Send posts body once and returns what was answered, MaxPostAnswer at most.
+// Any answer but a 2xx is an error. now is the wall's time.
+func (p *Post) Send(ctx context.Context, now time.Time, key string, body []byte) (answer []byte, err error) {
+	header := http.Header{}
+	header.Set(idempotencyHeader, key)
+	if len(p.key) > 0 {
+		header.Set(signatureHeader, signature(p.key, now, body))
+	}
+	return p.client.exchange(ctx, now, header, body)
+}
+
+// Close lets go of its connections.
+func (p *Post) Close() { p.client.http.CloseIdleConnections() }
