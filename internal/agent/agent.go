@@ -93,6 +93,9 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	a.run(a.notices.lanes)
+	a.responses.start = func(do func(context.Context)) {
+		group.Go(func() error { do(ctx); return nil })
+	}
 	looped := make(chan struct{})
 	group.Go(func() error {
 		defer close(looped)
@@ -121,6 +124,7 @@ func Run(ctx context.Context, o Options) error {
 	if !recalled {
 		group.Go(func() error { return a.recall(ctx) })
 	}
+	group.Go(func() error { return a.recallResponses(ctx) })
 	group.Go(func() error { return a.watchReloads(ctx) })
 	group.Go(func() error { return a.watchToken(ctx) })
 	group.Go(func() error {
@@ -189,6 +193,11 @@ func newAgent(o Options) (*agent, error) {
 	a.heart = newHeart(o.Log, a.looks)
 	a.configureHeart(cfg, beats)
 	a.silences.list.Configure(configuredSilences(cfg))
+	responses, err := a.bind(cfg, path)
+	if err != nil {
+		return nil, err
+	}
+	a.responses = newResponder(responses, o.Log)
 	a.keeper = newKeeper(cfg, o.StateDir, o.Version, o.Log)
 	if a.keeper.dir != "" {
 		a.recorder.finished, a.recorder.ring = a.keeper.segment, nil // it has them
@@ -196,6 +205,18 @@ func newAgent(o Options) (*agent, error) {
 	a.started = a.clock.Now()
 	a.desk = newDesk(a.clock.Now, &api.Snapshot{Host: host, Labels: cfg.Labels, Version: o.Version, StartedAt: a.started, At: a.started, History: a.keeper.shown(), Heartbeat: a.heart.shown()})
 	return a, nil
+}
+
+// bind makes the responses of a configuration, and says which hooks cannot run.
+func (a *agent) bind(cfg config.Config, path string) (boundResponses, error) {
+	warnings, err := CheckResponses(cfg, path)
+	if err != nil {
+		return boundResponses{}, err
+	}
+	for _, w := range warnings {
+		a.log.Warn("a hook cannot be run", "says", w)
+	}
+	return bindResponses(cfg, a.host, a.dialer)
 }
 
 // setPools tells askBalancers whom to ask.
@@ -255,7 +276,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Past: a.keeper, Recorder: a, Player: a, Learner: a, Silencer: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Past: a.keeper, Evidences: a, Recorder: a, Player: a, Learner: a, Silencer: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})

@@ -83,6 +83,7 @@ func (a *agent) loop(ctx context.Context) error {
 		}
 		a.keeper.remember(a.notices.tell(now, a.clock.Offset(), incidents))
 		a.keeper.note(a.clock.Offset(), incidents, h.LastNumber())
+		a.respond(now, h, incidents)
 		a.keep(h, incidents)
 		a.gather(now, h, turn)
 	}

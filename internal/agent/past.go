@@ -145,7 +145,10 @@ func (k *keeper) PastIncidents(ctx context.Context, q api.PastQuery) (documents 
 	var found []history.Incident
 	err = k.ask(ctx, func(s *history.Store) (err error) {
 		found, err = s.Incidents(history.Query{Since: q.Since, Until: q.Until, State: q.State, Severity: q.Severity, Before: q.Before, Limit: q.Limit + 1})
-		return err
+		if err != nil {
+			return err
+		}
+		return withActions(s, found)
 	})
 	if err != nil {
 		return nil, 0, err
@@ -160,12 +163,32 @@ func (k *keeper) PastIncidents(ctx context.Context, q api.PastQuery) (documents 
 	return documents, next, nil
 }
 
+// withActions puts what was done about incidents into their documents.
+func withActions(s *history.Store, found []history.Incident) error {
+	for i := range found {
+		actions, err := s.Actions(found[i].ID)
+		if err != nil {
+			return err
+		}
+		var documents [][]byte
+		for _, a := range actions {
+			documents = append(documents, a.Data)
+		}
+		if found[i].Document, err = api.WithActions(found[i].Document, documents); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // PastIncident implements api.Past.
 func (k *keeper) PastIncident(ctx context.Context, id uint64) (document []byte, err error) {
 	var found []history.Incident
 	err = k.ask(ctx, func(s *history.Store) (err error) {
-		found, err = s.Incidents(history.Query{ID: id, Limit: 1})
-		return err
+		if found, err = s.Incidents(history.Query{ID: id, Limit: 1}); err != nil {
+			return err
+		}
+		return withActions(s, found)
 	})
 	if errors.Is(err, api.ErrNoHistory) {
 		return nil, nil

@@ -47,6 +47,7 @@ type agent struct {
 	dialer      *dial.Dialer // of every connection that we make
 	recorder    *recorder
 	playing     chan struct{} // room for the one request that plays what was kept
+	responses   *responder
 	// pools are those of the configuration in use; poolsChanged, with room for
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]
@@ -75,7 +76,7 @@ type agent struct {
 func (a *agent) keep(h *Host, incidents []judge.Incident) {
 	a.incidents = incidents
 	due, whole := a.due()
-	if due || h.court.Life() != a.lastLife || !a.latest().Ready && a.ready(h.own) {
+	if due || a.responses.changed || h.court.Life() != a.lastLife || !a.latest().Ready && a.ready(h.own) {
 		a.lastLife = h.court.Life()
 		a.publish(h, whole)
 	}
@@ -115,6 +116,7 @@ func (a *agent) publish(h *Host, whole bool) {
 		Channels:   a.notices.status(),
 		Reader:     p.status[tcp.Pulse].last.Reader,
 	}
+	s.Actions, s.Responses, s.Hooks = a.responses.shown(a.clock.Offset(), a.incidents)
 	if limit, there := a.keeper.limit(); there {
 		s.Limits = append(s.Limits, limit)
 	}

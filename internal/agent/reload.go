@@ -82,7 +82,12 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 			a.log.Warn("a region stays as it was", "region", r.Name, "problem", r.Limit)
 		}
 	}
+	responses, err := a.bind(cfg, path)
+	if err != nil {
+		return path, err
+	}
 	return path, a.ask(ctx, func(h *Host) error {
+		a.responses.configure(responses)
 		a.run(a.notices.configure(channels))
 		if keys := a.needRestart(cfg); len(keys) > 0 {
 			a.log.Warn("what changes only with a restart was changed", "keys", strings.Join(keys, ", "))

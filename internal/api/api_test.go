@@ -106,6 +106,17 @@ func (f *fake) Series(_ context.Context, of *Incident) (Series, error) {
 	}, nil
 }
 
+// Attachments are a bundle of 7; 6 cannot be read.
+func (f *fake) Attachments(_ context.Context, incident uint64) ([]Attachment, error) {
+	switch incident {
+	case 6:
+		return nil, errSlow
+	case 7:
+		return []Attachment{{At: now, Kind: AttachedBundle, Data: []byte(`{"version":1}`)}}, nil
+	}
+	return nil, ErrNoHistory
+}
+
 var webID = scope.ID{Kind: scope.KindService, Name: "nginx:80"}
 
 // sample is a snapshot with a known and an unknown reading, an open and a
@@ -141,6 +152,12 @@ func sample(at time.Time) *Snapshot {
 			{Tier: tcp.Pulse, Wanted: time.Second, Interval: time.Second, Seen: at, Last: tcp.Look{Begin: at, Reader: "sock_diag", Completeness: tcp.Complete}},
 			{Tier: tcp.Full, LastError: "full look: out of memory", Failed: 1},
 		},
+		Actions: map[uint64][]Action{7: {{At: at, Kind: "hook", State: "dry_run", What: "would run add-workers", Detail: []byte(`{"hook":"add-workers"}`)}}},
+		Responses: []Response{{
+			Scope: "service/nginx:80", Key: "gradual_saturation", BeganAt: at, Incidents: []uint64{7},
+			Actions: []Action{{At: at, Kind: "hook", State: "dry_run", What: "would run add-workers"}, {At: at.Add(time.Minute), Kind: "follow_up", State: "planned"}},
+		}},
+		Hooks:    []HookRuns{{"add-workers", "dry_run", 1}},
 		Budget:   Budget{Allowed: 0.01, Used: 0.002},
 		Limits:   []Limit{{Subject: "QUIC and UDP", Reason: "not TCP"}},
 		Channels: []notify.Status{{Name: "oncall", Kind: "webhook", Delivered: 3, Undelivered: 1, LastError: "oncall: hooks.example: 500", LastErrorAt: at, LastDeliveredAt: at}},
@@ -153,7 +170,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Player: f, Learner: taught{}, Silencer: quieted{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Evidences: f, Player: f, Learner: taught{}, Silencer: quieted{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +252,13 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"series of no incident", "GET", "/api/v1/incidents/8/series", "", nil, nil, token, 404, "there is no incident 8"},
 		{"series of no number", "GET", "/api/v1/incidents/seven/series", "", nil, nil, token, 400, "seven"},
 		{"incident that is no number", "GET", "/api/v1/incidents/seven", "", nil, nil, token, 400, "seven"},
+		{"actions of an incident", "GET", "/api/v1/incidents/7", "", nil, nil, token, 200, `"detail":{"hook":"add-workers"}`},
+		{"evidence", "GET", "/api/v1/incidents/7/evidence", "", nil, nil, token, 200, `"data":{"version":1}`},
+		{"evidence where nothing was gathered", "GET", "/api/v1/incidents/3/evidence", "", nil, nil, token, 200, `"evidence":[]`},
+		{"evidence of no incident", "GET", "/api/v1/incidents/9/evidence", "", nil, nil, token, 404, "9"},
+		{"evidence of no number", "GET", "/api/v1/incidents/x/evidence", "", nil, nil, token, 400, "x"},
+		{"evidence that cannot be read", "GET", "/api/v1/incidents/6/evidence", "", nil, nil, token, 503, "in time"},
+		{"responses", "GET", "/api/v1/responses", "", nil, nil, token, 200, `"state":"planned"`},
 		{"regions", "GET", "/api/v1/regions", "", nil, apart(), token, 200, `"unclassified_share":{"value":0.15`},
 		{"no regions", "GET", "/api/v1/regions", "", nil, nil, token, 200, `"regions":[],"outgoing":{"value":null,"unknown":"never_seen"`},
 		{"looks", "GET", "/api/v1/looks", "", nil, nil, token, 200, `"last_error":"full look: out of memory"`},

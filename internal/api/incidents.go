@@ -97,7 +97,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		Evidence: []Evidence{}, Considered: listed(f.Considered), Advice: listed(f.Advice), Timeline: []Step{},
 		Examples: v.sockets(f.Examples),
 		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
-		Siblings: f.Siblings, Actions: []Action{}, SilencedBy: i.SilencedBy,
+		Siblings: f.Siblings, Actions: listed(v.s.Actions[i.ID]), SilencedBy: i.SilencedBy,
 	}
 	if i.Because != judge.NoCause {
 		out.Because, out.BecauseIncident = i.Because.String(), i.BecauseOf

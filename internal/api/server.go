@@ -54,6 +54,8 @@ type Config struct {
 	Past Past
 	// Player makes the series of incidents; nil serves none.
 	Player Player
+	// Evidences is what responses gathered; nil has none.
+	Evidences Evidences
 	// Web serves / and its files, Metrics /metrics; nil serves neither.
 	Web, Metrics http.Handler
 }
@@ -78,20 +80,22 @@ const (
 // server is the handler's state; but for the count of streams it never changes
 // after New.
 type server struct {
-	source   Source
-	actor    Actor
-	learns   Learner  // nil when there is none
-	quiets   Silencer // the same
-	past     Past
-	plays    Player // nil when there is none
-	log      *slog.Logger
-	hosts    []string
-	recorder Recorder     // nil when there is none
-	metrics  http.Handler // the same
-	token    [sha256.Size]byte
-	guarded  bool // a token is configured
-	streams  atomic.Int32
-	pictures pictures
+	source Source
+	actor  Actor
+	learns Learner  // nil when there is none
+	quiets Silencer // the same
+	past   Past
+	plays  Player // nil when there is none
+	// evidences is nil where there are none.
+	evidences Evidences
+	log       *slog.Logger
+	hosts     []string
+	recorder  Recorder     // nil when there is none
+	metrics   http.Handler // the same
+	token     [sha256.Size]byte
+	guarded   bool // a token is configured
+	streams   atomic.Int32
+	pictures  pictures
 }
 
 // route is one path of the mux, one method it takes (GET takes HEAD too), and the
@@ -113,6 +117,8 @@ func routes() []route {
 		{"GET", "/api/v1/incidents", (*server).incidents},
 		{"GET", "/api/v1/incidents/{id}", (*server).incident},
 		{"GET", "/api/v1/incidents/{id}/series", (*server).series},
+		{"GET", "/api/v1/incidents/{id}/evidence", (*server).evidence},
+		{"GET", "/api/v1/responses", (*server).responses},
 		{"GET", "/api/v1/looks", (*server).looks},
 		{"GET", "/api/v1/namespaces", (*server).namespaces},
 		{"GET", "/api/v1/limits", (*server).limits},
@@ -141,7 +147,7 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, past: c.Past, plays: c.Player, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, past: c.Past, plays: c.Player, evidences: c.Evidences, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path

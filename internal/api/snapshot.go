@@ -39,6 +39,12 @@ type Snapshot struct {
 	// Silences are those that have not ended, of the configuration too.
 	Silences  []silence.Silence
 	Incidents []judge.Incident
+	// Actions are what the responses to incidents did and will do, by their
+	// number. Unlike the rest their times are the wall's, as are those of
+	// Responses, the workflows under way; Hooks counts how hooks ended.
+	Actions   map[uint64][]Action
+	Responses []Response
+	Hooks     []HookRuns
 	Looks     []LookStatus
 	Budget    Budget
 	// Channels is how the notices do.

@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"internal/observe/procfs":    {"internal/observe/words", "internal/tcp"},
 	"internal/observe/counters":  {"internal/observe/words", "internal/tcp"},
 	"internal/observe/processes": {},
+	"internal/observe/busy":      {"internal/observe/processes"},
 	"internal/observe/netns":     {"internal/observe/processes", "internal/tcp"},
 	"internal/observe/owner":     {"internal/observe/processes", "internal/tcp"},
 	"internal/observe/conntrack": {"internal/observe/netlink", "internal/observe/words"},
@@ -77,9 +78,9 @@ var arrows = map[string][]string{
 	"internal/notify/library":    {},
 	"internal/notify/notifytest": {"internal/lab"},
 	// respond: deciding (pure) and running hooks
-	"internal/respond":           {"internal/enum", "internal/judge", "internal/measure", "internal/rule", "internal/scope"},
-	"internal/respond/hook":      {},
-	"internal/rule":              {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
+	"internal/respond":      {"internal/enum", "internal/judge", "internal/measure", "internal/rule", "internal/scope"},
+	"internal/respond/hook": {},
+	"internal/rule":         {"internal/enum", "internal/measure", "internal/scope", "internal/spelling"},
 	// rules as files
 	"internal/rule/presets":  {},
 	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope", "internal/yamlfile"},
@@ -91,8 +92,8 @@ var arrows = map[string][]string{
 	// roof
 	"internal/agent": {
 		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
-		"internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/recording/series", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp", "internal/web",
+		"internal/observe/busy", "internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
+		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/recording/series", "internal/respond", "internal/respond/hook", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/spelling", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {

@@ -67,32 +67,12 @@ func newClient(u *url.URL, roots *x509.CertPool, dial Dial) *client {
 	}
 }
 
-// exchange sends body and returns the beginning of the answer's.
-func (c *client) exchange(ctx context.Context, now time.Time, header http.Header, body []byte) ([]byte, error) {
-	request, err := c.request(ctx, header, body)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := c.http.Do(request)
-	if err != nil {
-		return nil, c.failure(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, MaxPostAnswer))
-	if answer.StatusCode/100 != 2 {
-		return text, refuse(c.host, answer, now)
-	}
-	if err != nil {
-		return text, fmt.Errorf("%s: its answer broke off", c.host)
-	}
-	return text, nil
-}
-
-// request is a POST of JSON.
-func (c *client) request(ctx context.Context, header http.Header, body []byte) (*http.Request, error) {
+// post sends body and returns nil when it was taken. says words a refusal by
+// the answer's body; nil says nothing of it.
+func (c *client) post(ctx context.Context, now time.Time, header http.Header, body []byte, says func([]byte) string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("%s: the address cannot be used for a request", c.host)
+		return fmt.Errorf("%s: the address cannot be used for a request", c.host)
 	}
 	request.Header = header
 	request.Header.Set("Content-Type", "application/json")
@@ -111,16 +91,6 @@ func (c *client) get(ctx context.Context, now time.Time) error {
 // do makes a request.
 func (c *client) do(request *http.Request, now time.Time, says func([]byte) string) error {
 	request.Header.Set("User-Agent", "foreshock")
-	return request, nil
-}
-
-// post sends body and returns nil when it was taken. says words a refusal by
-// the answer's body; nil says nothing of it.
-func (c *client) post(ctx context.Context, now time.Time, header http.Header, body []byte, says func([]byte) string) error {
-	request, err := c.request(ctx, header, body)
-	if err != nil {
-		return err
-	}
 	answer, err := c.http.Do(request)
 	if err != nil {
 		return c.failure(err)

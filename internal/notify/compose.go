@@ -23,7 +23,11 @@ type Message struct {
 // Gets reports whether the channel of that name is told of an incident anyway.
 func (p *Planner) Gets(channel string, inc *judge.Incident) bool {
 	at := slices.IndexFunc(p.cfg.Channels, func(c Channel) bool { return c.Name == channel })
-	return at >= 0 && inc.Because == judge.NoCause && p.cfg.Channels[at].wants(inc.Finding.Severity)
+	if at < 0 || inc.Because != judge.NoCause || inc.SilencedBy != "" {
+		return false
+	}
+	c := &p.cfg.Channels[at]
+	return c.wants(inc.Finding.Severity) && (len(c.Only) == 0 || c.takes(subjectOf(inc), inc.Finding.Severity))
 }
 
 // Compose makes a notice of a message. ok is false where there is no such
@@ -35,7 +39,7 @@ func (p *Planner) Compose(now time.Time, offset time.Duration, m Message) (n Not
 	}
 	n = Notice{
 		Version: Version, Channel: m.Channel, Reason: m.Reason, At: wall(now, offset), Says: m.Says,
-		Key:  key(p.cfg.Host, 0, time.Time{}, Step(m.Key), 0, m.Channel),
+		Key:  key(p.cfg.Host, m.Channel, []part{{step: Step(m.Key)}}),
 		Host: p.cfg.Host, Labels: p.cfg.Labels, Incidents: []Item{}, More: []More{},
 	}
 	if p.cfg.PublicURL != "" {

@@ -1,8 +1,10 @@
 package notify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -38,8 +40,31 @@ func (p *Post) Send(ctx context.Context, now time.Time, key string, body []byte)
 	if len(p.key) > 0 {
 		header.Set(signatureHeader, signature(p.key, now, body))
 	}
-	return p.client.exchange(ctx, now, header, body)
+	header.Set("Content-Type", "application/json")
+	header.Set("User-Agent", "foreshock")
+	c := p.client
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%s: the address cannot be used for a request", c.host)
+	}
+	request.Header = header
+	got, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.failure(err)
+	}
+	defer got.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(got.Body, MaxPostAnswer))
+	if got.StatusCode/100 != 2 {
+		return answer, refuse(c.host, got, now)
+	}
+	if err != nil {
+		return answer, fmt.Errorf("%s: its answer broke off", c.host)
+	}
+	return answer, nil
 }
+
+// Host is whom it posts to, with the port where one is named.
+func (p *Post) Host() string { return p.client.host }
 
 // Close lets go of its connections.
 func (p *Post) Close() { p.client.http.CloseIdleConnections() }
