@@ -145,7 +145,7 @@ func (a *agent) bundleRecording(b *api.Bundle, x respond.Action, s *api.Snapshot
 	}
 	b.Recording = api.Recording{
 		From: new(s.Wall(from).Add(-normsWithin)), To: new(b.At),
-		Command: fmt.Sprintf("foreshock record incident-%[1]d.rec --from-agent --incident %[1]d && foreshock replay incident-%[1]d.rec", x.Lead.ID),
+		Command: fmt.Sprintf("foreshock record incident-%[1]d.rec --incident %[1]d && foreshock replay incident-%[1]d.rec", x.Lead.ID),
 		Note:    "it stays with the incident in the history",
 	}
 	if a.recorder.ring != nil {
