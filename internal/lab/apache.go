@@ -15,6 +15,9 @@ import (
 type ApachePrefork struct {
 	// Workers is MaxRequestWorkers; all are started at once. Zero is 20.
 	Workers int
+	// Room is ServerLimit, up to which a reload may raise Workers. Zero is
+	// Workers.
+	Room int
 	// Backlog is ListenBacklog. Zero is Apache's own 511.
 	Backlog int
 	// KeepAlive keeps connections for five seconds after an answer.
@@ -38,13 +41,17 @@ func (a ApachePrefork) plan(at place) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	room, err := countOr(a.Room, n, 10_000, "of room")
+	if err != nil {
+		return plan{}, err
+	}
 	mpm := fmt.Sprintf(`LoadModule mpm_prefork_module /usr/lib/apache2/modules/mod_mpm_prefork.so
-ServerLimit %[1]d
+ServerLimit %[2]d
 StartServers %[1]d
 MinSpareServers %[1]d
 MaxSpareServers %[1]d
 MaxRequestWorkers %[1]d
-`, n)
+`, n, room)
 	return a.behind(at, mpm)
 }
 
