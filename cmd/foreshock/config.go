@@ -53,6 +53,13 @@ func unreadable(cfg config.Config) (errs []error) {
 			try("notify "+c.Name, c.Library.URL)
 		}
 	}
+	for _, r := range cfg.Respond {
+		for _, s := range r.Steps {
+			if s.Hook != nil && s.Hook.Webhook != nil {
+				try("hook "+s.Hook.Name, s.Hook.Webhook.Secret)
+			}
+		}
+	}
 	return errs
 }
 
@@ -112,6 +119,11 @@ is said. Without FILE it reads
 				if err != nil {
 					return err
 				}
+				hooks, err := agent.CheckResponses(cfg, path)
+				if err != nil {
+					return err
+				}
+				warnings = append(warnings, hooks...)
 				for _, w := range warnings {
 					fmt.Fprintln(cmd.ErrOrStderr(), "foreshock: "+w)
 				}

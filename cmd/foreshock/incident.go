@@ -205,7 +205,7 @@ func (k *keptIncidents) one(_ context.Context, id uint64) (json.RawMessage, erro
 	if len(found) == 0 {
 		return nil, fmt.Errorf("there is no incident %d in %s; foreshock incident list --all lists them", id, k.reader.Path)
 	}
-	return found[0].Document, nil
+	return agent.DocumentWithActions(k.reader, &found[0])
 }
 
 func (k *keptIncidents) series(ctx context.Context, of *api.Incident) (api.Series, error) {

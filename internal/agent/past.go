@@ -164,21 +164,29 @@ func (k *keeper) PastIncidents(ctx context.Context, q api.PastQuery) (documents 
 }
 
 // withActions puts what was done about incidents into their documents.
-func withActions(s *history.Store, found []history.Incident) error {
+func withActions(s *history.Store, found []history.Incident) (err error) {
 	for i := range found {
-		actions, err := s.Actions(found[i].ID)
-		if err != nil {
-			return err
-		}
-		var documents [][]byte
-		for _, a := range actions {
-			documents = append(documents, a.Data)
-		}
-		if found[i].Document, err = api.WithActions(found[i].Document, documents); err != nil {
+		if found[i].Document, err = DocumentWithActions(s, &found[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// DocumentWithActions is the document of an incident with what was done about
+// it; from is the history that it is from.
+func DocumentWithActions(from interface {
+	Actions(incident uint64) ([]history.Action, error)
+}, i *history.Incident) ([]byte, error) {
+	actions, err := from.Actions(i.ID)
+	if err != nil {
+		return nil, err
+	}
+	var documents [][]byte
+	for _, a := range actions {
+		documents = append(documents, a.Data)
+	}
+	return api.WithActions(i.Document, documents)
 }
 
 // PastIncident implements api.Past.

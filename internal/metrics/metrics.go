@@ -89,6 +89,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	incidents(s, gauge)
 	looks(c.now(), s, gauge, counter)
 	notices(s, gauge, counter)
+	responses(s, gauge, counter)
 	history(s, gauge, counter)
 	heartbeat(s, gauge, counter)
 }
@@ -149,6 +150,15 @@ func notices(s *api.Snapshot, gauge, counter emit) {
 		counter(total, float64(c.Delivered), text(c.Name), c.Kind, "delivered")
 		counter(total, float64(c.Undelivered), text(c.Name), c.Kind, "undelivered")
 		counter(total, float64(c.Superseded), text(c.Name), c.Kind, "superseded")
+	}
+}
+
+// responses is what is being done about incidents, and how hooks ended.
+func responses(s *api.Snapshot, gauge, counter emit) {
+	gauge(desc("foreshock_responses", "workflows under way: what is being done about incidents"), float64(len(s.Responses)))
+	runs := desc("foreshock_hook_runs_total", "runs of hooks by how they ended; a dry run started nothing", "hook", "result")
+	for _, h := range s.Hooks {
+		counter(runs, float64(h.Runs), text(h.Hook), h.Result)
 	}
 }
 

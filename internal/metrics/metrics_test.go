@@ -40,6 +40,7 @@ func snapshot(services int) *api.Snapshot {
 		Labels:   map[string]string{"site": "cork", "host": "h"},
 		History:  api.History{State: api.HistoryWorking, Bytes: 4096, Waiting: 3, Dropped: 2, Failures: 1},
 		Channels: []notify.Status{{Name: "ops", Kind: "webhook", Queued: 2, Delivered: 3, Undelivered: 1, Failing: true}},
+		Responses: []api.Response{{Scope: "service/web", Key: "default"}}, Hooks: []api.HookRuns{{Hook: "add-workers", Result: "failed", Runs: 2}},
 	}
 	for i := range services {
 		id := scope.ID{Kind: scope.KindService, Name: fmt.Sprintf("svc%03d", i)}
@@ -141,6 +142,8 @@ func TestMetrics(t *testing.T) {
 		"foreshock_notices_total{channel=ops,kind=webhook,result=delivered}":                 3,
 		"foreshock_notices_total{channel=ops,kind=webhook,result=undelivered}":               1,
 		"foreshock_services_folded{}":                                                        0,
+		"foreshock_responses{}":                                                              1,
+		"foreshock_hook_runs_total{hook=add-workers,result=failed}":                          2,
 	})
 	for _, absent := range []string{
 		"foreshock_service_accepted{service=svc000}", // stale: unknown is no number
