@@ -42,6 +42,47 @@ func TestUnit(t *testing.T) {
 	}
 }
 
+// TestExampleOfAHook: systemd reads the units beside the hook, and a shell its
+// scripts.
+func TestExampleOfAHook(t *testing.T) {
+	scripts := []string{"respond/add-apache-workers", "respond/foreshock-apache-workers"}
+	for _, script := range scripts {
+		if out, err := exec.Command("sh", "-n", script).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+	}
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is missing: install systemd")
+	}
+	dir := t.TempDir()
+	args := []string{"verify", "--man=no"}
+	for _, unit := range []string{"foreshock-apache-workers.path", "foreshock-apache-workers.service"} {
+		raw, err := os.ReadFile("respond/" + unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := filepath.Abs(scripts[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(raw), "/usr/local/sbin/foreshock-apache-workers", there)
+		if err := os.WriteFile(filepath.Join(dir, unit), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, filepath.Join(dir, unit))
+	}
+	out, err := exec.Command(analyze, args...).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "foreshock-apache-workers") {
+			t.Errorf("systemd-analyze verify: %s", strings.TrimSpace(line))
+		}
+	}
+	if err != nil && !t.Failed() {
+		t.Fatalf("systemd-analyze verify: %v, and not a word on our units:\n%s", err, out)
+	}
+}
+
 // TestRules lets Prometheus's own tool read the rules and play their tests, and
 // holds the metrics they name to those that there are.
 func TestRules(t *testing.T) {

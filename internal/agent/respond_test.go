@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -230,5 +231,20 @@ func TestCheckResponses(t *testing.T) {
 f:5:45: hook "open": everybody on this host may change ` + everybody + ` (mode 0777), and so what runs with the agent's rights; run chmod o-w ` + everybody + `; a hook is run with the agent's rights`
 	if err == nil || err.Error() != want {
 		t.Errorf("error:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+// TestDocs: docs/RESPOND.md names every key of what hooks get and of bundles.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/RESPOND.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []reflect.Type{reflect.TypeFor[HookInput](), reflect.TypeFor[api.Bundle](), reflect.TypeFor[api.Process](), reflect.TypeFor[api.Action]()} {
+		for i := range of.NumField() {
+			if key, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ","); key == "" || !strings.Contains(string(text), "`"+key+"`") {
+				t.Errorf("docs/RESPOND.md does not name `%s` of %s", key, of.Name())
+			}
+		}
 	}
 }
