@@ -35,11 +35,11 @@ func snapshot(services int) *api.Snapshot {
 			{Tier: tcp.Pulse, Interval: 250 * time.Millisecond, Cost: 150 * time.Microsecond, Seen: at.Add(-time.Second), Looks: 8, Partial: 1, Last: tcp.Look{Begin: at.Add(-time.Second), Sockets: 3}},
 			{Tier: tcp.Full, Interval: time.Minute},
 		},
-		Limits:   []api.Limit{{Subject: "QUIC"}},
-		Host:     "web03",
-		Labels:   map[string]string{"site": "cork", "host": "h"},
-		History:  api.History{State: api.HistoryWorking, Bytes: 4096, Waiting: 3, Dropped: 2, Failures: 1},
-		Channels: []notify.Status{{Name: "ops", Kind: "webhook", Queued: 2, Delivered: 3, Undelivered: 1, Failing: true}},
+		Limits:    []api.Limit{{Subject: "QUIC"}},
+		Host:      "web03",
+		Labels:    map[string]string{"site": "cork", "host": "h"},
+		History:   api.History{State: api.HistoryWorking, Bytes: 4096, Waiting: 3, Dropped: 2, Failures: 1},
+		Channels:  []notify.Status{{Name: "ops", Kind: "webhook", Queued: 2, Delivered: 3, Undelivered: 1, Failing: true}},
 		Responses: []api.Response{{Scope: "service/web", Key: "default"}}, Hooks: []api.HookRuns{{Hook: "add-workers", Result: "failed", Runs: 2}},
 	}
 	for i := range services {

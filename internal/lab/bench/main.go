@@ -10,6 +10,7 @@
 //	bench namespaces -count 200 -each 500
 //	bench pools -through generator -count 50 -each 2000
 //	bench replay -span 24h -pulses
+//	bench respond -real
 //	bench past -days 28 -scopes 100
 //
 // detect is workers, backends and regions.
@@ -72,6 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	sizes := flags.String("sockets", "10000,100000", "steady: populations")
 	span := flags.Duration("span", 0, "steady, namespaces, pools: how long each program is watched (5m, 5m, 2m); replay: of the recording (24h)")
 	pulses := flags.Bool("pulses", false, "replay: a pulse a second, too")
+	real := flags.Bool("real", false, "respond: at the article's own times, 11 minutes a cell, not in a hurry")
 	days := flags.Int("days", 28, "past: how many")
 	scopes := flags.Int("scopes", 100, "past: how many, a fifth of them services")
 	var d detection
@@ -120,13 +122,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.pools(ctx, *through, cmp.Or(*count, 50), cmp.Or(*each, usual), cmp.Or(*span, 2*time.Minute))
 	case "replay":
 		return b.replay(ctx, cmp.Or(*span, 24*time.Hour), *pulses)
+	case "respond":
+		return b.respond(ctx, *real, d)
 	case "past":
 		return b.past(ctx, *days, *scopes)
 	}
 	return usageError{fmt.Errorf("unknown measurement %q: %s", what, measurements)}
 }
 
-const measurements = "steady, detect, workers, backends, regions, namespaces, pools, replay or past"
+const measurements = "steady, detect, workers, backends, regions, namespaces, pools, replay, respond or past"
 
 func (b *bench) say(line string) {
 	b.mu.Lock()

@@ -29,6 +29,7 @@ func TestWrongUsage(t *testing.T) {
 		{"detect -parallel 0", "one or more"},
 		{"detect gradual", "gradual"},
 		{"past -days 0", "a day or more"},
+		{"respond -cell no-such-cell", "no cell of respond"},
 		{"past -scopes 4", "5 to 1000"},
 		{"detect -no-such-flag", "no-such-flag"},
 	} {
