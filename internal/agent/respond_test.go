@@ -241,8 +241,8 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, of := range []reflect.Type{reflect.TypeFor[HookInput](), reflect.TypeFor[api.Bundle](), reflect.TypeFor[api.Process](), reflect.TypeFor[api.Action]()} {
-		for i := range of.NumField() {
-			if key, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ","); key == "" || !strings.Contains(string(text), "`"+key+"`") {
+		for field := range of.Fields() {
+			if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key == "" || !strings.Contains(string(text), "`"+key+"`") {
 				t.Errorf("docs/RESPOND.md does not name `%s` of %s", key, of.Name())
 			}
 		}

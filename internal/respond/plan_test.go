@@ -384,7 +384,7 @@ func TestOneHookAtATime(t *testing.T) {
 // restart begins a new run with what was remembered.
 func (s *story) restart(t *testing.T, memories map[string][]byte) {
 	t.Helper()
-	s.Planner = New(s.cfg)
+	s.Planner = New(article())
 	var all []Memory
 	for key, data := range memories {
 		all = append(all, Memory{key, data})
@@ -394,9 +394,9 @@ func (s *story) restart(t *testing.T, memories map[string][]byte) {
 	}
 }
 
-// remembering is a story whose memories are kept.
-func remembering(s *story, memories map[string][]byte) []Action {
-	actions := s.Plan(s.look)
+// remembering plans once, and keeps what is to be remembered.
+func remembering(s *story, memories map[string][]byte) {
+	s.Plan(s.look)
 	changed, _ := s.Changed(0)
 	for _, m := range changed {
 		if m.Data == nil {
@@ -405,7 +405,6 @@ func remembering(s *story, memories map[string][]byte) []Action {
 			memories[m.Key] = m.Data
 		}
 	}
-	return actions
 }
 
 // TestRestart: a hook that ran as the agent ended is not run again, people are

@@ -69,8 +69,9 @@ type workflow struct {
 	restored  bool // nothing of it has been seen since a restart
 	recovered bool // one of its incidents ended by positive evidence
 	dirty     bool
-	changed   map[string]bool // steps to be recorded anew
-	fresh     map[uint64]bool // incidents that lack all records
+	now       []*judge.Incident // those of the list under look, the oldest first
+	changed   map[string]bool   // steps to be recorded anew
+	fresh     map[uint64]bool   // incidents that lack all records
 }
 
 func (w *workflow) step(id string) *Taken {

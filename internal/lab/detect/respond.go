@@ -194,7 +194,7 @@ func RunResponse(ctx context.Context, binary string, cell ResponseCell, progress
 	if err != nil {
 		return r.out, err
 	}
-	defer run.Stop()
+	defer func() { _ = run.Stop() }() // it has ended, or nobody asks any more
 	if err := r.follow(ctx, cell.Load.Duration); err != nil {
 		return r.out, err
 	}

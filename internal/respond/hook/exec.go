@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -189,6 +190,6 @@ func (t *tape) text() []byte {
 	if left == 0 {
 		return append(t.head, t.tail...)
 	}
-	said := fmt.Appendf(t.head[:len(t.head):len(t.head)], "\n… %d bytes left out …\n", left)
+	said := fmt.Appendf(slices.Clip(t.head), "\n… %d bytes left out …\n", left)
 	return append(said, t.tail...)
 }

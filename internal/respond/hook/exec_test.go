@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 )
 
 // script writes an executable script.
@@ -168,5 +170,31 @@ func TestCheck(t *testing.T) {
 	}
 	if _, unsafe := errors.AsType[*UnsafeError](Check(inOpen)); !unsafe {
 		t.Error("a directory that everybody may write to is no *UnsafeError")
+	}
+}
+
+// TestNoAmbientCapabilities: what the service manager gives the agent for the
+// programs that it starts is not the hook's; the agent keeps what it has.
+func TestNoAmbientCapabilities(t *testing.T) {
+	runtime.LockOSThread() // and never unlocked: the thread goes with its capabilities
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		t.Fatal(err)
+	}
+	data[0].Inheritable |= 1 << unix.CAP_SYS_PTRACE
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		t.Skipf("no capabilities to give: %v", err)
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_SYS_PTRACE, 0, 0); err != nil {
+		t.Skipf("no ambient capability to give: %v", err)
+	}
+	r := Exec(t.Context(), Command{Path: "/bin/grep", Args: []string{"CapAmb", "/proc/self/status"}, Timeout: 10 * time.Second})
+	if got := strings.Fields(string(r.Output)); len(got) != 2 || strings.Trim(got[1], "0") != "" {
+		t.Errorf("the hook has ambient capabilities: %q", r.Output)
+	}
+	var after [2]unix.CapUserData
+	if err := unix.Capget(&header, &after[0]); err != nil || after[0].Permitted != data[0].Permitted || after[0].Effective != data[0].Effective {
+		t.Errorf("we have %+v now, and had %+v: %v", after, data, err)
 	}
 }
