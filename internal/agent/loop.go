@@ -79,6 +79,7 @@ func (a *agent) loop(ctx context.Context) error {
 		a.report(incidents, turn, err)
 		if a.keeper.forgot.Swap(false) {
 			a.notices.planner.Renew()
+			a.responses.planner.Renew()
 			a.keeper.remember(a.silences.own())
 		}
 		a.keeper.remember(a.notices.tell(now, a.clock.Offset(), incidents))

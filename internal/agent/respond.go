@@ -211,7 +211,7 @@ func (a *agent) keepResponses(memories []respond.Memory, records []respond.Recor
 			r.log.Info("response", "step", x.Name, "state", action.State)
 		}
 	}
-	a.keeper.put(entry{size: size, write: func(st *history.Store) error {
+	a.keeper.put(entry{memories: true, size: size, write: func(st *history.Store) error {
 		if err := st.Remember(kept); err != nil {
 			return err
 		}

@@ -82,10 +82,8 @@ func (t *turn) quiet(inc *judge.Incident) string {
 	if inc.Because != judge.NoCause {
 		return "it is explained by " + inc.Because.Words()
 	}
-	if t.Silenced != nil {
-		if who := t.Silenced(inc); who != "" {
-			return "it is silenced: " + who
-		}
+	if inc.SilencedBy != "" {
+		return "it is silenced by " + inc.SilencedBy
 	}
 	return ""
 }

@@ -73,6 +73,19 @@ type savedRun struct {
 
 func (w *workflow) memoryKey() string { return workflowPrefix + w.Scope.String() + " " + w.Key }
 
+// Renew has everything kept anew, as the store lacks what it was told.
+func (p *Planner) Renew() {
+	for _, w := range p.flows {
+		w.dirty = true
+		for _, inc := range w.Incidents {
+			w.fresh[inc] = true
+		}
+	}
+	for hook := range p.runs {
+		p.runsDirty[hook] = true
+	}
+}
+
 // Changed returns what is to be kept since it was asked last: memories, each in
 // place of the one of its key, and records. It must be kept before the actions
 // of the same Plan are carried out.

@@ -25,9 +25,6 @@ type Look struct {
 	// Signals are what is measured of a scope now; nil where nothing is. The
 	// function itself may be nil: nothing is measured of any.
 	Signals func(scope.ID) *measure.ScopeSignals
-	// Silenced says who wants to hear nothing of an incident, for a person;
-	// empty where nobody does. nil: nobody silences anything.
-	Silenced func(*judge.Incident) string
 	// Gets reports whether a channel is told of an incident anyway, as of any
 	// of its severity. nil: none is.
 	Gets     func(channel string, i *judge.Incident) bool

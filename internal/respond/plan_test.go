@@ -317,11 +317,11 @@ func TestWhoIsLeftAlone(t *testing.T) {
 		s := tell(article())
 		s.opens(1, judge.WorkersFull, judge.Critical)
 		s.at(62 * time.Second)
-		s.look.Silenced = func(*judge.Incident) string { return "ann: maintenance" }
+		s.incident(1).SilencedBy = "s1"
 		s.said = nil
 		s.at(6 * time.Minute)
 		s.want(t,
-			"2m0s 1 hook add-workers@2m0s skipped: it is silenced: ann: maintenance",
+			"2m0s 1 hook add-workers@2m0s skipped: it is silenced by s1",
 			"5m0s 1 follow_up@5m0s done: not better (critical, was critical); queue_wait_seconds 5 s now, 5 s before")
 	})
 	t.Run("what is over before", func(t *testing.T) {
@@ -485,5 +485,30 @@ func TestReload(t *testing.T) {
 	s.at(5 * time.Minute)
 	if len(s.started) != 1 {
 		t.Errorf("run: %q", s.started)
+	}
+}
+
+// TestRenew: what a store has lost is given to it again, all of it.
+func TestRenew(t *testing.T) {
+	s, memories := tell(article()), map[string][]byte{}
+	s.opens(1, judge.WorkersFull, judge.Critical)
+	for range 125 {
+		remembering(s, memories)
+		s.look.Now = s.look.Now.Add(time.Second)
+	}
+	if again, records := s.Changed(0); again != nil || records != nil {
+		t.Errorf("changed without a change: %v, %v", again, records)
+	}
+	s.Renew()
+	again := map[string][]byte{}
+	changed, records := s.Changed(0)
+	for _, m := range changed {
+		again[m.Key] = m.Data
+	}
+	if diff := cmp.Diff(memories, again); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(records) != len(s.Workflows()[0].Steps)-2 { // two are still to come
+		t.Errorf("%d records", len(records))
 	}
 }
