@@ -162,7 +162,7 @@ func TestEveryKind(t *testing.T) {
 	for _, s := range stocks {
 		got[s.What] = s.Rows
 	}
-	if diff := cmp.Diff(map[string]int64{"incidents": 1, "raw": 1, "minutes": 1, "hours": 1, "left_out": 0, "audit": 1}, got); diff != "" {
+	if diff := cmp.Diff(map[string]int64{"incidents": 1, "raw": 1, "minutes": 1, "hours": 1, "notices": 0, "left_out": 0, "audit": 1}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -1,7 +1,7 @@
 // Package history keeps what is to outlive the agent, in one SQLite file of
 // its state directory: raw tallies, minutes and hours as encoded by others,
-// incidents as the API spells them, what was left out of learning, and who
-// changed what.
+// incidents as the API spells them, notices on their way, what was left out of
+// learning, and who changed what.
 //
 //	store, err := history.Open(dir, history.Config{…})
 //	err = store.Batch(func() error { return store.PutIncidents(changed) })

@@ -199,7 +199,7 @@ func (f *file) fetch(query string, ids []int64, do func(*sql.Row) error) error {
 
 // Stock is what is there of one kind.
 type Stock struct {
-	What string // "raw", "minutes", "hours", "incidents", "left_out", "audit"
+	What string // "raw", "minutes", "hours", "incidents", "notices", "left_out", "audit"
 	Rows int64
 	// From and To are its first and last time on the wall clock; zero without
 	// rows.
@@ -228,6 +228,7 @@ func (f *file) Stocks() ([]Stock, error) {
 		{"raw", "SELECT count(*), min(from_us), max(to_us), sum(length(data)), max(lived_ms) - min(lived_ms) FROM segments"},
 		{"minutes", "SELECT count(*), min(start_us), max(start_us), sum(length(data)), max(lived_ms) - min(lived_ms) FROM minutes"},
 		{"hours", "SELECT count(*), min(start_us), max(start_us), sum(length(data)), max(lived_ms) - min(lived_ms) FROM hours"},
+		{"notices", "SELECT count(*), min(created_us), max(max(created_us, ended_us)), sum(length(notice)), 0 FROM outbox"},
 		{"left_out", "SELECT count(*), min(from_us), max(to_us), sum(length(scope) + length(why) + length(who)), 0 FROM left_out"},
 		{"audit", "SELECT count(*), min(at_us), max(at_us), sum(length(who) + length(what) + length(detail)), 0 FROM audit"},
 	} {

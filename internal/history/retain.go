@@ -23,6 +23,9 @@ const (
 	// slack is how many free pages a file keeps: what goes each minute is taken
 	// by what comes.
 	slack = 1024
+	// Notices that ended stay for that long, and so many.
+	keepEnded = 7 * 24 * time.Hour
+	mostEnded = 10_000
 	// mostChanges is how many changes are kept, and as many spans left out.
 	mostChanges = 10_000
 )
@@ -33,10 +36,12 @@ const (
 // Age is the time that agents ran since a row was written, with an hour at most
 // for each time that none ran: a wall clock that is a year ahead, or steps back,
 // deletes nothing. Where the file is larger than it may be, raw tallies go
-// first, then minutes and hours beyond a week, then resolved incidents with
-// their raw tallies, the oldest first, then what is left of the minutes, and at
-// the very last the last quarter of an hour of raw tallies. Open incidents never
-// go, nor does what an incident keeps while it is there.
+// first, then notices that ended, then minutes and hours beyond a week, then
+// resolved incidents with their raw tallies, the oldest first, then what is left
+// of the minutes, then the last quarter of an hour of raw tallies. At the very
+// last notices are given up that wait and only say what is over, see
+// [Store.CrowdedOut]. Open incidents never go, nor other notices that wait, nor
+// does what an incident keeps while it is there.
 func (s *Store) Retain() (more bool, err error) {
 	for _, step := range []func() (int64, error){s.expire, s.shrink, s.vacuum} {
 		gone, err := step()
@@ -60,6 +65,7 @@ func (s *Store) expire() (gone int64, err error) {
 		{"SELECT lived_ms FROM segments WHERE kept = 0 ORDER BY id LIMIT 1", s.config.Raw, s.deleteRaw},
 		{"SELECT lived_ms FROM minutes ORDER BY id LIMIT 1", s.config.Minutes, s.deleteMinutes},
 		{"SELECT lived_ms FROM hours ORDER BY id LIMIT 1", s.config.Minutes, s.deleteHours},
+		{"SELECT lived_ms FROM outbox WHERE state <> 'waiting' ORDER BY lived_ms LIMIT 1", keepEnded, s.deleteEnded},
 	} {
 		before := s.age() - x.keep
 		oldest, err := s.column(x.oldest)
@@ -77,7 +83,15 @@ func (s *Store) expire() (gone int64, err error) {
 			return gone, err
 		}
 	}
-	return 0, nil
+	many, err := s.number("SELECT count(*) FROM outbox WHERE state <> 'waiting'")
+	if err != nil || many <= mostEnded {
+		return 0, err
+	}
+	err = s.Batch(func() error {
+		gone, err = s.deleteEnded(s.age())
+		return err
+	})
+	return gone, err
 }
 
 // shrink deletes something where the file holds too much.
@@ -96,8 +110,12 @@ func (s *Store) shrink() (gone int64, err error) {
 	if !s.shrinking {
 		return 0, nil
 	}
+	var crowded []OutboxRow
 	err = s.Batch(func() error {
 		if gone, err = s.deleteRaw(s.age() - min(leastRaw, s.config.Raw)); err != nil || gone > 0 {
+			return err
+		}
+		if gone, err = s.deleteEnded(s.age()); err != nil || gone > 0 {
 			return err
 		}
 		if gone, err = s.deleteMinutes(s.age() - leastMinutes); err != nil || gone > 0 {
@@ -112,9 +130,16 @@ func (s *Store) shrink() (gone int64, err error) {
 		if gone, err = s.deleteMinutes(s.age()); err != nil || gone > 0 {
 			return err
 		}
-		gone, err = s.deleteRaw(s.age())
+		if gone, err = s.deleteRaw(s.age()); err != nil || gone > 0 {
+			return err
+		}
+		crowded, err = s.crowdOut()
+		gone = int64(len(crowded))
 		return err
 	})
+	if err == nil {
+		s.crowded = append(s.crowded, crowded...)
+	}
 	return gone, err
 }
 

@@ -111,20 +111,23 @@ CREATE INDEX incidents_tail ON incidents (tail_from_us, tail_to_us) WHERE tail_t
 	// incidents. Nothing was ever in the outbox before.
 	`DROP TABLE outbox;
 CREATE TABLE outbox (
-	id INTEGER PRIMARY KEY,              -- the order of the channel
-	lived_ms INTEGER NOT NULL,
+	id INTEGER PRIMARY KEY,              -- the order in which they go
+	lived_ms INTEGER NOT NULL,           -- when it came into its state
 	key TEXT NOT NULL,                   -- the notice's own
 	channel TEXT NOT NULL,
-	receiver TEXT NOT NULL,              -- within its channel; empty where there is one
+	kind TEXT NOT NULL,                  -- the channel's: of another kind it is another one
+	over INTEGER NOT NULL,               -- 1: it only says what is over
 	state TEXT NOT NULL,                 -- waiting, delivered, undelivered, superseded
 	created_us INTEGER NOT NULL,
 	ended_us INTEGER NOT NULL,
 	attempts INTEGER NOT NULL,
 	error TEXT NOT NULL,                 -- of the last attempt
 	notice BLOB NOT NULL,                -- JSON
-	UNIQUE (key, channel, receiver)
+	UNIQUE (key, channel)
 );
-CREATE INDEX outbox_waiting ON outbox (state, id);
+CREATE INDEX outbox_waiting ON outbox (channel, id) WHERE state = 'waiting';
+CREATE INDEX outbox_undelivered ON outbox (channel, id) WHERE state = 'undelivered';
+CREATE INDEX outbox_ended ON outbox (lived_ms) WHERE state <> 'waiting';
 CREATE TABLE memory (
 	kind TEXT NOT NULL,                  -- whose it is
 	key TEXT NOT NULL,

@@ -21,7 +21,7 @@ func TestMigrations(t *testing.T) {
 	need(t, os.WriteFile(filepath.Join(dir, fileName), made(t, string(script)), 0o600))
 	c := &times{wall: start}
 	s := opened(t, dir, c.config())
-	want := map[string]int64{"incidents": 2, "raw": 1, "minutes": 1, "hours": 1, "left_out": 1, "audit": 1}
+	want := map[string]int64{"incidents": 2, "raw": 1, "minutes": 1, "hours": 1, "notices": 0, "left_out": 1, "audit": 1}
 	if diff := cmp.Diff(want, rows(t, s.file)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

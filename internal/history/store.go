@@ -75,6 +75,7 @@ type Store struct {
 	inBatch      bool
 	// shrinking: the file was too large, and is brought below that.
 	shrinking bool
+	crowded   []OutboxRow // see CrowdedOut
 }
 
 // writing are the settings of the one writer. The page cache is small, as is
