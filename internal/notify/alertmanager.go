@@ -37,7 +37,7 @@ func (m *member) send(ctx context.Context, now time.Time, n *Notice) error {
 	// Empty, not absent: the header is not sent, and a request that met a
 	// closed connection may be sent again (net/http, Transport).
 	header := http.Header{idempotencyHeader: {}}
-	return m.client.post(ctx, now, header, body, func(answer []byte) string {
+	return m.client.post(ctx, now, header, body, answer{says: func(answer []byte) string {
 		// Alertmanager answers 400 with a JSON string of what is wrong. What a
 		// proxy before it says may quote the address, and is left out.
 		var words string
@@ -45,7 +45,7 @@ func (m *member) send(ctx context.Context, now time.Time, n *Notice) error {
 			return ""
 		}
 		return words
-	})
+	}})
 }
 
 func (m *member) close() { m.client.http.CloseIdleConnections() }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type Refusal struct {
 	Words string
 	// RetryAfter is what the receiver asked for; zero when it asked nothing.
 	RetryAfter time.Duration
+	// Outage: the receiver is out of order, for this notice as for any other.
+	Outage bool
 	// ForGood: the same notice would be refused again.
 	ForGood bool
 }
@@ -67,16 +70,24 @@ func newClient(u *url.URL, roots *x509.CertPool, dial Dial) *client {
 	}
 }
 
-// post sends body and returns nil when it was taken. says words a refusal by
-// the answer's body; nil says nothing of it.
-func (c *client) post(ctx context.Context, now time.Time, header http.Header, body []byte, says func([]byte) string) error {
+// answer is how a receiver's answers are read.
+type answer struct {
+	// says words a refusal by the answer's body; nil says nothing of it.
+	says func(body []byte) string
+	// denies reports whether the body of a 2xx answer is a no; nil does not read
+	// it.
+	denies func(body []byte) bool
+}
+
+// post sends body and returns nil when it was taken.
+func (c *client) post(ctx context.Context, now time.Time, header http.Header, body []byte, read answer) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%s: the address cannot be used for a request", c.host)
 	}
 	request.Header = header
 	request.Header.Set("Content-Type", "application/json")
-	return c.do(request, now, says)
+	return c.do(request, now, read)
 }
 
 // get asks the address and returns nil when the answer is a yes.
@@ -85,11 +96,11 @@ func (c *client) get(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("%s: the address cannot be used for a request", c.host)
 	}
-	return c.do(request, now, nil)
+	return c.do(request, now, answer{})
 }
 
 // do makes a request.
-func (c *client) do(request *http.Request, now time.Time, says func([]byte) string) error {
+func (c *client) do(request *http.Request, now time.Time, read answer) error {
 	request.Header.Set("User-Agent", "foreshock")
 	answer, err := c.http.Do(request)
 	if err != nil {
@@ -97,16 +108,26 @@ func (c *client) do(request *http.Request, now time.Time, says func([]byte) stri
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode/100 == 2 {
-		return nil // the body, however long, says nothing more
+		// A body that is long, or breaks off, is no clear no.
+		if read.denies != nil && read.denies(readUpTo(answer.Body)) {
+			return &Refusal{Words: fmt.Sprintf("%s answered %d, and an error in the body", c.host, answer.StatusCode)}
+		}
+		return nil
 	}
 	refusal := refuse(c.host, answer, now)
-	if says != nil {
-		// What arrives before the connection breaks is better than nothing.
-		if text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer)); says(text) != "" {
-			refusal.Words += ": " + plain(says(text))
+	if read.says != nil {
+		if words := read.says(readUpTo(answer.Body)); words != "" {
+			refusal.Words += ": " + plain(words)
 		}
 	}
 	return refusal
+}
+
+// readUpTo reads the first maxAnswer of a body. What arrives before the
+// connection breaks is better than nothing.
+func readUpTo(body io.Reader) []byte {
+	text, _ := io.ReadAll(io.LimitReader(body, maxAnswer))
+	return text
 }
 
 // failure words an error of the connection. The error of package http quotes
@@ -131,6 +152,13 @@ type unreached struct {
 func (u *unreached) Error() string { return u.host + ": " + plain(u.err.Error()) }
 func (u *unreached) Unwrap() error { return u.err }
 
+// outages are the answers by which a receiver, or a proxy before it, says that it
+// takes nothing at the moment: RFC 9110 and, of 425 and 429, RFC 8470 and 6585.
+var outages = []int{
+	http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
+	http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+}
+
 // refuse reads an answer that is not a yes.
 func refuse(host string, answer *http.Response, now time.Time) *Refusal {
 	status := strings.TrimSpace(fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode)))
@@ -142,7 +170,7 @@ func refuse(host string, answer *http.Response, now time.Time) *Refusal {
 		return &Refusal{Words: fmt.Sprintf("%s answered %s", host, status), ForGood: true}
 	default:
 		// Also 401, 403, 404: the operator may put them right within the hour.
-		return &Refusal{Words: fmt.Sprintf("%s answered %s", host, status), RetryAfter: retryAfter(answer.Header.Get("Retry-After"), now)}
+		return &Refusal{Words: fmt.Sprintf("%s answered %s", host, status), Outage: slices.Contains(outages, code), RetryAfter: retryAfter(answer.Header.Get("Retry-After"), now)}
 	}
 }
 

@@ -123,8 +123,13 @@ func TestWebhookRefusals(t *testing.T) {
 		want   Refusal
 	}{
 		{"500", status(500), Refusal{Words: "HOST answered 500 Internal Server Error"}},
-		{"503, seconds", status(503, "Retry-After", "7"), Refusal{Words: "HOST answered 503 Service Unavailable", RetryAfter: 7 * time.Second}},
-		{"429, date", status(429, "Retry-After", "Sat, 21 Nov 2026 08:02:00 GMT"), Refusal{Words: "HOST answered 429 Too Many Requests", RetryAfter: 2 * time.Minute}},
+		{"503, seconds", status(503, "Retry-After", "7"), Refusal{Words: "HOST answered 503 Service Unavailable", Outage: true, RetryAfter: 7 * time.Second}},
+		{"429, date", status(429, "Retry-After", "Sat, 21 Nov 2026 08:02:00 GMT"), Refusal{Words: "HOST answered 429 Too Many Requests", Outage: true, RetryAfter: 2 * time.Minute}},
+		{"408", status(408), Refusal{Words: "HOST answered 408 Request Timeout", Outage: true}},
+		{"425", status(425), Refusal{Words: "HOST answered 425 Too Early", Outage: true}},
+		{"502", status(502), Refusal{Words: "HOST answered 502 Bad Gateway", Outage: true}},
+		{"504", status(504), Refusal{Words: "HOST answered 504 Gateway Timeout", Outage: true}},
+		{"200 with an error", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"ok": false, "error": %q}`, secret) }, Refusal{Words: "HOST answered 200, and an error in the body"}},
 		{"400", status(400), Refusal{Words: "HOST answered 400 Bad Request", ForGood: true}},
 		{"413", status(413), Refusal{Words: "HOST answered 413 Request Entity Too Large", ForGood: true}},
 		{"401", status(401), Refusal{Words: "HOST answered 401 Unauthorized"}},

@@ -35,7 +35,12 @@ type Channel struct {
 	// Only are those that are sent, where any is given: one must match.
 	Only []silence.Matcher
 	Calm Calm
-
+	// GiveUp is for how long a notice is tried while the receiver is out of
+	// order. Zero: GiveUpAfter.
+	GiveUp time.Duration
+	// MaxPerHour is how many notices are delivered within an hour; what is more
+	// waits. Zero: any number.
+	MaxPerHour   int
 	Log          *slog.Logger
 	Webhook      *Webhook
 	Alertmanager *Alertmanager

@@ -58,7 +58,7 @@ func (c *child) send(ctx context.Context, now time.Time, n *Notice) error {
 	if err != nil {
 		c.config.Log.Warn("a template failed on a notice, which goes out in our own words", "channel", n.Channel, "error", plain(err.Error()))
 	}
-	m := library.Message{URL: c.config.URL, Title: text.Title, Text: text.Body, Severity: n.Severity, Over: n.over(), Events: []library.Event{}}
+	m := library.Message{URL: c.config.URL, Title: text.Title, Text: text.Body, Severity: n.Severity, Over: n.Over(), Events: []library.Event{}}
 	if c.config.follows() {
 		m.Events = events(n, text)
 	}
@@ -81,6 +81,10 @@ func outcomeError(service string, out library.Outcome, now time.Time) error {
 	switch out.Status {
 	case 400, 405, 413, 415, 422:
 		refusal.ForGood = true
+	case 421, 450, 451, 452, 454: // not now: RFC 5321, section 4.2.3; 454: RFC 4954
+		refusal.Outage = true
+	default:
+		refusal.Outage = slices.Contains(outages, out.Status)
 	}
 	return refusal
 }

@@ -105,7 +105,7 @@ func TestRealAlertmanager(t *testing.T) {
 	address := startAlertmanager(t)
 	channels := []Channel{{Name: "alarm", Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:1", address}}}}
 	p := NewPlanner(Config{Host: "web03", Labels: map[string]string{"rack-row": "4", "9": "é", "severity": "mine"}, PublicURL: "https://web03.example", Channels: channels})
-	o, lanes := NewOutbox(chance(), channels)
+	o, lanes := NewOutbox(chance(), nil, channels)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -123,7 +123,7 @@ func TestRealAlertmanager(t *testing.T) {
 		if inc.State == judge.Open {
 			want[fmt.Sprintf("%s on web03, rack 4", inc.Finding.Severity)] = inc.Finding.Sentence
 		}
-		o.Put(p.Plan(now.Add(time.Duration(i)*time.Millisecond), 0, []judge.Incident{inc}))
+		o.Put(p.Plan(now.Add(time.Duration(i)*time.Millisecond), 0, []judge.Incident{inc}), nil)
 		eventually(t, fmt.Sprintf("step %d is taken", i), func() bool { return o.Status()[0].Delivered == uint64(i+1) })
 		eventually(t, fmt.Sprintf("alerts %v", want), func() bool { return cmp.Equal(want, active(t, address)) })
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,6 +168,18 @@ func (n *Notice) thread() uint64 {
 		return n.Incidents[0].Incident
 	}
 	return 0
+}
+
+// Over reports whether a notice only says that incidents are over.
+func (n *Notice) Over() bool { return n.only(Resolved) }
+
+// Repeats reports whether a notice says nothing new.
+func (n *Notice) Repeats() bool { return n.only(Lasting) }
+
+func (n *Notice) only(step Step) bool {
+	return n.count() > 0 &&
+		!slices.ContainsFunc(n.Incidents, func(i Item) bool { return i.Step != step }) &&
+		!slices.ContainsFunc(n.More, func(m More) bool { return m.Step != step })
 }
 
 // about reports whether both notices are about one incident, the same.

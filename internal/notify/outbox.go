@@ -1,74 +1,61 @@
 package notify
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"cmp"
 	"math/rand/v2"
-	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Outbox keeps what is to be delivered, in memory. It is safe for concurrent
-// use.
+// Outbox keeps what is to be delivered in memory, and knows what of it is kept
+// outside too. It is safe for concurrent use.
 type Outbox struct {
 	mu       sync.Mutex
 	random   *rand.Rand
+	ended    func(Ending)
 	channels []*channel
-}
-
-// sender delivers to one receiver. nil means that the receiver took the
-// notice. now is the wall's time.
-type sender interface {
-	send(ctx context.Context, now time.Time, n *Notice) error
-	close()
 }
 
 // channel counts what becomes of each notice over all of its lanes.
 type channel struct {
 	config Channel
 	lanes  []*Lane
-	// open holds what is not yet settled in every lane, by key.
-	open                              map[string]*passage
-	delivered, undelivered, displaced uint64
-	lastDelivered                     time.Time
-	lastError                         string
-	lastErrorAt                       time.Time
+	// open holds what is in memory and not yet settled in every lane, by key.
+	open map[string]*passage
+	// beyond is how many notices wait where they are kept, and not in memory.
+	// Those of unwritten, by key, are not yet written there.
+	beyond    int
+	unwritten map[string]bool
+
+	delivered, undelivered, displaced, unkept uint64
+	lastDelivered                             time.Time
+	lastError                                 string
+	lastErrorAt                               time.Time
 }
 
 // passage is one notice's way through a channel's lanes.
 type passage struct {
 	lanes     int // that still have it
+	queuedAt  time.Time
+	kept      bool // it is written
+	tried     bool
 	delivered bool
 	givenUp   bool // by a lane
+	attempts  int
+	problem   error
 }
-
-// Lane is the way to one receiver: a webhook's, one Alertmanager member's, or
-// our log's. The roof runs each in a goroutine of its own, so that one that
-// hangs holds up no other.
-type Lane struct {
-	outbox  *Outbox
-	channel *channel
-	name    string // the receiver's identity within its channel
-	// The fields below are the outbox's to guard.
-	sender  sender
-	queue   queue
-	failing bool // the last attempt failed
-	// wake has room for one: something has changed. gone is closed by
-	// Configure when the lane is no longer wanted.
-	wake chan struct{}
-	gone chan struct{}
-}
-
-// errRemoved is why a notice was not delivered to a receiver that is no more.
-var errRemoved = errors.New("the receiver was taken out of the configuration")
 
 // NewOutbox returns an empty outbox and the lanes to run. random spreads the
-// retries; the outbox has it for itself from here.
-func NewOutbox(random *rand.Rand, channels []Channel) (*Outbox, []*Lane) {
-	o := &Outbox{random: random}
+// retries; the outbox has it for itself from here. ended, unless nil, is told how
+// each notice's way ended; it is called with the outbox locked, and must neither
+// wait nor call it.
+func NewOutbox(random *rand.Rand, ended func(Ending), channels []Channel) (*Outbox, []*Lane) {
+	if ended == nil {
+		ended = func(Ending) {}
+	}
+	o := &Outbox{random: random, ended: ended}
 	return o, o.Configure(channels)
 }
 
@@ -84,7 +71,7 @@ func (o *Outbox) Configure(channels []Channel) []*Lane {
 	before := o.channels
 	o.channels = nil
 	for _, config := range channels {
-		c := &channel{open: make(map[string]*passage)}
+		c := &channel{open: make(map[string]*passage), unwritten: make(map[string]bool)}
 		if i := slices.IndexFunc(before, func(b *channel) bool { return b.config.id() == config.id() }); i >= 0 {
 			c = before[i]
 			before = slices.Delete(before, i, i+1)
@@ -106,20 +93,22 @@ func (o *Outbox) fit(now time.Time, c *channel, config Channel) []*Lane {
 	var fresh, keep []*Lane
 	for _, r := range receivers(&config) {
 		i := slices.IndexFunc(c.lanes, func(l *Lane) bool { return l.name == r.name })
+		var l *Lane
 		if i < 0 {
-			l := &Lane{
+			l = &Lane{
 				outbox: o, channel: c, name: r.name, sender: r.sender,
 				queue: queue{latestOnly: config.Alertmanager != nil, limit: MaxQueued},
 				wake:  make(chan struct{}, 1), gone: make(chan struct{}),
 			}
-			fresh, keep = append(fresh, l), append(keep, l)
-			continue
+			fresh = append(fresh, l)
+		} else {
+			l = c.lanes[i]
+			c.lanes = slices.Delete(c.lanes, i, i+1)
+			l.sender.close()
+			l.sender = r.sender
+			l.queue.hurry()
 		}
-		l := c.lanes[i]
-		c.lanes = slices.Delete(c.lanes, i, i+1)
-		l.sender.close()
-		l.sender = r.sender
-		l.queue.hurry(now)
+		l.queue.giveUp, l.queue.perHour = cmp.Or(config.GiveUp, GiveUpAfter), config.MaxPerHour
 		l.nudge()
 		keep = append(keep, l)
 	}
@@ -130,132 +119,76 @@ func (o *Outbox) fit(now time.Time, c *channel, config Channel) []*Lane {
 	return fresh
 }
 
-type receiver struct {
-	name   string
-	sender sender
-}
-
-// receivers are where a channel's notices go. A webhook's lane has no
-// name, so that it stays when the address is corrected.
-func receivers(c *Channel) []receiver {
-	switch {
-	case c.Webhook != nil:
-		u, _ := url.Parse(c.Webhook.URL) // the configuration has been read as one
-		return []receiver{{"", &webhook{newClient(u, c.Webhook.RootCAs, c.Webhook.Dial), slices.Clone(c.Webhook.Key)}}}
-	case c.Alertmanager != nil:
-		var out []receiver
-		for _, text := range c.Alertmanager.URLs {
-			u, _ := url.Parse(text)
-			out = append(out, receiver{text, &member{newClient(u.JoinPath("api/v2/alerts"), c.Alertmanager.RootCAs, c.Alertmanager.Dial)}})
-		}
-		return out
-	case c.Library != nil:
-		return []receiver{{"", &child{*c.Library}}}
+// find returns the channel of a name, of one kind or, where that is empty, of
+// any; nil when there is none.
+func (o *Outbox) find(name, kind string) *channel {
+	i := slices.IndexFunc(o.channels, func(c *channel) bool {
+		return c.config.Name == name && (kind == "" || c.config.Kind() == kind)
+	})
+	if i < 0 {
+		return nil
 	}
-	return []receiver{{"", &journal{c.Log}}}
+	return o.channels[i]
 }
 
 // Put takes notices for delivery. Those for a channel that is not there any
 // more are left out: the roof configures planner and outbox together.
-func (o *Outbox) Put(notices []Notice) {
-	if len(notices) == 0 {
-		return
-	}
+//
+// keep, unless nil, has them written outside, and reports whether that is to be
+// waited for: then they are held until Written or Unwritten names them, for
+// KeepWithin at most. It is called with the outbox locked, and must neither wait
+// nor call it.
+func (o *Outbox) Put(notices []Notice, keep func() bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
+	l := letter{queuedAt: now}
+	held := keep != nil && keep()
+	if held {
+		l.heldUntil = now.Add(KeepWithin)
+	}
 	for i := range notices {
-		for _, c := range o.channels {
-			if c.config.Name != notices[i].Channel {
-				continue
-			}
-			c.open[notices[i].Key] = &passage{lanes: len(c.lanes)}
-			for _, l := range c.lanes {
-				for _, end := range l.queue.push(now, notices[i]) {
-					c.end(now, end)
-				}
-				l.nudge()
-			}
+		l.notice = notices[i]
+		c := o.find(l.notice.Channel, "")
+		switch {
+		case c == nil:
+		case held && c.full():
+			c.beyond++
+			c.unwritten[l.notice.Key] = true
+		default:
+			o.add(now, c, l, false)
 		}
 	}
 }
 
-// Run delivers the lane's notices until ctx ends or the lane is taken out of
-// the configuration, and returns nil then. What is queued stays queued.
-func (l *Lane) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for ctx.Err() == nil {
-		n, sender, at, ok := l.take()
-		if ok {
-			l.settle(ctx, sender.send(ctx, time.Now(), &n))
-			continue
+// full reports whether a notice that is kept goes to where it is kept, and not to
+// memory: there is no room, or others wait there that go first. A channel with
+// several receivers has its room for each of them, and there the oldest goes.
+func (c *channel) full() bool {
+	return len(c.lanes) == 1 && !c.lanes[0].queue.latestOnly && (c.beyond > 0 || len(c.lanes[0].queue.letters) >= MaxQueued)
+}
+
+// add puts a letter on every lane.
+func (o *Outbox) add(now time.Time, c *channel, l letter, kept bool) {
+	c.open[l.notice.Key] = &passage{lanes: len(c.lanes), queuedAt: l.queuedAt, kept: kept}
+	for _, lane := range c.lanes {
+		for _, end := range lane.queue.push(l) {
+			o.end(now, c, end)
 		}
-		timer.Stop()
-		if !at.IsZero() {
-			timer.Reset(time.Until(at))
-		}
-		select {
-		case <-ctx.Done():
-		case <-l.gone:
-			return nil
-		case <-l.wake:
-		case <-timer.C:
-		}
+		lane.nudge()
 	}
-	return nil
-}
-
-func (l *Lane) take() (Notice, sender, time.Time, bool) {
-	l.outbox.mu.Lock()
-	defer l.outbox.mu.Unlock()
-	n, at, ok := l.queue.take(time.Now())
-	return n, l.sender, at, ok
-}
-
-func (l *Lane) settle(ctx context.Context, err error) {
-	l.outbox.mu.Lock()
-	defer l.outbox.mu.Unlock()
-	if err != nil && ctx.Err() != nil {
-		l.queue.release()
-		return
-	}
-	now := time.Now()
-	if l.failing = err != nil; err != nil {
-		err = fmt.Errorf("channel %s: %w", l.channel.config.Name, err)
-		l.channel.lastError, l.channel.lastErrorAt = err.Error(), now
-	}
-	if end, ended := l.queue.settle(now, err, l.outbox.random); ended {
-		l.channel.end(now, end)
-	}
-}
-
-// nudge wakes Run; one nudge is enough for any number of changes.
-func (l *Lane) nudge() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// leave ends the lane and what waits in it.
-func (l *Lane) leave(now time.Time) {
-	for _, end := range l.queue.empty(errRemoved) {
-		l.channel.end(now, end)
-	}
-	l.sender.close()
-	close(l.gone)
 }
 
 // end notes that one lane is through with a notice. The notice is delivered
 // with the first lane that delivers it; else it is undelivered when no lane
 // has it any more and one gave it up.
-func (c *channel) end(now time.Time, e outcome) {
+func (o *Outbox) end(now time.Time, c *channel, e outcome) {
 	p := c.open[e.notice.Key]
 	if p == nil {
 		return
 	}
 	p.lanes--
+	p.attempts += e.attempts
 	switch e.state {
 	case Delivered:
 		c.lastDelivered = now
@@ -264,9 +197,9 @@ func (c *channel) end(now time.Time, e outcome) {
 			c.delivered++
 		}
 	case Undelivered:
-		p.givenUp = true
-		if errors.Is(e.err, errOverflow) || errors.Is(e.err, errRemoved) { // no attempt has noted these
-			c.lastError, c.lastErrorAt = fmt.Sprintf("channel %s: %v", c.config.Name, e.err), now
+		p.givenUp, p.problem = true, e.err
+		if e.err.Error() != c.lastError { // no attempt has noted it
+			c.failed(now, e.err)
 		}
 	case Superseded:
 	}
@@ -274,32 +207,55 @@ func (c *channel) end(now time.Time, e outcome) {
 		return
 	}
 	delete(c.open, e.notice.Key)
+	x := Ending{Ref: Ref{c.config.Name, e.notice.Key}, At: now, State: Superseded, Attempts: p.attempts, Repeat: e.notice.Repeats()}
 	switch {
 	case p.delivered:
+		x.State = Delivered
 	case p.givenUp:
 		c.undelivered++
+		x.State, x.Error = Undelivered, strings.TrimPrefix(p.problem.Error(), c.prefix())
 	default:
 		c.displaced++
 	}
+	o.ended(x)
 }
+
+// failed notes what went wrong where no attempt did.
+func (c *channel) failed(now time.Time, err error) {
+	c.lastError, c.lastErrorAt = c.prefix()+err.Error(), now
+}
+
+// prefix is before each last error.
+func (c *channel) prefix() string { return "channel " + c.config.Name + ": " }
 
 // Status says how each channel does, in the order of the configuration.
 func (o *Outbox) Status() []Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	now := time.Now()
 	out := make([]Status, 0, len(o.channels))
 	for _, c := range o.channels {
 		s := Status{
-			Name: c.config.Name, Kind: c.config.Kind(),
-			Delivered: c.delivered, Undelivered: c.undelivered, Superseded: c.displaced,
+			Name: c.config.Name, Kind: c.config.Kind(), Queued: c.beyond, Kept: c.beyond - len(c.unwritten),
+			Delivered: c.delivered, Undelivered: c.undelivered, Superseded: c.displaced, Unkept: c.unkept,
 			LastError: c.lastError, LastErrorAt: c.lastErrorAt, LastDeliveredAt: c.lastDelivered,
 		}
 		for _, p := range c.open {
-			if !p.delivered {
-				s.Queued++
+			if p.delivered {
+				continue
+			}
+			s.Queued++
+			if p.kept {
+				s.Kept++
+			}
+			if s.OldestAt.IsZero() || p.queuedAt.Before(s.OldestAt) {
+				s.OldestAt = p.queuedAt
 			}
 		}
 		s.Failing = !slices.ContainsFunc(c.lanes, func(l *Lane) bool { return !l.failing })
+		if !slices.ContainsFunc(c.lanes, func(l *Lane) bool { return !l.queue.freeAt().After(now) }) {
+			s.Held = s.Queued
+		}
 		out = append(out, s)
 	}
 	return out

@@ -47,7 +47,7 @@ var (
 // returned function stops it and waits; it may be called twice.
 func start(t *testing.T, channels []Channel, fakes ...*fake) (*Outbox, func()) {
 	t.Helper()
-	o, lanes := NewOutbox(chance(), channels)
+	o, lanes := NewOutbox(chance(), nil, channels)
 	if len(lanes) != len(fakes) {
 		t.Fatalf("%d lanes, want %d", len(lanes), len(fakes))
 	}
@@ -90,7 +90,7 @@ func TestHangHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hook, a, b := &fake{answer: hangs}, &fake{answer: hangs}, &fake{answer: takes}
 		o, stop := start(t, []Channel{hookChannel, alarmChannel}, hook, a, b)
-		o.Put([]Notice{to("hook", letterOf(1, 1)), to("alarm", letterOf(1, 1)), to("nobody", letterOf(1, 1))})
+		o.Put([]Notice{to("hook", letterOf(1, 1)), to("alarm", letterOf(1, 1)), to("nobody", letterOf(1, 1))}, nil)
 		synctest.Wait()
 		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 1}, Status{Name: "alarm", Kind: "alertmanager", Delivered: 1})
 		stop()
@@ -102,14 +102,14 @@ func TestHangHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// TestRetries: the waits double, a notice that nobody takes for an hour is
+// TestRetries: the waits double, a notice that nobody takes for a day is
 // undelivered and shown with its last error, and what follows it is told.
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hook := &fake{answer: refuses}
 		o, _ := start(t, []Channel{hookChannel}, hook)
 		begin := time.Now()
-		o.Put([]Notice{to("hook", letterOf(1, 1))})
+		o.Put([]Notice{to("hook", letterOf(1, 1))}, nil)
 		synctest.Wait()
 		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 1})
 		time.Sleep(GiveUpAfter + maxRetry)
@@ -131,14 +131,15 @@ func TestRetries(t *testing.T) {
 			t.Errorf("given up after %s, want about %s", tried, GiveUpAfter)
 		}
 		hook.mu.Unlock()
-		want := Status{Name: "hook", Kind: "webhook", Undelivered: 1, LastError: "channel hook: down", LastErrorAt: last, Failing: true}
+		want := Status{Name: "hook", Kind: "webhook", Undelivered: 1, Unkept: 1, LastError: "channel hook: down", LastErrorAt: last, Failing: true}
 		if diff := cmp.Diff([]Status{want}, o.Status()); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
 		}
-		o.Put([]Notice{to("hook", letterOf(1, 2))})
+		o.Put([]Notice{to("hook", letterOf(1, 2))}, nil)
+		time.Sleep(maxRetry)
 		synctest.Wait()
 		if got := hook.got(); got[len(got)-1] != "1.2" {
-			t.Errorf("tried %v, want 1.2 last", got)
+			t.Errorf("tried %s last, want 1.2", got[len(got)-1])
 		}
 	})
 }
@@ -156,9 +157,9 @@ func TestRetryAfterHolds(t *testing.T) {
 			return nil
 		}
 		o, _ := start(t, []Channel{hookChannel}, hook)
-		o.Put([]Notice{to("hook", letterOf(1, 1))})
+		o.Put([]Notice{to("hook", letterOf(1, 1))}, nil)
 		synctest.Wait()
-		o.Put([]Notice{to("hook", letterOf(2, 1))})
+		o.Put([]Notice{to("hook", letterOf(2, 1))}, nil)
 		time.Sleep(5*time.Minute - time.Second)
 		synctest.Wait()
 		if diff := cmp.Diff([]string{"1.1"}, hook.got()); diff != "" {
@@ -170,23 +171,28 @@ func TestRetryAfterHolds(t *testing.T) {
 	})
 }
 
-// TestOneBadNotice: it does not hold up other incidents, and its own
-// incident's next one waits for it.
+// TestOneBadNotice: one that is answered with an error holds up all for an hour,
+// as they go in their order, and no longer.
 func TestOneBadNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hook := &fake{answer: func(_ context.Context, n *Notice) error {
 			if n.Key == "1.1" {
-				return errDown
+				return &Refusal{Words: "h answered 500"}
 			}
 			return nil
 		}}
 		o, _ := start(t, []Channel{hookChannel}, hook)
-		o.Put([]Notice{to("hook", letterOf(1, 1)), to("hook", letterOf(1, 2)), to("hook", letterOf(2, 1))})
+		o.Put([]Notice{to("hook", letterOf(1, 1)), to("hook", letterOf(1, 2)), to("hook", letterOf(2, 1))}, nil)
+		time.Sleep(AnsweredFor - maxRetry)
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"1.1", "2.1"}, hook.got()); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
+		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 3})
+		time.Sleep(3 * maxRetry)
+		synctest.Wait()
+		got := hook.got()
+		if diff := cmp.Diff([]string{"1.1", "1.2", "2.1"}, got[len(got)-3:]); diff != "" {
+			t.Errorf("the last tried (-want +got):\n%s", diff)
 		}
-		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 2, Delivered: 1})
+		check(t, o, Status{Name: "hook", Kind: "webhook", Delivered: 2, Undelivered: 1})
 	})
 }
 
@@ -196,7 +202,7 @@ func TestRefusedForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hook := &fake{answer: func(context.Context, *Notice) error { return &Refusal{Words: "h answered 400", ForGood: true} }}
 		o, _ := start(t, []Channel{hookChannel}, hook)
-		o.Put([]Notice{to("hook", letterOf(1, 1))})
+		o.Put([]Notice{to("hook", letterOf(1, 1))}, nil)
 		synctest.Wait()
 		check(t, o, Status{Name: "hook", Kind: "webhook", Undelivered: 1})
 		if got := o.Status()[0].LastError; got != "channel hook: h answered 400" {
@@ -211,9 +217,9 @@ func TestMembersCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fake{answer: takes}
 		o, _ := start(t, []Channel{alarmChannel}, &fake{answer: refuses}, b)
-		o.Put([]Notice{to("alarm", letterOf(1, 1))})
+		o.Put([]Notice{to("alarm", letterOf(1, 1))}, nil)
 		synctest.Wait()
-		o.Put([]Notice{to("alarm", letterOf(1, 2))}) // a's 1.1 gives way
+		o.Put([]Notice{to("alarm", letterOf(1, 2))}, nil) // a's 1.1 gives way
 		time.Sleep(GiveUpAfter + 2*maxRetry)
 		synctest.Wait()
 		check(t, o, Status{Name: "alarm", Kind: "alertmanager", Delivered: 2})
@@ -232,7 +238,7 @@ func TestOverflowIsShown(t *testing.T) {
 		for i := range MaxQueued + 10 {
 			all = append(all, to("hook", letterOf(uint64(i), 1)))
 		}
-		o.Put(all)
+		o.Put(all, nil)
 		synctest.Wait()
 		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: MaxQueued, Undelivered: 10})
 	})
@@ -243,7 +249,7 @@ func TestOverflowIsShown(t *testing.T) {
 func TestConfigure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := Channel{Name: "log", Log: slog.New(slog.DiscardHandler)}
-		o, lanes := NewOutbox(chance(), []Channel{hookChannel, alarmChannel, journal})
+		o, lanes := NewOutbox(chance(), nil, []Channel{hookChannel, alarmChannel, journal})
 		for _, l := range lanes[:3] {
 			l.sender = &fake{answer: refuses}
 		}
@@ -252,7 +258,7 @@ func TestConfigure(t *testing.T) {
 		for _, l := range lanes {
 			wg.Go(func() { _ = l.Run(ctx) })
 		}
-		o.Put([]Notice{to("hook", letterOf(1, 1)), to("alarm", letterOf(1, 1)), to("log", letterOf(1, 1))})
+		o.Put([]Notice{to("hook", letterOf(1, 1)), to("alarm", letterOf(1, 1)), to("log", letterOf(1, 1))}, nil)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 
@@ -261,7 +267,7 @@ func TestConfigure(t *testing.T) {
 		right := &fake{answer: takes}
 		o.mu.Lock() // what Configure does for an address, with a receiver that is none
 		lanes[0].sender = right
-		lanes[0].queue.hurry(time.Now())
+		lanes[0].queue.hurry()
 		lanes[0].nudge()
 		o.mu.Unlock()
 		synctest.Wait()
@@ -282,7 +288,7 @@ func TestConfigure(t *testing.T) {
 // TestRunEndsWithItsLane, not only with the context.
 func TestRunEndsWithItsLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, lanes := NewOutbox(chance(), []Channel{hookChannel})
+		o, lanes := NewOutbox(chance(), nil, []Channel{hookChannel})
 		ended := make(chan error, 1)
 		go func() { ended <- lanes[0].Run(context.Background()) }()
 		synctest.Wait()

@@ -9,14 +9,24 @@ import (
 
 // How hard delivery is tried.
 const (
-	// GiveUpAfter is how long a notice is tried before it is undelivered.
-	GiveUpAfter = time.Hour
-	// MaxQueued bounds each receiver's queue. A notice is a few kilobytes.
+	// GiveUpAfter is for how long a notice is tried that a receiver's outage
+	// holds up, unless its channel says otherwise. Then it is undelivered.
+	GiveUpAfter = 24 * time.Hour
+	// AnsweredFor is for how long a notice is tried that is answered with an
+	// error: the operator may put right a key or an address within the hour,
+	// and one that the receiver cannot take must not hold up the rest for a day.
+	AnsweredFor = time.Hour
+	// KeepWithin is how long a notice waits to be written before it goes without.
+	KeepWithin = time.Second
+	// MaxQueued bounds each receiver's queue in memory. A notice is a few
+	// kilobytes.
 	MaxQueued = 1000
 
 	firstRetry = time.Second
 	// maxRetry: a receiver that is back is told within a minute.
 	maxRetry = time.Minute
+	// ratePer is what a channel's rate counts over.
+	ratePer = time.Hour
 )
 
 // State is how a notice's way ended.
@@ -33,9 +43,13 @@ const (
 type letter struct {
 	notice   Notice
 	queuedAt time.Time
-	attempts int
-	next     time.Time // not to be tried before
-	problem  error     // of the last attempt
+	// heldUntil: it is being written, and waits that long for it; zero when it
+	// waits no more.
+	heldUntil time.Time
+	attempts  int
+	// answeredAt is when it was answered with an error first; zero for never.
+	answeredAt time.Time
+	problem    error // of the last attempt
 }
 
 // outcome is the end of a letter's way. err says why it was not delivered.
@@ -45,131 +59,208 @@ type outcome struct {
 	err   error
 }
 
-// errOverflow is why a notice is lost to newer ones.
-var errOverflow = errors.New("the queue was full, and newer notices came")
+// Why notices are undelivered that no attempt failed for.
+var (
+	errOverflow = errors.New("the queue was full, and newer notices came")
+	errRemoved  = errors.New("the receiver was taken out of the configuration")
+)
 
 // queue is the letters to one receiver. It is pure: time and chance are
-// arguments. The notices of one incident leave it in their order; different
-// incidents do not wait for each other, so that one notice that a receiver
-// cannot take does not hold up the rest.
+// arguments. Letters leave it in the order in which they came: what holds up the
+// first holds up all.
 type queue struct {
 	// latestOnly: a newer state of an incident takes an older one's place.
 	latestOnly bool
 	limit      int
-	letters    []letter // in the order of arrival
+	giveUp     time.Duration // GiveUpAfter, or the channel's own
+	perHour    int           // deliveries within ratePer; 0 is any number
+	letters    []letter
 	// flying is the key of the notice that is being sent; empty when none is.
 	flying string
-	// pausedUntil is what the receiver asked for; zero when it asked nothing.
+	// failures counts attempts in a row that failed, pausedUntil is when the next
+	// one is due: for the back-off, or as the receiver asked.
+	failures    int
 	pausedUntil time.Time
+	sent        []time.Time // the last perHour deliveries
 }
 
-// push adds a notice and returns those that it puts to an end.
-func (q *queue) push(now time.Time, n Notice) []outcome {
-	var ended []outcome
-	l := letter{notice: n, queuedAt: now, next: now}
+// push adds a letter and returns those that it puts to an end.
+func (q *queue) push(l letter) []outcome {
 	if q.latestOnly {
-		if i := slices.IndexFunc(q.letters, func(o letter) bool {
-			return o.notice.about(&n) && o.notice.Key != q.flying
-		}); i >= 0 {
+		if i := slices.IndexFunc(q.letters, func(o letter) bool { return q.supersedes(&l, &o) }); i >= 0 {
 			old := q.letters[i]
-			// The receiver is no better for the news: its back-off stays.
-			l.attempts, l.next, l.problem = old.attempts, old.next, old.problem
 			q.letters[i] = l
-			return append(ended, outcome{old, Superseded, nil})
+			return []outcome{{old, Superseded, nil}}
 		}
 	}
+	var ended []outcome
 	if len(q.letters) >= q.limit {
 		// The oldest goes: people need to hear of what is wrong now.
 		i := slices.IndexFunc(q.letters, func(o letter) bool { return o.notice.Key != q.flying })
 		if i < 0 {
-			return append(ended, outcome{l, Undelivered, errOverflow})
+			return []outcome{{l, Undelivered, errOverflow}}
 		}
-		ended = append(ended, outcome{q.letters[i], Undelivered, errOverflow})
-		q.letters = slices.Delete(q.letters, i, i+1)
+		ended = append(ended, q.remove(i, Undelivered, errOverflow))
 	}
 	q.letters = append(q.letters, l)
 	return ended
 }
 
-// take returns the notice to send now and marks it as flying. Without one, at
-// is when to ask again; zero: after the next push.
+// supersedes reports whether a newer letter takes the place of an older one.
+func (q *queue) supersedes(newer, older *letter) bool {
+	return newer.notice.about(&older.notice) && older.notice.Key != q.flying
+}
+
+func (q *queue) remove(i int, state State, err error) outcome {
+	l := q.letters[i]
+	q.letters = slices.Delete(q.letters, i, i+1)
+	return outcome{l, state, err}
+}
+
+func (q *queue) find(key string) int {
+	return slices.IndexFunc(q.letters, func(l letter) bool { return l.notice.Key == key })
+}
+
+// restore adds letters of before, each where it belongs: stored is in its order,
+// and names those that are here too, which stay as they are.
+func (q *queue) restore(stored []letter) []outcome {
+	out := make([]letter, 0, len(q.letters)+len(stored))
+	next := 0 // of those that are here
+	for _, l := range stored {
+		i := q.find(l.notice.Key)
+		if i < 0 {
+			out = append(out, l)
+		}
+		for ; next <= i; next++ {
+			out = append(out, q.letters[next])
+		}
+	}
+	q.letters = append(out, q.letters[next:]...)
+	if !q.latestOnly {
+		return nil
+	}
+	var ended []outcome
+	for i := 0; i < len(q.letters); {
+		old := &q.letters[i]
+		if slices.ContainsFunc(q.letters[i+1:], func(l letter) bool { return q.supersedes(&l, old) }) {
+			ended = append(ended, q.remove(i, Superseded, nil))
+		} else {
+			i++
+		}
+	}
+	return ended
+}
+
+// unhold lets a letter go that was being written.
+func (q *queue) unhold(key string) {
+	if i := q.find(key); i >= 0 {
+		q.letters[i].heldUntil = time.Time{}
+	}
+}
+
+// take returns the first notice and marks it as flying, when it is due. Where it
+// is not, at is when to ask again; zero: after the next change.
 func (q *queue) take(now time.Time) (n Notice, at time.Time, ok bool) {
-	if q.flying != "" {
+	if q.flying != "" || len(q.letters) == 0 {
 		return Notice{}, time.Time{}, false
 	}
-	best := -1
-	first := make(map[uint64]bool, len(q.letters))
-	for i := range q.letters {
-		l := &q.letters[i]
-		if first[l.notice.thread()] {
-			continue // an earlier one of the same incident goes first
+	first := &q.letters[0]
+	for _, t := range []time.Time{first.heldUntil, q.pausedUntil, q.freeAt()} {
+		if t.After(at) {
+			at = t
 		}
-		first[l.notice.thread()] = true
-		if best < 0 || l.next.Before(q.letters[best].next) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return Notice{}, time.Time{}, false
-	}
-	at = q.letters[best].next
-	if q.pausedUntil.After(at) {
-		at = q.pausedUntil
 	}
 	if at.After(now) {
 		return Notice{}, at, false
 	}
-	q.flying = q.letters[best].notice.Key
-	return q.letters[best].notice, time.Time{}, true
+	q.flying = first.notice.Key
+	return first.notice, time.Time{}, true
 }
 
-// settle says how sending the flying notice went, and returns its end if it
-// has one.
-func (q *queue) settle(now time.Time, err error, random *rand.Rand) (outcome, bool) {
-	i := slices.IndexFunc(q.letters, func(l letter) bool { return l.notice.Key == q.flying })
+// freeAt is when the rate allows the next delivery; zero for at once.
+func (q *queue) freeAt() time.Time {
+	if q.perHour == 0 || len(q.sent) < q.perHour {
+		return time.Time{}
+	}
+	return q.sent[len(q.sent)-q.perHour].Add(ratePer)
+}
+
+// settle says how sending the flying notice went, and returns what ended with
+// it: itself, and in an outage whatever has waited for too long.
+func (q *queue) settle(now time.Time, err error, random *rand.Rand) []outcome {
+	i := q.find(q.flying)
 	q.flying = ""
 	if i < 0 {
-		return outcome{}, false // its queue was emptied meanwhile
+		return nil // its queue was emptied meanwhile
 	}
-	l := q.letters[i]
-	end := func(state State, err error) (outcome, bool) {
-		q.letters = slices.Delete(q.letters, i, i+1)
-		return outcome{l, state, err}, true
-	}
+	l := &q.letters[i]
 	l.attempts++
-	if err == nil {
-		return end(Delivered, nil)
-	}
 	l.problem = err
-	refusal, _ := errors.AsType[*Refusal](err)
-	if refusal != nil && refusal.RetryAfter > 0 {
-		q.pausedUntil = now.Add(refusal.RetryAfter)
+	if err == nil {
+		q.failures, q.pausedUntil = 0, time.Time{}
+		if q.perHour > 0 {
+			q.sent = append(q.sent[max(0, len(q.sent)-q.perHour+1):], now)
+		}
+		return []outcome{q.remove(i, Delivered, nil)}
 	}
-	if q.latestOnly {
-		if j := slices.IndexFunc(q.letters[i+1:], func(o letter) bool { return o.notice.about(&l.notice) }); j >= 0 {
-			newer := &q.letters[i+1+j]
-			newer.attempts, newer.next, newer.problem = l.attempts, now.Add(backOff(l.attempts, random)), err
-			return end(Superseded, nil)
+	refusal, _ := errors.AsType[*Refusal](err)
+	if refusal != nil && refusal.ForGood {
+		q.failures, q.pausedUntil = 0, time.Time{} // it answers: others may be taken
+	} else {
+		q.failures++
+		wait := backOff(q.failures, random)
+		if refusal != nil {
+			wait = max(wait, refusal.RetryAfter)
+		}
+		q.pausedUntil = now.Add(wait)
+	}
+	if q.latestOnly && slices.ContainsFunc(q.letters[i+1:], func(o letter) bool { return o.notice.about(&l.notice) }) {
+		return []outcome{q.remove(i, Superseded, nil)}
+	}
+	switch {
+	case refusal == nil || refusal.Outage:
+		return q.expire(now, err)
+	case l.answeredAt.IsZero():
+		l.answeredAt = now
+	}
+	if refusal.ForGood || now.Sub(l.answeredAt) >= AnsweredFor || now.Sub(l.queuedAt) >= q.giveUp {
+		return []outcome{q.remove(i, Undelivered, err)}
+	}
+	return nil
+}
+
+// expire gives up what an outage has held for too long.
+func (q *queue) expire(now time.Time, err error) []outcome {
+	var ended []outcome
+	for i := 0; i < len(q.letters); {
+		if now.Sub(q.letters[i].queuedAt) >= q.giveUp {
+			ended = append(ended, q.remove(i, Undelivered, err))
+		} else {
+			i++
 		}
 	}
-	if refusal != nil && refusal.ForGood || now.Sub(l.queuedAt) >= GiveUpAfter {
-		return end(Undelivered, err)
-	}
-	l.next = now.Add(backOff(l.attempts, random))
-	q.letters[i] = l
-	return outcome{}, false
+	return ended
 }
 
 // release puts the flying notice back as if it had not been tried: we stopped,
 // not the receiver.
 func (q *queue) release() { q.flying = "" }
 
-// hurry makes everything due now, for a receiver that is said to be better.
-func (q *queue) hurry(now time.Time) {
-	q.pausedUntil = time.Time{}
+// hurry makes the first due now, for a receiver that is said to be better.
+func (q *queue) hurry() {
+	q.failures, q.pausedUntil = 0, time.Time{}
 	for i := range q.letters {
-		q.letters[i].next, q.letters[i].attempts = now, 0
+		q.letters[i].answeredAt = time.Time{}
 	}
+}
+
+// drop gives up one letter, unless it is being sent or not here.
+func (q *queue) drop(key string, why error) (outcome, bool) {
+	i := q.find(key)
+	if i < 0 || key == q.flying {
+		return outcome{}, false
+	}
+	return q.remove(i, Undelivered, why), true
 }
 
 // empty ends everything that waits.
@@ -182,12 +273,12 @@ func (q *queue) empty(why error) []outcome {
 	return out
 }
 
-// backOff is how long to wait after so many attempts: doubling from
-// firstRetry to maxRetry, and of that a random share between a half and all,
-// so that many hosts do not come back at once.
-func backOff(attempts int, random *rand.Rand) time.Duration {
+// backOff is how long to wait after so many failures: doubling from firstRetry
+// to maxRetry, and of that a random share between a half and all, so that many
+// hosts do not come back at once.
+func backOff(failures int, random *rand.Rand) time.Duration {
 	wait := maxRetry
-	if shift := attempts - 1; shift < 6 {
+	if shift := failures - 1; shift < 6 {
 		wait = min(maxRetry, firstRetry<<max(shift, 0))
 	}
 	return wait/2 + time.Duration(random.Int64N(int64(wait/2)+1))

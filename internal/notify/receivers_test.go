@@ -28,13 +28,13 @@ func TestCorrectedAddress(t *testing.T) {
 	at := func(address string) []Channel {
 		return []Channel{{Name: "hook", Webhook: &Webhook{URL: address}}}
 	}
-	o, lanes := NewOutbox(chance(), at(old))
+	o, lanes := NewOutbox(chance(), nil, at(old))
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { _ = lanes[0].Run(ctx) })
-	o.Put([]Notice{to("hook", letterOf(1, 1)), to("hook", letterOf(1, 2))})
+	o.Put([]Notice{to("hook", letterOf(1, 1)), to("hook", letterOf(1, 2))}, nil)
 	<-tried
 	want := "channel hook: " + host + " answered 302 to https://elsewhere.example/…: redirects are not followed, give that address itself"
 	eventually(t, want, func() bool { return o.Status()[0].LastError == want })

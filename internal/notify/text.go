@@ -60,7 +60,7 @@ func (n *Notice) Words() Text {
 // title is "[critical] web03: workers full, service/web".
 func (n *Notice) title() string {
 	mark := n.Severity
-	if n.over() {
+	if n.Over() {
 		mark = "resolved"
 	}
 	switch n.Reason {
@@ -84,12 +84,6 @@ func (n *Notice) title() string {
 		}
 	}
 	return fmt.Sprintf("[%s] %s: %s", mark, n.Host, what)
-}
-
-// over reports whether all that the notice tells of is over.
-func (n *Notice) over() bool {
-	return !slices.ContainsFunc(n.Incidents, func(i Item) bool { return i.Step != Resolved }) &&
-		!slices.ContainsFunc(n.More, func(m More) bool { return m.Step != Resolved }) && n.count() > 0
 }
 
 func (n *Notice) count() int {
