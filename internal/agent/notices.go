@@ -101,7 +101,7 @@ func (n *notices) tell(now time.Time, offset time.Duration, incidents []judge.In
 func notifyConfig(cfg config.Config, host string, log *slog.Logger, dialer *dial.Dialer) (notify.Config, error) {
 	out := notify.Config{Host: host, Labels: cfg.Labels, PublicURL: cfg.PublicURL}
 	for _, c := range cfg.Notify {
-		channel := notify.Channel{Name: c.Name, Only: c.Only, Calm: notify.Calm(c.Calm)}
+		channel := notify.Channel{Name: c.Name, Only: c.Only, Calm: notify.Calm(c.Calm), GiveUp: c.GiveUp, MaxPerHour: c.MaxPerHour}
 		for _, s := range c.Severities {
 			severity, _ := rule.ParseSeverity(s) // the configuration has checked it
 			channel.Severities = append(channel.Severities, severity)

@@ -175,6 +175,7 @@ func checkChannels(p *problems, raw []rawChannel) []Channel {
 		}
 		path := fmt.Sprintf("notify[%d]", i)
 		c := Channel{Name: names.check(p, path, r.At, r.Name), Severities: checkSeverities(p, path, r.Severities)}
+		c.GiveUp, c.MaxPerHour = checkDelivery(p, path, r)
 		kinds := 0
 		if r.Log.Given {
 			kinds++

@@ -120,7 +120,12 @@ type Channel struct {
 	// Only are matchers of which one must match; nil: everything does.
 	Only []silence.Matcher
 	Calm Calm
-
+	// GiveUp is for how long a notice is tried while the receiver is out of
+	// order. Between MinGiveUp and MaxGiveUp.
+	GiveUp time.Duration
+	// MaxPerHour is how many notices are delivered within an hour; 0 is any
+	// number.
+	MaxPerHour   int
 	Log          bool // our own log
 	Webhook      *Webhook
 	Alertmanager *Alertmanager

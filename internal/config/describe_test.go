@@ -75,10 +75,10 @@ func TestReference(t *testing.T) {
 		}}
 		c.Heartbeat = &Heartbeat{Secret{File: "/etc/foreshock/heartbeat.url"}, time.Minute}
 		c.Notify = []Channel{
-			{Name: "oncall", Severities: DefaultSeverities(), Calm: DefaultCalm(), Library: &Library{URL: Secret{File: "/etc/foreshock/slack.url"}, Template: Template{Title: "{{.Title}}", Body: "{{.Body}}"}}},
-			{Name: "ops", Severities: DefaultSeverities(), Only: []silence.Matcher{{Scope: "backend/shop*", Cause: "peer_*", Severity: "warning", Namespace: "shop-*"}, {Rule: "web-waits"}, {Everything: true}}, Calm: reminding, Webhook: &Webhook{URL: "https://ops.example/hook", Secret: Secret{File: "/etc/foreshock/hook.key"}}},
-			{Name: "alertmanager", Severities: DefaultSeverities(), Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093"}}},
-			{Name: "log", Severities: DefaultSeverities(), Log: true},
+			{Name: "oncall", Severities: DefaultSeverities(), GiveUp: DefaultGiveUp, MaxPerHour: DefaultLibraryPerHour, Calm: DefaultCalm(), Library: &Library{URL: Secret{File: "/etc/foreshock/slack.url"}, Template: Template{Title: "{{.Title}}", Body: "{{.Body}}"}}},
+			{Name: "ops", Severities: DefaultSeverities(), GiveUp: DefaultGiveUp, MaxPerHour: 60, Only: []silence.Matcher{{Scope: "backend/shop*", Cause: "peer_*", Severity: "warning", Namespace: "shop-*"}, {Rule: "web-waits"}, {Everything: true}}, Calm: reminding, Webhook: &Webhook{URL: "https://ops.example/hook", Secret: Secret{File: "/etc/foreshock/hook.key"}}},
+			{Name: "alertmanager", Severities: DefaultSeverities(), GiveUp: DefaultGiveUp, Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093"}}},
+			{Name: "log", Severities: DefaultSeverities(), GiveUp: DefaultGiveUp, Log: true},
 		}
 		c.Maintenance = []Maintenance{
 			{Name: "backups", Window: weekly("sat,sun 02:00-04:00 Europe/Dublin"), Match: silence.Matcher{Scope: "backend/db*", Cause: "*", Severity: "critical", Namespace: "*", Rule: "*"}, Why: "the databases are copied"},

@@ -114,6 +114,10 @@ func effectiveChannels(line writeLine, channels []Channel) {
 		line("  - name: %s", yamlText(c.Name))
 		line("    severities: [%s]", strings.Join(c.Severities, ", "))
 		effectiveCalm(line, c)
+		line("    give_up: %s", keepText(c.GiveUp))
+		if c.MaxPerHour > 0 {
+			line("    max_per_hour: %d", c.MaxPerHour)
+		}
 		switch {
 		case c.Webhook != nil:
 			line("    webhook:")

@@ -86,12 +86,12 @@ respond: {}
 				{Name: "two lines", When: "service.accepted > 1 &&\n  service.busy > \"1\"", Severity: "watch"},
 			},
 			Notify: []Channel{
-				{Name: "oncall", Severities: []string{"critical"}, Calm: DefaultCalm(), Library: &Library{URL: Secret{Env: "SLACK"}, Template: Template{Title: "{{.Title}} \"now\"", Body: "{{.Body}}\n\nRunbook: {{.Host}}"}}},
-				{Name: "mail", Severities: []string{"critical"}, Library: &Library{URL: Secret{File: "/etc/foreshock/mail.url"}}},
-				{Name: "ops", Severities: []string{"critical"}, Only: []silence.Matcher{{Scope: "backend/shop*", Cause: "peer_*", Severity: "warning"}, {Everything: true}}, Calm: reminding, Webhook: &Webhook{URL: "https://ops.example/hook?a=1", Secret: Secret{Env: "HOOK"}}},
-				{Name: "am", Severities: []string{"watch", "warning", "critical"}, Calm: Calm{Recovery: time.Minute}, Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093", "http://[::1]:9093"}}},
-				{Name: "log", Severities: []string{"warning", "critical"}, Log: true},
-				{Name: "on call", Severities: []string{"none"}, Log: true},
+				{Name: "oncall", Severities: []string{"critical"}, GiveUp: DefaultGiveUp, MaxPerHour: DefaultLibraryPerHour, Calm: DefaultCalm(), Library: &Library{URL: Secret{Env: "SLACK"}, Template: Template{Title: "{{.Title}} \"now\"", Body: "{{.Body}}\n\nRunbook: {{.Host}}"}}},
+				{Name: "mail", Severities: []string{"critical"}, GiveUp: DefaultGiveUp, MaxPerHour: DefaultLibraryPerHour, Library: &Library{URL: Secret{File: "/etc/foreshock/mail.url"}}},
+				{Name: "ops", Severities: []string{"critical"}, GiveUp: 3 * day, MaxPerHour: 30, Only: []silence.Matcher{{Scope: "backend/shop*", Cause: "peer_*", Severity: "warning"}, {Everything: true}}, Calm: reminding, Webhook: &Webhook{URL: "https://ops.example/hook?a=1", Secret: Secret{Env: "HOOK"}}},
+				{Name: "am", Severities: []string{"watch", "warning", "critical"}, GiveUp: 90 * time.Minute, Calm: Calm{Recovery: time.Minute}, Alertmanager: &Alertmanager{URLs: []string{"http://127.0.0.1:9093", "http://[::1]:9093"}}},
+				{Name: "log", Severities: []string{"warning", "critical"}, GiveUp: DefaultGiveUp, Log: true},
+				{Name: "on call", Severities: []string{"none"}, GiveUp: DefaultGiveUp, Log: true},
 			},
 			Respond: []Response{
 				{Key: "path_lost", Steps: []ResponseStep{
@@ -203,6 +203,8 @@ notify:
     recovery: 30s
     cooldown: 5m
     remind: off
+    give_up: 24h
+    max_per_hour: 60
     url: {env: SLACK}
     template:
       title: "{{.Title}} \"now\""
@@ -213,6 +215,8 @@ notify:
     recovery: 0s
     cooldown: 0s
     remind: off
+    give_up: 24h
+    max_per_hour: 60
     url: {file: /etc/foreshock/mail.url}
     # template: none, so it gets our own words
   - name: ops
@@ -222,6 +226,8 @@ notify:
     recovery: 30s
     cooldown: 5m
     remind: 4h
+    give_up: 3d
+    max_per_hour: 30
     webhook:
       url: "https://ops.example/hook?a=1"
       secret: {env: HOOK}
@@ -229,6 +235,7 @@ notify:
     severities: [watch, warning, critical]
     recovery: 1m
     cooldown: 0s
+    give_up: 1h30m
     alertmanager: {urls: ["http://127.0.0.1:9093", "http://[::1]:9093"]}
   - name: log
     severities: [warning, critical]
@@ -236,6 +243,7 @@ notify:
     recovery: 0s
     cooldown: 0s
     remind: off
+    give_up: 24h
     log: true
   - name: "on call"
     severities: [none]
@@ -243,6 +251,7 @@ notify:
     recovery: 0s
     cooldown: 0s
     remind: off
+    give_up: 24h
     log: true
 maintenance:
   - name: backups
@@ -395,6 +404,8 @@ func configs() *rapid.Generator[Config] {
 				Wait: span(MaxWait, "wait"), Interval: span(MaxInterval, "interval"), Recovery: span(MaxRecovery, "recovery"), Cooldown: span(MaxCooldown, "cooldown"),
 				Remind: rapid.SampledFrom([]time.Duration{0, MinRemind, MaxRemind}).Draw(t, "remind"),
 			}}
+			channel.MaxPerHour = rapid.IntRange(0, MaxPerHour).Draw(t, "rate")
+			channel.GiveUp = time.Duration(rapid.IntRange(1, 7*24*60).Draw(t, "minutes to give up")) * time.Minute
 			if len(channel.Only) == 0 {
 				channel.Only = nil
 			}

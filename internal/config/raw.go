@@ -51,6 +51,8 @@ type rawChannel struct {
 	Recovery     rawPause        `yaml:"recovery" jsonschema_description:"For how long something must have recovered before that is told, from 0s to 1h. Default: 30s; 0s for log and alertmanager."`
 	Cooldown     rawPause        `yaml:"cooldown" jsonschema_description:"For how long after its end something that opens again is told only when it is worse, from 0s, which damps no flapping either, to 24h. Default: 5m; 0s for log and alertmanager."`
 	Remind       rawRemind       `yaml:"remind" jsonschema_description:"How often what is open and not acknowledged is told again, from 10m to 168h, or off. Default: off."`
+	GiveUp       rawKeep         `yaml:"give_up" jsonschema_description:"For how long a notice is tried while the receiver is out of order, from 1m to 7d. Default: 24h."`
+	MaxPerHour   rawRate         `yaml:"max_per_hour" jsonschema_description:"How many notices are delivered within an hour, from 1 to 10000; what is more waits. Default: 60 with a url, else any number."`
 	Log          rawBool         `yaml:"log" jsonschema_description:"Write notices to our own log."`
 	Webhook      rawWebhook      `yaml:"webhook" example:"{url: https://ops.example/hook}" jsonschema_description:"Post signed JSON to a URL."`
 	URL          rawSecret       `yaml:"url" jsonschema_description:"Where the address of a service of the notification library is, as slack://, smtp:// or pagerduty://: it holds a secret."`
