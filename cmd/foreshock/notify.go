@@ -12,6 +12,6 @@ kept until it is delivered, or given up and shown as undelivered.`,
   foreshock notify status`,
 	}
 	onlyHelps(cmd, "unknown command %q: foreshock notify --help lists them")
-	cmd.AddCommand(notifyTestCommand(), notifyDeliverCommand(), notifyStatusCommand())
+	cmd.AddCommand(notifyTestCommand(), notifyDeliverCommand(), notifyStatusCommand(), notifyUndeliveredCommand(), notifyRetryCommand())
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +15,10 @@ func notifyStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say how each channel does",
-		Long: `Says of each channel how many notices wait, how many were delivered and given up
-since the agent started, and what went wrong last.
+		Long: `Says of each channel how many notices wait and since when, how many of them for no
+more than the channel's rate (HELD), how many were delivered since the agent
+started, how many were given up and are kept (UNDELIVERED), and what went wrong
+last. A notice that waits and is not KEPT would be lost with the agent.
 
 Ends with code 3 when a channel fails or has undelivered notices.`,
 		Example: `  foreshock notify status
@@ -42,7 +45,7 @@ Ends with code 3 when a channel fails or has undelivered notices.`,
 			return err
 		}
 		for i := range c.Channels {
-			if x := &c.Channels[i]; x.Failing || x.Undelivered > 0 {
+			if x := &c.Channels[i]; x.Failing || x.DeadLetters > 0 {
 				return exit{exitUnwell}
 			}
 		}
@@ -57,21 +60,27 @@ func writeChannels(out io.Writer, channels []api.Channel) error {
 		_, err := fmt.Fprintln(out, "there are no channels: notify: in the configuration says where notices go")
 		return err
 	}
-	rows := [][]string{{"CHANNEL", "KIND", "STATE", "WAITING", "DELIVERED", "UNDELIVERED"}}
+	rows := [][]string{{"CHANNEL", "KIND", "STATE", "SINCE", "WAITING", "KEPT", "HELD", "DELIVERED", "UNDELIVERED"}}
 	for i := range channels {
 		c := &channels[i]
-		state := "works"
+		state, since := "works", "-"
 		if c.Failing {
 			state = "failing"
 		}
-		rows = append(rows, []string{c.Name, c.Kind, state, strconv.Itoa(c.Queued), strconv.FormatUint(c.Delivered, 10), strconv.FormatUint(c.Undelivered, 10)})
+		if c.OldestAt != nil {
+			since = c.OldestAt.Format(time.RFC3339)
+		}
+		rows = append(rows, []string{
+			c.Name, c.Kind, state, since, strconv.Itoa(c.Queued), strconv.Itoa(c.Kept), strconv.Itoa(c.Held),
+			strconv.FormatUint(c.Delivered, 10), strconv.Itoa(c.DeadLetters),
+		})
 	}
-	if err := writeColumns(out, 3, rows); err != nil {
+	if err := writeColumns(out, 4, rows); err != nil {
 		return err
 	}
 	for i := range channels {
 		if c := &channels[i]; c.LastError != "" && c.LastErrorAt != nil {
-			if _, err := fmt.Fprintf(out, "\n%s: %s", c.LastErrorAt.Format("2006-01-02T15:04:05Z07:00"), c.LastError); err != nil {
+			if _, err := fmt.Fprintf(out, "\n%s: %s\n", c.LastErrorAt.Format(time.RFC3339), c.LastError); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -87,9 +88,14 @@ func Run(ctx context.Context, o Options) error {
 	server.BaseContext = func(net.Listener) context.Context { return serving }
 
 	group, ctx := errgroup.WithContext(ctx)
+	var delivering sync.WaitGroup
 	a.run = func(lanes []*notify.Lane) {
 		for _, lane := range lanes {
-			group.Go(func() error { return lane.Run(ctx) })
+			delivering.Add(1)
+			group.Go(func() error {
+				defer delivering.Done()
+				return lane.Run(ctx)
+			})
 		}
 	}
 	a.run(a.notices.lanes)
@@ -99,7 +105,8 @@ func Run(ctx context.Context, o Options) error {
 	looped := make(chan struct{})
 	group.Go(func() error {
 		defer close(looped)
-		defer a.recorder.flush() // its last segment is kept too
+		defer delivering.Wait()  // so that what was delivered last is kept too
+		defer a.recorder.flush() // as is its last segment
 		return a.loop(ctx)
 	})
 	group.Go(func() error { return a.keeper.run(ctx, looped) })
@@ -185,7 +192,6 @@ func newAgent(o Options) (*agent, error) {
 	if a.regions, err = a.ranges.regions(cfg, path); err != nil {
 		return nil, err
 	}
-	a.rules, a.notices = rules, newNotices(channels, o.Log)
 	beats, err := heartbeatSwitch(cfg, a.dialer)
 	if err != nil {
 		return nil, err
@@ -199,6 +205,7 @@ func newAgent(o Options) (*agent, error) {
 	}
 	a.responses = newResponder(responses, o.Log)
 	a.keeper = newKeeper(cfg, o.StateDir, o.Version, o.Log)
+	a.rules, a.notices = rules, newNotices(channels, a.keeper, o.Log)
 	if a.keeper.dir != "" {
 		a.recorder.finished, a.recorder.ring = a.keeper.segment, nil // it has them
 	}
@@ -276,7 +283,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Past: a.keeper, Evidences: a, Recorder: a, Player: a, Learner: a, Silencer: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Past: a.keeper, Outbox: a.notices, Evidences: a, Recorder: a, Player: a, Learner: a, Silencer: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})

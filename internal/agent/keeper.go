@@ -53,6 +53,9 @@ type keeper struct {
 	open func(history.Limits) (*history.Store, error)
 	asks chan ask      // work takes them; nobody closes it
 	stop chan struct{} // closed when nothing more comes
+	wake chan struct{} // has room for one: something is to be written at once
+	// mail, unless nil, knows what becomes of notices; set before start.
+	mail *notices
 	// reading has room for those who read raw tallies at the same time.
 	reading chan struct{}
 	done    chan struct{} // closed when all is written, or given up
@@ -67,8 +70,12 @@ type keeper struct {
 	bytes   int     // of these
 	writing []entry // taken from there, and not yet in the file
 	gap     bool    // an incident or a memory was dropped
-	status  api.History
-	limits  history.Limits
+	// dropped is to be told to those who wait for what was.
+	dropped []func(written bool)
+	// accepting: notices may wait to be written, as the history works.
+	accepting bool
+	status    api.History
+	limits    history.Limits
 
 	nowhere bool            // there is no directory to keep anything in
 	marks   map[uint64]mark // the loop's: what the keeper was told of each incident
@@ -79,13 +86,15 @@ type keeper struct {
 	tryAt  time.Time
 	tidyAt time.Time
 	bulkAt time.Time
+	// opened: the store is open, and what it has of notices is not yet taken over.
+	opened bool
 }
 
 // newKeeper makes the keeper of an agent; named, unless empty, goes before the
 // configured directory.
 func newKeeper(cfg config.Config, named, version string, log *slog.Logger) *keeper {
 	k := &keeper{
-		log: log, asks: make(chan ask), reading: make(chan struct{}, mostReading), stop: make(chan struct{}), done: make(chan struct{}),
+		log: log, asks: make(chan ask), reading: make(chan struct{}, mostReading), stop: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
 		marks: map[uint64]mark{}, limits: historyLimits(cfg),
 	}
 	switch k.dir = StateDir(named, cfg.StateDir); k.dir {
@@ -186,6 +195,8 @@ func (k *keeper) work(opened chan<- error, late <-chan struct{}) {
 		select {
 		case now := <-ticker.C:
 			k.turn(now)
+		case <-k.wake:
+			k.turn(time.Now())
 		case a := <-k.asks:
 			a.answer <- k.reply(a.do)
 		case <-k.stop:
@@ -200,7 +211,10 @@ func (k *keeper) work(opened chan<- error, late <-chan struct{}) {
 func (k *keeper) begin(now time.Time, opened chan<- error, late <-chan struct{}) {
 	err := k.reopen()
 	_, used := errors.AsType[*history.InUseError](err)
-	if err != nil && !used {
+	switch {
+	case err == nil:
+		k.turn(now) // what waits there goes before what is accepted from now on
+	case !used:
 		k.fail(now, err)
 	}
 	select {
@@ -214,6 +228,7 @@ func (k *keeper) begin(now time.Time, opened chan<- error, late <-chan struct{})
 
 // turn writes what waits, and tidies up a little.
 func (k *keeper) turn(now time.Time) {
+	k.tellDropped()
 	if now.Before(k.tryAt) {
 		return
 	}
@@ -226,18 +241,47 @@ func (k *keeper) turn(now time.Time) {
 	k.mu.Lock()
 	k.store.Configure(k.limits)
 	k.mu.Unlock()
-	if k.due(now) {
+	if k.due(now) || k.opened {
 		if err := k.write(); err != nil {
 			k.fail(now, err)
 			return
 		}
 		k.bulkAt = now.Add(bulkEvery)
 	}
+	if err := k.sort(); err != nil {
+		k.fail(now, err)
+		return
+	}
 	if err := k.tidy(now); err != nil {
 		k.fail(now, err)
 		return
 	}
 	k.pause = 0
+}
+
+// sort lets the outbox take over what the history has for it.
+func (k *keeper) sort() error {
+	if k.mail != nil {
+		if err := k.mail.sort(k.store, k.opened); err != nil {
+			return err
+		}
+	}
+	k.opened = false
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.accepting = true
+	return nil
+}
+
+// tellDropped tells those who wait for what was dropped.
+func (k *keeper) tellDropped() {
+	k.mu.Lock()
+	dropped := k.dropped
+	k.dropped = nil
+	k.mu.Unlock()
+	for _, done := range dropped {
+		done(false)
+	}
 }
 
 // due reports whether what waits is to be written now.
@@ -285,7 +329,7 @@ func (k *keeper) reopen() error {
 	if err != nil {
 		return err
 	}
-	k.store, k.tidyAt = store, time.Time{}
+	k.store, k.tidyAt, k.opened = store, time.Time{}, true
 	k.last.Store(store.LastIncident())
 	k.afresh.Store(true)
 	k.forgot.Store(true)
@@ -318,6 +362,19 @@ func (k *keeper) write() error {
 		}
 		return nil
 	})
+	if k.written(batch, err); err != nil {
+		return err
+	}
+	for i := range batch {
+		if done := batch[i].done; done != nil {
+			done(true)
+		}
+	}
+	return nil
+}
+
+// written notes how writing went. What could not be written waits on.
+func (k *keeper) written(batch []entry, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.writing = nil
@@ -328,14 +385,13 @@ func (k *keeper) write() error {
 			k.afresh.Store(true)
 			k.forgot.Store(true)
 		}
-		return nil
+		return
 	}
 	later := k.waiting
 	k.waiting, k.bytes = nil, 0
 	for _, e := range slices.Concat(batch, later) {
 		k.add(e)
 	}
-	return err
 }
 
 // finish writes what waits, and closes the store.
@@ -376,6 +432,7 @@ func (k *keeper) fail(now time.Time, err error) {
 	k.tryAt = now.Add(k.pause)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.accepting = false
 	if k.status.Failures++; k.status.State != api.HistoryFailing || k.status.Reason != reason {
 		k.log.Error("history: it does not work, trying again; watching goes on", "directory", k.dir, "error", reason)
 	}

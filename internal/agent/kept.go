@@ -8,6 +8,7 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/history"
 	"github.com/foreshock/foreshock/internal/judge"
+	"github.com/foreshock/foreshock/internal/notify"
 	"github.com/foreshock/foreshock/internal/recording"
 )
 
@@ -20,10 +21,22 @@ type entry struct {
 	// there is no room, and can be read while they wait.
 	segment *recording.Segment
 	bulk    bool // it can wait for others
-	// memories: it is what planners remember, and they can say it again.
+	// memories: it has what planners remember, and they can say it again.
 	memories bool
 	size     int // in bytes
 	write    func(*history.Store) error
+
+	// Of notices alone.
+
+	// accepts: it has notices that wait for it to be written; over, that all of
+	// them only say what is over; since is when it was laid down.
+	accepts, over bool
+	since         time.Time
+	// ends is the notice whose end it is.
+	ends notify.Ref
+	// done, unless nil, is called by work when it is written, and with false when
+	// it was dropped.
+	done func(written bool)
 }
 
 // put lays something down to be written.
@@ -36,9 +49,39 @@ func (k *keeper) put(e entry) {
 	k.add(e)
 }
 
+// accept is put for notices, which are written at once. It reports whether that
+// is to be waited for: not while the history fails, or is slow to take others.
+func (k *keeper) accept(e entry) bool {
+	e.accepts, e.since = true, time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.add(e)
+	late := func(x entry) bool { return x.accepts && e.since.Sub(x.since) > notify.KeepWithin }
+	if !k.accepting || slices.ContainsFunc(k.waiting, late) || slices.ContainsFunc(k.writing, late) {
+		return false
+	}
+	k.nudge()
+	return true
+}
+
+// nudge wakes work.
+func (k *keeper) nudge() {
+	select {
+	case k.wake <- struct{}{}:
+	default: // it will
+	}
+}
+
+// ending reports whether the end of a notice waits to be written.
+func (k *keeper) ending(r notify.Ref) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	is := func(e entry) bool { return e.ends == r }
+	return slices.ContainsFunc(k.waiting, is) || slices.ContainsFunc(k.writing, is)
+}
+
 // add is put, with the lock held. A later state of an incident takes the place
-// of the one before. Where there is no room the oldest raw tallies go, and
-// without any the oldest of all.
+// of the one before. Where there is no room what is worth least goes.
 func (k *keeper) add(e entry) {
 	if at := slices.IndexFunc(k.waiting, func(x entry) bool { return e.incident != 0 && x.incident == e.incident }); at >= 0 {
 		k.bytes += e.size - k.waiting[at].size
@@ -48,12 +91,32 @@ func (k *keeper) add(e entry) {
 		k.bytes += e.size
 	}
 	for k.bytes > mostWaiting {
-		at := max(0, slices.IndexFunc(k.waiting, func(x entry) bool { return x.segment != nil }))
-		k.bytes -= k.waiting[at].size
-		k.gap = k.gap || k.waiting[at].incident != 0 || k.waiting[at].memories
+		at := k.leastWorth()
+		gone := k.waiting[at]
+		k.bytes -= gone.size
+		k.gap = k.gap || gone.incident != 0 || gone.memories
+		if gone.done != nil {
+			k.dropped = append(k.dropped, gone.done)
+		}
 		k.waiting = slices.Delete(k.waiting, at, at+1)
 		k.status.Dropped++
 	}
+}
+
+// leastWorth is the oldest of what goes first: raw tallies, what else is bulk,
+// what is neither a notice nor its end, notices that only say what is over.
+func (k *keeper) leastWorth() int {
+	for _, is := range []func(entry) bool{
+		func(e entry) bool { return e.segment != nil },
+		func(e entry) bool { return e.bulk },
+		func(e entry) bool { return e.done == nil },
+		func(e entry) bool { return e.over },
+	} {
+		if at := slices.IndexFunc(k.waiting, is); at >= 0 {
+			return at
+		}
+	}
+	return 0
 }
 
 // segment keeps raw tallies.

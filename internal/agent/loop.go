@@ -82,7 +82,7 @@ func (a *agent) loop(ctx context.Context) error {
 			a.responses.planner.Renew()
 			a.keeper.remember(a.silences.own())
 		}
-		a.keeper.remember(a.notices.tell(now, a.clock.Offset(), incidents))
+		a.notices.tell(now, a.clock.Offset(), incidents)
 		a.keeper.note(a.clock.Offset(), incidents, h.LastNumber())
 		a.respond(now, h, incidents)
 		a.keep(h, incidents)

@@ -9,5 +9,9 @@ import (
 
 func TestMain(m *testing.M) {
 	lab.Child()
+	if dir := os.Getenv(posterDir); dir != "" {
+		poster(dir)
+		return
+	}
 	os.Exit(m.Run())
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/config"
@@ -20,19 +22,25 @@ import (
 type notices struct {
 	planner *notify.Planner
 	outbox  *notify.Outbox
+	keeper  *keeper
 	lanes   []*notify.Lane // to be run by whoever owns the goroutines
 	log     *slog.Logger
-	said    map[string]notify.Status // what the log was told of each channel, by its name
+	said    map[string]notify.Status // the loop's: what the log was told of each channel, by its name
+	// stale: the counts are not those of the history any more.
+	stale  atomic.Bool
+	mu     sync.Mutex
+	counts []history.OutboxCount // what the history has
 }
 
-func newNotices(channels notify.Config, log *slog.Logger) *notices {
-	n := &notices{planner: notify.NewPlanner(channels), log: log, said: map[string]notify.Status{}}
-	n.outbox, n.lanes = notify.NewOutbox(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), channels.Channels)
+func newNotices(channels notify.Config, keeper *keeper, log *slog.Logger) *notices {
+	n := &notices{planner: notify.NewPlanner(channels), keeper: keeper, log: log, said: map[string]notify.Status{}}
+	n.outbox, n.lanes = notify.NewOutbox(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), n.ended, channels.Channels)
+	keeper.mail = n
 	return n
 }
 
 // configure takes over new channels and returns the lanes that are to be run
-// on top of those there are. What waits for a channel that goes is lost.
+// on top of those there are. What waits for a channel that goes is undelivered.
 func (n *notices) configure(channels notify.Config) []*notify.Lane {
 	before := n.status()
 	n.planner.Configure(channels)
@@ -40,7 +48,12 @@ func (n *notices) configure(channels notify.Config) []*notify.Lane {
 	after := n.status()
 	for _, s := range before {
 		if s.Queued > 0 && !slices.ContainsFunc(after, func(x notify.Status) bool { return x.Name == s.Name && x.Kind == s.Kind }) {
-			n.log.Warn("a channel was taken out before all its notices were delivered", "channel", s.Name, "lost", s.Queued, "error", s.LastError)
+			n.log.Warn("a channel was taken out before all its notices were delivered", "channel", s.Name, "undelivered", s.Queued, "error", s.LastError)
+			n.keeper.put(entry{
+				size:  len(s.Name),
+				write: func(st *history.Store) error { return n.giveUp(st, s.Name, s.Kind) },
+				done:  func(bool) { n.stale.Store(true) },
+			})
 		}
 	}
 	return lanes
@@ -51,7 +64,9 @@ func (n *notices) configure(channels notify.Config) []*notify.Lane {
 func (n *notices) status() []notify.Status {
 	all := n.outbox.Status()
 	now := make(map[string]notify.Status, len(all))
-	for _, s := range all {
+	for i := range all {
+		all[i].DeadLetters = n.deadLetters(all[i].Name, all[i].Kind)
+		s := all[i]
 		was := n.said[s.Name]
 		if was.Kind != s.Kind {
 			was = notify.Status{}
@@ -59,6 +74,9 @@ func (n *notices) status() []notify.Status {
 		now[s.Name] = s
 		if s.Undelivered > was.Undelivered {
 			n.log.Error("notices were given up: this channel was not told", "channel", s.Name, "notices", s.Undelivered-was.Undelivered, "error", s.LastError)
+		}
+		if s.Unkept > was.Unkept && n.keeper.dir != "" {
+			n.log.Warn("notices were sent before the history had them: a crash would have lost them", "channel", s.Name, "notices", s.Unkept-was.Unkept)
 		}
 		switch {
 		case s.Failing && !was.Failing:
@@ -71,30 +89,27 @@ func (n *notices) status() []notify.Status {
 	return all
 }
 
-// end says what is lost as the agent stops.
+// end says what waits, and what is lost, as the agent stops.
 func (n *notices) end() {
 	for _, s := range n.status() {
-		if s.Queued > 0 {
-			n.log.Warn("stopped before all notices were delivered", "channel", s.Name, "lost", s.Queued, "error", s.LastError)
+		if s.Kept > 0 {
+			n.log.Info("notices wait in the history for the next start", "channel", s.Name, "waiting", s.Kept, "error", s.LastError)
+		}
+		if lost := s.Queued - s.Kept; lost > 0 {
+			n.log.Warn("stopped before all notices were delivered", "channel", s.Name, "lost", lost, "error", s.LastError)
 		}
 	}
 }
 
-// tell hands what is due to the outbox, and returns what is to be remembered of
-// that.
-func (n *notices) tell(now time.Time, offset time.Duration, incidents []judge.Incident) []history.Memory {
-	if due := n.planner.Plan(now, offset, incidents); len(due) > 0 {
-		n.outbox.Put(due)
-	}
+// tell hands what is due to the outbox, with what is to be remembered of that.
+func (n *notices) tell(now time.Time, offset time.Duration, incidents []judge.Incident) {
+	due := n.planner.Plan(now, offset, incidents)
 	changed := n.planner.Changed()
-	if len(changed) == 0 {
-		return nil
-	}
-	out := make([]history.Memory, 0, len(changed))
+	memories := make([]history.Memory, 0, len(changed))
 	for _, m := range changed {
-		out = append(out, history.Memory(m))
+		memories = append(memories, history.Memory(m))
 	}
-	return out
+	n.put(due, memories)
 }
 
 // notifyConfig maps the user's file to the channels, and reads their secrets.

@@ -164,6 +164,11 @@ func (a *agent) respond(now time.Time, h *Host, incidents []judge.Incident) {
 		}
 	}
 	actions := r.planner.Plan(look)
+	// Notices are written before what says that they were decided: a crash in
+	// between decides them again, with the keys that they have.
+	for i := range actions {
+		a.inform(now, offset, &actions[i], incidents)
+	}
 	a.keepResponses(r.planner.Changed(offset))
 	for i := range actions {
 		a.carryOut(now, offset, &actions[i], incidents)
@@ -236,31 +241,33 @@ func (r *responder) note(incident uint64, x recorded) {
 	r.recorded[incident] = all
 }
 
-// carryOut does one thing, or has it begun.
-func (a *agent) carryOut(now time.Time, offset time.Duration, x *respond.Action, incidents []judge.Incident) {
-	about := aboutOf(x, incidents)
-	if len(x.Channels) > 0 {
-		reason := notify.News
-		switch x.Kind {
-		case respond.Escalate:
-			reason = notify.Escalation
-		case respond.FollowUp:
-			reason = notify.FollowUp
-		}
-		var out []notify.Notice
-		for _, channel := range x.Channels {
-			if n, ok := a.notices.planner.Compose(now, offset, notify.Message{Channel: channel, Reason: reason, Key: x.Key, Says: x.Says, Incidents: about}); ok {
-				out = append(out, n)
-			}
-		}
-		a.notices.outbox.Put(out)
+// inform tells those whom an action names.
+func (a *agent) inform(now time.Time, offset time.Duration, x *respond.Action, incidents []judge.Incident) {
+	reason := notify.News
+	switch x.Kind {
+	case respond.Escalate:
+		reason = notify.Escalation
+	case respond.FollowUp:
+		reason = notify.FollowUp
 	}
+	about := aboutOf(x, incidents)
+	var out []notify.Notice
+	for _, channel := range x.Channels {
+		if n, ok := a.notices.planner.Compose(now, offset, notify.Message{Channel: channel, Reason: reason, Key: x.Key, Says: x.Says, Incidents: about}); ok {
+			out = append(out, n)
+		}
+	}
+	a.notices.put(out, nil)
+}
+
+// carryOut has begun what takes a while.
+func (a *agent) carryOut(now time.Time, offset time.Duration, x *respond.Action, incidents []judge.Incident) {
 	switch x.Kind {
 	case respond.Gather:
 		action := *x
 		a.responses.start(func(ctx context.Context) { a.collect(ctx, action) })
 	case respond.Hook:
-		run := a.hookRun(now, offset, x, about, incidents)
+		run := a.hookRun(now, offset, x, aboutOf(x, incidents), incidents)
 		a.responses.start(func(ctx context.Context) { a.runHook(ctx, run) })
 	}
 }

@@ -170,7 +170,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Recorder: f, Evidences: f, Player: f, Learner: taught{}, Silencer: quieted{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Outbox: &outbox{t}, Recorder: f, Evidences: f, Player: f, Learner: taught{}, Silencer: quieted{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,6 +264,21 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"looks", "GET", "/api/v1/looks", "", nil, nil, token, 200, `"last_error":"full look: out of memory"`},
 		{"namespaces", "GET", "/api/v1/namespaces", "", nil, nil, token, 200, `"namespaces":[`},
 		{"channels", "GET", "/api/v1/channels", "", nil, nil, token, 200, "oncall"},
+		{"undelivered", "GET", "/api/v1/channels/oncall/undelivered", "", nil, nil, token, 200, `"next_before":41`},
+		{"the last page of undelivered", "GET", "/api/v1/channels/oncall/undelivered?before=41&limit=1", "", nil, nil, token, 200, `"notice":{"version":2`},
+		{"undelivered to a channel that is gone", "GET", "/api/v1/channels/gone/undelivered", "", nil, nil, token, 200, `"notice":null`},
+		{"undelivered to no channel", "GET", "/api/v1/channels/nobody/undelivered", "", nil, nil, token, 404, "nobody"},
+		{"undelivered of a history that does not answer", "GET", "/api/v1/channels/slow/undelivered", "", nil, nil, token, 503, "in time"},
+		{"unknown parameter of undelivered", "GET", "/api/v1/channels/oncall/undelivered?since=1", "", nil, nil, token, 400, "before and limit"},
+		{"no page of undelivered", "GET", "/api/v1/channels/oncall/undelivered?limit=many", "", nil, nil, token, 400, "from 1 to 500"},
+		{"retry", "POST", "/api/v1/channels/oncall/retry", `{"by":" ann "}`, bearer, nil, token, 200, `"queued":1`},
+		{"retry two", "POST", "/api/v1/channels/oncall/retry", `{"by":"ann","keys":["0123","4567"]}`, bearer, nil, token, 200, `"queued":2`},
+		{"retry one that is not there", "POST", "/api/v1/channels/oncall/retry", `{"by":"ann","keys":["9999"]}`, bearer, nil, token, 404, "9999"},
+		{"retry to no channel", "POST", "/api/v1/channels/nobody/retry", `{"by":"ann"}`, bearer, nil, token, 404, "nobody"},
+		{"retry by nobody", "POST", "/api/v1/channels/oncall/retry", `{}`, bearer, nil, token, 400, "by is a name"},
+		{"retry with more", "POST", "/api/v1/channels/oncall/retry", `{"by":"ann","all":true}`, bearer, nil, token, 400, "unknown field"},
+		{"retry of a history that does not answer", "POST", "/api/v1/channels/slow/retry", `{"by":"ann"}`, bearer, nil, token, 503, "in time"},
+		{"retry without a token", "POST", "/api/v1/channels/oncall/retry", `{"by":"ann"}`, map[string]string{"Content-Type": "application/json"}, nil, token, 401, "bearer"},
 		{"limits", "GET", "/api/v1/limits", "", nil, nil, token, 200, "QUIC"},
 		{"recording", "GET", "/api/v1/recording", "", nil, nil, token, 200, "since 0001-01-01T00:00:00Z"},
 		{"a part of the recording", "GET", "/api/v1/recording?from=2026-11-21T03:00:00Z&to=2026-11-21T04:00:00%2B01:00", "", nil, nil, token, 200, "since 2026-11-21T03:00:00Z until 2026-11-21T03:00:00Z"},

@@ -50,6 +50,8 @@ type Config struct {
 	Log          *slog.Logger
 	// Recorder is what /api/v1/recording is taken from; nil serves none.
 	Recorder Recorder
+	// Outbox has the notices that were given up; nil answers that none are kept.
+	Outbox Outbox
 	// Past is the history; nil answers that there is none.
 	Past Past
 	// Player makes the series of incidents; nil serves none.
@@ -85,6 +87,7 @@ type server struct {
 	learns Learner  // nil when there is none
 	quiets Silencer // the same
 	past   Past
+	outbox Outbox
 	plays  Player // nil when there is none
 	// evidences is nil where there are none.
 	evidences Evidences
@@ -126,6 +129,8 @@ func routes() []route {
 		{"GET", "/api/v1/silences", (*server).silences},
 		{"POST", "/api/v1/silences", (*server).addSilence},
 		{"DELETE", "/api/v1/silences/{id}", (*server).removeSilence},
+		{"GET", "/api/v1/channels/{channel}/undelivered", (*server).undelivered},
+		{"POST", "/api/v1/channels/{channel}/retry", (*server).retry},
 		{"GET", "/api/v1/recording", (*server).recording},
 		{"GET", "/api/v1/events", (*server).events},
 		{"GET", "/api/v1/baseline", (*server).baseline},
@@ -147,7 +152,7 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, past: c.Past, plays: c.Player, evidences: c.Evidences, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, past: c.Past, outbox: c.Outbox, plays: c.Player, evidences: c.Evidences, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path

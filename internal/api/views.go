@@ -187,6 +187,11 @@ type Channel struct {
 	Name            string     `json:"name"`
 	Kind            string     `json:"kind"`
 	Queued          int        `json:"queued"`
+	Kept            int        `json:"kept"` // of the queued: those that outlive the agent
+	Held            int        `json:"held"` // of the queued: those that wait for the channel's rate alone
+	OldestAt        *time.Time `json:"oldest_at"`
+	DeadLetters     int        `json:"dead_letters"`
+	Unkept          uint64     `json:"unkept"` // sent before the history had them
 	Delivered       uint64     `json:"delivered"`
 	Undelivered     uint64     `json:"undelivered"`
 	Superseded      uint64     `json:"superseded"`
@@ -386,7 +391,8 @@ func (v viewer) channels() []Channel {
 	for i := range v.s.Channels {
 		c := &v.s.Channels[i]
 		out = append(out, Channel{
-			Name: c.Name, Kind: c.Kind, Queued: c.Queued, Delivered: c.Delivered, Undelivered: c.Undelivered, Superseded: c.Superseded, Failing: c.Failing,
+			Name: c.Name, Kind: c.Kind, Queued: c.Queued, Kept: c.Kept, Held: c.Held, OldestAt: onWall(c.OldestAt), DeadLetters: c.DeadLetters, Unkept: c.Unkept,
+			Delivered: c.Delivered, Undelivered: c.Undelivered, Superseded: c.Superseded, Failing: c.Failing,
 			LastError: c.LastError, LastErrorAt: onWall(c.LastErrorAt), LastDeliveredAt: onWall(c.LastDeliveredAt),
 		})
 	}

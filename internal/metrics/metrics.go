@@ -142,11 +142,21 @@ func hostLabels(s *api.Snapshot) (names, values []string) {
 func notices(s *api.Snapshot, gauge, counter emit) {
 	queued := desc("foreshock_notices_queued", "notices that nobody has taken yet", "channel", "kind")
 	failing := desc("foreshock_notices_failing", "1 when the last attempt at every receiver of the channel failed", "channel", "kind")
+	held := desc("foreshock_notices_held", "queued notices that wait for the channel's rate alone", "channel", "kind")
+	oldest := desc("foreshock_notices_oldest_seconds", "for how long the first queued notice has waited", "channel", "kind")
+	dead := desc("foreshock_notices_dead_letters", "undelivered notices that are kept and can be tried again", "channel", "kind")
+	unkept := desc("foreshock_notices_unkept_total", "notices that were sent before the history had them", "channel", "kind")
 	total := desc("foreshock_notices_total", "notices by how they ended; undelivered ones were given up", "channel", "kind", "result")
 	for i := range s.Channels {
 		c := &s.Channels[i]
 		gauge(queued, float64(c.Queued), text(c.Name), c.Kind)
 		gauge(failing, boolean(c.Failing), text(c.Name), c.Kind)
+		gauge(held, float64(c.Held), text(c.Name), c.Kind)
+		gauge(dead, float64(c.DeadLetters), text(c.Name), c.Kind)
+		counter(unkept, float64(c.Unkept), text(c.Name), c.Kind)
+		if !c.OldestAt.IsZero() { // the outbox keeps the wall's time
+			gauge(oldest, max(0, s.At.Add(s.ClockOffset).Sub(c.OldestAt).Seconds()), text(c.Name), c.Kind)
+		}
 		counter(total, float64(c.Delivered), text(c.Name), c.Kind, "delivered")
 		counter(total, float64(c.Undelivered), text(c.Name), c.Kind, "undelivered")
 		counter(total, float64(c.Superseded), text(c.Name), c.Kind, "superseded")

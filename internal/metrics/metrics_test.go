@@ -39,7 +39,7 @@ func snapshot(services int) *api.Snapshot {
 		Host:      "web03",
 		Labels:    map[string]string{"site": "cork", "host": "h"},
 		History:   api.History{State: api.HistoryWorking, Bytes: 4096, Waiting: 3, Dropped: 2, Failures: 1},
-		Channels:  []notify.Status{{Name: "ops", Kind: "webhook", Queued: 2, Delivered: 3, Undelivered: 1, Failing: true}},
+		Channels:  []notify.Status{{Name: "ops", Kind: "webhook", Queued: 2, Kept: 2, Held: 1, OldestAt: at.Add(-time.Minute), DeadLetters: 4, Unkept: 5, Delivered: 3, Undelivered: 1, Failing: true}},
 		Responses: []api.Response{{Scope: "service/web", Key: "default"}}, Hooks: []api.HookRuns{{Hook: "add-workers", Result: "failed", Runs: 2}},
 	}
 	for i := range services {
@@ -138,6 +138,10 @@ func TestMetrics(t *testing.T) {
 		"foreshock_history_entries_total{result=dropped}":                                    2,
 		"foreshock_history_failures_total{}":                                                 1,
 		"foreshock_notices_queued{channel=ops,kind=webhook}":                                 2,
+		"foreshock_notices_held{channel=ops,kind=webhook}":                                   1,
+		"foreshock_notices_oldest_seconds{channel=ops,kind=webhook}":                         60,
+		"foreshock_notices_dead_letters{channel=ops,kind=webhook}":                           4,
+		"foreshock_notices_unkept_total{channel=ops,kind=webhook}":                           5,
 		"foreshock_notices_failing{channel=ops,kind=webhook}":                                1,
 		"foreshock_notices_total{channel=ops,kind=webhook,result=delivered}":                 3,
 		"foreshock_notices_total{channel=ops,kind=webhook,result=undelivered}":               1,

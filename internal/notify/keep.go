@@ -148,14 +148,14 @@ func (o *Outbox) lose(now time.Time, c *channel, many int, why error) {
 }
 
 // Wanting are the channels for which notices wait outside of memory while there
-// is room for them in it.
-func (o *Outbox) Wanting() []Ref {
+// is room for them in it, by name and kind alone.
+func (o *Outbox) Wanting() []Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var out []Ref
+	var out []Status
 	for _, c := range o.channels {
 		if c.beyond > 0 && !slices.ContainsFunc(c.lanes, func(l *Lane) bool { return len(l.queue.letters) > MaxQueued/2 }) {
-			out = append(out, Ref{Channel: c.config.Name, Key: c.config.Kind()})
+			out = append(out, Status{Name: c.config.Name, Kind: c.config.Kind()})
 		}
 	}
 	return out

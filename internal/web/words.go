@@ -141,10 +141,16 @@ func viewOf(p api.Picture, age time.Duration) view {
 func undelivered(p api.Picture) []api.Limit {
 	out := []api.Limit{}
 	for _, c := range p.Channels {
-		if !c.Failing && c.Undelivered == 0 {
+		if !c.Failing && c.Undelivered == 0 && c.DeadLetters == 0 && c.Held == 0 {
 			continue
 		}
 		words := fmt.Sprintf("%d wait, %d were given up", c.Queued, c.Undelivered)
+		if c.Held > 0 {
+			words += fmt.Sprintf("; %d wait because so many an hour were sent", c.Held)
+		}
+		if c.DeadLetters > 0 {
+			words += fmt.Sprintf("; %d are kept, and can be tried again", c.DeadLetters)
+		}
 		if c.LastError != "" {
 			words += ": " + c.LastError
 		}

@@ -20,7 +20,8 @@
  * @typedef {{tier: string, interval_seconds: number, cost_seconds: number, age_seconds: number|null, sockets: number,
  *   completeness: string, last_error?: string, covered_by_full: boolean}} Look
  * @typedef {{subject: string, reason: string}} Limit
- * @typedef {{name: string, queued: number, undelivered: number, failing?: boolean, last_error: string}} Channel
+ * @typedef {{name: string, queued: number, undelivered: number, failing?: boolean, last_error: string,
+ *   held?: number, dead_letters?: number}} Channel
  * @typedef {{at: string, host: string, version: string, ready: boolean, reader: string,
  *   budget: {allowed_ratio: number, used_ratio: number}}} Status
  * @typedef {{status: Status, scopes: Scope[], incidents: Incident[], looks: Look[], limits: Limit[],
@@ -84,9 +85,15 @@ export function viewOf(p, age) {
  * @param {Picture} p
  * @returns {Limit[]}
  */
-const undelivered = (p) => (p.channels ?? []).filter((c) => c.failing || c.undelivered > 0).map((c) => ({
+const undelivered = (p) => (p.channels ?? []).filter((c) =>
+  c.failing || c.undelivered > 0 || (c.dead_letters ?? 0) > 0 || (c.held ?? 0) > 0).map((c) => ({
   subject: `notices to ${c.name}`,
-  reason: `${c.queued} wait, ${c.undelivered} were given up${c.last_error && ": "}${c.last_error}`,
+  reason: [
+    `${c.queued} wait, ${c.undelivered} were given up`,
+    (c.held ?? 0) > 0 ? `; ${c.held} wait because so many an hour were sent` : "",
+    (c.dead_letters ?? 0) > 0 ? `; ${c.dead_letters} are kept, and can be tried again` : "",
+    c.last_error && ": ", c.last_error,
+  ].join(""),
 }));
 
 /** @param {Picture} p */
