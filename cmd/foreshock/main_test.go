@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "cut": halve, "kept": kept, "lookjson": lookJSONKeys, "made": made, "opened": opened, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident,
+			"balance": balance, "code": code, "cut": halve, "kept": kept, "lookjson": lookJSONKeys, "made": made, "opened": opened, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident, "waitundelivered": waitUndelivered,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
@@ -164,6 +164,18 @@ func waitIncident(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: waitincident HOST:PORT NUMBER")
 	}
 	waitFor(ts, "http://"+args[0]+"/api/v1/incidents/"+args[1], 30*time.Second, func(resp *http.Response) bool { return resp.StatusCode == http.StatusOK })
+}
+
+// waitUndelivered waits until the agent at an address shows an undelivered notice
+// of a channel that can be tried again: waitundelivered HOST:PORT CHANNEL.
+func waitUndelivered(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitundelivered HOST:PORT CHANNEL")
+	}
+	waitFor(ts, "http://"+args[0]+"/api/v1/channels", 30*time.Second, func(resp *http.Response) bool {
+		var c api.Channels
+		return json.NewDecoder(resp.Body).Decode(&c) == nil && slices.ContainsFunc(c.Channels, func(x api.Channel) bool { return x.Name == args[1] && x.DeadLetters > 0 })
+	})
 }
 
 // servers counts the servers started. Their ports are 28000 and so many, below
