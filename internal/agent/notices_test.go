@@ -75,7 +75,7 @@ notify: [{name: ops, webhook: {url: "http://`+address+`/"}}]
 func waitingIn(t *testing.T, dir string) []string {
 	t.Helper()
 	k := keeping(t, dir)
-	if err := k.reopen(time.Now()); err != nil {
+	if err := k.reopen(); err != nil {
 		t.Fatal(err)
 	}
 	defer k.finish()

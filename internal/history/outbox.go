@@ -225,6 +225,16 @@ func (s *Store) deleteEnded(age time.Duration) (int64, error) {
 	return s.delete("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE state <> 'waiting' AND lived_ms <= ? ORDER BY lived_ms LIMIT ?)", age.Milliseconds(), stepRows)
 }
 
+// deleteLeast deletes the first notices that ended, those that were given up
+// last: they can be tried again.
+func (s *Store) deleteLeast() (gone int64, err error) {
+	gone, err = s.delete("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE state <> 'waiting' AND state <> 'undelivered' ORDER BY lived_ms LIMIT ?)", stepRows)
+	if err != nil || gone > 0 {
+		return gone, err
+	}
+	return s.deleteEnded(s.age())
+}
+
 // crowdOut gives up the oldest notices that only say what is over, and returns
 // them. What they say goes; that they were not delivered stays.
 func (s *Store) crowdOut() ([]OutboxRow, error) {

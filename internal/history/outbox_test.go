@@ -146,7 +146,14 @@ func TestOutboxRetention(t *testing.T) {
 	if got := dead(); got != 5 {
 		t.Errorf("%d left after a week, want 5", got)
 	}
-	put(10, mostEnded+10)
+	need(t, s.Accept([]OutboxRow{notice("taken", "ops")}))
+	need(t, s.EndNotice(OutboxEnd{Key: "taken", Channel: "ops", State: "delivered"}))
+	put(10, mostEnded+5)
+	retain(t, s)
+	if got, err := s.Undelivered("ops", 0, mostEnded); err != nil || len(got) != mostEnded {
+		t.Errorf("%d undelivered left beside one delivered, want %d, %v", len(got), mostEnded, err)
+	}
+	put(mostEnded+5, mostEnded+10)
 	retain(t, s)
 	if got := dead(); got > mostEnded || got < mostEnded-stepRows {
 		t.Errorf("%d left, want %d", got, mostEnded)

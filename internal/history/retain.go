@@ -88,7 +88,7 @@ func (s *Store) expire() (gone int64, err error) {
 		return 0, err
 	}
 	err = s.Batch(func() error {
-		gone, err = s.deleteEnded(s.age())
+		gone, err = s.deleteLeast()
 		return err
 	})
 	return gone, err
@@ -115,7 +115,7 @@ func (s *Store) shrink() (gone int64, err error) {
 		if gone, err = s.deleteRaw(s.age() - min(leastRaw, s.config.Raw)); err != nil || gone > 0 {
 			return err
 		}
-		if gone, err = s.deleteEnded(s.age()); err != nil || gone > 0 {
+		if gone, err = s.deleteLeast(); err != nil || gone > 0 {
 			return err
 		}
 		if gone, err = s.deleteMinutes(s.age() - leastMinutes); err != nil || gone > 0 {
