@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long measurements:
-# tools/bench.sh cost|pools|detect|workers|backends|regions|replay|past [flags];
+# tools/bench.sh cost|pools|notify|detect|workers|backends|regions|replay|past [flags];
 # detect is workers, backends and regions. All but replay and past need root, for
 # network namespaces of their own. Results are kept in bin/bench, by commit;
 # -resume takes a run up again.
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 usage() {
-	echo "usage: tools/bench.sh cost|pools|detect|workers|backends|regions|replay|past [flags]" >&2
+	echo "usage: tools/bench.sh cost|pools|notify|detect|workers|backends|regions|replay|past [flags]" >&2
 	exit 2
 }
 [[ $# -gt 0 ]] || usage
@@ -46,6 +46,9 @@ cost)
 pools)
 	bin/foreshock-bench pools -commit "$commit" -through generator "$@"
 	bin/foreshock-bench pools -commit "$commit" -through traefik "$@"
+	;;
+notify)
+	bin/foreshock-bench notify -commit "$commit" "$@"
 	;;
 detect | workers | backends | regions)
 	for package in prometheus prometheus-blackbox-exporter prometheus-node-exporter slowhttptest; do

@@ -112,7 +112,8 @@ var arrows = map[string][]string{
 	"internal/lab/labtest":             {"internal/lab"},
 	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
 	"internal/lab/detect":              {"internal/judge", "internal/lab", "internal/lab/trace", "internal/observe/balancer", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
-	"internal/lab/bench":               {"internal/court", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/lab", "internal/lab/detect", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
+	"internal/lab/post":                {"internal/history", "internal/lab"},
+	"internal/lab/bench":               {"internal/court", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/lab", "internal/lab/detect", "internal/lab/post", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
 }
 
 // pure are the stages without clock, goroutine, file, socket or log, and the

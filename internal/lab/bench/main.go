@@ -11,6 +11,7 @@
 //	bench pools -through generator -count 50 -each 2000
 //	bench replay -span 24h -pulses
 //	bench respond -real
+//	bench notify -outage 10m -kills 3
 //	bench past -days 28 -scopes 100
 //
 // detect is workers, backends and regions.
@@ -89,6 +90,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&d.picture, "picture", "", "detect, backends: write the backends' leads as SVG to this file")
 	flags.StringVar(&d.episodes, "episodes", "", "detect, workers, backends, regions: keep the agent's recording of each run, and what is to be found in it, in this folder")
 	flags.BoolVar(&d.sockets, "every-socket", false, "with -episodes: record every socket too, in a recording of its own")
+	outage := flags.Duration("outage", 10*time.Minute, "notify: for how long those who are told are down")
+	kills := flags.Int("kills", 3, "notify: how often the agent is killed")
 	record := flags.String("trace", "", "backends, regions: only write what the sockets look like to this file, for the one cell of that name")
 	if len(args) == 0 {
 		return usageError{fmt.Errorf("say what to measure: %s", measurements)}
@@ -126,11 +129,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.respond(ctx, *real, d)
 	case "past":
 		return b.past(ctx, *days, *scopes)
+	case "notify":
+		return b.notify(ctx, *outage, *kills)
 	}
 	return usageError{fmt.Errorf("unknown measurement %q: %s", what, measurements)}
 }
 
-const measurements = "steady, detect, workers, backends, regions, namespaces, pools, replay, respond or past"
+const measurements = "steady, detect, workers, backends, regions, namespaces, pools, replay, respond, past or notify"
 
 func (b *bench) say(line string) {
 	b.mu.Lock()

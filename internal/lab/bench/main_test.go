@@ -27,6 +27,7 @@ func TestWrongUsage(t *testing.T) {
 		{"detect -cell no-such-cell", "region-uplink-dropped"},
 		{"detect -runs 0", "one or more"},
 		{"detect -parallel 0", "one or more"},
+		{"notify -outage 0s", "above zero"},
 		{"detect gradual", "gradual"},
 		{"past -days 0", "a day or more"},
 		{"respond -cell no-such-cell", "no cell of respond"},

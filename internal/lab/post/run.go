@@ -1,0 +1,327 @@
+package post
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/history"
+	"github.com/foreshock/foreshock/internal/lab"
+)
+
+// Config is one run.
+type Config struct {
+	Agent  string        // the program
+	Outage time.Duration // for how long both receivers are down
+	Kills  int           // of the agent, spread over the outage and what follows
+	// Services is how many servers open and close an incident each, in turn.
+	Services int
+}
+
+// busy is for how long a server has connections, and again none: long enough for
+// an incident to open, and to resolve.
+const busy, idle = 6 * time.Second, 14 * time.Second
+
+// Result is what came of a run.
+type Result struct {
+	Outage time.Duration `json:"outage_ns"`
+	Kills  int           `json:"kills"`
+	// Incidents were opened, as the history has them, of a severity that is told.
+	Incidents int `json:"incidents"`
+	// Missing of them were not told, Twice were told as opened under two keys.
+	Missing int `json:"missing"`
+	Twice   int `json:"opened_twice"`
+	// Notices came to the webhook; Repeated of their keys came more than once, of
+	// which Different said something else then. Unordered came before one that was
+	// decided earlier.
+	Notices   int `json:"notices"`
+	Repeated  int `json:"repeated"`
+	Different int `json:"different"`
+	Unordered int `json:"unordered"`
+	// Left is what the history has as waiting or undelivered at the end.
+	Waiting     int `json:"waiting"`
+	Undelivered int `json:"undelivered"`
+	// Alerts is how many different alerts the real Alertmanager took; -1 where it is
+	// not installed.
+	Alerts int `json:"alerts"`
+}
+
+// Sound reports whether all was told once and in order.
+func (r *Result) Sound() bool {
+	return r.Incidents > 0 && r.Missing == 0 && r.Twice == 0 && r.Different == 0 && r.Unordered == 0 && r.Waiting == 0 && r.Undelivered == 0
+}
+
+func (r Result) String() string {
+	alerts := fmt.Sprintf("%d alerts at the real Alertmanager", r.Alerts)
+	if r.Alerts < 0 {
+		alerts = "no Alertmanager is installed"
+	}
+	return fmt.Sprintf("outage %s, %d kills: %d incidents opened, %d not told, %d told twice; %d notices, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
+		r.Outage, r.Kills, r.Incidents, r.Missing, r.Twice, r.Notices, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
+}
+
+// Run plays one run in a directory of its own, which it removes.
+func Run(ctx context.Context, c Config, progress func(string)) (Result, error) {
+	out := Result{Outage: c.Outage, Kills: c.Kills, Alerts: -1}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "foreshock-post-")
+	if err != nil {
+		return out, err
+	}
+	defer os.RemoveAll(dir)
+	r := &receivers{seen: map[string]int{}, bodies: map[string][]byte{}, alerts: map[string]bool{}}
+	var absent *lab.ErrMissing
+	switch err := r.startAlertmanager(ctx, dir); {
+	case errors.As(err, &absent):
+		progress(absent.Error())
+	case err != nil:
+		return out, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return out, err
+	}
+	server := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	servers, err := startServers(c.Services)
+	if err != nil {
+		return out, err
+	}
+	defer servers.close()
+	a := &agent{program: c.Agent, dir: dir}
+	if err := a.configure(listener.Addr().String(), servers, r.proxy != nil); err != nil {
+		return out, err
+	}
+	if err := a.start(ctx); err != nil {
+		return out, err
+	}
+	defer a.kill()
+	if err := play(ctx, c, r, a, servers, progress); err != nil {
+		return out, err
+	}
+	if err := a.stop(); err != nil {
+		return out, err
+	}
+	return out, count(&out, a.state(), r)
+}
+
+// play lets incidents come and go, with an outage in the middle and kills in it
+// and behind it, until all is told.
+func play(ctx context.Context, c Config, r *receivers, a *agent, s *servers, progress func(string)) error {
+	playing, stop := context.WithCancel(ctx)
+	defer stop()
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		s.play(playing)
+	}()
+	sleep(ctx, busy+idle)
+	progress(fmt.Sprintf("both receivers are down, for %s", c.Outage))
+	r.down.Store(true)
+	for kill := range c.Kills {
+		sleep(ctx, c.Outage/time.Duration(max(1, c.Kills)))
+		if kill == c.Kills-1 {
+			break // the last one is behind the outage
+		}
+		progress(fmt.Sprintf("kill -9, the %d. time", kill+1))
+		if err := a.again(ctx); err != nil {
+			return err
+		}
+	}
+	if c.Kills == 0 {
+		sleep(ctx, c.Outage)
+	}
+	r.down.Store(false)
+	progress("they are up again")
+	if c.Kills > 0 {
+		sleep(ctx, 2*time.Second)
+		progress("kill -9 while they take what waited")
+		if err := a.again(ctx); err != nil {
+			return err
+		}
+	}
+	sleep(ctx, busy+idle)
+	stop()
+	<-played
+	return until(ctx, 5*time.Minute, "all incidents are over and told", func() bool { return a.quiet(ctx) })
+}
+
+// agent is the real agent, started again after each kill.
+type agent struct {
+	program, dir, address string
+	cmd                   *exec.Cmd
+	said                  *os.File
+}
+
+func (a *agent) state() string { return filepath.Join(a.dir, "state") }
+
+func (a *agent) configure(receiver string, s *servers, alertmanager bool) error {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	a.address = free.Addr().String()
+	_ = free.Close()
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: lab\nlisten: %s\nobserve: {namespaces: host, cpu_budget: 5%%}\nservices:\n", a.address)
+	for i, l := range s.listeners {
+		fmt.Fprintf(&b, "  - {name: lab%d, listen: [%q]}\n", i, l.Addr().String())
+	}
+	fmt.Fprintf(&b, "rules: [{name: connected, when: service.established >= %d, hold: 0s}]\nnotify:\n  - {name: hook, webhook: {url: \"http://%s/hook\"}}\n", connections, receiver)
+	if alertmanager {
+		fmt.Fprintf(&b, "  - {name: alarm, alertmanager: {urls: [\"http://%s\"]}}\n", receiver)
+	}
+	return os.WriteFile(filepath.Join(a.dir, "foreshock.yaml"), []byte(b.String()), 0o600)
+}
+
+func (a *agent) start(ctx context.Context) error {
+	said, err := os.OpenFile(filepath.Join(a.dir, "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	a.said = said
+	a.cmd = exec.Command(a.program, "agent", "--config", filepath.Join(a.dir, "foreshock.yaml"), "--state-dir", a.state())
+	a.cmd.Stdout, a.cmd.Stderr = said, said
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := a.cmd.Start(); err != nil {
+		return errors.Join(fmt.Errorf("start the agent: %w", err), said.Close())
+	}
+	err = until(ctx, 30*time.Second, "the agent is ready", func() bool { return a.get(ctx, "/readyz", nil) == nil })
+	if err != nil {
+		log, _ := os.ReadFile(said.Name())
+		return fmt.Errorf("%w; it said:\n%s", err, log)
+	}
+	return nil
+}
+
+func (a *agent) kill() {
+	_ = a.cmd.Process.Kill()
+	_ = a.cmd.Wait()
+	_ = a.said.Close()
+}
+
+// again kills the agent and starts it again.
+func (a *agent) again(ctx context.Context) error {
+	a.kill()
+	return a.start(ctx)
+}
+
+// stop ends it in good order.
+func (a *agent) stop() error {
+	if err := a.cmd.Process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	return errors.Join(a.cmd.Wait(), a.said.Close())
+}
+
+func (a *agent) get(ctx context.Context, path string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.address+path, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(answer.Status)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(answer.Body).Decode(into)
+}
+
+// quiet reports whether no incident is open that our servers gave reason for, and
+// nothing waits.
+func (a *agent) quiet(ctx context.Context) bool {
+	var open struct {
+		Incidents []struct{ Rule, Scope string }
+	}
+	var channels struct{ Channels []struct{ Queued int } }
+	if a.get(ctx, "/api/v1/incidents?state=open", &open) != nil || a.get(ctx, "/api/v1/channels", &channels) != nil {
+		return false
+	}
+	for _, i := range open.Incidents {
+		if strings.HasPrefix(i.Scope, "service/lab") {
+			return false
+		}
+	}
+	for _, c := range channels.Channels {
+		if c.Queued > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// count holds what came against what the history has.
+func count(out *Result, state string, r *receivers) error {
+	h, err := history.OpenReader(state)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	counts, err := h.Outbox()
+	if err != nil {
+		return err
+	}
+	for _, c := range counts {
+		out.Waiting, out.Undelivered = out.Waiting+c.Waiting, out.Undelivered+c.Undelivered
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out.Notices, out.Different = len(r.took), r.different
+	if r.proxy != nil {
+		out.Alerts = len(r.alerts)
+	}
+	opened := map[uint64]int{}
+	var last time.Time
+	for _, d := range r.took {
+		if d.At.Before(last) {
+			out.Unordered++
+		}
+		last = d.At
+		for _, i := range d.Incidents {
+			if i.Step == "opened" {
+				opened[i.Incident]++
+			}
+		}
+	}
+	for _, times := range r.seen {
+		out.Repeated += cmp.Compare(times, 1)
+	}
+	return h.EachIncident(history.Query{}, func(i *history.Incident) error {
+		var explained struct {
+			Because string `json:"because"`
+		}
+		if err := json.Unmarshal(i.Document, &explained); err != nil {
+			return err
+		}
+		if i.Peak == "watch" || explained.Because != "" {
+			return nil // nobody is to be told
+		}
+		out.Incidents++
+		switch opened[i.ID] {
+		case 0:
+			out.Missing++
+		case 1:
+		default:
+			out.Twice++
+		}
+		return nil
+	})
+}
