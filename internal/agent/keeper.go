@@ -259,31 +259,6 @@ func (k *keeper) turn(now time.Time) {
 	k.pause = 0
 }
 
-// sort lets the outbox take over what the history has for it.
-func (k *keeper) sort() error {
-	if k.mail != nil {
-		if err := k.mail.sort(k.store, k.opened); err != nil {
-			return err
-		}
-	}
-	k.opened = false
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.accepting = true
-	return nil
-}
-
-// tellDropped tells those who wait for what was dropped.
-func (k *keeper) tellDropped() {
-	k.mu.Lock()
-	dropped := k.dropped
-	k.dropped = nil
-	k.mu.Unlock()
-	for _, done := range dropped {
-		done(false)
-	}
-}
-
 // due reports whether what waits is to be written now.
 func (k *keeper) due(now time.Time) bool {
 	k.mu.Lock()

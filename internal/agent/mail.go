@@ -18,6 +18,31 @@ import (
 // memory too. The loop and the lanes lay down what there is; all that reads is
 // done by the keeper's work.
 
+// sort lets the outbox take over what the history has for it.
+func (k *keeper) sort() error {
+	if k.mail != nil {
+		if err := k.mail.sort(k.store, k.opened); err != nil {
+			return err
+		}
+	}
+	k.opened = false
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.accepting = true
+	return nil
+}
+
+// tellDropped tells those who wait for what was dropped.
+func (k *keeper) tellDropped() {
+	k.mu.Lock()
+	dropped := k.dropped
+	k.dropped = nil
+	k.mu.Unlock()
+	for _, done := range dropped {
+		done(false)
+	}
+}
+
 // put takes notices for delivery, with what planners are to remember of having
 // decided so: both are in the history, or neither.
 func (n *notices) put(due []notify.Notice, memories []history.Memory) {

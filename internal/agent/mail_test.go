@@ -52,10 +52,11 @@ func inOutbox(t *testing.T, dir string, channels ...string) []string {
 	return out
 }
 
-func numbers(channel string, from, to int) []notify.Notice {
+// numbers are notices to ops.
+func numbers(from, to int) []notify.Notice {
 	var out []notify.Notice
 	for i := from; i <= to; i++ {
-		out = append(out, numbered(channel, i))
+		out = append(out, numbered("ops", i))
 	}
 	return out
 }
@@ -67,7 +68,7 @@ func TestAcceptedIsWritten(t *testing.T) {
 	dir := t.TempDir()
 	n := posting(t, dir, "http://127.0.0.1:1", "ops", "gone")
 	n.keeper.turn(start)
-	n.put(append(numbers("ops", 1, 2), numbered("gone", 1)), []history.Memory{{Kind: "told", Key: "k", Data: []byte("v")}})
+	n.put(append(numbers(1, 2), numbered("gone", 1)), []history.Memory{{Kind: "told", Key: "k", Data: []byte("v")}})
 	if s := n.status()[0]; s.Queued != 2 || s.Kept != 0 {
 		t.Errorf("before it is written: %+v", s)
 	}
@@ -170,13 +171,13 @@ func TestWithoutHistory(t *testing.T) {
 	open := n.keeper.open
 	n.keeper.open = func(history.Limits) (*history.Store, error) { return nil, errors.New("no space left on device") }
 	n.keeper.turn(start)
-	n.put(numbers("ops", 1, 2), nil)
+	n.put(numbers(1, 2), nil)
 	deliver(t, n, "they are sent unkept", func() bool { return len(h.got()) == 2 })
 	if s := n.status()[0]; s.Unkept != 2 || s.Kept != 0 {
 		t.Errorf("sent: %+v", s)
 	}
 	h.answer(503)
-	n.put(numbers("ops", 3, 4), nil)
+	n.put(numbers(3, 4), nil)
 	for range 40 {
 		n.keeper.put(entry{bulk: true, size: mostWaiting / 10, write: func(*history.Store) error { return nil }})
 	}
@@ -194,6 +195,39 @@ func TestWithoutHistory(t *testing.T) {
 	if diff := cmp.Diff([]string{"ops-000001", "ops-000002", "ops-000003", "ops-000004"}, h.got()); diff != "" {
 		t.Errorf("taken (-want +got):\n%s", diff)
 	}
+}
+
+// TestFullDisk: on a disk that fills while the agent runs what is accepted is sent
+// within a second or so, unkept; what waits is written once there is room again, and
+// notices of after that are waited for again.
+func TestFullDisk(t *testing.T) {
+	h := hook(t)
+	n := posting(t, t.TempDir(), h.URL, "ops")
+	n.keeper.turn(start)
+	full := errors.New("database or disk is full")
+	n.keeper.put(entry{write: func(*history.Store) error { return full }})
+	n.put(numbers(1, 2), nil)
+	n.keeper.turn(start)
+	if s := n.status()[0]; n.keeper.shown().State != api.HistoryFailing || s.Queued != 2 || s.Kept != 0 {
+		t.Errorf("on a full disk: %+v", s)
+	}
+	n.put(numbers(3, 3), nil) // not even held: it is known to fail
+	deliver(t, n, "they are sent unkept", func() bool { return len(h.got()) == 3 })
+	if diff := cmp.Diff([]string{"ops-000001", "ops-000002", "ops-000003"}, h.got()); diff != "" {
+		t.Errorf("taken (-want +got):\n%s", diff)
+	}
+	full = nil
+	n.keeper.turn(start.Add(mostPause))
+	n.put(numbers(4, 4), nil)
+	n.keeper.turn(start.Add(mostPause))
+	counts, err := n.keeper.store.Outbox()
+	if err != nil || len(counts) != 1 || counts[0].Waiting != 1 {
+		t.Errorf("in the history %+v, %v; want the last one waiting alone", counts, err)
+	}
+	if s := n.status()[0]; s.Unkept != 3 || s.Kept != 1 {
+		t.Errorf("once there is room: %+v", s)
+	}
+	n.keeper.finish()
 }
 
 // TestNoRoomToWait: what waits for a history that fails is bounded; of notices
@@ -232,7 +266,7 @@ func TestRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.answer(400)
-	n.put(numbers("ops", 1, 3), nil)
+	n.put(numbers(1, 3), nil)
 	deliver(t, n, "all are refused", func() bool { return n.status()[0].Undelivered == 3 })
 	first, next, err := n.Undelivered(t.Context(), "ops", 0, 2)
 	if err != nil {
@@ -288,7 +322,7 @@ func TestLostHistory(t *testing.T) {
 	dir := t.TempDir()
 	n := posting(t, dir, "http://127.0.0.1:1", "ops")
 	n.keeper.turn(start)
-	n.put(numbers("ops", 1, 3), nil)
+	n.put(numbers(1, 3), nil)
 	n.keeper.turn(start)
 	_ = n.keeper.store.Leave()
 	n.keeper.store, n.keeper.dir = nil, t.TempDir() // as after somebody deleted it

@@ -23,9 +23,10 @@ func told(rows []OutboxRow) string {
 	return strings.Join(out, ", ")
 }
 
-func waiting(t *testing.T, s *Store, channel string) []OutboxRow {
+// waiting is what waits for ops.
+func waiting(t *testing.T, s *Store) []OutboxRow {
 	t.Helper()
-	out, err := s.Waiting(channel, "webhook", 1000)
+	out, err := s.Waiting("ops", "webhook", 1000)
 	need(t, err)
 	return out
 }
@@ -46,7 +47,7 @@ func TestOutbox(t *testing.T) {
 	s = opened(t, dir, c.config())
 
 	want := []OutboxRow{{ID: 4, Key: "c", Channel: "ops", Kind: "webhook", Notice: []byte(`{"key":"c"}`), State: Waiting, CreatedAt: start, Waited: 90 * time.Second}}
-	if diff := cmp.Diff(want, waiting(t, s, "ops")); diff != "" {
+	if diff := cmp.Diff(want, waiting(t, s)); diff != "" {
 		t.Errorf("waiting (-want +got):\n%s", diff)
 	}
 	dead, err := s.Undelivered("ops", 0, 10)
@@ -62,7 +63,7 @@ func TestOutbox(t *testing.T) {
 	}
 	gone, err := s.EndWaiting("ops", "webhook", "taken out")
 	need(t, err)
-	if left := waiting(t, s, "ops"); gone != 1 || len(left) != 0 {
+	if left := waiting(t, s); gone != 1 || len(left) != 0 {
 		t.Errorf("gave up %d, left %s", gone, told(left))
 	}
 	dead, err = s.Undelivered("ops", 0, 10)
@@ -89,7 +90,7 @@ func TestRequeue(t *testing.T) {
 	if _, err := s.Requeue("ops", "webhook", []string{"a", "d"}, 10); !errors.Is(err, ErrNotUndelivered) {
 		t.Errorf("one that waits: %v", err)
 	}
-	if got := told(waiting(t, s, "ops")); got != "d waiting" {
+	if got := told(waiting(t, s)); got != "d waiting" {
 		t.Errorf("after that: %s", got)
 	}
 	c.pass(time.Hour)
@@ -98,7 +99,7 @@ func TestRequeue(t *testing.T) {
 	if got := told(again); got != "a waiting, b waiting" {
 		t.Errorf("queued again: %s", got)
 	}
-	got := waiting(t, s, "ops")
+	got := waiting(t, s)
 	if told(got) != "d waiting, a waiting, b waiting" || string(got[1].Notice) != `{"key":"a"}` || !got[1].CreatedAt.Equal(c.wall) || got[1].Waited != 0 || got[1].Attempts != 0 || got[1].Error != "" {
 		t.Errorf("waiting: %+v", got)
 	}
@@ -158,7 +159,7 @@ func TestOutboxRetention(t *testing.T) {
 	if got := dead(); got > mostEnded || got < mostEnded-stepRows {
 		t.Errorf("%d left, want %d", got, mostEnded)
 	}
-	if got := told(waiting(t, s, "ops")); got != "waits waiting" {
+	if got := told(waiting(t, s)); got != "waits waiting" {
 		t.Errorf("waiting: %s", got)
 	}
 }
@@ -183,7 +184,7 @@ func TestOutboxMakesRoom(t *testing.T) {
 		s.config.MaxSize = x.kilobytes << 10
 		retain(t, s)
 		crowded := s.CrowdedOut()
-		if got := waiting(t, s, "ops"); len(got) != x.waiting || len(crowded) != x.crowded {
+		if got := waiting(t, s); len(got) != x.waiting || len(crowded) != x.crowded {
 			t.Errorf("at most %d KiB: %d wait, %d were crowded out; want %d and %d", x.kilobytes, len(got), len(crowded), x.waiting, x.crowded)
 		}
 		for i := range crowded {

@@ -28,10 +28,11 @@ func kept(t testing.TB, channel, kind string, n Notice) Stored {
 	return Stored{Key: n.Key, Channel: channel, Kind: kind, Over: n.Over(), JSON: raw}
 }
 
-func refs(channel string, keys ...string) []Ref {
+// refs name notices to hook.
+func refs(keys ...string) []Ref {
 	var out []Ref
 	for _, k := range keys {
-		out = append(out, Ref{channel, k})
+		out = append(out, Ref{"hook", k})
 	}
 	return out
 }
@@ -48,10 +49,10 @@ func TestHeldUntilWritten(t *testing.T) {
 		unkept uint64
 	}{
 		{"being written", written, func(*Outbox) {}, KeepWithin - time.Millisecond, nil, 0},
-		{"written", written, func(o *Outbox) { o.Written(refs("hook", "1.1", "2.1")) }, 0, []string{"1.1", "2.1"}, 0},
-		{"the second is written, the first not yet: in their order", written, func(o *Outbox) { o.Written(refs("hook", "2.1")) }, 0, nil, 0},
+		{"written", written, func(o *Outbox) { o.Written(refs("1.1", "2.1")) }, 0, []string{"1.1", "2.1"}, 0},
+		{"the second is written, the first not yet: in their order", written, func(o *Outbox) { o.Written(refs("2.1")) }, 0, nil, 0},
 		{"not written in time", written, func(*Outbox) {}, KeepWithin, []string{"1.1", "2.1"}, 2},
-		{"will not be written", written, func(o *Outbox) { o.Unwritten(refs("hook", "1.1", "2.1", "never")) }, 0, []string{"1.1", "2.1"}, 2},
+		{"will not be written", written, func(o *Outbox) { o.Unwritten(refs("1.1", "2.1", "never")) }, 0, []string{"1.1", "2.1"}, 2},
 		{"nothing is kept", nil, func(*Outbox) {}, 0, []string{"1.1", "2.1"}, 2},
 		{"what keeps does not work", unwritten, func(*Outbox) {}, 0, []string{"1.1", "2.1"}, 2},
 	} {
@@ -107,7 +108,7 @@ func TestBeyondMemory(t *testing.T) {
 			o.Put([]Notice{n}, written)
 			store, want = append(store, kept(t, "hook", "webhook", n)), append(want, n.Key)
 			if i%2 == 0 {
-				o.Written(refs("hook", n.Key))
+				o.Written(refs(n.Key))
 			}
 		}
 		synctest.Wait()
@@ -115,7 +116,7 @@ func TestBeyondMemory(t *testing.T) {
 			t.Errorf("during the outage: %+v, %d in memory", s, len(lanes[0].queue.letters))
 		}
 		for i := range all {
-			o.Written(refs("hook", want[i]))
+			o.Written(refs(want[i]))
 		}
 		if s := o.Status()[0]; s.Kept != all {
 			t.Errorf("all written: %+v", s)
@@ -221,7 +222,7 @@ func TestAgain(t *testing.T) {
 		o.Put([]Notice{to("hook", letterOf(1, 1)), to("hook", letterOf(2, 1))}, nil)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		o.CrowdedOut(refs("hook", "2.1", "elsewhere"), "no room")
+		o.CrowdedOut(refs("2.1", "elsewhere"), "no room")
 		check(t, o, Status{Name: "hook", Kind: "webhook", Queued: 1, Undelivered: 2})
 		hook.mu.Lock()
 		down, hook.tried = false, nil
