@@ -30,6 +30,10 @@ type delivery struct {
 	Incidents []struct {
 		Incident uint64 `json:"incident"`
 		Step     string `json:"step"`
+		Sequence int    `json:"sequence"`
+		Scope    string `json:"scope"`
+		Cause    string `json:"cause"`
+		Rule     string `json:"rule"`
 	} `json:"incidents"`
 }
 

@@ -37,10 +37,17 @@ type Result struct {
 	Outage time.Duration `json:"outage_ns"`
 	Kills  int           `json:"kills"`
 	// Incidents were opened, as the history has them, of a severity that is told.
+	// GoneOn of them are what was open when the agent was killed, seen again under
+	// another number: that is no news. Of the others Missing were not told, and
+	// Twice told as opened under two keys.
 	Incidents int `json:"incidents"`
-	// Missing of them were not told, Twice were told as opened under two keys.
-	Missing int `json:"missing"`
-	Twice   int `json:"opened_twice"`
+	GoneOn    int `json:"gone_on"`
+	Missing   int `json:"missing"`
+	Twice     int `json:"opened_twice"`
+	// Stories is how often something was told as opened; Gaps how many steps of one
+	// came without the step before.
+	Stories int `json:"stories"`
+	Gaps    int `json:"gaps"`
 	// Notices came to the webhook; Repeated of their keys came more than once, of
 	// which Different said something else then. Unordered came before one that was
 	// decided earlier.
@@ -58,7 +65,7 @@ type Result struct {
 
 // Sound reports whether all was told once and in order.
 func (r *Result) Sound() bool {
-	return r.Incidents > 0 && r.Missing == 0 && r.Twice == 0 && r.Different == 0 && r.Unordered == 0 && r.Waiting == 0 && r.Undelivered == 0
+	return r.Incidents > 0 && r.Missing == 0 && r.Twice == 0 && r.Gaps == 0 && (r.Alerts < 0 || r.Alerts >= r.Stories) && r.Different == 0 && r.Unordered == 0 && r.Waiting == 0 && r.Undelivered == 0
 }
 
 func (r Result) String() string {
@@ -66,8 +73,8 @@ func (r Result) String() string {
 	if r.Alerts < 0 {
 		alerts = "no Alertmanager is installed"
 	}
-	return fmt.Sprintf("outage %s, %d kills: %d incidents opened, %d not told, %d told twice; %d notices, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
-		r.Outage, r.Kills, r.Incidents, r.Missing, r.Twice, r.Notices, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
+	return fmt.Sprintf("outage %s, %d kills: %d incidents opened, %d of them going on after a kill, %d not told, %d told twice; %d notices of %d openings, %d without the step before, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
+		r.Outage, r.Kills, r.Incidents, r.GoneOn, r.Missing, r.Twice, r.Notices, r.Stories, r.Gaps, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
 }
 
 // Run plays one run in a directory of its own, which it removes.
@@ -179,7 +186,7 @@ func (a *agent) configure(receiver string, s *servers, alertmanager bool) error 
 	for i, l := range s.listeners {
 		fmt.Fprintf(&b, "  - {name: lab%d, listen: [%q]}\n", i, l.Addr().String())
 	}
-	fmt.Fprintf(&b, "rules: [{name: connected, when: service.established >= %d, hold: 0s}]\nnotify:\n  - {name: hook, webhook: {url: \"http://%s/hook\"}}\n", connections, receiver)
+	fmt.Fprintf(&b, "rules: [{name: connected, when: service.established >= %d, hold: 0s}]\nnotify:\n  - {name: hook, webhook: {url: \"http://%s/hook\"}, group: {wait: 0s, interval: 0s}, recovery: 0s, cooldown: 0s}\n", connections, receiver)
 	if alertmanager {
 		fmt.Fprintf(&b, "  - {name: alarm, alertmanager: {urls: [\"http://%s\"]}}\n", receiver)
 	}
@@ -288,7 +295,40 @@ func count(out *Result, state string, r *receivers) error {
 	if r.proxy != nil {
 		out.Alerts = len(r.alerts)
 	}
+	opened := r.stories(out)
+	stopped := map[thread]bool{} // the last incident of it was open when the agent was killed
+	return h.EachIncident(history.Query{}, func(i *history.Incident) error {
+		var more struct{ Because, Rule, End string }
+		if err := json.Unmarshal(i.Document, &more); err != nil {
+			return err
+		}
+		if i.Peak == "watch" || more.Because != "" {
+			return nil // nobody is to be told
+		}
+		of := thread{i.Scope, i.Cause, more.Rule}
+		goesOn := stopped[of]
+		stopped[of] = more.End == "agent_stopped"
+		out.Incidents++
+		switch times := opened[i.ID]; {
+		case times > 1:
+			out.Twice++
+		case goesOn && times == 0:
+			out.GoneOn++
+		case times == 0:
+			out.Missing++
+		}
+		return nil
+	})
+}
+
+// thread is what notices of one thing have in common, also over restarts.
+type thread struct{ Scope, Cause, Rule string }
+
+// stories holds the notices against each other, in the order in which they came,
+// and returns how often each incident was told as opened.
+func (r *receivers) stories(out *Result) map[uint64]int {
 	opened := map[uint64]int{}
+	told := map[thread]int{} // the sequence of the last step; 0 behind the end
 	var last time.Time
 	for _, d := range r.took {
 		if d.At.Before(last) {
@@ -296,32 +336,22 @@ func count(out *Result, state string, r *receivers) error {
 		}
 		last = d.At
 		for _, i := range d.Incidents {
-			if i.Step == "opened" {
+			of := thread{i.Scope, i.Cause, i.Rule}
+			if i.Sequence != told[of]+1 {
+				out.Gaps++
+			}
+			told[of] = i.Sequence
+			switch i.Step {
+			case "opened":
 				opened[i.Incident]++
+				out.Stories++
+			case "resolved":
+				told[of] = 0
 			}
 		}
 	}
 	for _, times := range r.seen {
 		out.Repeated += cmp.Compare(times, 1)
 	}
-	return h.EachIncident(history.Query{}, func(i *history.Incident) error {
-		var explained struct {
-			Because string `json:"because"`
-		}
-		if err := json.Unmarshal(i.Document, &explained); err != nil {
-			return err
-		}
-		if i.Peak == "watch" || explained.Because != "" {
-			return nil // nobody is to be told
-		}
-		out.Incidents++
-		switch opened[i.ID] {
-		case 0:
-			out.Missing++
-		case 1:
-		default:
-			out.Twice++
-		}
-		return nil
-	})
+	return opened
 }
