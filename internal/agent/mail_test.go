@@ -117,7 +117,7 @@ type hooked struct {
 	*httptest.Server
 }
 
-func hook(t *testing.T) *hooked {
+func hooking(t *testing.T) *hooked {
 	t.Helper()
 	h := &hooked{}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -166,7 +166,7 @@ func deliver(t *testing.T, n *notices, what string, holds func() bool) {
 // that is said; once it works what waits is written, and what was dropped for want
 // of room was not what waits.
 func TestWithoutHistory(t *testing.T) {
-	dir, h := t.TempDir(), hook(t)
+	dir, h := t.TempDir(), hooking(t)
 	n := posting(t, dir, h.URL, "ops")
 	open := n.keeper.open
 	n.keeper.open = func(history.Limits) (*history.Store, error) { return nil, errors.New("no space left on device") }
@@ -201,7 +201,7 @@ func TestWithoutHistory(t *testing.T) {
 // within a second or so, unkept; what waits is written once there is room again, and
 // notices of after that are waited for again.
 func TestFullDisk(t *testing.T) {
-	h := hook(t)
+	h := hooking(t)
 	n := posting(t, t.TempDir(), h.URL, "ops")
 	n.keeper.turn(start)
 	full := errors.New("database or disk is full")
@@ -260,7 +260,7 @@ func TestNoRoomToWait(t *testing.T) {
 // TestRetry: what was undelivered is listed, tried again when somebody says so, and
 // delivered with the key that it had; who said so is in the history.
 func TestRetry(t *testing.T) {
-	dir, h := t.TempDir(), hook(t)
+	dir, h := t.TempDir(), hooking(t)
 	n := posting(t, dir, h.URL, "ops")
 	if err := n.keeper.start(); err != nil {
 		t.Fatal(err)
