@@ -235,28 +235,36 @@ func decodeList(p *problems, path string, n ast.Node, at position, example strin
 }
 
 func decodeLabels(p *problems, path string, n ast.Node) rawLabels {
+	var out rawLabels
+	eachNamed(p, path, n, "{site: cork, role: web}", "the label", "keep one of them", func(key string, at position, value ast.Node) {
+		l := rawLabel{At: at, Key: key}
+		decodeValue(p, join(path, shorten(key)), value, at, field{}, reflect.ValueOf(&l.Value).Elem())
+		out = append(out, l)
+	})
+	return out
+}
+
+// eachNamed hands on the pairs of a mapping whose keys are the user's own; it
+// may be empty. what says what one is, merge what to do about two of a name.
+func eachNamed(p *problems, path string, n ast.Node, example, what, merge string, do func(key string, at position, value ast.Node)) {
 	if empty(n) {
-		return nil // all of them commented out
+		return // all of them commented out
 	}
 	pairs, ok := mapping(n)
 	if !ok {
-		wrongType(p, path, n, start(n), "a mapping", "{site: cork, role: web}")
-		return nil
+		wrongType(p, path, n, start(n), "a mapping", example)
+		return
 	}
-	var out rawLabels
 	seen := map[string]int{}
 	for _, pair := range pairs {
 		key, at := textOf(pair.Key), place(pair.Key.GetToken())
 		if line, twice := seen[key]; twice {
-			p.add(at, join(path, key), key, fmt.Sprintf("the label %s is there twice, first on line %d", quote(key), line), "keep one of them")
+			p.add(at, join(path, key), key, fmt.Sprintf("%s %s is there twice, first on line %d", what, quote(key), line), merge)
 			continue
 		}
 		seen[key] = at.Line
-		l := rawLabel{At: at, Key: key}
-		decodeValue(p, join(path, shorten(key)), pair.Value, at, field{}, reflect.ValueOf(&l.Value).Elem())
-		out = append(out, l)
+		do(key, at, pair.Value)
 	}
-	return out
 }
 
 const secretHint = "keep it in a file that only Foreshock may read and write {file: /etc/foreshock/token}, or in the environment and write {env: FORESHOCK_TOKEN}"

@@ -169,27 +169,12 @@ func (rawHook) JSONSchemaExtend(s *jsonschema.Schema) {
 var responseKey = regexp.MustCompile(`^[a-z_]+$`)
 
 func decodeRespond(p *problems, path string, n ast.Node) rawRespond {
-	if empty(n) {
-		return nil // all of them commented out
-	}
-	pairs, ok := mapping(n)
-	if !ok {
-		wrongType(p, path, n, start(n), "a mapping", "{gradual_saturation: [{notify: [oncall]}]}")
-		return nil
-	}
 	var out rawRespond
-	seen := map[string]int{}
-	for _, pair := range pairs {
-		key, at := textOf(pair.Key), place(pair.Key.GetToken())
-		if line, twice := seen[key]; twice {
-			p.add(at, join(path, key), key, fmt.Sprintf("the response %s is there twice, first on line %d", quote(key), line), "make it one list of steps")
-			continue
-		}
-		seen[key] = at.Line
+	eachNamed(p, path, n, "{gradual_saturation: [{notify: [oncall]}]}", "the response", "make it one list of steps", func(key string, at position, value ast.Node) {
 		r := rawResponse{At: at, Key: key}
-		decodeValue(p, join(path, shorten(key)), pair.Value, at, field{example: "- {after: 0s, notify: [oncall]}"}, reflect.ValueOf(&r.Steps).Elem())
+		decodeValue(p, join(path, shorten(key)), value, at, field{example: "- {after: 0s, notify: [oncall]}"}, reflect.ValueOf(&r.Steps).Elem())
 		out = append(out, r)
-	}
+	})
 	return out
 }
 
