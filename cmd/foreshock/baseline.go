@@ -176,7 +176,7 @@ func writeBaseline(out io.Writer, b api.Baseline, scopeName string) error {
 		if what == "" {
 			what = "everything"
 		}
-		if _, err := fmt.Fprintf(out, "left out: %s, %s to %s: %s\n", what, x.From.Local().Format(time.DateTime), x.To.Local().Format(time.DateTime), x.Why); err != nil {
+		if _, err := fmt.Fprintf(out, "left out: %s, %s to %s: %s\n", what, localTime(x.From), localTime(x.To), x.Why); err != nil {
 			return err
 		}
 	}

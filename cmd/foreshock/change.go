@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/foreshock/foreshock/internal/api"
 )
@@ -38,7 +39,7 @@ func change(ctx context.Context, method, address, path, token string, body, into
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
 		var p api.Problem
 		if json.Unmarshal(answer, &p) == nil && p.Error != "" {
-			return fmt.Errorf("the agent refuses: %s; %s", p.Error, p.Hint)
+			return refused(p)
 		}
 		return fmt.Errorf("what answers is no foreshock agent: %s %s: %s; use another --agent", method, address+path, resp.Status)
 	}
@@ -49,6 +50,19 @@ func change(ctx context.Context, method, address, path, token string, body, into
 		return fmt.Errorf("what answers is no foreshock agent: %s %s: %w; use another --agent", method, address+path, err)
 	}
 	return nil
+}
+
+// inCommands are the API's ways out, and the commands that go them.
+var inCommands = strings.NewReplacer(
+	"GET /api/v1/incidents?state=open lists", "foreshock incident list shows",
+	"GET /api/v1/incidents lists", "foreshock incident list --all shows",
+	"GET /api/v1/silences lists", "foreshock silence list shows",
+	"GET /api/v1/status says", "foreshock history says",
+)
+
+// refused is what an agent says against a call.
+func refused(p api.Problem) error {
+	return fmt.Errorf("the agent refuses: %s; %s", p.Error, inCommands.Replace(p.Hint))
 }
 
 // query writes the parameters that are not empty, given as name and value, with

@@ -76,7 +76,7 @@ func fetch(ctx context.Context, address, path string, into any) (http.Header, er
 	if resp.StatusCode != http.StatusOK {
 		var p api.Problem
 		if json.Unmarshal(body, &p) == nil && p.Error != "" {
-			return nil, fmt.Errorf("the agent refuses: GET %s: %s: %s; %s", address+path, resp.Status, p.Error, p.Hint)
+			return nil, refused(p)
 		}
 		return nil, fmt.Errorf("what answers is no foreshock agent: GET %s: %s; use another --agent", address+path, resp.Status)
 	}

@@ -142,7 +142,11 @@ func (j *judged) incidents(c *checked, only narrowed, ids map[string]bool) {
 			explained[x.Because]++
 			continue
 		}
-		j.says = append(j.says, fmt.Sprintf("%s: %s", nameOf(x.Scope), spaced(x.Cause)))
+		what := spaced(x.Cause)
+		if x.Rule != "" {
+			what = "rule " + x.Rule
+		}
+		j.says = append(j.says, nameOf(x.Scope)+": "+what)
 		j.details = append(j.details, x.Sentence)
 		if x.State == judge.Suspected.String() {
 			j.details = append(j.details, "Suspected: so few looks cannot tell whether it lasts.")

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/report"
 )
 
@@ -98,7 +97,7 @@ func show(out io.Writer, r *report.Report) error {
 		advice = append(advice, []string{fmt.Sprintf("%d. %s", k+1, a)})
 	}
 	for _, a := range r.Actions() {
-		done = append(done, []string{a.At.UTC().Format(time.RFC3339), a.Kind, a.State, says(a)})
+		done = append(done, []string{a.At.UTC().Format(time.RFC3339), a.Kind, a.State, a.What})
 	}
 	for _, c := range r.Considered() {
 		considered = append(considered, []string{c.Cause, c.Why})
@@ -112,14 +111,4 @@ func show(out io.Writer, r *report.Report) error {
 		}
 	}
 	return nil
-}
-
-// says is an action in words, with what came of it.
-func says(a api.Action) string {
-	const most = 200
-	detail := []rune(string(a.Detail))
-	if len(detail) > most {
-		detail = append(detail[:most], '…')
-	}
-	return strings.TrimSpace(a.What + " " + string(detail))
 }

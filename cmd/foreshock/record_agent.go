@@ -109,7 +109,7 @@ func download(ctx context.Context, address, path string) (io.ReadCloser, error) 
 	defer resp.Body.Close()
 	var p api.Problem
 	if json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&p) == nil && p.Error != "" {
-		return nil, fmt.Errorf("the agent refuses: %s; %s", p.Error, p.Hint)
+		return nil, refused(p)
 	}
 	return nil, fmt.Errorf("the agent has no recording: GET %s: %s: it is too old, or no foreshock agent", address+"/api/v1/recording", resp.Status)
 }

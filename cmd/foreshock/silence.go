@@ -83,6 +83,10 @@ func writeSilences(out io.Writer, list api.Silences) error {
 	return nil
 }
 
+// localTime is a time by the clocks here, as times are given to commands, and
+// their zone.
+func localTime(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
+
 // when is the time of a silence in words.
 func when(now time.Time, s *api.Silence) string {
 	var parts []string
@@ -90,13 +94,12 @@ func when(now time.Time, s *api.Silence) string {
 		parts = append(parts, w.String())
 	}
 	if s.From.After(now) {
-		parts = append(parts, "from "+s.From.Local().Format(time.DateTime))
+		parts = append(parts, "from "+localTime(s.From))
 	}
 	if s.UntilResolved != 0 {
-		parts = append(parts, fmt.Sprintf("until incident %d is over", s.UntilResolved))
-	}
-	if !s.Until.IsZero() {
-		parts = append(parts, "until "+s.Until.Local().Format(time.DateTime))
+		parts = append(parts, fmt.Sprintf("until incident %d is over, at the latest %s", s.UntilResolved, localTime(s.Until)))
+	} else if !s.Until.IsZero() {
+		parts = append(parts, "until "+localTime(s.Until))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -107,7 +110,8 @@ func silenceAddCommand() *cobra.Command {
 		Short: "Tell nobody of some incidents, for a time",
 		Long: `Begins a silence: all that is named must match, and * stands for any text. It
 ends after --for, at --until, with an incident after --until-resolved, or a year
-later at the latest; with --weekly it holds only at that time of each week.
+later at the latest; with --weekly it holds only at that time of each week. A
+time without a zone is by the clocks here.
 
 What is seen of a scope that --scope or --namespace names is not learned then.`,
 		Example: `  foreshock silence add --scope 'backend/shop*' --cause path_lost --for 2h --why "the switch is replaced"

@@ -213,7 +213,7 @@ func (a *agent) keepResponses(memories []respond.Memory, records []respond.Recor
 		r.note(x.Incident, recorded{x.Name, action})
 		if !said[x.Name] {
 			said[x.Name] = true
-			r.log.Info("response", "step", x.Name, "state", action.State)
+			r.log.Info("response", "step", x.Name, "state", action.State, "says", action.What)
 		}
 	}
 	a.keeper.put(entry{memories: true, size: size, write: func(st *history.Store) error {
