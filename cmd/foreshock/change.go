@@ -57,6 +57,7 @@ var inCommands = strings.NewReplacer(
 	"GET /api/v1/incidents?state=open lists", "foreshock incident list shows",
 	"GET /api/v1/incidents lists", "foreshock incident list --all shows",
 	"GET /api/v1/silences lists", "foreshock silence list shows",
+	"GET /api/v1/channels lists", "foreshock notify status lists",
 	"GET /api/v1/status says", "foreshock history says",
 )
 

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"net/url"
-	"os"
-	"os/user"
 
 	"github.com/spf13/cobra"
 
@@ -23,18 +21,21 @@ of them, a thousand in one call, or those that --key names.`,
 		Args: theChannel,
 	}
 	keys := cmd.Flags().StringSlice("key", nil, "only the notice of this key; may be given several times")
-	by := cmd.Flags().String("by", "", "who asks, for the record (default: the user's name)")
+	by := cmd.Flags().String("by", "", "who you are (default the user who calls this)")
 	_ = cmd.RegisterFlagCompletionFunc("key", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("by", cobra.NoFileCompletions)
 	agent := agentFlags(cmd, true)
+	cmd.ValidArgsFunction = completeChannel(agent.file)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asJSON, err := output()
 		if err != nil {
 			return err
 		}
-		if *by == "" {
-			*by = whoAsks()
+		if !cmd.Flags().Changed("by") {
+			if *by, err = caller(); err != nil {
+				return err
+			}
 		}
 		var done api.Retried
 		path := "/api/v1/channels/" + url.PathEscape(args[0]) + "/retry"
@@ -44,16 +45,12 @@ of them, a thousand in one call, or those that --key names.`,
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), done)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d notices to %s are tried again; foreshock notify status says how that goes\n", done.Queued, args[0])
+		says := fmt.Sprintf("no undelivered notice to %s is there to try again", args[0])
+		if done.Queued > 0 {
+			says = fmt.Sprintf("tried again: %s to %s; foreshock notify status says how that goes", count(done.Queued, "notice", "notices"), args[0])
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), says)
 		return err
 	}
 	return cmd
-}
-
-// whoAsks is the user's name, for the record.
-func whoAsks() string {
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		return u.Username
-	}
-	return fmt.Sprintf("user %d", os.Getuid())
 }

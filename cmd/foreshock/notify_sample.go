@@ -38,13 +38,7 @@ a test. Ends with code 0 when the receiver took it, with 1 when not.
 	file := cmd.Flags().StringP("config", "c", "", "configuration file (default "+defaultConfig+" when it is there)")
 	show := cmd.Flags().Bool("print", false, "show what would be sent, and send nothing")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
-	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		cfg, _, err := loadConfig(*file)
-		if err != nil || len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return channelNames(cfg), cobra.ShellCompDirectiveNoFileComp
-	}
+	cmd.ValidArgsFunction = completeChannel(file)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, path, err := loadConfig(*file)
 		if err != nil {
@@ -111,6 +105,17 @@ func oneChannel(cfg config.Config, name string, log *slog.Logger) (notify.Channe
 		return notify.Channel{}, notify.Config{}, err
 	}
 	return channels.Channels[0], channels, nil
+}
+
+// completeChannel completes the name of a channel of the configuration in file.
+func completeChannel(file *string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		cfg, _, err := loadConfig(*file)
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return channelNames(cfg), cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 func channelNames(cfg config.Config) []string {

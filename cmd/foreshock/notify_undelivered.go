@@ -31,6 +31,7 @@ Ends with code 3 when there are any.`,
 	_ = cmd.RegisterFlagCompletionFunc("limit", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("before", cobra.NoFileCompletions)
 	agent := agentFlags(cmd, false)
+	cmd.ValidArgsFunction = completeChannel(agent.file)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asJSON, err := output()

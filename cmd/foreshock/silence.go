@@ -228,6 +228,19 @@ window ends by taking it out of the configuration.`,
 		},
 	}
 	agent := agentFlags(cmd, true)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var list api.Silences
+		if len(args) > 0 || agent.call(cmd.Context(), "GET", "/api/v1/silences", nil, &list) != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var ids []string
+		for i := range list.Silences {
+			if s := &list.Silences[i]; !s.Configured {
+				ids = append(ids, s.ID+"\t"+s.Match.String()+": "+s.Why)
+			}
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := agent.call(cmd.Context(), "DELETE", "/api/v1/silences/"+url.PathEscape(args[0]), struct{}{}, nil); err != nil {
 			return err
