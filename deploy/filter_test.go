@@ -87,7 +87,7 @@ func unitFilter(t *testing.T) map[string]bool {
 	maps.Copy(allowed, callsOf(t, "@default")) // always
 	for _, line := range regexp.MustCompile(`(?m)^SystemCallFilter=(.*)$`).FindAllStringSubmatch(string(unit), -1) {
 		text, out := strings.CutPrefix(line[1], "~")
-		for _, name := range strings.Fields(text) {
+		for name := range strings.FieldsSeq(text) {
 			for call := range callsOf(t, name) {
 				allowed[call] = !out
 			}

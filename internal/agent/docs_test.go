@@ -25,8 +25,8 @@ func TestWhatHooksGetIsDocumented(t *testing.T) {
 			t.Fatalf("docs/RESPOND.md has no section %q", title)
 		}
 		text, _, _ = strings.Cut(text, "\n#")
-		for i := range of.NumField() {
-			key, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		for f := range of.Fields() {
+			key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if !strings.Contains(text, "`"+key+"`") {
 				t.Errorf("%q of docs/RESPOND.md does not name the key %s", title, key)
 			}

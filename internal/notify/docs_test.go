@@ -56,15 +56,14 @@ func TestTheJSONIsDocumented(t *testing.T) {
 		for key := range rows {
 			documented[key] = true
 		}
-		for i := range table.of.NumField() {
-			f := table.of.Field(i)
+		for f := range table.of.Fields() {
 			key := jsonKey(f)
 			want[key] = true
 			if f.Type.Kind() != reflect.Slice || f.Type.Elem().Kind() != reflect.Struct || f.Type.Elem() == reflect.TypeFor[Item]() {
 				continue
 			}
-			for k := range f.Type.Elem().NumField() {
-				if inner := jsonKey(f.Type.Elem().Field(k)); !strings.Contains(rows[key], "`"+inner+"`") {
+			for of := range f.Type.Elem().Fields() {
+				if inner := jsonKey(of); !strings.Contains(rows[key], "`"+inner+"`") {
 					t.Errorf("%s: the row of %s does not name its key %s", table.name, key, inner)
 				}
 			}
