@@ -101,15 +101,20 @@ func (n *notices) end() {
 	}
 }
 
-// tell hands what is due to the outbox, with what is to be remembered of that.
+// tell hands what is due to the outbox.
 func (n *notices) tell(now time.Time, offset time.Duration, incidents []judge.Incident) {
 	due := n.planner.Plan(now, offset, incidents)
+	n.put(due, n.changed())
+}
+
+// changed is what is to be remembered of what was told since it was asked last.
+func (n *notices) changed() []history.Memory {
 	changed := n.planner.Changed()
 	memories := make([]history.Memory, 0, len(changed))
 	for _, m := range changed {
 		memories = append(memories, history.Memory(m))
 	}
-	n.put(due, memories)
+	return memories
 }
 
 // notifyConfig maps the user's file to the channels, and reads their secrets.

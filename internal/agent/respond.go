@@ -148,7 +148,7 @@ func (r *responder) ready(now time.Time, offset time.Duration) bool {
 func (a *agent) respond(now time.Time, h *Host, incidents []judge.Incident) {
 	r := a.responses
 	offset := a.clock.Offset()
-	if !r.ready(now, offset) {
+	if !r.ready(now, offset) || r.planner.Idle() {
 		return
 	}
 	look := respond.Look{Now: now, Offset: offset, Incidents: incidents, Signals: h.signals, Gets: a.notices.planner.Gets}
@@ -257,7 +257,7 @@ func (a *agent) inform(now time.Time, offset time.Duration, x *respond.Action, i
 			out = append(out, n)
 		}
 	}
-	a.notices.put(out, nil)
+	a.notices.put(out, a.notices.changed())
 }
 
 // carryOut has begun what takes a while.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/notify"
 )
 
@@ -174,6 +176,17 @@ respond:
 	}
 	if diff := cmp.Diff([]api.HookRuns{{Hook: "add", Result: "done", Runs: 1}, {Hook: "restart", Result: "dry_run", Runs: 1}, {Hook: "scale", Result: "done", Runs: 1}}, under.Hooks); diff != "" {
 		t.Errorf("hooks (-want +got):\n%s", diff)
+	}
+}
+
+// TestNoResponses: where none is configured a look pays nothing for them.
+func TestNoResponses(t *testing.T) {
+	a := &agent{keeper: &keeper{}, clock: newClock(time.Now, func() time.Duration { return 0 }), responses: newResponder(boundResponses{}, slog.New(slog.DiscardHandler))}
+	a.responses.recalled <- nil
+	incidents := []judge.Incident{{ID: 1, State: judge.Open, Finding: judge.Finding{Severity: judge.Critical}}}
+	now := a.clock.Now()
+	if n := testing.AllocsPerRun(100, func() { a.respond(now, nil, incidents) }); n != 0 {
+		t.Errorf("%v allocations a look", n)
 	}
 }
 

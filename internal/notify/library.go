@@ -92,7 +92,8 @@ func outcomeError(service string, out library.Outcome, now time.Time) error {
 // events are the notice's incidents one by one.
 func events(n *Notice, text Text) []library.Event {
 	if len(n.Incidents) == 0 {
-		return []library.Event{{Key: n.Key, Severity: n.Severity, Summary: text.Title, Source: n.Host, Link: n.Link, Details: map[string]string{"text": text.Body}}}
+		// Nothing would ever end one that a follow-up begins.
+		return []library.Event{{Key: n.Key, Over: n.Reason == FollowUp, Severity: n.Severity, Summary: text.Title, Source: n.Host, Link: n.Link, Details: map[string]string{"text": text.Body}}}
 	}
 	out := make([]library.Event, 0, len(n.Incidents)+1)
 	for k := range n.Incidents {

@@ -42,6 +42,11 @@ type subject struct {
 	rule  string
 }
 
+// about is what an incident is about.
+func about(inc *judge.Incident) subject {
+	return subject{inc.Finding.Scope, inc.Finding.Cause, inc.Finding.Rule}
+}
+
 // thread is a subject, what becomes of it, and what each channel knows.
 type thread struct {
 	subject
@@ -132,7 +137,7 @@ func (p *Planner) Plan(now time.Time, offset time.Duration, incidents []judge.In
 
 // see notes what an incident says of its thread.
 func (p *Planner) see(inc *judge.Incident) {
-	s := subject{inc.Finding.Scope, inc.Finding.Cause, inc.Finding.Rule}
+	s := about(inc)
 	t := p.threads[s]
 	if t == nil {
 		if inc.State != judge.Open {

@@ -100,6 +100,11 @@ const (
 	mostRunning = 4
 	// mostIncidents is how many incidents a workflow remembers.
 	mostIncidents = 16
-	// betterShare of the way back is better.
+	// mostFurther is how often those whom a workflow has told hear of a further
+	// incident of it: what opens again and again is no news.
+	mostFurther = 8
+	// betterShare of the way back to its level is better. What is less than
+	// noiseShare of the number itself is noise, unless it is all of the way.
 	betterShare = 0.2
+	noiseShare  = 0.1
 )

@@ -71,7 +71,7 @@ func (t *turn) begin(inc *judge.Incident, key string) *workflow {
 	wall := t.Now.Add(t.Offset).UnixMicro()
 	w := &workflow{
 		Workflow: Workflow{ID: fmt.Sprintf("%s %s %s", inc.Finding.Scope, key, strconv.FormatInt(wall, 36)), Scope: inc.Finding.Scope, Key: key, Began: t.Now},
-		changed:  map[string]bool{}, fresh: map[uint64]bool{}, dirty: true,
+		changed:  map[string]bool{}, fresh: map[uint64]bool{}, said: map[string]uint64{}, dirty: true,
 	}
 	w.before = t.conditionOf([]*judge.Incident{inc})
 	return w

@@ -1,6 +1,7 @@
 package respond
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ type saved struct {
 	Severity       string      `json:"severity"`
 	Numbers        []Number    `json:"numbers"`
 	Told           []string    `json:"told"`
+	Said           []string    `json:"said"`
 	Closed         bool        `json:"closed"`
 	Escalated      bool        `json:"escalated"`
 }
@@ -138,7 +140,7 @@ func (w *workflow) changes(offset time.Duration) []Record {
 func (w *workflow) save(offset time.Duration) saved {
 	s := saved{
 		Version: memoryVersion, ID: w.ID, Scope: w.Scope.String(), Key: w.Key, Began: w.Began.Add(offset).UTC(), Incidents: w.Incidents, AcknowledgedBy: w.AcknowledgedBy,
-		Severity: w.before.Severity.String(), Numbers: w.before.Numbers, Told: w.told, Closed: w.closed, Escalated: w.escalated,
+		Severity: w.before.Severity.String(), Numbers: w.before.Numbers, Told: w.told, Said: slices.Sorted(maps.Keys(w.said)), Closed: w.closed, Escalated: w.escalated,
 	}
 	for _, t := range w.Steps {
 		s.Steps = append(s.Steps, savedStep{t.Step, t.Kind.String(), t.State.String(), t.At.Add(offset).UTC(), t.What, t.Detail})
@@ -205,14 +207,20 @@ func (p *Planner) restoreWorkflow(now time.Time, offset time.Duration, data []by
 		at = len(p.flows)
 		p.flows = append(p.flows, &workflow{
 			Workflow: Workflow{ID: s.ID, Scope: of, Key: s.Key, Began: past(now, s.Began.Add(-offset)), OverSince: now},
-			restored: true, changed: map[string]bool{}, fresh: map[uint64]bool{},
+			restored: true, changed: map[string]bool{}, fresh: map[uint64]bool{}, said: map[string]uint64{},
 		})
 	}
 	// One that began meanwhile, as the memory came late, goes on as that.
 	w := p.flows[at]
 	w.dirty = true
 	w.before = condition{severity, s.Numbers}
-	w.AcknowledgedBy, w.told = s.AcknowledgedBy, s.Told
+	w.AcknowledgedBy = cmp.Or(w.AcknowledgedBy, s.AcknowledgedBy)
+	w.told = append(w.told, slices.DeleteFunc(s.Told, w.knows)...)
+	for _, subject := range s.Said {
+		if _, known := w.said[subject]; !known {
+			w.said[subject] = 0
+		}
+	}
 	w.closed, w.escalated = s.Closed, s.Escalated || w.escalated
 	for _, inc := range s.Incidents[:min(len(s.Incidents), mostIncidents)] {
 		if !slices.Contains(w.Incidents, inc) {

@@ -50,8 +50,6 @@ type Action struct {
 	// Channels are told now, and Says what; empty for none.
 	Channels []string
 	Says     string
-	// Over: nothing of it is open any more.
-	Over bool
 	// Hook is the name of what is to run; DryRun: it is only to be recorded.
 	Hook   string
 	DryRun bool
@@ -129,9 +127,13 @@ func (p *Planner) Workflows() []Workflow {
 	return out
 }
 
+// Idle reports that there is nothing to plan, whatever happens: no response is
+// configured, and none of before is under way.
+func (p *Planner) Idle() bool { return len(p.flows) == 0 && len(p.steps) == 0 }
+
 // Plan returns what is to be done now, in order; nil when there is nothing.
 func (p *Planner) Plan(l Look) []Action {
-	if len(p.flows) == 0 && len(p.steps) == 0 {
+	if p.Idle() {
 		return nil
 	}
 	p.forget(l.Now)
@@ -190,6 +192,7 @@ func (t *turn) advance(w *workflow) {
 	if w.restored && t.Now.Sub(w.OverSince) < settle {
 		return // whether it goes on is not yet known
 	}
+	t.further(w, open)
 	for _, s := range t.steps[w.Key] {
 		taken := w.step(s.id)
 		if taken != nil && taken.State == Interrupted && s.Kind == Hook && !s.DryRun && len(open) > 0 {
@@ -213,14 +216,9 @@ func (t *turn) see(w *workflow, open []*judge.Incident) {
 			w.AcknowledgedBy, w.dirty = by, true
 		}
 	}
-	for _, inc := range w.now {
-		if !w.recovered && inc.End == judge.Recovered {
-			w.recovered, w.dirty = true, true
-		}
-	}
 	switch {
 	case len(open) > 0 && !w.OverSince.IsZero():
-		w.OverSince, w.recovered, w.dirty = time.Time{}, false, true
+		w.OverSince, w.since, w.dirty = time.Time{}, t.Now, true
 	case len(open) == 0 && w.OverSince.IsZero():
 		w.OverSince, w.dirty = t.Now, true
 	}
@@ -266,8 +264,8 @@ func (t *turn) skips(w *workflow, s *step, open []*judge.Incident) string {
 		return quiet
 	case s.Kind == Escalate && s.UnlessAcknowledged && w.AcknowledgedBy != "":
 		return w.AcknowledgedBy + " has taken it"
-	case s.Kind == Escalate && w.escalated && !slices.ContainsFunc(s.Channels, func(c string) bool { return !slices.Contains(w.told, c) }):
-		return "they were told already"
+	case (s.Kind == Escalate && w.escalated || s.Kind == Notify) && !slices.ContainsFunc(s.Channels, func(c string) bool { return !w.knows(c) }):
+		return "they were told already" // of a Notify: before a reload
 	case s.Kind == Hook && w.ran(s.Hook):
 		return "it was run for this before"
 	}
@@ -280,7 +278,7 @@ func (t *turn) take(w *workflow, s *step, open []*judge.Incident) {
 	taken := Taken{Step: s.id, Kind: s.Kind, State: Done, At: t.Now}
 	switch s.Kind {
 	case Notify:
-		a.Channels, taken.What = t.notNews(s.Channels, open)
+		a.Channels, taken.What = t.notNews(slices.DeleteFunc(slices.Clone(s.Channels), w.knows), open)
 		a.Says = fmt.Sprintf("%s: the response %s has begun.", w.Scope, w.Key)
 		w.tells(a.Channels)
 	case Escalate:
@@ -299,13 +297,13 @@ func (t *turn) take(w *workflow, s *step, open []*judge.Incident) {
 		}
 		a.Hook, a.DryRun = s.Hook, s.DryRun
 		taken.State, taken.What = Running, "running "+s.Hook
-		w.before = t.conditionOf(open)
+		w.before = t.conditionAgain(w.before, open)
 	case FollowUp:
 		t.followUp(w, s, open)
 		return
 	}
 	w.take(taken)
-	t.actions = append(t.actions, a)
+	t.send(w, a, open)
 }
 
 // mayRun reports whether a hook may run now, and notes the run. Where it ran
@@ -346,7 +344,7 @@ func (t *turn) mayRun(w *workflow, s *step) bool {
 func (t *turn) action(w *workflow, step string, kind Kind, open []*judge.Incident) Action {
 	a := Action{
 		Workflow: w.ID, Step: step, Kind: kind, Key: key(t.host, w.ID, step),
-		Scope: w.Scope, Response: w.Key, Began: w.Began, Incidents: slices.Clone(w.Incidents), Over: len(open) == 0,
+		Scope: w.Scope, Response: w.Key, Began: w.Began, Incidents: slices.Clone(w.Incidents),
 	}
 	if len(open) > 0 {
 		a.Lead = *open[0]
@@ -375,7 +373,6 @@ func (t *turn) over(w *workflow) bool {
 	for _, s := range left {
 		w.take(Taken{Step: s.id, Kind: s.Kind, State: Skipped, At: t.Now, What: "it was over before"})
 	}
-	t.close(w)
 	t.records = append(t.records, w.changes(t.Offset)...)
 	t.gone = append(t.gone, w.memoryKey())
 	maps.DeleteFunc(t.of, func(_ uint64, of *workflow) bool { return of == w })

@@ -75,6 +75,9 @@ func (s *story) opens(id uint64, cause judge.Cause, severity judge.Severity) *ju
 	return &s.look.Incidents[0]
 }
 
+// beganAt makes a number the one of when the hook was taken.
+func (s *story) beganAt(seconds float64) { s.flows[0].before.Numbers[0].Value = seconds }
+
 func (s *story) incident(id uint64) *judge.Incident {
 	at := slices.IndexFunc(s.look.Incidents, func(i judge.Incident) bool { return i.ID == id })
 	return &s.look.Incidents[at]
@@ -155,7 +158,10 @@ func TestArticle(t *testing.T) {
 	s.want(t,
 		"0s tell ops: service/web: the response gradual_saturation has begun.",
 		"0s 1 notify ops@0s done: told ops",
+		"31s tell ops: service/web: now also: workers full.",
+		"31s 1 further 2 done: told ops: workers full",
 		"31s 2 notify ops@0s done: told ops",
+		"31s 2 further 2 done: told ops: workers full",
 		"1m0s 1 gather@1m0s running: gathering evidence",
 		"1m0s 2 gather@1m0s running: gathering evidence",
 		"1m1s 1 gather@1m0s done: 20 KiB",
@@ -193,6 +199,33 @@ func TestVerdicts(t *testing.T) {
 		"gone without evidence":        {func(s *story) { s.ends(1, judge.NoEvidence) }, "cannot_tell"},
 		"gone, and the number is fine": {func(s *story) { s.ends(1, judge.ScopeGone); s.wait(0) }, "resolved"},
 		"recovered":                    {func(s *story) { s.ends(1, judge.Recovered) }, "resolved"},
+		"a number that only trembles":  {func(s *story) { s.beganAt(1.3); s.wait(1.24) }, "not_better"},
+		"over its level by a little":   {func(s *story) { s.beganAt(1.05); s.wait(0.99) }, "better"},
+		"worse, from a good moment":    {func(s *story) { s.beganAt(0.9); s.wait(5) }, "not_better"},
+		"gone, from a good moment":     {func(s *story) { s.beganAt(0.9); s.ends(1, judge.NoEvidence); s.wait(5) }, "cannot_tell"},
+		"nobody looks any more": {func(s *story) {
+			s.ends(1, judge.NoEvidence)
+			s.wait(0)
+			s.signals.Readings[measure.QueueWait].Good = time.Second
+		}, "cannot_tell"},
+		"one recovered, one is out of sight": {func(s *story) {
+			s.opens(2, judge.ConnLimit, judge.Critical)
+			s.at(130 * time.Second)
+			s.ends(1, judge.Recovered)
+			s.ends(2, judge.ScopeGone)
+		}, "cannot_tell"},
+		"the worse one is out of sight": {func(s *story) {
+			s.opens(2, judge.ConnLimit, judge.Warning)
+			s.at(130 * time.Second)
+			s.ends(1, judge.NoEvidence)
+		}, "not_better"},
+		"one recovered, what opened after it is out of sight": {func(s *story) {
+			s.ends(1, judge.Recovered)
+			s.at(140 * time.Second)
+			s.opens(2, judge.WorkersFull, judge.Critical)
+			s.at(150 * time.Second)
+			s.ends(2, judge.NoEvidence)
+		}, "cannot_tell"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tell(article())
@@ -201,6 +234,7 @@ func TestVerdicts(t *testing.T) {
 			s.said = nil
 			s.at(5 * time.Minute)
 			says := map[string]string{"resolved": "resolved", "better": "better", "not_better": "not better", "cannot_tell": "cannot tell"}[x.want]
+			s.said = slices.DeleteFunc(s.said, func(l string) bool { return !strings.HasPrefix(l, "5m0s ") })
 			if len(s.said) == 0 || !strings.Contains(s.said[0], "tell ops: service/web, 5 min after its beginning: "+says) {
 				t.Errorf("want %s: %q", x.want, s.said)
 			}
@@ -236,9 +270,7 @@ func TestEscalation(t *testing.T) {
 		s.ends(1, judge.Recovered)
 		s.said = nil
 		s.at(12 * time.Minute)
-		s.want(t,
-			"11m31s tell ops,boss: service/web: it is over: nothing of it is open any more.",
-			"11m31s 1 over done: it is over: nothing of it is open any more; told ops, boss")
+		s.want(t) // that it is over the channels hear as of any incident they were told of
 	})
 	t.Run("somebody does", func(t *testing.T) {
 		s := tell(article())
@@ -332,12 +364,10 @@ func TestWhoIsLeftAlone(t *testing.T) {
 		s.said = nil
 		s.at(10 * time.Minute)
 		s.want(t,
-			"41s tell ops: service/web: it is over: nothing of it is open any more.",
 			"41s 1 gather@1m0s skipped: it was over before",
 			"41s 1 hook add-workers@2m0s skipped: it was over before",
 			"41s 1 follow_up@5m0s skipped: it was over before",
-			"41s 1 escalate boss@10m0s skipped: it was over before",
-			"41s 1 over done: it is over: nothing of it is open any more; told ops")
+			"41s 1 escalate boss@10m0s skipped: it was over before")
 	})
 	t.Run("channels that are told anyway", func(t *testing.T) {
 		s := tell(article())
@@ -444,6 +474,94 @@ func TestRestart(t *testing.T) {
 	if s.started != nil {
 		t.Errorf("run again: %q", s.started)
 	}
+}
+
+// TestFurther: whom only the response has told hears of each incident that joins
+// it, as they hear the end of each; not again after a restart, and not for ever
+// of one that opens again and again.
+func TestFurther(t *testing.T) {
+	heard := func(s *story) (n int) {
+		for _, l := range s.said {
+			if strings.Contains(l, " tell ") && strings.Contains(l, "now also: workers full.") {
+				n++
+			}
+		}
+		return n
+	}
+	t.Run("after a restart", func(t *testing.T) {
+		s, memories := tell(article()), map[string][]byte{}
+		s.opens(1, judge.WorkersFull, judge.Critical)
+		remembering(s, memories)
+		s.restart(t, memories)
+		s.look.Incidents = nil
+		s.opens(7, judge.WorkersFull, judge.Critical)
+		s.at(30 * time.Second)
+		if heard(s) != 0 {
+			t.Errorf("%q", s.said)
+		}
+	})
+	t.Run("again and again", func(t *testing.T) {
+		s := tell(article())
+		for id := range uint64(30) {
+			s.opens(id+1, judge.WorkersFull, judge.Critical)
+			s.at(time.Duration(2*id) * time.Second)
+			s.ends(id+1, judge.Recovered)
+			s.at(time.Duration(2*id+1) * time.Second)
+		}
+		if heard(s) != mostFurther {
+			t.Errorf("%d times: %q", heard(s), s.said)
+		}
+	})
+	t.Run("who gets it anyway", func(t *testing.T) {
+		s := tell(article())
+		s.look.Gets = func(_ string, i *judge.Incident) bool { return i.Finding.Severity == judge.Critical }
+		s.opens(1, judge.WorkersFilling, judge.Warning)
+		s.at(10 * time.Second)
+		s.opens(2, judge.WorkersFull, judge.Critical)
+		s.at(20 * time.Second)
+		if heard(s) != 0 {
+			t.Errorf("%q", s.said)
+		}
+	})
+}
+
+// TestLateMemory: what a workflow that began meanwhile has told stays told.
+func TestLateMemory(t *testing.T) {
+	s, memories := tell(article()), map[string][]byte{}
+	s.opens(1, judge.WorkersFull, judge.Critical)
+	remembering(s, memories)
+	late := tell(article())
+	late.opens(1, judge.WorkersFull, judge.Critical).AcknowledgedBy = "ann"
+	late.at(0)
+	late.flows[0].told = []string{"boss"}
+	for key, data := range memories {
+		if err := late.Restore(start, 0, []Memory{{key, data}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := late.flows[0]
+	if diff := cmp.Diff([]string{"boss", "ops"}, w.told); diff != "" || w.AcknowledgedBy != "ann" {
+		t.Errorf("%s %q", diff, w.AcknowledgedBy)
+	}
+}
+
+// TestReloadOfWhoIsTold: a channel that is added is told, the others not again.
+func TestReloadOfWhoIsTold(t *testing.T) {
+	s := tell(article())
+	s.opens(1, judge.WorkersFull, judge.Critical)
+	s.at(10 * time.Second)
+	s.said = nil
+	more := article()
+	more.Responses["gradual_saturation"][0].Channels = []string{"ops", "dev"}
+	s.Configure(more)
+	s.at(20 * time.Second)
+	s.want(t, "11s tell dev: service/web: the response gradual_saturation has begun.", "11s 1 notify ops,dev@0s done: told dev")
+	fewer := article()
+	fewer.Responses["gradual_saturation"][0].Channels = []string{"dev"}
+	s.Configure(fewer)
+	s.said = nil
+	s.at(30 * time.Second)
+	s.want(t, "21s 1 notify dev@0s skipped: they were told already")
 }
 
 // TestRestartIntoCalm: what is not found again within two minutes is over.

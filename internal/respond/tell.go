@@ -1,6 +1,7 @@
 package respond
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func (t *turn) followUp(w *workflow, s *step, open []*judge.Incident) {
 	a.Channels = t.audience(w)
 	w.closed = w.closed || v.Result == Resolved
 	if len(a.Channels) > 0 {
-		t.actions = append(t.actions, a)
+		t.send(w, a, open)
 	}
 	if v.Result == NotBetter {
 		t.escalateTo(w, s.id, s.Channels, v.Says)
@@ -113,26 +114,74 @@ func (t *turn) escalateTo(w *workflow, step string, channels []string, why strin
 	w.take(taken)
 	a := t.action(w, taken.Step, Escalate, open)
 	a.Channels, a.Says = channels, fmt.Sprintf("%s: %s", w.Scope, why)
-	t.actions = append(t.actions, a)
+	t.send(w, a, open)
 }
 
-// close tells those who heard of it only here that it is over.
-func (t *turn) close(w *workflow) {
-	if w.closed || len(w.told) == 0 {
+// further tells those who heard of a workflow only through it that another
+// incident is part of it now: they hear the end of each that they were told of,
+// and would take that for the end of all.
+func (t *turn) further(w *workflow, open []*judge.Incident) {
+	if len(w.told) == 0 {
 		return
 	}
-	a := t.action(w, "over", FollowUp, nil)
-	a.Channels = slices.DeleteFunc(slices.Clone(w.told), func(c string) bool { return a.Lead.ID != 0 && t.gets(c, []*judge.Incident{&a.Lead}) })
+	var news []*judge.Incident
+	for _, inc := range open {
+		switch said, known := w.said[subject(inc)]; {
+		case said == inc.ID, t.quiet(inc) != "", inc.Finding.Severity < judge.Warning:
+		case known && said == 0: // that of before a restart, under another number
+			w.said[subject(inc)] = inc.ID
+		default:
+			news = append(news, inc)
+		}
+	}
+	if len(news) == 0 {
+		return
+	}
+	a := t.action(w, fmt.Sprintf("further %d", news[0].ID), Notify, open)
+	told := 0
+	for i := range w.Steps {
+		if strings.HasPrefix(w.Steps[i].Step, "further ") {
+			told++
+		}
+	}
+	if told < mostFurther {
+		a.Channels = slices.DeleteFunc(slices.Clone(w.told), func(c string) bool {
+			return !slices.ContainsFunc(news, func(i *judge.Incident) bool { return !t.gets(c, []*judge.Incident{i}) })
+		})
+	}
+	w.note(news)
 	if len(a.Channels) == 0 {
 		return
 	}
-	says := "it is over: nothing of it is open any more"
-	if !w.recovered {
-		says = "nothing of it is seen any more; whether it recovered is not known"
+	var what []string
+	for _, inc := range news {
+		what = append(what, cmp.Or(inc.Finding.Rule, inc.Finding.Cause.Words()))
 	}
-	a.Says = fmt.Sprintf("%s: %s.", w.Scope, says)
-	w.take(Taken{Step: "over", Kind: FollowUp, State: Done, At: t.Now, What: says + "; told " + strings.Join(a.Channels, ", ")})
+	a.Says = fmt.Sprintf("%s: now also: %s.", w.Scope, strings.Join(what, ", "))
+	w.take(Taken{Step: a.Step, Kind: Notify, State: Done, At: t.Now, What: fmt.Sprintf("told %s: %s", strings.Join(a.Channels, ", "), strings.Join(what, ", "))})
 	t.actions = append(t.actions, a)
+}
+
+// send tells channels what an action says, and notes what they know then.
+func (t *turn) send(w *workflow, a Action, open []*judge.Incident) {
+	if len(a.Channels) > 0 {
+		w.note(open)
+	}
+	t.actions = append(t.actions, a)
+}
+
+// note notes that incidents are told of.
+func (w *workflow) note(incidents []*judge.Incident) {
+	for _, inc := range incidents {
+		w.said[subject(inc)] = inc.ID
+	}
+	w.dirty = true
+}
+
+// subject is what an incident is about within its scope, also when it opens
+// again.
+func subject(inc *judge.Incident) string {
+	return strings.TrimSpace(inc.Finding.Cause.String() + " " + inc.Finding.Rule)
 }
 
 // inWords writes a duration as people say it, to the second.

@@ -72,13 +72,33 @@ func (t *turn) conditionOf(incidents []*judge.Incident) condition {
 	return c
 }
 
+// conditionAgain is conditionOf at a later time of the same: where a number is on the
+// good side of its level by then, which side that is must not be taken from it.
+func (t *turn) conditionAgain(before condition, incidents []*judge.Incident) condition {
+	c := t.conditionOf(incidents)
+	for i := range c.Numbers {
+		n := &c.Numbers[i]
+		if at := slices.IndexFunc(before.Numbers, n.same); at >= 0 {
+			n.Bad = before.Numbers[at].Bad
+		}
+	}
+	return c
+}
+
+// same reports whether both are the same number, at two times.
+func (n *Number) same(o Number) bool { return n.Cause == o.Cause && n.Signal == o.Signal }
+
 // decides is the first number of a finding that is held against a level.
 func decides(f *judge.Finding) (Number, bool) {
 	for i := range f.Evidence {
 		e := &f.Evidence[i]
 		value, _ := e.Reading.Shown()
 		if level := e.Level(); level != nil && value != nil {
-			return Number{f.Cause.String(), e.Name(), string(e.Counts()), *value, *level}, true
+			n := Number{f.Cause.String(), e.Name(), string(e.Counts()), *value, *level, above}
+			if n.Value < n.Level {
+				n.Bad = below
+			}
+			return n, true
 		}
 	}
 	return Number{}, false
@@ -100,15 +120,34 @@ func (t *turn) verdict(w *workflow, open []*judge.Incident) Verdict {
 
 func (t *turn) result(w *workflow, open []*judge.Incident, v *Verdict) Result {
 	blind := !slices.ContainsFunc(open, func(i *judge.Incident) bool { return i.BlindSince.IsZero() })
+	recovered, lost := w.ended()
 	switch {
-	case len(open) == 0 && (w.recovered || v.passed()):
+	case len(open) == 0 && (recovered && !lost || v.passed()):
 		return Resolved
 	case len(open) == 0 || blind:
 		return CannotTell
-	case open[0].Finding.Severity < w.before.Severity || v.moved():
+	case open[0].Finding.Severity < w.before.Severity && !lost || v.moved():
 		return Better
 	}
 	return NotBetter
+}
+
+// ended says how that ended which was open last: recovered, some of it by
+// positive evidence; lost, some of it went out of sight.
+func (w *workflow) ended() (recovered, lost bool) {
+	for _, inc := range w.now {
+		if inc.State != judge.Resolved || inc.ResolvedAt.Before(w.since) {
+			continue
+		}
+		switch inc.End {
+		case judge.Recovered:
+			recovered = true
+		case judge.CameTrue, judge.Superseded: // it goes on as another one
+		default:
+			lost = true
+		}
+	}
+	return recovered, lost
 }
 
 // again is a number as it is now: as the incident that it decides has it, or as
@@ -118,8 +157,9 @@ func (t *turn) again(w *workflow, n Number, open []*judge.Incident) (float64, bo
 		if scope := t.Signals(w.Scope); scope != nil {
 			for _, sig := range measure.Signals() {
 				if sig.String() == n.Signal {
-					value, unknown := scope.Get(sig).Shown()
-					if unknown != "" || value == nil {
+					reading := scope.Get(sig)
+					value, unknown := reading.Shown()
+					if unknown != "" || value == nil || reading.Good > 0 && reading.Until().Before(t.Now) { // nobody looks any more
 						return 0, false
 					}
 					return *value, true
@@ -135,37 +175,27 @@ func (t *turn) again(w *workflow, n Number, open []*judge.Incident) (float64, bo
 	return 0, false
 }
 
-// pairs goes through the numbers that are known before and now.
-func (v *Verdict) pairs(each func(before, now Number) bool) bool {
-	for _, now := range v.Now {
-		at := slices.IndexFunc(v.Before, func(n Number) bool { return n.Cause == now.Cause && n.Signal == now.Signal })
-		if at >= 0 && each(v.Before[at], now) {
-			return true
-		}
-	}
-	return false
-}
-
 // moved reports whether a number came back by betterShare of the way to its
-// level, or to nothing where it began at the level.
+// level, or to nothing where it began at the level, and by more than noise.
 func (v *Verdict) moved() bool {
-	return v.pairs(func(before, now Number) bool {
-		way := before.Value - before.Level
-		if math.Abs(way) < 1e-9 {
-			way = before.Value
+	return slices.ContainsFunc(v.Now, func(now Number) bool {
+		at := slices.IndexFunc(v.Before, now.same)
+		if at < 0 {
+			return false
 		}
-		return way != 0 && (before.Value-now.Value)/way >= betterShare
+		before := v.Before[at]
+		way := before.gap()
+		if math.Abs(way) < 1e-9 {
+			way = math.Abs(before.Value)
+		}
+		return way > 0 && before.gap()-now.gap() >= max(betterShare*way, min(noiseShare*math.Abs(before.Value), way))
 	})
 }
 
-// passed reports whether a number is on the other side of its level now.
+// passed reports whether each number is known, and on the good side of its
+// level.
 func (v *Verdict) passed() bool {
-	return v.pairs(func(before, now Number) bool {
-		if before.Value >= before.Level {
-			return now.Value < now.Level
-		}
-		return now.Value > now.Level
-	})
+	return len(v.Now) > 0 && len(v.Now) == len(v.Before) && !slices.ContainsFunc(v.Now, func(n Number) bool { return n.gap() >= 0 })
 }
 
 func (t *turn) says(w *workflow, open []*judge.Incident, v *Verdict) string {
@@ -185,7 +215,7 @@ func (t *turn) says(w *workflow, open []*judge.Incident, v *Verdict) string {
 	}
 	for _, n := range v.Before {
 		now := "not known"
-		if at := slices.IndexFunc(v.Now, func(x Number) bool { return x.Cause == n.Cause && x.Signal == n.Signal }); at >= 0 {
+		if at := slices.IndexFunc(v.Now, n.same); at >= 0 {
 			now = value(v.Now[at].Value, n.Unit)
 		}
 		fmt.Fprintf(&b, "; %s %s now, %s before", n.Signal, now, value(n.Value, n.Unit))

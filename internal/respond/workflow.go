@@ -48,7 +48,23 @@ type Number struct {
 	Unit   string  `json:"unit"`
 	Value  float64 `json:"value"`
 	Level  float64 `json:"level"` // that it is held against
+	// Bad is the side of its level on which it was as this began: "above", which
+	// is at it too, or "below".
+	Bad string `json:"bad"`
 }
+
+// gap is how far it is on the bad side of its level; negative on the good one.
+func (n Number) gap() float64 {
+	if n.Bad == below {
+		return n.Level - n.Value
+	}
+	return n.Value - n.Level
+}
+
+const (
+	above = "above"
+	below = "below"
+)
 
 // condition is how bad it is, to be held against a later time.
 type condition struct {
@@ -61,13 +77,15 @@ type workflow struct {
 	Workflow
 	// before is how it was when the hook was taken, or without one at the start.
 	before condition
-	// told are the channels that this workflow itself has told and that must
-	// hear of its end; closed: they did.
+	// told are the channels that this workflow itself has told; said the number
+	// of the incident of each subject that they know of, 0 for one of before a
+	// restart.
 	told      []string
-	closed    bool
-	escalated bool // at once, for a step that failed or did not help
-	restored  bool // nothing of it has been seen since a restart
-	recovered bool // one of its incidents ended by positive evidence
+	said      map[string]uint64
+	closed    bool      // a look has said that it is resolved
+	escalated bool      // at once, for a step that failed or did not help
+	restored  bool      // nothing of it has been seen since a restart
+	since     time.Time // it is open again, or was last; zero: since its beginning
 	dirty     bool
 	now       []*judge.Incident // those of the list under look, the oldest first
 	changed   map[string]bool   // steps to be recorded anew
@@ -93,6 +111,9 @@ func (w *workflow) take(t Taken) {
 	w.changed[t.Step] = true
 	w.dirty = true
 }
+
+// knows reports whether a channel was told by this workflow.
+func (w *workflow) knows(channel string) bool { return slices.Contains(w.told, channel) }
 
 // ran reports whether a hook was taken, whatever came of it; empty: any.
 func (w *workflow) ran(hook string) bool {

