@@ -29,6 +29,11 @@ func NewPost(w Webhook, timeout time.Duration) (*Post, error) {
 	}
 	p := &Post{client: newClient(u, w.RootCAs, w.Dial), key: w.Key}
 	p.client.http.Timeout = timeout
+	// What has an idempotency key package http sends again by itself where a kept
+	// connection breaks; a new one's request it does not. A Post goes once.
+	if transport, ok := p.client.http.Transport.(*http.Transport); ok {
+		transport.DisableKeepAlives = true
+	}
 	return p, nil
 }
 
