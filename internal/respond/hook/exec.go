@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +28,11 @@ const (
 
 	tailSize = 4 << 10 // of the output kept, for its end
 	maxLine  = 200     // characters
+	// Beyond freely bytes what is printed is read no faster than 32 KiB each
+	// breath, 16 MiB a second: one that prints gigabytes waits, and the agent does
+	// not spend a core on it.
+	freely = 4 << 20
+	breath = 2 * time.Millisecond
 )
 
 // Command is one run of a hook.
@@ -83,10 +91,10 @@ func (r *Result) Failure() string {
 }
 
 // LastLine is the last line of its output that is not empty, fit for one line
-// of ours.
+// of ours: without what moves a terminal's cursor or turns its text around.
 func (r *Result) LastLine() string {
 	lines := strings.Split(strings.TrimSpace(string(r.Output)), "\n")
-	text := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(lines[len(lines)-1], "?"), func(c rune) bool { return c < ' ' || c == 0x7f }), " ")
+	text := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(lines[len(lines)-1], "?"), func(c rune) bool { return unicode.IsControl(c) || unicode.Is(unicode.Cf, c) }), " ")
 	if runes := []rune(text); len(runes) > maxLine {
 		return string(runes[:maxLine]) + "…"
 	}
@@ -117,16 +125,20 @@ func Exec(ctx context.Context, c Command) Result {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Input), out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = Grace
-	cmd.Cancel = func() error { return end(cmd.Process.Pid) }
+	ended := false
+	cmd.Cancel = func() error {
+		ended = end(cmd.Process.Pid)
+		return nil
+	}
 	began := time.Now()
 	if err := start(cmd); err != nil {
-		return Result{Err: fmt.Errorf("start the hook: %w", err)}
+		return Result{Err: startError(c.Path, err)}
 	}
 	err := cmd.Wait()
 	r := Result{Took: time.Since(began), Bytes: out.all, ExitCode: cmd.ProcessState.ExitCode(), limit: c.Timeout}
 	r.Output = out.text()
 	switch status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); {
-	case limited.Err() != nil && err != nil:
+	case ended && err != nil: // the time may also be up while others hold its output: then it ended itself
 		r.TimedOut, r.Stopped = ctx.Err() == nil, ctx.Err() != nil
 	case ok && status.Signaled():
 		r.Signal = status.Signal().String()
@@ -138,8 +150,10 @@ func Exec(ctx context.Context, c Command) Result {
 
 // start starts a hook without the capabilities that the service manager gives
 // the agent: ambient ones would be the hook's too (capabilities(7)). They are
-// the thread's, so that what the agent may do stays.
+// the thread's, so that what the agent may do stays. Nor does a hook get the
+// descriptors that whoever started the agent left open; ours close anyway.
 func start(cmd *exec.Cmd) error {
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) // before Linux 5.11 they stay
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // before Linux 4.3 there are none
@@ -148,21 +162,33 @@ func start(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// end ends a process group: politely, and after Grace at once. Package exec
-// calls it in a goroutine of its own, and waits for it.
-func end(group int) error {
-	if err := syscall.Kill(-group, syscall.SIGTERM); err != nil {
-		return nil //nolint:nilerr // it has ended: nothing is left to be done
+// startError says why a program that is there and may be executed was not.
+func startError(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // execve(2): also where a script's interpreter is not there
+		return fmt.Errorf("start the hook: the interpreter that %s names in its first line, or its loader, is not there: %w", path, err)
+	case errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("start the hook: %s is no program: a script begins with a line as #!/bin/sh: %w", path, err)
+	}
+	return fmt.Errorf("start the hook: %w", err)
+}
+
+// end ends a process group: politely, and after Grace at once. It reports
+// whether there was anything to be ended. Package exec calls it in a goroutine
+// of its own, and waits for it.
+func end(group int) bool {
+	if syscall.Kill(-group, syscall.SIGTERM) != nil {
+		return false // it has ended
 	}
 	const pause = 20 * time.Millisecond
 	for range Grace / pause {
 		time.Sleep(pause)
 		if syscall.Kill(-group, 0) != nil {
-			return nil // all of them have
+			return true // all of them have
 		}
 	}
 	_ = syscall.Kill(-group, syscall.SIGKILL) // the last of them ended just now
-	return nil
+	return true
 }
 
 // tape keeps the beginning and the end of what is written to it.
@@ -174,7 +200,9 @@ type tape struct {
 // Write implements io.Writer; it always takes all.
 func (t *tape) Write(b []byte) (int, error) {
 	n := len(b)
-	t.all += int64(n)
+	if t.all += int64(n); t.all > freely {
+		time.Sleep(breath)
+	}
 	if room := MaxOutput - tailSize - len(t.head); room > 0 {
 		t.head = append(t.head, b[:min(room, n)]...)
 		b = b[min(room, n):]

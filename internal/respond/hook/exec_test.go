@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,7 +45,7 @@ func TestExec(t *testing.T) {
 		"will not be ended": {"trap '' TERM; while :; do sleep 0.05; done", 200 * time.Millisecond, Result{ExitCode: -1, TimedOut: true}, "not done after 200ms, and ended"},
 		"ends in its own way": {"trap 'echo bye; exit 3' TERM; while :; do :; done", 200 * time.Millisecond,
 			Result{ExitCode: 3, TimedOut: true, Output: []byte("bye\n"), Bytes: 4}, "not done after 200ms, and ended: bye"},
-		"leaves one that holds the pipe": {"sleep 600 & exit 0", 20 * time.Second, Result{Left: true}, ""},
+		"leaves one that holds the pipe": {"sleep 5 & exit 0", 20 * time.Second, Result{Left: true}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("FORESHOCK_SECRET", "hunter2")
@@ -101,12 +102,20 @@ func alive(pid int) bool {
 
 // TestGigabytes: what is printed is read, counted, and mostly let go.
 func TestGigabytes(t *testing.T) {
-	r := Exec(t.Context(), Command{Path: script(t, "yes 0123456 | head -c 200000000; echo; echo the end"), Timeout: time.Minute})
-	if want := int64(200_000_000 + 9); r.Bytes != want || len(r.Output) > MaxOutput+100 || r.LastLine() != "the end" || r.Failure() != "" {
+	r := Exec(t.Context(), Command{Path: script(t, "yes 0123456 | head -c 20000000; echo; echo the end"), Timeout: time.Minute})
+	if want := int64(20_000_000 + 9); r.Bytes != want || len(r.Output) > MaxOutput+100 || r.LastLine() != "the end" || r.Failure() != "" {
 		t.Errorf("%d bytes, want %d; %d kept; %q; %q", r.Bytes, want, len(r.Output), r.LastLine(), r.Failure())
 	}
 	if !bytes.Contains(r.Output, []byte("bytes left out")) {
 		t.Error("it does not say that something was left out")
+	}
+}
+
+// TestPrintsForEver: the agent does not read as fast as it prints.
+func TestPrintsForEver(t *testing.T) {
+	r := Exec(t.Context(), Command{Path: script(t, "yes 0123456"), Timeout: time.Second})
+	if most := int64(freely) + int64(r.Took/breath)*(64<<10); r.Bytes > most || !r.TimedOut {
+		t.Errorf("%d bytes were read within %s, want %d at most: %+v", r.Bytes, r.Took, most, r.Failure())
 	}
 }
 
@@ -117,6 +126,68 @@ func TestItsEnvironment(t *testing.T) {
 	want := "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOME=/\nLANG=C.UTF-8\nFORESHOCK_KEY=k1\n"
 	if diff := cmp.Diff(want, string(r.Output)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestItEndsBeforeItsTime: what it left holds its output until its time is up:
+// it ended all the same.
+func TestItEndsBeforeItsTime(t *testing.T) {
+	for status, failure := range map[int]string{0: "", 7: "exit code 7: no"} {
+		r := Exec(t.Context(), Command{Path: script(t, fmt.Sprintf("sleep 5 & echo no; exit %d", status)), Timeout: time.Second})
+		if r.TimedOut || r.ExitCode != status || r.Failure() != failure {
+			t.Errorf("%+v: %q", r, r.Failure())
+		}
+	}
+}
+
+// TestNotStarted: the reason says what is missing, which is not the program.
+func TestNotStarted(t *testing.T) {
+	write := func(text string) string {
+		path := filepath.Join(t.TempDir(), "hook")
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for text, want := range map[string]string{
+		"#!/no/such/interpreter\n": "the interpreter that",
+		"echo no first line\n":     "a script begins with a line as #!/bin/sh",
+		"":                         "a script begins with a line as #!/bin/sh",
+	} {
+		if r := Exec(t.Context(), Command{Path: write(text), Timeout: time.Minute}); !strings.Contains(r.Failure(), want) {
+			t.Errorf("%q: %q, want %q", text, r.Failure(), want)
+		}
+	}
+}
+
+// TestNothingOfOursIsOpen: a hook has the three descriptors that it is given.
+func TestNothingOfOursIsOpen(t *testing.T) {
+	inherited, err := unix.Open("/dev/null", unix.O_RDONLY, 0) // as whoever starts the agent may leave it one
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(inherited) })
+	r := Exec(t.Context(), Command{Path: script(t, "ls /proc/$$/fd"), Timeout: time.Minute})
+	open := strings.Fields(string(r.Output))
+	open = slices.DeleteFunc(open, func(n string) bool { return n == "10" || n == "255" }) // where the shell has its script
+	if diff := cmp.Diff([]string{"0", "1", "2"}, open); diff != "" {
+		t.Errorf("descriptors (-want +got):\n%s", diff)
+	}
+}
+
+// TestLastLine: what a hook prints is shown in terminals.
+func TestLastLine(t *testing.T) {
+	for output, want := range map[string]string{
+		"one\ntwo\n\n":                 "two",
+		"\x1b[31mred\x07":              "[31mred",
+		"\u009b2Jc1\u202eturned\u2066": "2Jc1 turned",
+		"\xff\xfe":                     "?",
+		strings.Repeat("é", 300):       strings.Repeat("é", maxLine) + "…",
+	} {
+		r := Result{Output: []byte(output)}
+		if got := r.LastLine(); got != want {
+			t.Errorf("%q: %q, want %q", output, got, want)
+		}
 	}
 }
 
@@ -143,7 +214,10 @@ func TestCheck(t *testing.T) {
 		return path
 	}
 	open := filepath.Join(dir, "open")
-	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777), os.Symlink(good, dir+"/link")); err != nil {
+	sticky := filepath.Join(dir, "sticky")
+	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777), os.Symlink(good, dir+"/link"), os.Symlink(good, open+"/link"),
+		os.Symlink("loop", dir+"/loop"), os.Symlink("../"+filepath.Base(dir)+"/open", dir+"/to-open"), os.Symlink("open/link", dir+"/link-to-link"),
+		os.Mkdir(sticky, 0o700), os.Chmod(sticky, 0o777|os.ModeSticky), os.Symlink(good, sticky+"/ours"), os.Symlink(good, sticky+"/theirs")); err != nil {
 		t.Fatal(err)
 	}
 	inOpen := filepath.Join(open, "hook")
@@ -159,7 +233,24 @@ func TestCheck(t *testing.T) {
 		write("plain", 0o644):     "cannot be executed by this user",
 		write("everybody", 0o777): "everybody on this host may change " + dir + "/everybody (mode 0777)",
 		inOpen:                    "everybody on this host may change " + open + " (mode 0777)",
+		// Whoever may change a link on the way may change what is run.
+		open + "/link":          "everybody on this host may change " + open + " (mode 0777)",
+		dir + "/link-to-link":   "everybody on this host may change " + open + " (mode 0777)",
+		dir + "/to-open/hook":   "everybody on this host may change " + open + " (mode 0777)",
+		dir + "/open/../link":   "",
+		dir + "/sticky/../link": "",
+		sticky + "/ours":        "",
+		sticky + "/theirs":      "is user 65534's",
+		dir + "/loop":           "more than 40 symbolic links",
+		dir + "/everybody/hook": "find the hook",
+		dir + "//./link":        "",
 	} {
+		if strings.HasSuffix(path, "/theirs") {
+			if err := os.Lchown(path, 65534, 65534); err != nil {
+				t.Logf("a link of another user is not tried: %v", err)
+				continue
+			}
+		}
 		err := Check(path)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", path, err, want)
