@@ -198,7 +198,7 @@ func newAgent(o Options) (*agent, error) {
 	}
 	a.heart = newHeart(o.Log, a.looks)
 	a.configureHeart(cfg, beats)
-	a.silences.list.Configure(configuredSilences(cfg))
+	a.silences.configure(cfg)
 	responses, err := a.bind(cfg, path)
 	if err != nil {
 		return nil, err

@@ -329,10 +329,16 @@ func (p *Pipeline) focusPorts() []uint16 {
 	for i := range p.services {
 		total += len(p.services[i].Listen)
 	}
-	var ports []uint16
+	ports := make([]uint16, 0, total)
 	for i := range p.services {
-		if total <= wideFocus || p.inUse[p.services[i].ID()] {
-			ports = append(ports, p.services[i].Ports()...)
+		if total > wideFocus && !p.inUse[p.services[i].ID()] {
+			continue
+		}
+		own := len(ports) // where this service's begin
+		for _, l := range p.services[i].Listen {
+			if !slices.Contains(ports[own:], l.Port()) {
+				ports = append(ports, l.Port())
+			}
 		}
 	}
 	return ports

@@ -96,8 +96,7 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 		a.keeper.configure(cfg)
 		a.configureHeart(cfg, beats)
 		a.setPools(cfg.Backends)
-		a.silences.list.Configure(configuredSilences(cfg))
-		a.silences.stepped = time.Time{}
+		a.silences.configure(cfg)
 		h.Configure(a.clock.Now(), cfg, rules)
 		h.SetRegions(regions)
 		return nil

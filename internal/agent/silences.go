@@ -50,6 +50,14 @@ func configuredSilences(cfg config.Config) []silence.Silence {
 	return out
 }
 
+// configure takes over the maintenance windows. One of the same name may mean
+// others now: all is marked anew.
+func (s *silences) configure(cfg config.Config) {
+	s.list.Configure(configuredSilences(cfg))
+	s.stepped = time.Time{}
+	s.version++
+}
+
 // step ends and forgets what is due, once a second, and returns what is to be
 // kept of that.
 func (s *silences) step(wall time.Time, incidents []judge.Incident) []history.Memory {
@@ -57,11 +65,17 @@ func (s *silences) step(wall time.Time, incidents []judge.Incident) []history.Me
 		return nil
 	}
 	s.stepped = wall
+	var open map[silence.Subject]bool // of what is not over, without severities; made when it is first asked for
 	changed := s.list.Step(wall, func(of *silence.Subject) bool {
-		return slices.ContainsFunc(incidents, func(i judge.Incident) bool {
-			f := &i.Finding
-			return i.State != judge.Resolved && f.Cause.String() == of.Cause && f.Rule == of.Rule && f.Scope.String() == of.Scope
-		})
+		if open == nil {
+			open = make(map[silence.Subject]bool, len(incidents))
+			for i := range incidents {
+				if incidents[i].State != judge.Resolved {
+					open[threadOf(&incidents[i])] = true
+				}
+			}
+		}
+		return open[*of]
 	})
 	same := len(s.list.Active()) == len(s.holds)
 	for i, x := range s.list.Active() {
@@ -87,9 +101,11 @@ func (s *silences) mark(wall time.Time, incidents []judge.Incident) {
 		s.marked = make(map[uint64]marked)
 	}
 	if len(s.marked) > 2*len(incidents)+16 { // those long forgotten
-		maps.DeleteFunc(s.marked, func(id uint64, _ marked) bool {
-			return !slices.ContainsFunc(incidents, func(i judge.Incident) bool { return i.ID == id })
-		})
+		there := make(map[uint64]bool, len(incidents))
+		for i := range incidents {
+			there[incidents[i].ID] = true
+		}
+		maps.DeleteFunc(s.marked, func(id uint64, _ marked) bool { return !there[id] })
 	}
 	for i := range incidents {
 		inc := &incidents[i]
@@ -108,6 +124,13 @@ func (s *silences) mark(wall time.Time, incidents []judge.Incident) {
 func subjectOf(inc *judge.Incident) silence.Subject {
 	f := &inc.Finding
 	return silence.Subject{Scope: f.Scope.String(), Namespace: f.Scope.Namespace, Cause: f.Cause.String(), Rule: f.Rule, Severity: f.Severity.String()}
+}
+
+// threadOf is what an incident is about, however bad it is.
+func threadOf(inc *judge.Incident) silence.Subject {
+	of := subjectOf(inc)
+	of.Severity = ""
+	return of
 }
 
 // remembered are silences as memories; one with nothing but an ID is forgotten.
@@ -213,8 +236,7 @@ func silenceOf(in api.SilenceRequest, now time.Time, incidents []judge.Incident)
 	if at < 0 {
 		return s, api.ErrNoIncident
 	}
-	of := subjectOf(&incidents[at])
-	of.Severity = ""
+	of := threadOf(&incidents[at])
 	s.Of = &of
 	if s.Match == (silence.Matcher{}) {
 		s.Match = silence.Matcher{Scope: of.Scope, Cause: of.Cause, Rule: of.Rule}

@@ -81,6 +81,60 @@ func TestMark(t *testing.T) {
 	}
 }
 
+// TestMarkAfterAReload: a window that keeps its name and means others now frees
+// what it kept quiet, and keeps the others quiet, at once.
+func TestMarkAfterAReload(t *testing.T) {
+	wall := time.Date(2026, 11, 21, 2, 1, 0, 0, time.UTC) // a Saturday
+	var s silences
+	window := config.Maintenance{Name: "backups", Window: weekly(t, "sat 00:00-24:00 UTC"), Match: silence.Matcher{Scope: "service/web"}, Why: "backups"}
+	incidents := []judge.Incident{openOf(2, "db"), openOf(1, "web")}
+	var got []string
+	for _, of := range []string{"service/web", "service/db"} {
+		window.Match.Scope = of
+		s.configure(config.Config{Maintenance: []config.Maintenance{window}})
+		s.step(wall, incidents)
+		s.mark(wall, incidents)
+		got = append(got, fmt.Sprintf("%q %q", incidents[0].SilencedBy, incidents[1].SilencedBy))
+	}
+	if diff := cmp.Diff([]string{`"" "maintenance/backups"`, `"maintenance/backups" ""`}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func openOf(id uint64, service string) judge.Incident {
+	return judge.Incident{ID: id, State: judge.Open, Finding: judge.Finding{Scope: scope.ID{Kind: scope.KindService, Name: service}, Cause: judge.WorkersFull, Severity: judge.Warning}}
+}
+
+// BenchmarkSilences is one look of a thousand open incidents and a thousand
+// silences that wait for one of them each, where the silences are the same as
+// before and where they are not.
+func BenchmarkSilences(b *testing.B) {
+	wall := time.Date(2026, 11, 21, 2, 1, 0, 0, time.UTC)
+	for _, changed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("changed=%v", changed), func(b *testing.B) {
+			var s silences
+			var incidents []judge.Incident
+			for i := range uint64(silence.MaxSilences) {
+				inc := openOf(i+1, fmt.Sprintf("web%d", i))
+				incidents = append(incidents, inc)
+				of := threadOf(&inc)
+				x := silence.Silence{ID: fmt.Sprint(i), Match: silence.Matcher{Scope: of.Scope}, From: wall, Until: wall.Add(silence.MaxSpan), UntilResolved: inc.ID, Of: &of}
+				if err := s.list.Add(wall, x); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				wall = wall.Add(time.Second)
+				if changed {
+					s.version++
+				}
+				s.step(wall, incidents)
+				s.mark(wall, incidents)
+			}
+		})
+	}
+}
+
 // TestSilencesAreRestored, and what cannot be read is said and left out.
 func TestSilencesAreRestored(t *testing.T) {
 	now := time.Date(2026, 11, 21, 2, 0, 0, 0, time.UTC)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,10 @@ const (
 	// eventFor is how long something that has happened counts as trouble: long
 	// enough to be seen, and then it is over.
 	eventFor = 10 * time.Minute
+	// gaveUpFor is how long a channel that gave up notices and has delivered none
+	// since is in trouble. Where it ended sooner, the notice of that would be given
+	// up too, and be a trouble again.
+	gaveUpFor = 24 * time.Hour
 	// tokenEvery is how often the token's source is tried.
 	tokenEvery = time.Minute
 )
@@ -46,7 +51,7 @@ var (
 	setAside     = condition{"history_aside", "a corrupt history was set aside in the last 10 min", judge.Warning, 0}
 	losesRecords = condition{"records", "something that was to be kept was dropped in the last 10 min", judge.Warning, 0}
 	isUnheard    = condition{"channel", "every attempt of the channel fails, for 5 min", judge.Warning, 5 * time.Minute}
-	gaveUp       = condition{"undelivered", "the channel gave up notices in the last 10 min", judge.Warning, 0}
+	gaveUp       = condition{"undelivered", "the channel gave up notices in the last 10 min, or has delivered none since, for a day at most", judge.Warning, 0}
 	notHeard     = condition{"heartbeat", "the heartbeat is not heard, for 5 min", judge.Warning, 5 * time.Minute}
 	refused      = condition{"configuration", "the configuration that was last tried is refused", judge.Warning, 0}
 	lostToken    = condition{"token", "the API's token cannot be read any more", judge.Warning, 0}
@@ -219,7 +224,9 @@ func (o *ownTrouble) told(f *ownFacts, add func(judge.Trouble)) {
 			add(isUnheard.trouble(c.Name, fmt.Sprintf("Nobody hears of incidents by %s: %s; %s.", c.Name, c.LastError, plural(c.Queued, "notice waits", "notices wait")),
 				"See whether its receiver runs and may be reached from here, and whether address and key are right; then reload."))
 		}
-		if e := o.counted("undelivered/"+c.Kind+"/"+c.Name, f.now, c.Undelivered); e.recent(f.now) {
+		e := o.counted("undelivered/"+c.Kind+"/"+c.Name, f.now, c.Undelivered)
+		works := o.counted("delivered/"+c.Kind+"/"+c.Name, f.now, c.Delivered)
+		if e.recent(f.now) || e.since(f.now) < gaveUpFor && !works.at.After(e.at) {
 			add(gaveUp.trouble(c.Name, fmt.Sprintf("%s gave up %s: %s.", c.Name, plural(int(e.n-e.from), "notice", "notices"), c.LastError),
 				"Tell who should have been told: foreshock check and /api/v1/channels say what there is."))
 		}
@@ -254,7 +261,15 @@ func (o *ownTrouble) said(name string, now time.Time, text string) event {
 	return e
 }
 
-func (e *event) recent(now time.Time) bool { return !e.at.IsZero() && now.Sub(e.at) < eventFor }
+func (e *event) recent(now time.Time) bool { return e.since(now) < eventFor }
+
+// since is how long ago it was; what has not happened was as long ago as can be.
+func (e *event) since(now time.Time) time.Duration {
+	if e.at.IsZero() {
+		return math.MaxInt64
+	}
+	return now.Sub(e.at)
+}
 
 // troubled has the court judge how the agent itself does, and returns all
 // incidents as they then are. It is the loop's.

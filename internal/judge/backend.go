@@ -162,8 +162,8 @@ func peerRefusing() causeRule {
 		triggers: []trigger{
 			{condition{"nothing is left and attempts are refused, where it had no traffic before", 250 * time.Millisecond, 2, measure.Established, refusing}, Watch},
 			{condition{"its connections are gone and new ones are refused", 250 * time.Millisecond, 2, measure.Established, refusingLive}, Warning},
-			{condition{"the same, and no sibling answers", 250 * time.Millisecond, 2, measure.Established, both(refusingLive, nobodyElse)}, Critical},
-			{condition{"the same, for 10 s", time.Second, 3, measure.Established, both(refusingLive, is(measure.HeardAgo, atLeast, refusedFor))}, Critical},
+			{condition{"its connections are gone, new ones are refused, and no sibling answers", 250 * time.Millisecond, 2, measure.Established, both(refusingLive, nobodyElse)}, Critical},
+			{condition{"its connections are gone and new ones are refused, for 10 s", time.Second, 3, measure.Established, both(refusingLive, is(measure.HeardAgo, atLeast, refusedFor))}, Critical},
 			{condition{"nothing is left and attempts are refused, after its connections were reset", 250 * time.Millisecond, 2, measure.Established,
 				func(s subject) truth { return refusing(s).And(isTrue(s.resetting)) }}, Critical},
 		},

@@ -21,7 +21,7 @@ func leak() causeRule {
 		cause: Leak,
 		triggers: []trigger{
 			{condition{"closed connections stay held and grow, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, leaking}, Watch},
-			{condition{"the same, and descriptors run out within an hour, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, both(leaking, runningOut)}, Warning},
+			{condition{"closed connections stay held and grow, and descriptors run out within an hour, for 20 s", 20 * time.Second, 6, measure.CloseWaitLeaked, both(leaking, runningOut)}, Warning},
 		},
 		clear:   condition{"hardly any closed connection is held for 60 s", time.Minute, 15, measure.CloseWaitLeaked, is(measure.CloseWaitLeaked, below, leakAtLeast)},
 		explain: explainLeak,

@@ -146,14 +146,14 @@ func peerSlow() causeRule {
 		cause: PeerSlow,
 		triggers: []trigger{
 			{condition{"answers come late and take more than twice the usual, for 1 s", time.Second, 3, measure.Established, slow}, Watch},
-			{condition{"the same, and half of its connections wait", time.Second, 3, measure.Established, both(slow, halfLate)}, Warning},
-			{condition{"the same, for 30 s", 30 * time.Second, 10, measure.Established, slow}, Warning},
+			{condition{"answers come late and take more than twice the usual, and half of its connections wait, for 1 s", time.Second, 3, measure.Established, both(slow, halfLate)}, Warning},
+			{condition{"answers come late and take more than twice the usual, for 30 s", 30 * time.Second, 10, measure.Established, slow}, Warning},
 		},
 		clear:        condition{"no request waits far longer than usual, for 10 s", 10 * time.Second, 5, measure.Established, is(measure.PendingLate, atMost, 0)},
 		supersededBy: []Cause{PeerFrozen, PathLost, HeavyLoss},
 		explain: func(s subject, f *Finding) {
-			f.Sentence = fmt.Sprintf("%s is slow: answers take %s, usually at most %s; %.0f of %.0f connections have waited longer than %s.",
-				f.Scope.Name, within(s.scope.Get(measure.AnswerNow)), inWords(s.value(measure.AnswerUsual)),
+			f.Sentence = fmt.Sprintf("%s is slow: answers take %s, usually at most %s s; %.0f of %.0f connections have waited longer than %s.",
+				f.Scope.Name, within(s.scope.Get(measure.AnswerNow)), trim(s.value(measure.AnswerUsual)),
 				s.value(measure.PendingLate), s.value(measure.Established), inWords(s.value(measure.LateAfter)))
 			f.Certainty = Likely
 			f.pending(s)

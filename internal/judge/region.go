@@ -387,7 +387,7 @@ func regionSlow() causeRule {
 		cause: PeerSlow,
 		triggers: []trigger{
 			{condition{"15 % of the region's connections wait far longer than usual, on two destinations, for 3 s", 3 * time.Second, 4, measure.PendingLateShare, late}, Watch},
-			{condition{"the same, and of no other region", 3 * time.Second, 4, measure.PendingLateShare, only(late)}, Warning},
+			{condition{"15 % of the region's connections wait far longer than usual, on two destinations, and of no other region, for 3 s", 3 * time.Second, 4, measure.PendingLateShare, only(late)}, Warning},
 		},
 		clear: condition{"less than 5 % of its connections wait far longer than usual, for 10 s", 10 * time.Second, 5, measure.PendingLateShare, func(s subject) truth { return s.few(measure.PendingLateShare, regionFine) }},
 		// Of a region that refuses or resets, what is left waits in vain for answers

@@ -68,6 +68,9 @@ func firstFive(parts []string) []string {
 
 // basis is how often a condition was seen true on end, and for how long.
 func basis(looks int, held time.Duration) string {
+	if looks == 1 {
+		return "1 look"
+	}
 	return fmt.Sprintf("%d looks over %s", looks, held.Round(100*time.Millisecond))
 }
 

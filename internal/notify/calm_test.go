@@ -83,6 +83,11 @@ func (w *world) act(words string) {
 		case "opens silenced":
 			w.opens(service, judge.Warning)
 			w.change(service, func(i *judge.Incident) { i.SilencedBy = "3fa90c" })
+		case "is lost": // another cause, critical
+			w.opens(service, judge.Critical)
+			w.change(service, func(i *judge.Incident) { i.Finding.Cause = judge.PathLost })
+		case "milder":
+			w.change(service, func(i *judge.Incident) { i.Finding.Severity = judge.Warning })
 		case "ends":
 			w.ends(service)
 		case "critical":
@@ -126,7 +131,8 @@ func said(now int, n Notice) string {
 
 // play runs a script of "SECONDS what happens" through a planner that looks each
 // second, and returns what the channel is told. "SECONDS restart" restarts the
-// agent: another planner, with what was kept.
+// agent: another planner, with what was kept. "restart late" leaves that to
+// "SECONDS late".
 func play(t *testing.T, c Channel, script ...string) []string {
 	t.Helper()
 	cfg := Config{Host: "web03", Channels: []Channel{c}}
@@ -142,9 +148,11 @@ func play(t *testing.T, c Channel, script ...string) []string {
 		_, words, _ = strings.Cut(line, " ")
 		for ; w.now <= at0; w.now++ {
 			if w.now == at0 {
-				if words == "restart" {
+				if strings.HasPrefix(words, "restart") {
 					p = NewPlanner(cfg)
 					w.list = nil
+				}
+				if words == "restart" || words == "late" {
 					var memories []Memory
 					for key, data := range kept {
 						memories = append(memories, Memory{MemoryKind, key, data})
@@ -152,7 +160,7 @@ func play(t *testing.T, c Channel, script ...string) []string {
 					if err := p.Restore(at(w.now), 0, memories); err != nil {
 						t.Fatal(err)
 					}
-				} else {
+				} else if words != "restart late" {
 					w.act(words)
 				}
 			}
@@ -174,6 +182,8 @@ func play(t *testing.T, c Channel, script ...string) []string {
 func TestCalm(t *testing.T) {
 	pager := people("pager")
 	pager.Severities = []judge.Severity{judge.Critical}
+	hourly := people("ops")
+	hourly.Calm.Interval = time.Hour
 	reminding := people("ops")
 	reminding.Calm.Remind = time.Hour
 	shop := people("shop")
@@ -198,7 +208,18 @@ func TestCalm(t *testing.T) {
 			[]string{"12 s: web opened warning", "32 s: shop opened critical, db opened warning"}},
 		{"nor one that gets critical", people("ops"), []string{"10 web opens", "30 web critical", "100"},
 			[]string{"12 s: web opened warning", "32 s: web worse critical"}},
-		{"but the second critical waits", people("ops"), []string{"10 web opens critical", "30 db opens critical", "100"},
+		{"nor a critical of another cause", people("ops"), []string{"10 web opens critical", "30 db is lost", "35 shop is lost", "100"},
+			[]string{"12 s: web opened critical", "32 s: db opened critical", "92 s: shop opened critical"}},
+		{"nor a flapping that is critical", people("ops"),
+			[]string{"10 web opens critical", "60 web ends", "70 web opens critical", "80 web ends", "81 db opens", "90 web opens critical", "100 web ends", "110 web opens critical", "120"},
+			[]string{"12 s: web opened critical", "83 s: db opened warning", "112 s: web flapping critical"}},
+		{"critical while it waited, and milder again", pager, []string{"10 web opens critical", "15 db opens critical", "20 db milder", "100"},
+			[]string{"12 s: web opened critical", "72 s: db opened critical"}},
+		{"an hour's interval holds up no critical for more than a minute", hourly, []string{"10 web opens critical", "15 db opens critical", "20 shop opens", "4000"},
+			[]string{"12 s: web opened critical", "74 s: db opened critical, shop opened warning"}},
+		{"critical, silenced while it waited, and over", people("ops"), []string{"10 web opens critical", "15 db opens critical", "16 db silenced", "20 db ends", "100"},
+			[]string{"12 s: web opened critical"}},
+		{"but the second critical of its kind waits", people("ops"), []string{"10 web opens critical", "30 db opens critical", "100"},
 			[]string{"12 s: web opened critical", "72 s: db opened critical"}},
 		{"opened and over before it was told: no news", people("ops"), []string{"10 web opens", "15 db opens", "20 db ends", "100"},
 			[]string{"12 s: web opened warning"}},
@@ -218,6 +239,8 @@ func TestCalm(t *testing.T) {
 			[]string{"12 s: web opened warning", "132 s: web resolved warning", "434 s: web opened warning"}},
 		{"open again within the cooldown, and over", people("ops"), []string{"10 web opens", "100 web ends", "200 web opens", "300 web ends", "500"},
 			[]string{"12 s: web opened warning", "132 s: web resolved warning"}},
+		{"critical again within the cooldown: who heard that it is over must know", people("ops"), []string{"10 web opens critical", "100 web ends", "200 web opens critical", "300 web ends", "400"},
+			[]string{"12 s: web opened critical", "132 s: web resolved critical", "202 s: web opened critical", "332 s: web resolved critical"}},
 		{"worse within the cooldown", people("ops"), []string{"10 web opens", "100 web ends", "200 web opens critical", "210"},
 			[]string{"12 s: web opened warning", "132 s: web resolved warning", "202 s: web opened critical"}},
 		{"another end than a recovery is told at once", people("ops"), []string{"10 web opens", "100 web gone", "200"},
@@ -278,6 +301,8 @@ func TestCalm(t *testing.T) {
 		{"a restart inside a flap", people("ops"),
 			[]string{"10 web opens", "60 web ends", "70 web opens", "80 web ends", "90 web opens", "100 web ends", "110 web opens", "120 restart", "130 web opens", "140 web ends", "150 web opens", "160 web ends", "1100"},
 			[]string{"12 s: web opened warning", "112 s: web flapping warning", "1062 s: web resolved warning"}},
+		{"a restart whose memories come late", people("ops"), []string{"10 web opens", "19 restart late", "20 web opens", "21 late", "60 web ends", "100"},
+			[]string{"12 s: web opened warning", "92 s: web resolved warning"}},
 		{"a restart while the first notice waits", people("ops"), []string{"10 web opens", "11 restart", "20 web opens", "30"},
 			[]string{"22 s: web opened warning"}},
 
@@ -290,5 +315,38 @@ func TestCalm(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestServicesThatFollow: one that keeps incidents itself is told of each by its
+// name, however many there are: what were a mere count could never be ended.
+func TestServicesThatFollow(t *testing.T) {
+	pager := people("pager")
+	pager.Library = &Library{URL: "pagerduty://0123456789abcdef0123456789abcdef"}
+	p, w := NewPlanner(Config{Host: "web03", Channels: []Channel{pager}}), &world{}
+	told := map[Step]int{}
+	look := func(seconds int) {
+		for range seconds {
+			for _, n := range p.Plan(at(w.now), 0, w.list) {
+				if len(n.More) != 0 || len(n.Incidents) > MostItems {
+					t.Fatalf("%d s: %d incidents, and more: %v", w.now, len(n.Incidents), n.More)
+				}
+				for _, i := range n.Incidents {
+					told[i.Step]++
+				}
+			}
+			w.now++
+		}
+	}
+	for i := range 120 {
+		w.opens(fmt.Sprintf("web%03d", i), judge.Critical)
+	}
+	look(10)
+	for i := range 120 {
+		w.ends(fmt.Sprintf("web%03d", i))
+	}
+	look(200)
+	if diff := cmp.Diff(map[Step]int{Opened: 120, Resolved: 120}, told); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

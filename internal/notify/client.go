@@ -140,6 +140,9 @@ func (c *client) failure(err error) error {
 	if wrapped.Timeout() {
 		return fmt.Errorf("%s did not answer within %s", c.host, c.http.Timeout)
 	}
+	if strings.Contains(wrapped.Err.Error(), "Location header") { // quoted, and it may repeat the address
+		return &unreached{c.host, errors.New("a redirect that cannot be read")}
+	}
 	return &unreached{c.host, wrapped.Err}
 }
 

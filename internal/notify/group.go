@@ -3,6 +3,7 @@ package notify
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,11 +14,23 @@ import (
 // outlet is when a channel that groups is told something. The zero value was
 // told nothing.
 type outlet struct {
-	since    time.Time // when the oldest news that waits came; zero: there is none
-	urgent   time.Time // the same of the first critical that it does not know of
-	last     time.Time // when its last notice went
-	critical bool      // that had one
+	since    time.Time          // when the oldest news that waits came; zero: there is none
+	urgent   time.Time          // the same of the first critical that is not gathered
+	last     time.Time          // when its last notice went
+	critical map[kind]time.Time // when it was last told of a critical of that kind
 }
+
+// kind is what one storm is made of: incidents of one cause, or of one rule of
+// the user's.
+type kind struct {
+	cause judge.Cause
+	rule  string
+}
+
+// criticalGathered is for how long criticals of one kind are gathered at most,
+// where the interval is longer: nobody waits an hour for the second of two
+// servers that are down.
+const criticalGathered = time.Minute
 
 // news is one step that is due.
 type news struct {
@@ -28,16 +41,20 @@ type news struct {
 // tell returns what a channel is told now, and notes it. What must wait for more
 // stays as it is, to be asked for again.
 func (p *Planner) tell(now time.Time, c int) []Notice {
+	channel, o := &p.cfg.Channels[c], &p.outlets[c]
 	due := p.due[:0]
 	urgent := false
 	for _, t := range p.order {
-		if step := p.news(now, t, c); step != "" {
+		step := p.news(now, t, c)
+		if x := t.told[c]; x != nil {
+			x.waiting = step == Opened // until it is said
+		}
+		if step != "" {
 			due = append(due, news{t, step})
-			urgent = urgent || (step == Opened || step == Worse) && t.incident.Finding.Severity == judge.Critical
+			urgent = urgent || t.critical(c, step) && o.urges(now, t, &channel.Calm)
 		}
 	}
 	p.due = due
-	channel, o := &p.cfg.Channels[c], &p.outlets[c]
 	if len(due) == 0 {
 		o.since, o.urgent = time.Time{}, time.Time{}
 		return nil
@@ -50,19 +67,52 @@ func (p *Planner) tell(now time.Time, c int) []Notice {
 		return out
 	}
 	if !o.ready(now, urgent, &channel.Calm) {
-		for _, d := range due {
-			d.thread.told[c].waiting = d.step == Opened
-		}
 		return nil
 	}
-	n := p.notice(now, c, inOrder(due))
-	*o = outlet{last: now, critical: n.Severity == judge.Critical.String() && slices.ContainsFunc(due, func(d news) bool { return d.step != Resolved })}
-	return []Notice{n}
+	o.went(now, c, due)
+	if channel.Library != nil && channel.Library.follows() {
+		// Each incident is an event of its own there, to be ended by its name:
+		// none may be a mere count.
+		var out []Notice
+		for some := range slices.Chunk(inOrder(due), MostItems) {
+			out = append(out, p.notice(now, c, some))
+		}
+		return out
+	}
+	return []Notice{p.notice(now, c, inOrder(due))}
+}
+
+// critical reports whether a step tells a channel of something critical.
+func (t *thread) critical(c int, step Step) bool {
+	if step != Opened && step != Worse && step != Flapping || t.incident == nil {
+		return false
+	}
+	return max(t.incident.Finding.Severity, t.told[c].worst) == judge.Critical
+}
+
+// urges reports whether a critical is not to be gathered with others of its kind.
+func (o *outlet) urges(now time.Time, t *thread, calm *Calm) bool {
+	told, known := o.critical[kind{t.cause, t.rule}]
+	return !known || now.Sub(told) >= min(calm.Interval, criticalGathered)
+}
+
+// went notes that a notice of everything due goes now.
+func (o *outlet) went(now time.Time, c int, due []news) {
+	o.since, o.urgent, o.last = time.Time{}, time.Time{}, now
+	maps.DeleteFunc(o.critical, func(_ kind, told time.Time) bool { return now.Sub(told) >= criticalGathered })
+	for _, d := range due {
+		if d.thread.critical(c, d.step) {
+			if o.critical == nil {
+				o.critical = make(map[kind]time.Time)
+			}
+			o.critical[kind{d.thread.cause, d.thread.rule}] = now
+		}
+	}
 }
 
 // ready reports whether a channel with news is told them now: the first of a
-// quiet channel after the wait, what follows when the interval is over. A storm
-// of lesser ones does not hold up the first critical.
+// quiet channel after the wait, what follows when the interval is over. What is
+// urgent waits for neither a storm of lesser ones nor one of another kind.
 func (o *outlet) ready(now time.Time, urgent bool, calm *Calm) bool {
 	if o.since.IsZero() {
 		o.since = now
@@ -72,7 +122,7 @@ func (o *outlet) ready(now time.Time, urgent bool, calm *Calm) bool {
 	} else if o.urgent.IsZero() {
 		o.urgent = now
 	}
-	if urgent && !o.critical && now.Sub(o.urgent) >= calm.Wait {
+	if urgent && now.Sub(o.urgent) >= calm.Wait {
 		return true
 	}
 	return now.Sub(o.since) >= calm.Wait && (o.last.IsZero() || now.Sub(o.last) >= calm.Interval)

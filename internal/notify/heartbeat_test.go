@@ -15,11 +15,11 @@ import (
 func TestSwitch(t *testing.T) {
 	type request struct{ Method, Path, User, Password, Agent, Body string }
 	var got request
-	status := http.StatusOK
+	status, location := http.StatusOK, "https://elsewhere.example/"+secret
 	address, host := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		got = request{r.Method, r.URL.Path, user, password, r.Header.Get("User-Agent"), r.Header.Get("Content-Length")}
-		w.Header().Set("Location", "https://elsewhere.example/"+secret)
+		w.Header().Set("Location", location)
 		w.WriteHeader(status)
 	})
 	s, err := NewSwitch(address, nil, nil)
@@ -48,6 +48,10 @@ func TestSwitch(t *testing.T) {
 	}
 	if diff := cmp.Diff(request{"GET", "/" + secret, "user", secret, "foreshock", ""}, got); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)
+	}
+	status, location = 302, "/"+secret+"%zz"
+	if err := s.Tell(t.Context(), epoch); err == nil || err.Error() != host+": a redirect that cannot be read" {
+		t.Errorf("a broken redirect: %v", err)
 	}
 	gone, err := NewSwitch("http://127.0.0.1:1/"+secret, nil, nil)
 	if err != nil {

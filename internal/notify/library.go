@@ -89,13 +89,14 @@ func outcomeError(service string, out library.Outcome, now time.Time) error {
 	return refusal
 }
 
-// events are the notice's incidents one by one.
+// events are the notice's incidents one by one; the planner leaves none of them
+// to a count here.
 func events(n *Notice, text Text) []library.Event {
 	if len(n.Incidents) == 0 {
 		// Nothing would ever end one that a follow-up begins.
 		return []library.Event{{Key: n.Key, Over: n.Reason == FollowUp, Severity: n.Severity, Summary: text.Title, Source: n.Host, Link: n.Link, Details: map[string]string{"text": text.Body}}}
 	}
-	out := make([]library.Event, 0, len(n.Incidents)+1)
+	out := make([]library.Event, 0, len(n.Incidents))
 	for k := range n.Incidents {
 		i := &n.Incidents[k]
 		one := *n
@@ -108,10 +109,6 @@ func events(n *Notice, text Text) []library.Event {
 			Key: eventKey(n.Host, i.Scope, i.Cause, i.Rule), Over: i.Step == Resolved, Severity: i.Severity,
 			Summary: words.Title, Source: n.Host, Link: i.Link, Details: map[string]string{"text": words.Body},
 		})
-	}
-	if len(n.More) > 0 {
-		lasting := slices.ContainsFunc(n.More, func(m More) bool { return m.Step != Resolved })
-		out = append(out, library.Event{Key: eventKey(n.Host, "more"), Over: !lasting, Severity: n.Severity, Summary: text.Title, Source: n.Host, Link: n.Link, Details: map[string]string{"text": text.Body}})
 	}
 	return out
 }

@@ -146,7 +146,7 @@ func (p *Planner) Restore(now time.Time, offset time.Duration, memories []Memory
 		if t == nil {
 			t = p.thread(m.subject)
 		}
-		if t.told[c] == nil {
+		if t.told[c] == nil || t.told[c].sequence == 0 { // what only waits is no news to who knows of it
 			t.told[c] = m.told(now, offset)
 		}
 	}

@@ -3,6 +3,7 @@ package notify
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/judge"
@@ -200,14 +201,21 @@ func (p *Planner) drop(t *thread, c int) {
 	t.told[c] = nil
 }
 
-// wanted reports whether an open incident is one to tell a channel of that does
-// not know of it.
-func (p *Planner) wanted(t *thread, c int, inc *judge.Incident) bool {
+// wanted reports whether an open incident of that severity is one to tell a
+// channel of that does not know of it.
+func (p *Planner) wanted(t *thread, c int, inc *judge.Incident, severity judge.Severity) bool {
 	channel := &p.cfg.Channels[c]
-	if inc.State != judge.Open || inc.SilencedBy != "" || !channel.wants(inc.Finding.Severity) || p.explained(inc, channel) {
+	if inc.State != judge.Open || inc.SilencedBy != "" || !channel.wants(severity) || p.explained(inc, channel, severity) || channel.troubled(t.scope) {
 		return false
 	}
-	return len(channel.Only) == 0 || channel.takes(t.matched, inc.Finding.Severity)
+	return len(channel.Only) == 0 || channel.takes(t.matched, severity)
+}
+
+// troubled reports whether a scope is the agent's trouble with the channel itself:
+// nobody hears of that there while it lasts, and it is over when they do.
+func (c *Channel) troubled(id scope.ID) bool {
+	name, is := strings.CutPrefix(id.Name, "channel/")
+	return is && id.Kind == scope.KindAgent && name == c.Name
 }
 
 // takes reports whether one of the channel's matchers takes a subject.
@@ -227,10 +235,11 @@ func (p *Planner) index(incidents []judge.Incident) {
 	}
 }
 
-// explained reports whether another incident explains this one, and the channel
-// is told of that: one that wants only what is critical is told of a critical
-// backend in a region that is none, and one that wants only that backend, too.
-func (p *Planner) explained(inc *judge.Incident, c *Channel) bool {
+// explained reports whether another incident, as bad as this one, explains it, and
+// the channel is told of that: one that wants only what is critical is told of a
+// critical backend in a region that is none, and one that wants only that
+// backend, too.
+func (p *Planner) explained(inc *judge.Incident, c *Channel, severity judge.Severity) bool {
 	if inc.Because == judge.NoCause {
 		return false
 	}
@@ -238,10 +247,10 @@ func (p *Planner) explained(inc *judge.Incident, c *Channel) bool {
 	if by == nil || by.State == judge.Suspected {
 		return false
 	}
-	if c.wants(by.Peak) && (len(c.Only) == 0 || c.takes(subjectOf(by), by.Peak)) {
+	if by.Peak >= severity && c.wants(by.Peak) && (len(c.Only) == 0 || c.takes(subjectOf(by), by.Peak)) {
 		return true
 	}
-	return p.explained(by, c)
+	return p.explained(by, c, severity)
 }
 
 func subjectOf(inc *judge.Incident) silence.Subject {

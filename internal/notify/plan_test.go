@@ -40,6 +40,13 @@ func of(service string, inc judge.Incident) judge.Incident {
 	return inc
 }
 
+// trouble is the agent's own.
+func trouble(id uint64, state judge.State, what string) judge.Incident {
+	inc := incident(id, state, judge.Warning)
+	inc.Finding.Scope, inc.Finding.Cause = scope.ID{Kind: scope.KindAgent, Name: what}, judge.AgentTrouble
+	return inc
+}
+
 func because(inc judge.Incident, of uint64) judge.Incident {
 	inc.Because, inc.BecauseOf = judge.LocalFault, of
 	return inc
@@ -103,12 +110,17 @@ func TestPlan(t *testing.T) {
 		{"explained by what is explained", []Channel{hook}, []tick{
 			{0, list(of("s3", incident(3, judge.Open, judge.Critical)), because(of("s2", incident(2, judge.Open, judge.Critical)), 3), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #3 opened 1 critical"}},
 		}},
-		{"explained by what this channel is not told of", []Channel{hook, pager}, []tick{
-			{0, list(of("s2", incident(2, judge.Open, judge.Warning)), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #2 opened 1 warning", "pager #1 opened 1 critical"}},
-			{1, list(of("s2", incident(2, judge.Open, judge.Critical)), because(incident(1, judge.Resolved, judge.Critical), 2)), []string{"hook #2 worse 2 critical", "pager #1 resolved 2 critical", "pager #2 opened 1 critical"}},
+		{"explained by what is less bad, or this channel is not told of", []Channel{hook, pager}, []tick{
+			{0, list(of("s2", incident(2, judge.Open, judge.Warning)), because(incident(1, judge.Open, judge.Warning), 2)), []string{"hook #2 opened 1 warning"}},
+			{1, list(of("s2", incident(2, judge.Open, judge.Warning)), because(incident(1, judge.Open, judge.Critical), 2)), []string{"hook #1 opened 1 critical", "pager #1 opened 1 critical"}},
+			{2, list(of("s2", incident(2, judge.Open, judge.Critical)), because(incident(1, judge.Resolved, judge.Critical), 2)), []string{"hook #1 resolved 2 critical", "hook #2 worse 2 critical", "pager #1 resolved 2 critical", "pager #2 opened 1 critical"}},
 		}},
 		{"explained by what is forgotten", []Channel{hook}, []tick{
 			{0, list(because(incident(1, judge.Open, judge.Critical), 7)), []string{"hook #1 opened 1 critical"}},
+		}},
+		{"a channel's own trouble is told by the others", []Channel{hook, {Name: "other", Webhook: hook.Webhook}}, []tick{
+			{0, list(trouble(1, judge.Open, "channel/hook"), trouble(2, judge.Open, "channel/hook2")), []string{"hook #2 opened 1 warning", "other #1 opened 1 warning", "other #2 opened 1 warning"}},
+			{1, list(trouble(1, judge.Resolved, "channel/hook"), trouble(2, judge.Open, "channel/hook2")), []string{"other #1 resolved 2 warning"}},
 		}},
 		{"a watch is not sent, until it is more", []Channel{hook}, []tick{
 			{0, list(incident(1, judge.Open, judge.Watch)), nil},

@@ -185,7 +185,7 @@ func TestPlannerIsHonest(t *testing.T) {
 				for key, data := range kept {
 					memories = append(memories, Memory{MemoryKind, key, data})
 				}
-				p, w.list, h.last = NewPlanner(cfg), nil, time.Time{}
+				p, w.list, h.last, h.critical = NewPlanner(cfg), nil, time.Time{}, time.Time{}
 				if err := p.Restore(at(w.now), 0, memories); err != nil {
 					t.Fatal(err)
 				}
@@ -226,11 +226,11 @@ type heard struct {
 	open     map[string]bool
 	severity map[string]string
 	last     time.Time
-	critical bool
+	critical time.Time // when it heard last that something is critical now
 }
 
 func (h *heard) take(t *rapid.T, now int, n Notice, calm Calm) {
-	urgent := false
+	urgent, flapping := false, false
 	for _, i := range n.Incidents {
 		service := strings.TrimPrefix(i.Scope, "service/")
 		switch i.Step {
@@ -251,16 +251,20 @@ func (h *heard) take(t *rapid.T, now int, n Notice, calm Calm) {
 		case Lasting:
 			t.Fatalf("%d s: a reminder that nobody asked for", now)
 		case Flapping:
+			flapping = flapping || i.Severity == "critical"
 			if calm.Cooldown == 0 {
 				t.Fatalf("%d s: flapping is not to be damped", now)
 			}
 		}
 		h.open[service], h.severity[service] = i.Step != Resolved, i.Severity
 	}
-	if since := n.At.Sub(h.last); calm.grouped() && !h.last.IsZero() && since < calm.Interval && (!urgent || h.critical) {
+	gathered := n.At.Sub(h.critical) < min(calm.Interval, time.Minute)
+	if since := n.At.Sub(h.last); calm.grouped() && since < calm.Interval && (!urgent && !flapping || gathered) {
 		t.Fatalf("%d s: a notice %s after the last one", now, since)
 	}
-	h.last, h.critical = n.At, urgent || n.Severity == "critical" && n.Incidents[0].Step != Resolved
+	if h.last = n.At; urgent {
+		h.critical = n.At
+	}
 }
 
 // FuzzRestore: whatever was kept, a planner goes on: it says what it cannot read,

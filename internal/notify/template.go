@@ -56,10 +56,11 @@ func ParseTemplate(title, body string) (*Template, error) {
 		if part.text == "" {
 			continue
 		}
-		parsed, err := template.New(part.name).Funcs(templateFuncs).Option("missingkey=error").Parse(part.text)
+		parsed, err := template.New(part.name).Funcs(templateFuncs).Funcs(steps()).Option("missingkey=error").Parse(part.text)
 		if err != nil {
 			return nil, wrongTemplate(part.name, err)
 		}
+		counted(parsed)
 		*part.to = parsed
 		for _, n := range samples() {
 			if _, err := execute(parsed, &n, n.Words()); err != nil {
@@ -79,6 +80,9 @@ func wrongTemplate(part string, err error) error {
 	if found := templatePlace.FindStringSubmatch(out.Problem); found != nil {
 		out.Line, _ = strconv.Atoi(found[1])
 		out.Problem = found[2]
+	}
+	if errors.Is(err, errEndless) {
+		out.Problem = errEndless.Error()
 	}
 	return out
 }
@@ -123,8 +127,12 @@ func (s *short) Write(p []byte) (int, error) {
 }
 
 func execute(t *template.Template, n *Notice, ours Text) (string, error) {
+	own, err := t.Clone() // the steps are counted for each execution
+	if err != nil {
+		return "", err
+	}
 	var b short
-	if err := t.Execute(&b, templateData{n, ours.Title, ours.Body}); err != nil {
+	if err := own.Funcs(steps()).Execute(&b, templateData{n, ours.Title, ours.Body}); err != nil {
 		return "", err
 	}
 	return b.String(), nil

@@ -62,7 +62,11 @@ func TestTemplate(t *testing.T) {
 		{"", "one\n{{end}}", Text{}, &TemplateError{"body", 2, "unexpected {{end}}"}},
 		{"", "{{(index .Incidents 0).Scope}}", Text{}, &TemplateError{"body", 1, "executing \"body\" at <index .Incidents 0>: error calling index: reflect: slice index out of range"}},
 		{"", strings.Repeat("x", maxText+1), Text{}, &TemplateError{"body", 0, "it makes more than 65536 bytes"}},
-		{"", `{{define "a"}}{{template "a" .}}{{end}}{{template "a" .}}`, Text{}, &TemplateError{"body", 1, "executing \"a\" at <{{template \"a\" .}}>: exceeded maximum template depth (100000)"}},
+		{"", `{{define "a"}}{{template "a" .}}{{end}}{{template "a" .}}`, Text{}, &TemplateError{"body", 1, errEndless.Error()}},
+		{"", `{{define "a"}}{{template "a" .}}{{template "a" .}}{{end}}{{if true}}{{template "a" .}}{{end}}`, Text{}, &TemplateError{"body", 1, errEndless.Error()}},
+		{"", "one\n{{with .}}{{range 1000000000000}}{{end}}{{end}}", Text{}, &TemplateError{"body", 2, errEndless.Error()}},
+		{"{{range 1000}}{{range 1000}}{{end}}{{end}}", "", Text{}, &TemplateError{"title", 1, errEndless.Error()}},
+		{"{{range 40}}{{range 40}}{{end}}{{end}}fine", "", Text{"fine", n.Words().Body}, nil},
 	} {
 		parsed, err := ParseTemplate(tt.title, tt.body)
 		got, ok := errors.AsType[*TemplateError](err)

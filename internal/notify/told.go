@@ -40,8 +40,9 @@ type told struct {
 	following uint64 // the incident's number
 	awaited   bool   // of before a restart, and not seen again yet
 	over      *ending
-	missed    bool // it ended while the first notice of it waited
-	waiting   bool // that is so now
+	missed    bool           // it ended while the first notice of it waited
+	waiting   bool           // that is so now
+	worst     judge.Severity // of the opening that waits or is told, so far
 	openings  []time.Time
 	movedAt   time.Time // it opened or ended last
 	flapped   bool      // often enough, and not told
@@ -61,7 +62,7 @@ func (p *Planner) follow(now time.Time, t *thread, c int, incidents []judge.Inci
 	x, inc, calm := t.told[c], t.incident, &p.cfg.Channels[c].Calm
 	open := inc != nil && inc.State == judge.Open
 	if x == nil {
-		if !open || !p.wanted(t, c, inc) {
+		if !open || !p.wanted(t, c, inc, inc.Finding.Severity) {
 			return
 		}
 		x = &told{}
@@ -86,7 +87,7 @@ func (p *Planner) follow(now time.Time, t *thread, c int, incidents []judge.Inci
 	case open && inc.ID != x.following && x.open && x.over != nil && calm.Recovery == 0 && !x.flapping:
 		// Its end is told first.
 	case open && inc.ID != x.following:
-		if x.open || p.wanted(t, c, inc) {
+		if x.open || p.wanted(t, c, inc, inc.Finding.Severity) {
 			x.begin(now, inc, calm)
 			if x.sequence > 0 {
 				p.touch(p.cfg.Channels[c].id(), t)
@@ -107,7 +108,7 @@ func endOf(inc *judge.Incident) *ending {
 
 // begin notes an opening.
 func (x *told) begin(now time.Time, inc *judge.Incident, calm *Calm) {
-	x.following, x.over, x.missed, x.movedAt = inc.ID, nil, false, now
+	x.following, x.over, x.missed, x.movedAt, x.worst = inc.ID, nil, false, now, judge.NoSeverity
 	if calm.Cooldown == 0 {
 		return
 	}
@@ -131,7 +132,7 @@ func (x *told) finish(now time.Time, inc *judge.Incident, critical bool) {
 	switch {
 	case x.open, x.flapped && (x.sequence > 0 || over.incident != nil):
 		x.over = over
-	case x.waiting && critical && over.incident != nil && over.incident.Peak == judge.Critical:
+	case x.waiting && critical && over.incident != nil && over.incident.Peak == judge.Critical && over.incident.SilencedBy == "":
 		x.over, x.missed = over, true
 	}
 	x.waiting = false
@@ -182,10 +183,7 @@ func (p *Planner) news(now time.Time, t *thread, c int) Step {
 	case !open:
 		return ""
 	case !x.open:
-		if !p.wanted(t, c, inc) || !x.endedAt.IsZero() && now.Sub(x.endedAt) < channel.Calm.Cooldown && inc.Finding.Severity <= x.severity {
-			return ""
-		}
-		return Opened
+		return p.opening(now, t, c)
 	case inc.SilencedBy == "" && inc.Finding.Severity > x.severity && channel.wants(inc.Finding.Severity):
 		return Worse
 	case channel.repeat() > 0 && now.Sub(x.last) >= channel.repeat():
@@ -194,6 +192,26 @@ func (p *Planner) news(now time.Time, t *thread, c int) Step {
 		return Lasting
 	}
 	return ""
+}
+
+// opening is Opened where a channel is to be told of a thread's open incident now.
+// What was critical while it waited is told though it is milder again, and what
+// is critical waits for no cooldown: who was told that it is over must know.
+func (p *Planner) opening(now time.Time, t *thread, c int) Step {
+	x, inc := t.told[c], t.incident
+	severity := inc.Finding.Severity
+	if x.waiting {
+		severity = max(severity, x.worst)
+	}
+	if !p.wanted(t, c, inc, severity) {
+		return ""
+	}
+	x.worst = severity
+	cooling := !x.endedAt.IsZero() && now.Sub(x.endedAt) < p.cfg.Channels[c].Calm.Cooldown
+	if cooling && severity <= x.severity && severity < judge.Critical {
+		return ""
+	}
+	return Opened
 }
 
 // say notes that a step is told, and returns it as an item.
@@ -245,6 +263,8 @@ func (p *Planner) say(now time.Time, t *thread, c int, step Step) (Item, part) {
 func (p *Planner) worsen(now time.Time, x *told, inc *judge.Incident, step Step) {
 	severity := inc.Finding.Severity
 	switch {
+	case step == Opened:
+		severity = max(severity, x.worst)
 	case step == Resolved && x.missed:
 		severity = inc.Peak
 	case step == Resolved || step == Lasting:

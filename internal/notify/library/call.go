@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,7 +46,10 @@ func Call(ctx context.Context, argv []string, m Message) Outcome {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Args[0] = os.Args[0] // so that lists of processes show it as what it is
 	cmd.Stdin, cmd.Dir, cmd.Env = bytes.NewReader(input), "/", environment(os.Environ())
-	// It ends with us: what was killed cannot say so.
+	// It ends with us: what was killed cannot say so. The kernel takes the thread
+	// that starts it for us (prctl(2), PR_SET_PDEATHSIG), so that is kept as long.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = afterKill
 	var said limited

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 )
 
 const (
@@ -16,10 +17,12 @@ const (
 var errRedirect = errors.New("redirects are not followed")
 
 // guard is a transport that follows no redirect, bounds what an answer may
-// hold, and remembers the last answer's status. Not safe for concurrent use.
+// hold, and remembers how the last request went. Not safe for concurrent use.
 type guard struct {
 	next       http.RoundTripper
-	status     int
+	asked      bool
+	problem    error // why there was no answer
+	status     int   // of the answer; 0 for none
 	retryAfter string
 	redirect   string // what to say of a redirect; empty for none
 }
@@ -27,6 +30,7 @@ type guard struct {
 // RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := g.next.RoundTrip(r)
+	g.asked, g.problem, g.status, g.retryAfter = true, err, 0, ""
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +46,26 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer.Body = bounded{io.LimitReader(answer.Body, maxAnswer), answer.Body}
 	return answer, nil
+}
+
+// ownTransports are the services that do not send through the guard.
+var ownTransports = []string{"gotify", "mattermost", "ntfy", "smtp"}
+
+// denies says why a message was not sent of which the library says that it was:
+// some of its services take no answer, or one that they do not understand, for a
+// yes.
+func (g *guard) denies(service string) error {
+	switch {
+	case slices.Contains(ownTransports, service):
+		return nil
+	case !g.asked:
+		return errors.New("nobody was asked: the address names no receiver")
+	case g.problem != nil:
+		return g.problem
+	case g.status/100 != 2:
+		return fmt.Errorf("HTTP %d", g.status)
+	}
+	return nil
 }
 
 type bounded struct {

@@ -118,6 +118,7 @@ func TestRefusals(t *testing.T) {
 		{"too often", notifytest.SlackURL, text(429, "rate_limited", "Retry-After", "30"), Outcome{Answered: true, Status: 429, RetryAfter: "30", Words: "rate_limited"}},
 		{"down", notifytest.PagerDutyURL, text(503, ""), Outcome{Answered: true, Status: 503, Words: "HTTP 503"}},
 		{"refused", notifytest.PagerDutyURL, text(400, `{"status":"invalid event","message":"Event object is invalid"}`), Outcome{Answered: true, Status: 400, Words: "Event object is invalid"}},
+		{"a gateway that is no Telegram", "telegram://123456789:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA@telegram?chats=@ops", text(502, "<html>Bad Gateway</html>"), Outcome{Answered: true, Status: 502, Words: "HTTP 502"}},
 		{"a redirect", notifytest.PagerDutyURL, text(302, "", "Location", "https://elsewhere.example/0123456789abcdef0123456789abcdef"), Outcome{Answered: true, Status: 302, Words: "redirects are not followed"}},
 		{"repeats the address", notifytest.SlackURL, text(500, "cannot post to https://hooks.slack.com/services/T00FORESH/B00FORESH/abcdefghijklmnopqrstuvwx now"), Outcome{Answered: true, Status: 500, Words: "cannot post to"}},
 		{"a gigabyte", notifytest.SlackURL, text(500, strings.Repeat("x", 3<<20)), Outcome{Answered: true, Status: 500, Words: "xxx"}},

@@ -40,7 +40,11 @@ func Serve(in io.Reader, out io.Writer) error {
 func send(m Message, g *guard) (out Outcome) {
 	defer func() {
 		if r := recover(); r != nil { // the library's, about an answer it did not expect
-			out = Outcome{Answered: g.status != 0, Status: g.status, Words: redact(fmt.Sprintf("the library failed: %v", r), m.URL)}
+			words := fmt.Sprintf("the library failed: %v", r)
+			if g.problem != nil {
+				words = reason(g.problem)
+			}
+			out = Outcome{Answered: g.status != 0, Status: g.status, Words: redact(words, m.URL)}
 		}
 	}()
 	name, known := Service(m.URL)
@@ -50,6 +54,9 @@ func send(m Message, g *guard) (out Outcome) {
 	service, err := open(Canonical(m.URL))
 	if err == nil {
 		err = deliver(service, name, m)
+	}
+	if err == nil {
+		err = g.denies(name)
 	}
 	if err == nil {
 		return Outcome{Delivered: true, Answered: true, Status: g.status}
@@ -82,9 +89,12 @@ func deliver(service types.Service, name string, m Message) error {
 		}
 		return nil
 	}
-	title, text := oneLine(m.Title), m.Text
-	if name == "slack" {
+	title, text := fit(name, oneLine(m.Title), m.Text)
+	switch name {
+	case "slack":
 		title, text = slackText.Replace(title), slackText.Replace(emptyLines.ReplaceAllString(text, "\n"))
+	case "smtp":
+		text = wrap(text)
 	}
 	keys := keysOf(service)
 	values := map[string]string{}
