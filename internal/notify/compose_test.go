@@ -66,17 +66,18 @@ func TestEndAfterMessage(t *testing.T) {
 			x.channel.Name = "boss"
 			cfg := Config{Host: "web03", Channels: []Channel{x.channel}}
 			p := NewPlanner(cfg)
-			life := full()
-			if x.reopens {
+			now := full()[1:2]
+			if x.reopens { // a critical one waits for no cooldown
+				now[0].Finding.Severity, now[0].Peak = judge.Warning, judge.Warning
 				before := incident(6, judge.Open, judge.Critical)
 				p.Plan(at(-20), 0, []judge.Incident{before})
 				before.State, before.End, before.ResolvedAt = judge.Resolved, judge.Recovered, at(-10)
 				p.Plan(at(-10), 0, []judge.Incident{before})
 			}
-			if told := p.Plan(at(60), 0, life[1:2]); told != nil {
+			if told := p.Plan(at(60), 0, now); told != nil {
 				t.Fatalf("told: %+v", told)
 			}
-			n, _ := p.Compose(at(60), 0, Message{Channel: "boss", Reason: Escalation, Key: "k", Says: "the hook failed", Incidents: life[1:2]})
+			n, _ := p.Compose(at(60), 0, Message{Channel: "boss", Reason: Escalation, Key: "k", Says: "the hook failed", Incidents: now})
 			if x.restart {
 				kept := p.Changed()
 				p = NewPlanner(cfg)
@@ -84,7 +85,7 @@ func TestEndAfterMessage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			milder := life[1]
+			milder := now[0]
 			milder.Finding.Severity = judge.Warning
 			told := p.Plan(at(121), 0, []judge.Incident{milder})
 			if repeats := x.channel.Alertmanager != nil; repeats != (len(told) == 1) {
