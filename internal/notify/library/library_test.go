@@ -86,7 +86,7 @@ func TestPagerDuty(t *testing.T) {
 		t.Errorf("(-want +got):\n%s%v", diff, s.Refused())
 	}
 	want := []notifytest.Event{
-		{Action: "trigger", DedupKey: "web03|service/web|workers_full", Summary: "workers full", Source: "web03", Severity: "critical"},
+		{Action: "trigger", DedupKey: "web03|service/web|workers_full", Summary: "workers full", Source: "web03", Severity: "critical", Link: "https://web03.example/incidents/7"},
 		{Action: "resolve", DedupKey: "web03|service/api|leak", Summary: "leak", Source: "web03", Severity: "warning"},
 	}
 	if diff := cmp.Diff(want, s.PagerDuty()); diff != "" {

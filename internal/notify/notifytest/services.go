@@ -57,6 +57,7 @@ type SlackMessage struct {
 // Event is what PagerDuty took.
 type Event struct {
 	Action, DedupKey, Summary, Source, Severity string
+	Link                                        string // client_url
 }
 
 // StartServices starts them. dir is where the authority's certificate is kept.
@@ -74,8 +75,24 @@ func (s *Services) Env() []string {
 	return []string{"HTTPS_PROXY=" + s.proxy.URL, "SSL_CERT_FILE=" + s.roots}
 }
 
-// Stop ends them.
+// Stop ends them. Until Start the proxy is not there: connections to it are
+// refused.
 func (s *Services) Stop() { s.proxy.CloseClientConnections(); s.proxy.Close() }
+
+// Start starts them again behind Stop, with the same address, and with what they
+// took.
+func (s *Services) Start() error {
+	listener, err := net.Listen("tcp", s.proxy.Listener.Addr().String())
+	if err != nil {
+		return fmt.Errorf("start the proxy again: %w", err)
+	}
+	proxy := httptest.NewUnstartedServer(http.HandlerFunc(s.connect))
+	_ = proxy.Listener.Close() // one of its own
+	proxy.Listener = listener
+	proxy.Start()
+	s.proxy = proxy
+	return nil
+}
 
 // Fail has every call answered by do, until it is nil again.
 func (s *Services) Fail(do func(http.ResponseWriter)) {
@@ -206,6 +223,7 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 		RoutingKey  string `json:"routing_key"`
 		EventAction string `json:"event_action"`
 		DedupKey    string `json:"dedup_key"`
+		ClientURL   string `json:"client_url"`
 		Payload     struct{ Summary, Source, Severity string }
 	}
 	err := json.Unmarshal(body, &e)
@@ -231,7 +249,7 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 		refuse(http.StatusBadRequest, string(answer), strings.Join(wrong, "; "))
 		return
 	}
-	s.duty = append(s.duty, Event{e.EventAction, e.DedupKey, e.Payload.Summary, e.Payload.Source, e.Payload.Severity})
+	s.duty = append(s.duty, Event{e.EventAction, e.DedupKey, e.Payload.Summary, e.Payload.Source, e.Payload.Severity, e.ClientURL})
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = fmt.Fprintf(w, `{"status":"success","message":"Event processed","dedup_key":%q}`, e.DedupKey)
 }
