@@ -40,8 +40,7 @@ func startOutside(dir string) (o *outside, absent, err error) {
 		return nil, nil, err
 	}
 	o.mail, err = notifytest.StartSMTP(o.dir, 0)
-	var missing *lab.ErrMissing
-	if errors.As(err, &missing) {
+	if _, missing := errors.AsType[*lab.ErrMissing](err); missing {
 		return o, err, nil
 	}
 	if err != nil {

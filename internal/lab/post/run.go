@@ -46,6 +46,8 @@ type Result struct {
 	GoneOn    int `json:"gone_on"`
 	Missing   int `json:"missing"`
 	Twice     int `json:"opened_twice"`
+	// Misdated were told with another time than the history has of their opening.
+	Misdated int `json:"misdated"`
 	// Stories is how often something was told as opened; Gaps how many steps of one
 	// came without the step before.
 	Stories int `json:"stories"`
@@ -75,7 +77,7 @@ func (r *Result) Sound() bool {
 			return false
 		}
 	}
-	return r.Incidents > 0 && r.Missing == 0 && r.Twice == 0 && r.Gaps == 0 && (r.Alerts < 0 || r.Alerts >= r.Stories) && r.Different == 0 && r.Unordered == 0 && r.Waiting == 0 && r.Undelivered == 0
+	return r.Incidents > 0 && r.Missing == 0 && r.Twice == 0 && r.Misdated == 0 && r.Gaps == 0 && (r.Alerts < 0 || r.Alerts >= r.Stories) && r.Different == 0 && r.Unordered == 0 && r.Waiting == 0 && r.Undelivered == 0
 }
 
 func (r Result) String() string {
@@ -83,12 +85,13 @@ func (r Result) String() string {
 	if r.Alerts < 0 {
 		alerts = "no Alertmanager is installed"
 	}
-	text := fmt.Sprintf("outage %s, %d kills: %d incidents opened, %d of them going on after a kill, %d not told, %d told twice; %d notices of %d openings, %d without the step before, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
-		r.Outage, r.Kills, r.Incidents, r.GoneOn, r.Missing, r.Twice, r.Notices, r.Stories, r.Gaps, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
+	var b strings.Builder
+	fmt.Fprintf(&b, "outage %s, %d kills: %d incidents opened, %d of them going on after a kill, %d not told, %d told twice, %d with another time; %d notices of %d openings, %d without the step before, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
+		r.Outage, r.Kills, r.Incidents, r.GoneOn, r.Missing, r.Twice, r.Misdated, r.Notices, r.Stories, r.Gaps, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
 	for _, t := range r.Told {
-		text += t.String() + "\n"
+		fmt.Fprintln(&b, t)
 	}
-	return text
+	return b.String()
 }
 
 // Run plays one run in a directory of its own, which it removes.
@@ -339,7 +342,7 @@ func count(out *Result, state string, r *receivers) error {
 	if r.proxy != nil {
 		out.Alerts = len(r.alerts)
 	}
-	opened := r.stories(out)
+	opened, at := r.stories(out), r.openedAt()
 	stopped := map[thread]bool{} // the last incident of it was open when the agent was killed
 	return h.EachIncident(history.Query{}, func(i *history.Incident) error {
 		var more struct{ Because, Rule, End string }
@@ -353,6 +356,9 @@ func count(out *Result, state string, r *receivers) error {
 		goesOn := stopped[of]
 		stopped[of] = more.End == "agent_stopped"
 		out.Incidents++
+		if told, was := at[i.ID]; was && told.Sub(i.OpenedAt).Abs() > time.Second { // the wall's clock may be moved a little
+			out.Misdated++
+		}
 		switch times := opened[i.ID]; {
 		case times > 1:
 			out.Twice++
@@ -363,6 +369,19 @@ func count(out *Result, state string, r *receivers) error {
 		}
 		return nil
 	})
+}
+
+// openedAt is when each incident began, as it was told.
+func (r *receivers) openedAt() map[uint64]time.Time {
+	out := map[uint64]time.Time{}
+	for _, d := range r.took {
+		for _, i := range d.Incidents {
+			if i.Step != resolved {
+				out[i.Incident] = i.OpenedAt
+			}
+		}
+	}
+	return out
 }
 
 // thread is what notices of one thing have in common, also over restarts.
