@@ -34,7 +34,7 @@ type Told struct {
 	Rewinds  int `json:"rewinds"`
 	Twice    int `json:"twice"`
 	// Missing are what the webhook has and this channel has not; Strange the other
-	// way round, also where a severity or, for mail and Slack, a time differs.
+	// way round, also where a severity or a time differs.
 	// Unordered came before one that the webhook has earlier.
 	Missing   int `json:"missing"`
 	Strange   int `json:"strange"`
@@ -62,8 +62,7 @@ func (t Told) String() string {
 	return text
 }
 
-// step is one thing that was told of an incident. Times are as people read them,
-// empty where a channel has none.
+// step is one thing that was told of an incident. Times are as people read them.
 type step struct {
 	Incident     uint64
 	What         string // the severity, or "resolved"
@@ -95,7 +94,7 @@ func (r *receivers) steps() []step {
 
 // told holds what came to each channel against what came to the webhook.
 func (o *outside) told(hook []step) ([]Told, error) {
-	var slacks, events, plain []step
+	var slacks, events []step
 	for _, m := range o.services.Slack() {
 		s, err := read(html.UnescapeString(m.Text), html.UnescapeString(strings.Join(m.Lines, "\n")))
 		if err != nil {
@@ -105,16 +104,13 @@ func (o *outside) told(hook []step) ([]Told, error) {
 	}
 	duty := o.services.PagerDuty()
 	for i := range duty {
-		s, err := read(duty[i].Summary, "More: "+duty[i].Link)
+		s, err := read(duty[i].Summary, duty[i].Text)
 		if err != nil {
 			return nil, fmt.Errorf("pagerduty: %w", err)
 		}
 		events = append(events, s)
 	}
-	for _, s := range hook { // an event has no time of ours
-		plain = append(plain, step{Incident: s.Incident, What: s.What})
-	}
-	all := []Told{compare(slack, hook, slacks), compare(pagerDuty, plain, events)}
+	all := []Told{compare(slack, hook, slacks), compare(pagerDuty, hook, events)}
 	all[1].keys(duty)
 	for _, refused := range o.services.Refused() {
 		if strings.HasPrefix(refused, "hooks.slack.com") {

@@ -86,11 +86,30 @@ func TestPagerDuty(t *testing.T) {
 		t.Errorf("(-want +got):\n%s%v", diff, s.Refused())
 	}
 	want := []notifytest.Event{
-		{Action: "trigger", DedupKey: "web03|service/web|workers_full", Summary: "workers full", Source: "web03", Severity: "critical", Link: "https://web03.example/incidents/7"},
+		{Action: "trigger", DedupKey: "web03|service/web|workers_full", Summary: "workers full", Source: "web03", Severity: "critical", Link: "https://web03.example/incidents/7", Text: "…"},
 		{Action: "resolve", DedupKey: "web03|service/api|leak", Summary: "leak", Source: "web03", Severity: "warning"},
 	}
 	if diff := cmp.Diff(want, s.PagerDuty()); diff != "" {
 		t.Errorf("PagerDuty took (-want +got):\n%s", diff)
+	}
+}
+
+// TestMoveDetails: an event's text is where PagerDuty shows it, and nothing else
+// of it changes.
+func TestMoveDetails(t *testing.T) {
+	for _, tt := range []struct{ name, event, want string }{
+		{"details", `{"payload":{"summary":"s"},"details":{"text":"t"},"dedup_key":"k"}`, `{"dedup_key":"k","payload":{"custom_details":{"text":"t"},"summary":"s"}}`},
+		{"none", `{"payload":{"summary":"s"}}`, `{"payload":{"summary":"s"}}`},
+	} {
+		got, err := moveDetails([]byte(tt.event))
+		if diff := cmp.Diff(tt.want, string(got)); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", tt.name, err, diff)
+		}
+	}
+	for _, event := range []string{"", "[]", "{}", `{"payload":[]}`} {
+		if got, err := moveDetails([]byte(event)); err == nil {
+			t.Errorf("%q became %q", event, got)
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func send(m Message, g *guard) (out Outcome) {
 	}
 	service, err := open(Canonical(m.URL))
 	if err == nil {
-		g.through(service)
+		g.through(service, name)
 		err = deliver(service, name, m)
 	}
 	if err == nil {

@@ -58,6 +58,7 @@ type SlackMessage struct {
 type Event struct {
 	Action, DedupKey, Summary, Source, Severity string
 	Link                                        string // client_url
+	Text                                        string // payload.custom_details.text
 }
 
 // StartServices starts them. dir is where the authority's certificate is kept.
@@ -224,7 +225,11 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 		EventAction string `json:"event_action"`
 		DedupKey    string `json:"dedup_key"`
 		ClientURL   string `json:"client_url"`
-		Payload     struct{ Summary, Source, Severity string }
+		Details     any    `json:"details"`
+		Payload     struct {
+			Summary, Source, Severity string
+			CustomDetails             struct{ Text string } `json:"custom_details"`
+		}
 	}
 	err := json.Unmarshal(body, &e)
 	var wrong []string
@@ -239,6 +244,7 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 	check(len(e.RoutingKey) == 32, "'routing_key' is missing or invalid")
 	check(slices.Contains([]string{"trigger", "acknowledge", "resolve"}, e.EventAction), "'event_action' is invalid")
 	check(len(e.DedupKey) <= 255 && (e.DedupKey != "" || e.EventAction == "trigger"), "'dedup_key' is missing or too long")
+	check(e.Details == nil, "'details' is no key of an event")
 	if e.EventAction == "trigger" {
 		check(e.Payload.Summary != "" && len([]rune(e.Payload.Summary)) <= 1024, "'payload.summary' is missing or too long")
 		check(e.Payload.Source != "", "'payload.source' is missing")
@@ -249,7 +255,7 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 		refuse(http.StatusBadRequest, string(answer), strings.Join(wrong, "; "))
 		return
 	}
-	s.duty = append(s.duty, Event{e.EventAction, e.DedupKey, e.Payload.Summary, e.Payload.Source, e.Payload.Severity, e.ClientURL})
+	s.duty = append(s.duty, Event{e.EventAction, e.DedupKey, e.Payload.Summary, e.Payload.Source, e.Payload.Severity, e.ClientURL, e.Payload.CustomDetails.Text})
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = fmt.Fprintf(w, `{"status":"success","message":"Event processed","dedup_key":%q}`, e.DedupKey)
 }
