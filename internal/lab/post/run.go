@@ -46,6 +46,8 @@ type Result struct {
 	GoneOn    int `json:"gone_on"`
 	Missing   int `json:"missing"`
 	Twice     int `json:"opened_twice"`
+	// Unsaid says which are missing.
+	Unsaid []string `json:"unsaid,omitempty"`
 	// Misdated were told with another time than the history has of their opening.
 	Misdated int `json:"misdated"`
 	// Stories is how often something was told as opened; Gaps how many steps of one
@@ -88,6 +90,9 @@ func (r Result) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "outage %s, %d kills: %d incidents opened, %d of them going on after a kill, %d not told, %d told twice, %d with another time; %d notices of %d openings, %d without the step before, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
 		r.Outage, r.Kills, r.Incidents, r.GoneOn, r.Missing, r.Twice, r.Misdated, r.Notices, r.Stories, r.Gaps, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
+	for _, u := range r.Unsaid {
+		fmt.Fprintf(&b, "not told: %s\n", u)
+	}
 	for _, t := range r.Told {
 		fmt.Fprintln(&b, t)
 	}
@@ -171,7 +176,8 @@ func play(ctx context.Context, c Config, r *receivers, o *outside, a *agent, s *
 	sleep(ctx, busy+idle)
 	stop()
 	<-played
-	return until(ctx, 10*time.Minute, "all incidents are over and told", func() bool { return a.quiet(ctx) })
+	// What was open at a kill and is not seen again is over 2 minutes later, or 10.
+	return until(ctx, 15*time.Minute, "all incidents are over and told", func() bool { return a.quiet(ctx) && r.lasting() == 0 })
 }
 
 // outage has all receivers down, and kills the agent, the last time when what
@@ -310,7 +316,7 @@ func (a *agent) quiet(ctx context.Context) bool {
 		return false
 	}
 	for _, i := range open.Incidents {
-		if strings.HasPrefix(i.Scope, "service/lab") {
+		if ours.MatchString(i.Scope) {
 			return false
 		}
 	}
@@ -366,9 +372,27 @@ func count(out *Result, state string, r *receivers) error {
 			out.GoneOn++
 		case times == 0:
 			out.Missing++
+			out.Unsaid = append(out.Unsaid, fmt.Sprintf("%d %s %s%s from %s to %s: %s", i.ID, i.Scope, i.Cause, more.Rule, clock(i.OpenedAt), clock(i.ResolvedAt), more.End))
 		}
 		return nil
 	})
+}
+
+// lasting is how many of our servers' stories were not told to their end.
+func (r *receivers) lasting() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	open := map[thread]bool{}
+	for _, d := range r.took {
+		for _, i := range d.Incidents {
+			if of := (thread{i.Scope, i.Cause, i.Rule}); i.Step == resolved {
+				delete(open, of)
+			} else if ours.MatchString(i.Scope) {
+				open[of] = true
+			}
+		}
+	}
+	return len(open)
 }
 
 // openedAt is when each incident began, as it was told.

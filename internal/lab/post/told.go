@@ -241,7 +241,7 @@ func (r *run) end(out *Told, before int) {
 func (t *Told) keys(events []notifytest.Event) {
 	first, last := map[string]string{}, map[string]string{}
 	for _, e := range events {
-		if !strings.Contains(e.DedupKey, "|service/lab") {
+		if _, rest, _ := strings.Cut(e.DedupKey, "|"); !ours.MatchString(strings.SplitN(rest, "|", 2)[0]) {
 			continue // the agent's own trouble, say, which may last
 		}
 		if first[e.DedupKey] == "" {
