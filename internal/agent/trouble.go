@@ -221,16 +221,21 @@ func (o *ownTrouble) told(f *ownFacts, add func(judge.Trouble)) {
 	for i := range f.channels {
 		c := &f.channels[i]
 		if c.Failing {
-			add(isUnheard.trouble(c.Name, fmt.Sprintf("Nobody hears of incidents by %s: %s; %s.", c.Name, c.LastError, plural(c.Queued, "notice waits", "notices wait")),
+			add(isUnheard.trouble(c.Name, fmt.Sprintf("Nobody hears of incidents by %s: %s; %s.", c.Name, lastError(c), plural(c.Queued, "notice waits", "notices wait")),
 				"See whether its receiver runs and may be reached from here, and whether address and key are right; then reload."))
 		}
 		e := o.counted("undelivered/"+c.Kind+"/"+c.Name, f.now, c.Undelivered)
 		works := o.counted("delivered/"+c.Kind+"/"+c.Name, f.now, c.Delivered)
 		if e.recent(f.now) || e.since(f.now) < gaveUpFor && !works.at.After(e.at) {
-			add(gaveUp.trouble(c.Name, fmt.Sprintf("%s gave up %s: %s.", c.Name, plural(int(e.n-e.from), "notice", "notices"), c.LastError),
+			add(gaveUp.trouble(c.Name, fmt.Sprintf("%s gave up %s: %s.", c.Name, plural(int(e.n-e.from), "notice", "notices"), lastError(c)),
 				"Tell who should have been told: foreshock check and /api/v1/channels say what there is."))
 		}
 	}
+}
+
+// lastError is what went wrong with a channel, for a sentence that names it.
+func lastError(c *notify.Status) string {
+	return strings.TrimPrefix(c.LastError, "channel "+c.Name+": ")
 }
 
 // counted takes a count. What it is when it is first seen is no event; where it

@@ -81,18 +81,18 @@ func TestOwnTrouble(t *testing.T) {
 			"1 open warning agent/records: What was to be kept is lost: 1 step is missing from the flight recording, too many scopes.",
 		}},
 		{"a channel fails", map[int]change{0: channel(true, 0), 400: channel(false, 0)}, 420, []string{
-			"300 open warning agent/channel/ops: Nobody hears of incidents by ops: channel ops: ops.example answered 500; 2 notices wait.", "410 resolved recovered agent/channel/ops",
+			"300 open warning agent/channel/ops: Nobody hears of incidents by ops: ops.example answered 500; 2 notices wait.", "410 resolved recovered agent/channel/ops",
 		}},
 		{"a channel gives up", map[int]change{0: channel(false, 7), 10: channel(false, 9), 300: delivers(9)}, 640, []string{ // the 7 are of before
-			"10 open warning agent/undelivered/ops: ops gave up 2 notices: channel ops: ops.example answered 500.", "620 resolved recovered agent/undelivered/ops",
+			"10 open warning agent/undelivered/ops: ops gave up 2 notices: ops.example answered 500.", "620 resolved recovered agent/undelivered/ops",
 		}},
 		{"a channel gives up, and delivers nothing more", map[int]change{0: channel(false, 7), 10: channel(true, 9), 5000: delivers(9)}, 5100, []string{
-			"10 open warning agent/undelivered/ops: ops gave up 2 notices: channel ops: ops.example answered 500.",
-			"310 open warning agent/channel/ops: Nobody hears of incidents by ops: channel ops: ops.example answered 500; 2 notices wait.",
+			"10 open warning agent/undelivered/ops: ops gave up 2 notices: ops.example answered 500.",
+			"310 open warning agent/channel/ops: Nobody hears of incidents by ops: ops.example answered 500; 2 notices wait.",
 			"5010 resolved recovered agent/undelivered/ops", "5010 resolved recovered agent/channel/ops",
 		}},
 		{"a channel that refuses the notice of its trouble too", map[int]change{0: channel(false, 7), 10: channel(false, 8), 12: channel(false, 9)}, 86500, []string{
-			"10 open warning agent/undelivered/ops: ops gave up 1 notice: channel ops: ops.example answered 500.", "86422 resolved recovered agent/undelivered/ops",
+			"10 open warning agent/undelivered/ops: ops gave up 1 notice: ops.example answered 500.", "86422 resolved recovered agent/undelivered/ops",
 		}},
 		{"a channel that begins anew", map[int]change{0: channel(false, 7), 10: channel(false, 0)}, 20, nil},
 		{"a heartbeat that is not heard", map[int]change{0: func(f *ownFacts, _ int) {

@@ -112,7 +112,7 @@ var arrows = map[string][]string{
 	"internal/lab/labtest":             {"internal/lab"},
 	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
 	"internal/lab/detect":              {"internal/judge", "internal/lab", "internal/lab/trace", "internal/observe/balancer", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
-	"internal/lab/post":                {"internal/history", "internal/lab"},
+	"internal/lab/post":                {"internal/history", "internal/lab", "internal/notify/notifytest"},
 	"internal/lab/bench":               {"internal/court", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/lab", "internal/lab/detect", "internal/lab/post", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
 }
 

@@ -152,7 +152,7 @@ func undelivered(p api.Picture) []api.Limit {
 			words += fmt.Sprintf("; %d are kept, and can be tried again", c.DeadLetters)
 		}
 		if c.LastError != "" {
-			words += ": " + c.LastError
+			words += ": " + strings.TrimPrefix(c.LastError, "channel "+c.Name+": ")
 		}
 		out = append(out, api.Limit{Subject: "notices to " + c.Name, Reason: words})
 	}

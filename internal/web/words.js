@@ -92,7 +92,7 @@ const undelivered = (p) => (p.channels ?? []).filter((c) =>
     `${c.queued} wait, ${c.undelivered} were given up`,
     (c.held ?? 0) > 0 ? `; ${c.held} wait because so many an hour were sent` : "",
     (c.dead_letters ?? 0) > 0 ? `; ${c.dead_letters} are kept, and can be tried again` : "",
-    c.last_error && ": ", c.last_error,
+    c.last_error && `: ${c.last_error.replace(`channel ${c.name}: `, "")}`,
   ].join(""),
 }));
 

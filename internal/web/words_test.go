@@ -125,7 +125,7 @@ func TestRegions(t *testing.T) {
 // be seen; a channel that works is not.
 func TestUndelivered(t *testing.T) {
 	p := pictureOf(t, "full")
-	want := append([]api.Limit{{Subject: "notices to ops", Reason: "2 wait, 1 were given up; 1 wait because so many an hour were sent; 3 are kept, and can be tried again: channel ops: <b>ops.example</b>: connection refused"}}, p.Limits...)
+	want := append([]api.Limit{{Subject: "notices to ops", Reason: "2 wait, 1 were given up; 1 wait because so many an hour were sent; 3 are kept, and can be tried again: <b>ops.example</b>: connection refused"}}, p.Limits...)
 	if diff := cmp.Diff(want, viewOf(p, 0).Limits); diff != "" {
 		t.Errorf("limits (-want +got):\n%s", diff)
 	}

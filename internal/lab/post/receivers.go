@@ -28,12 +28,15 @@ type delivery struct {
 	Key       string    `json:"key"`
 	At        time.Time `json:"at"`
 	Incidents []struct {
-		Incident uint64 `json:"incident"`
-		Step     string `json:"step"`
-		Sequence int    `json:"sequence"`
-		Scope    string `json:"scope"`
-		Cause    string `json:"cause"`
-		Rule     string `json:"rule"`
+		Incident   uint64     `json:"incident"`
+		Step       string     `json:"step"`
+		Severity   string     `json:"severity"`
+		Sequence   int        `json:"sequence"`
+		Scope      string     `json:"scope"`
+		Cause      string     `json:"cause"`
+		Rule       string     `json:"rule"`
+		OpenedAt   time.Time  `json:"opened_at"`
+		ResolvedAt *time.Time `json:"resolved_at"`
 	} `json:"incidents"`
 }
 

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,7 +24,7 @@ import (
 // Config is one run.
 type Config struct {
 	Agent  string        // the program
-	Outage time.Duration // for how long both receivers are down
+	Outage time.Duration // for how long all receivers are down
 	Kills  int           // of the agent, spread over the outage and what follows
 	// Services is how many servers open and close an incident each, in turn.
 	Services int
@@ -44,6 +46,10 @@ type Result struct {
 	GoneOn    int `json:"gone_on"`
 	Missing   int `json:"missing"`
 	Twice     int `json:"opened_twice"`
+	// Unsaid says which are missing.
+	Unsaid []string `json:"unsaid,omitempty"`
+	// Misdated were told with another time than the history has of their opening.
+	Misdated int `json:"misdated"`
 	// Stories is how often something was told as opened; Gaps how many steps of one
 	// came without the step before.
 	Stories int `json:"stories"`
@@ -61,11 +67,19 @@ type Result struct {
 	// Alerts is how many different alerts the real Alertmanager took; -1 where it is
 	// not installed.
 	Alerts int `json:"alerts"`
+	// Told is what came by the notification library: to Slack's and PagerDuty's
+	// stand-ins, and to the real mail server where it is installed.
+	Told []Told `json:"told"`
 }
 
 // Sound reports whether all was told once and in order.
 func (r *Result) Sound() bool {
-	return r.Incidents > 0 && r.Missing == 0 && r.Twice == 0 && r.Gaps == 0 && (r.Alerts < 0 || r.Alerts >= r.Stories) && r.Different == 0 && r.Unordered == 0 && r.Waiting == 0 && r.Undelivered == 0
+	for i := range r.Told {
+		if !r.Told[i].sound(r.Kills) {
+			return false
+		}
+	}
+	return r.Incidents > 0 && r.Missing == 0 && r.Twice == 0 && r.Misdated == 0 && r.Gaps == 0 && (r.Alerts < 0 || r.Alerts >= r.Stories) && r.Different == 0 && r.Unordered == 0 && r.Waiting == 0 && r.Undelivered == 0
 }
 
 func (r Result) String() string {
@@ -73,8 +87,16 @@ func (r Result) String() string {
 	if r.Alerts < 0 {
 		alerts = "no Alertmanager is installed"
 	}
-	return fmt.Sprintf("outage %s, %d kills: %d incidents opened, %d of them going on after a kill, %d not told, %d told twice; %d notices of %d openings, %d without the step before, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
-		r.Outage, r.Kills, r.Incidents, r.GoneOn, r.Missing, r.Twice, r.Notices, r.Stories, r.Gaps, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
+	var b strings.Builder
+	fmt.Fprintf(&b, "outage %s, %d kills: %d incidents opened, %d of them going on after a kill, %d not told, %d told twice, %d with another time; %d notices of %d openings, %d without the step before, %d out of order, %d keys came again (%d with other words), %d wait, %d undelivered; %s\n",
+		r.Outage, r.Kills, r.Incidents, r.GoneOn, r.Missing, r.Twice, r.Misdated, r.Notices, r.Stories, r.Gaps, r.Unordered, r.Repeated, r.Different, r.Waiting, r.Undelivered, alerts)
+	for _, u := range r.Unsaid {
+		fmt.Fprintf(&b, "not told: %s\n", u)
+	}
+	for _, t := range r.Told {
+		fmt.Fprintln(&b, t)
+	}
+	return b.String()
 }
 
 // Run plays one run in a directory of its own, which it removes.
@@ -95,6 +117,14 @@ func Run(ctx context.Context, c Config, progress func(string)) (Result, error) {
 	case err != nil:
 		return out, err
 	}
+	o, why, err := startOutside(dir)
+	if err != nil {
+		return out, err
+	}
+	defer o.stop()
+	if why != nil {
+		progress(why.Error())
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return out, err
@@ -107,26 +137,30 @@ func Run(ctx context.Context, c Config, progress func(string)) (Result, error) {
 		return out, err
 	}
 	defer servers.close()
-	a := &agent{program: c.Agent, dir: dir}
-	if err := a.configure(listener.Addr().String(), servers, r.proxy != nil); err != nil {
+	a := &agent{program: c.Agent, dir: dir, environment: o.environment()}
+	if err := a.configure(listener.Addr().String(), servers, r.proxy != nil, o.addresses()); err != nil {
 		return out, err
 	}
 	if err := a.start(ctx); err != nil {
 		return out, err
 	}
 	defer a.kill()
-	if err := play(ctx, c, r, a, servers, progress); err != nil {
+	if err := play(ctx, c, r, o, a, servers, progress); err != nil {
 		return out, err
 	}
-	if err := a.stop(); err != nil {
+	if err := errors.Join(a.stop(), o.settled(ctx)); err != nil {
 		return out, err
 	}
-	return out, count(&out, a.state(), r)
+	if err := count(&out, a.state(), r); err != nil {
+		return out, err
+	}
+	out.Told, err = o.told(r.steps())
+	return out, err
 }
 
 // play lets incidents come and go, with an outage in the middle and kills in it
 // and behind it, until all is told.
-func play(ctx context.Context, c Config, r *receivers, a *agent, s *servers, progress func(string)) error {
+func play(ctx context.Context, c Config, r *receivers, o *outside, a *agent, s *servers, progress func(string)) error {
 	playing, stop := context.WithCancel(ctx)
 	defer stop()
 	played := make(chan struct{})
@@ -135,46 +169,60 @@ func play(ctx context.Context, c Config, r *receivers, a *agent, s *servers, pro
 		s.play(playing)
 	}()
 	sleep(ctx, busy+idle)
-	progress(fmt.Sprintf("both receivers are down, for %s", c.Outage))
-	r.down.Store(true)
-	for kill := range c.Kills {
-		sleep(ctx, c.Outage/time.Duration(max(1, c.Kills)))
-		if kill == c.Kills-1 {
-			break // the last one is behind the outage
-		}
-		progress(fmt.Sprintf("kill -9, the %d. time", kill+1))
-		if err := a.again(ctx); err != nil {
-			return err
-		}
-	}
-	if c.Kills == 0 {
-		sleep(ctx, c.Outage)
-	}
-	r.down.Store(false)
-	progress("they are up again")
-	if c.Kills > 0 {
-		sleep(ctx, 2*time.Second)
-		progress("kill -9 while they take what waited")
-		if err := a.again(ctx); err != nil {
-			return err
-		}
+	progress(fmt.Sprintf("all receivers are down, for %s", c.Outage))
+	if err := outage(ctx, c, r, o, a, progress); err != nil {
+		return err
 	}
 	sleep(ctx, busy+idle)
 	stop()
 	<-played
-	return until(ctx, 5*time.Minute, "all incidents are over and told", func() bool { return a.quiet(ctx) })
+	// What was open at a kill and is not seen again is over 2 minutes later, or 10.
+	return until(ctx, 15*time.Minute, "all incidents are over and told", func() bool { return a.quiet(ctx) && r.lasting() == 0 })
+}
+
+// outage has all receivers down, and kills the agent, the last time when what
+// waited is on its way again.
+func outage(ctx context.Context, c Config, r *receivers, o *outside, a *agent, progress func(string)) error {
+	r.down.Store(true)
+	over := make(chan error, 1)
+	go func() { over <- o.outage(ctx, c.Outage) }()
+	for kill := range c.Kills - 1 {
+		sleep(ctx, c.Outage/time.Duration(c.Kills))
+		progress(fmt.Sprintf("kill -9, the %d. time", kill+1))
+		if err := a.again(ctx); err != nil {
+			return errors.Join(err, <-over)
+		}
+	}
+	if err := <-over; err != nil {
+		return err
+	}
+	before, err := o.took()
+	if err := errors.Join(err, o.back()); err != nil {
+		return err
+	}
+	r.down.Store(false)
+	progress("they are up again")
+	if c.Kills == 0 {
+		return nil
+	}
+	if err := o.rising(ctx, before); err != nil {
+		return err
+	}
+	progress("kill -9 while they take what waited")
+	return a.again(ctx)
 }
 
 // agent is the real agent, started again after each kill.
 type agent struct {
 	program, dir, address string
+	environment           []string
 	cmd                   *exec.Cmd
 	said                  *os.File
 }
 
 func (a *agent) state() string { return filepath.Join(a.dir, "state") }
 
-func (a *agent) configure(receiver string, s *servers, alertmanager bool) error {
+func (a *agent) configure(receiver string, s *servers, alertmanager bool, library map[string]string) error {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -182,11 +230,16 @@ func (a *agent) configure(receiver string, s *servers, alertmanager bool) error 
 	a.address = free.Addr().String()
 	_ = free.Close()
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: lab\nlisten: %s\nobserve: {namespaces: host, cpu_budget: 5%%}\nservices:\n", a.address)
+	fmt.Fprintf(&b, "name: lab\nlisten: %s\npublic_url: https://lab.example\nobserve: {namespaces: host, cpu_budget: 5%%}\nservices:\n", a.address)
 	for i, l := range s.listeners {
 		fmt.Fprintf(&b, "  - {name: lab%d, listen: [%q]}\n", i, l.Addr().String())
 	}
 	fmt.Fprintf(&b, "rules: [{name: connected, when: service.established >= %d, hold: 0s}]\nnotify:\n  - {name: hook, webhook: {url: \"http://%s/hook\"}, group: {wait: 0s, interval: 0s}, recovery: 0s, cooldown: 0s}\n", connections, receiver)
+	for _, name := range slices.Sorted(maps.Keys(library)) {
+		// Each incident alone, as the webhook has it, and all of them within the hour:
+		// by itself such a channel would hold what is more than 60.
+		fmt.Fprintf(&b, "  - {name: %s, url: {env: %s}, group: {wait: 0s, interval: 0s}, recovery: 0s, cooldown: 0s, max_per_hour: 10000}\n", name, variable(name))
+	}
 	if alertmanager {
 		fmt.Fprintf(&b, "  - {name: alarm, alertmanager: {urls: [\"http://%s\"]}}\n", receiver)
 	}
@@ -200,7 +253,7 @@ func (a *agent) start(ctx context.Context) error {
 	}
 	a.said = said
 	a.cmd = exec.Command(a.program, "agent", "--config", filepath.Join(a.dir, "foreshock.yaml"), "--state-dir", a.state())
-	a.cmd.Stdout, a.cmd.Stderr = said, said
+	a.cmd.Stdout, a.cmd.Stderr, a.cmd.Env = said, said, a.environment
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("start the agent: %w", err), said.Close())
@@ -263,7 +316,7 @@ func (a *agent) quiet(ctx context.Context) bool {
 		return false
 	}
 	for _, i := range open.Incidents {
-		if strings.HasPrefix(i.Scope, "service/lab") {
+		if ours.MatchString(i.Scope) {
 			return false
 		}
 	}
@@ -295,7 +348,7 @@ func count(out *Result, state string, r *receivers) error {
 	if r.proxy != nil {
 		out.Alerts = len(r.alerts)
 	}
-	opened := r.stories(out)
+	opened, at := r.stories(out), r.openedAt()
 	stopped := map[thread]bool{} // the last incident of it was open when the agent was killed
 	return h.EachIncident(history.Query{}, func(i *history.Incident) error {
 		var more struct{ Because, Rule, End string }
@@ -309,6 +362,9 @@ func count(out *Result, state string, r *receivers) error {
 		goesOn := stopped[of]
 		stopped[of] = more.End == "agent_stopped"
 		out.Incidents++
+		if told, was := at[i.ID]; was && told.Sub(i.OpenedAt).Abs() > time.Second { // the wall's clock may be moved a little
+			out.Misdated++
+		}
 		switch times := opened[i.ID]; {
 		case times > 1:
 			out.Twice++
@@ -316,9 +372,40 @@ func count(out *Result, state string, r *receivers) error {
 			out.GoneOn++
 		case times == 0:
 			out.Missing++
+			out.Unsaid = append(out.Unsaid, fmt.Sprintf("%d %s %s%s from %s to %s: %s", i.ID, i.Scope, i.Cause, more.Rule, clock(i.OpenedAt), clock(i.ResolvedAt), more.End))
 		}
 		return nil
 	})
+}
+
+// lasting is how many of our servers' stories were not told to their end.
+func (r *receivers) lasting() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	open := map[thread]bool{}
+	for _, d := range r.took {
+		for _, i := range d.Incidents {
+			if of := (thread{i.Scope, i.Cause, i.Rule}); i.Step == resolved {
+				delete(open, of)
+			} else if ours.MatchString(i.Scope) {
+				open[of] = true
+			}
+		}
+	}
+	return len(open)
+}
+
+// openedAt is when each incident began, as it was told.
+func (r *receivers) openedAt() map[uint64]time.Time {
+	out := map[uint64]time.Time{}
+	for _, d := range r.took {
+		for _, i := range d.Incidents {
+			if i.Step != resolved {
+				out[i.Incident] = i.OpenedAt
+			}
+		}
+	}
+	return out
 }
 
 // thread is what notices of one thing have in common, also over restarts.

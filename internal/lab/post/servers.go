@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"regexp"
 	"sync"
 	"time"
 )
+
+// ours are the scopes of the servers. The host has others too.
+var ours = regexp.MustCompile(`^service/lab\d+$`)
 
 // connections is how many a server has while it is busy.
 const connections = 3

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 )
 
 const (
@@ -39,24 +38,21 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = answer.Body.Close()
 		to := ""
 		if at, err := answer.Location(); err == nil && at.Host != "" { // the path may hold a secret
-			to = " to " + at.Scheme + "://" + at.Host
+			to = ", and it leads to " + at.Scheme + "://" + at.Host
 		}
-		g.redirect = fmt.Sprintf("%s answered %d%s: redirects are not followed", r.URL.Host, answer.StatusCode, to)
+		g.redirect = errRedirect.Error() + to
 		return nil, errRedirect
 	}
 	answer.Body = bounded{io.LimitReader(answer.Body, maxAnswer), answer.Body}
 	return answer, nil
 }
 
-// ownTransports are the services that do not send through the guard.
-var ownTransports = []string{"gotify", "mattermost", "ntfy", "smtp"}
-
 // denies says why a message was not sent of which the library says that it was:
 // some of its services take no answer, or one that they do not understand, for a
 // yes.
 func (g *guard) denies(service string) error {
 	switch {
-	case slices.Contains(ownTransports, service):
+	case service == "smtp": // no HTTP
 		return nil
 	case !g.asked:
 		return errors.New("nobody was asked: the address names no receiver")

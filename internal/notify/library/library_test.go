@@ -86,11 +86,30 @@ func TestPagerDuty(t *testing.T) {
 		t.Errorf("(-want +got):\n%s%v", diff, s.Refused())
 	}
 	want := []notifytest.Event{
-		{Action: "trigger", DedupKey: "web03|service/web|workers_full", Summary: "workers full", Source: "web03", Severity: "critical"},
+		{Action: "trigger", DedupKey: "web03|service/web|workers_full", Summary: "workers full", Source: "web03", Severity: "critical", Link: "https://web03.example/incidents/7", Text: "…"},
 		{Action: "resolve", DedupKey: "web03|service/api|leak", Summary: "leak", Source: "web03", Severity: "warning"},
 	}
 	if diff := cmp.Diff(want, s.PagerDuty()); diff != "" {
 		t.Errorf("PagerDuty took (-want +got):\n%s", diff)
+	}
+}
+
+// TestMoveDetails: an event's text is where PagerDuty shows it, and nothing else
+// of it changes.
+func TestMoveDetails(t *testing.T) {
+	for _, tt := range []struct{ name, event, want string }{
+		{"details", `{"payload":{"summary":"s"},"details":{"text":"t"},"dedup_key":"k"}`, `{"dedup_key":"k","payload":{"custom_details":{"text":"t"},"summary":"s"}}`},
+		{"none", `{"payload":{"summary":"s"}}`, `{"payload":{"summary":"s"}}`},
+	} {
+		got, err := moveDetails([]byte(tt.event))
+		if diff := cmp.Diff(tt.want, string(got)); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", tt.name, err, diff)
+		}
+	}
+	for _, event := range []string{"", "[]", "{}", `{"payload":[]}`} {
+		if got, err := moveDetails([]byte(event)); err == nil {
+			t.Errorf("%q became %q", event, got)
+		}
 	}
 }
 
@@ -121,6 +140,12 @@ func TestRefusals(t *testing.T) {
 		{"a gateway that is no Telegram", "telegram://123456789:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA@telegram?chats=@ops", text(502, "<html>Bad Gateway</html>"), Outcome{Answered: true, Status: 502, Words: "HTTP 502"}},
 		{"a redirect", notifytest.PagerDutyURL, text(302, "", "Location", "https://elsewhere.example/0123456789abcdef0123456789abcdef"), Outcome{Answered: true, Status: 302, Words: "redirects are not followed"}},
 		{"repeats the address", notifytest.SlackURL, text(500, "cannot post to https://hooks.slack.com/services/T00FORESH/B00FORESH/abcdefghijklmnopqrstuvwx now"), Outcome{Answered: true, Status: 500, Words: "cannot post to"}},
+		{"a redirect of ntfy, which has a transport of its own", "ntfy://:abcdefghijklmnopqrstuvwx@ntfy.example/T00FORESH", text(307, "", "Location", "https://elsewhere.example/T00FORESH"), Outcome{Answered: true, Status: 307, Words: "redirects are not followed, and it leads to https://elsewhere.example"}},
+		{"of Gotify", "gotify://gotify.example/Aabcdefghijklmn", text(301, "", "Location", "https://elsewhere.example/Aabcdefghijklmn"), Outcome{Answered: true, Status: 301, Words: "redirects are not followed, and it leads to https://elsewhere.example"}},
+		{"of Mattermost", "mattermost://chat.example/abcdefghijklmnopqrstuvwx", text(302, "", "Location", "https://elsewhere.example/"), Outcome{Answered: true, Status: 302, Words: "redirects are not followed, and it leads to https://elsewhere.example"}},
+		{"forbidden", "ntfy://:abcdefghijklmnopqrstuvwx@ntfy.example/T00FORESH", text(403, `{"error":"forbidden","code":40301,"http":403}`), Outcome{Answered: true, Status: 403, Words: "forbidden (40301)"}},
+		{"200 with an error, of Lark", "lark://open.larksuite.com/abcdefghijklmnopqrstuvwx", text(200, `{"code":19001,"msg":"param invalid"}`), Outcome{Answered: true, Status: 200, Words: "param invalid"}},
+		{"200 with an error, of WeCom", "wecom://abcdefghijklmnopqrstuvwx", text(200, `{"errcode":93000,"errmsg":"invalid webhook url"}`), Outcome{Answered: true, Status: 200, Words: "invalid webhook url"}},
 		{"a gigabyte", notifytest.SlackURL, text(500, strings.Repeat("x", 3<<20)), Outcome{Answered: true, Status: 500, Words: "xxx"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -177,7 +202,7 @@ func TestMail(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if got := Call(t.Context(), child, message(server.URL("refused"))); got.Delivered || !got.Answered || got.Status != 550 {
+	if got := Call(t.Context(), child, message(server.URL("refused"))); got.Delivered || !got.Answered || got.Status != 550 || strings.Contains(got.Words, "error") {
 		t.Errorf("a refused recipient: %+v", got)
 	}
 }

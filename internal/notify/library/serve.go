@@ -53,6 +53,7 @@ func send(m Message, g *guard) (out Outcome) {
 	}
 	service, err := open(Canonical(m.URL))
 	if err == nil {
+		g.through(service, name)
 		err = deliver(service, name, m)
 	}
 	if err == nil {
@@ -63,10 +64,10 @@ func send(m Message, g *guard) (out Outcome) {
 	}
 	out = Outcome{Status: g.status, Answered: g.status != 0, RetryAfter: g.retryAfter, Words: redact(reason(err), m.URL)}
 	if reply, is := errors.AsType[*textproto.Error](err); is {
-		out.Answered, out.Status = true, reply.Code
+		out.Answered, out.Status, out.Words = true, reply.Code, redact(reply.Msg, m.URL)
 	}
 	if g.redirect != "" {
-		out.Words = g.redirect
+		out.Words = redact(g.redirect, m.URL)
 	}
 	return out
 }
@@ -184,14 +185,24 @@ func oneLine(text string) string {
 func reason(err error) string {
 	if wrapped, is := errors.AsType[*url.Error](err); is {
 		if wrapped.Timeout() {
-			return "no answer in time"
+			return hostOf(wrapped.URL) + " did not answer in time"
 		}
 		return wrapped.Err.Error()
 	}
 	return err.Error()
 }
 
-// guardClients has all HTTP clients of this process go through a guard.
+// hostOf is the host of a request's address; some services have a secret in the
+// rest.
+func hostOf(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return "the service"
+}
+
+// guardClients has the HTTP clients of this process go through a guard that have
+// no transport of their own; for others see guard.through.
 func guardClients() *guard {
 	base, _ := http.DefaultTransport.(*http.Transport)
 	if base == nil {

@@ -57,6 +57,8 @@ type SlackMessage struct {
 // Event is what PagerDuty took.
 type Event struct {
 	Action, DedupKey, Summary, Source, Severity string
+	Link                                        string // client_url
+	Text                                        string // payload.custom_details.text
 }
 
 // StartServices starts them. dir is where the authority's certificate is kept.
@@ -74,8 +76,24 @@ func (s *Services) Env() []string {
 	return []string{"HTTPS_PROXY=" + s.proxy.URL, "SSL_CERT_FILE=" + s.roots}
 }
 
-// Stop ends them.
+// Stop ends them. Until Start the proxy is not there: connections to it are
+// refused.
 func (s *Services) Stop() { s.proxy.CloseClientConnections(); s.proxy.Close() }
+
+// Start starts them again behind Stop, with the same address, and with what they
+// took.
+func (s *Services) Start() error {
+	listener, err := net.Listen("tcp", s.proxy.Listener.Addr().String())
+	if err != nil {
+		return fmt.Errorf("start the proxy again: %w", err)
+	}
+	proxy := httptest.NewUnstartedServer(http.HandlerFunc(s.connect))
+	_ = proxy.Listener.Close() // one of its own
+	proxy.Listener = listener
+	proxy.Start()
+	s.proxy = proxy
+	return nil
+}
 
 // Fail has every call answered by do, until it is nil again.
 func (s *Services) Fail(do func(http.ResponseWriter)) {
@@ -206,7 +224,12 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 		RoutingKey  string `json:"routing_key"`
 		EventAction string `json:"event_action"`
 		DedupKey    string `json:"dedup_key"`
-		Payload     struct{ Summary, Source, Severity string }
+		ClientURL   string `json:"client_url"`
+		Details     any    `json:"details"`
+		Payload     struct {
+			Summary, Source, Severity string
+			CustomDetails             struct{ Text string } `json:"custom_details"`
+		}
 	}
 	err := json.Unmarshal(body, &e)
 	var wrong []string
@@ -221,6 +244,7 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 	check(len(e.RoutingKey) == 32, "'routing_key' is missing or invalid")
 	check(slices.Contains([]string{"trigger", "acknowledge", "resolve"}, e.EventAction), "'event_action' is invalid")
 	check(len(e.DedupKey) <= 255 && (e.DedupKey != "" || e.EventAction == "trigger"), "'dedup_key' is missing or too long")
+	check(e.Details == nil, "'details' is no key of an event")
 	if e.EventAction == "trigger" {
 		check(e.Payload.Summary != "" && len([]rune(e.Payload.Summary)) <= 1024, "'payload.summary' is missing or too long")
 		check(e.Payload.Source != "", "'payload.source' is missing")
@@ -231,7 +255,7 @@ func (s *Services) toPagerDuty(w http.ResponseWriter, r *http.Request, body []by
 		refuse(http.StatusBadRequest, string(answer), strings.Join(wrong, "; "))
 		return
 	}
-	s.duty = append(s.duty, Event{e.EventAction, e.DedupKey, e.Payload.Summary, e.Payload.Source, e.Payload.Severity})
+	s.duty = append(s.duty, Event{e.EventAction, e.DedupKey, e.Payload.Summary, e.Payload.Source, e.Payload.Severity, e.ClientURL, e.Payload.CustomDetails.Text})
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = fmt.Fprintf(w, `{"status":"success","message":"Event processed","dedup_key":%q}`, e.DedupKey)
 }
