@@ -118,7 +118,9 @@ func storedOf(rows []history.OutboxRow) []notify.Stored {
 	return out
 }
 
-// ended writes how a notice's way ended. The outbox calls it, locked.
+// ended writes how a notice's way ended, at once: what is not noted comes again
+// after a crash, and mail, Slack and PagerDuty cannot know. The outbox calls it,
+// locked.
 func (n *notices) ended(e notify.Ending) {
 	end := history.OutboxEnd{
 		Key: e.Key, Channel: e.Channel, State: string(e.State), At: e.At, Attempts: e.Attempts, Error: e.Error,
@@ -128,6 +130,7 @@ func (n *notices) ended(e notify.Ending) {
 		ends: e.Ref, size: len(e.Key) + len(e.Channel) + len(e.Error), done: func(bool) { n.stale.Store(true) },
 		write: func(st *history.Store) error { return st.EndNotice(end) },
 	})
+	n.keeper.nudge()
 }
 
 // sort takes over what the history has for the outbox: all that waits when it was
