@@ -350,7 +350,9 @@ func count(out *Result, state string, r *receivers) error {
 	}
 	opened, at := r.stories(out), r.openedAt()
 	stopped := map[thread]bool{} // the last incident of it was open when the agent was killed
-	return h.EachIncident(history.Query{}, func(i *history.Incident) error {
+	kept := map[thread][]string{}
+	unsaid := map[int]thread{} // by its place in Unsaid
+	err = h.EachIncident(history.Query{}, func(i *history.Incident) error {
 		var more struct{ Because, Rule, End string }
 		if err := json.Unmarshal(i.Document, &more); err != nil {
 			return err
@@ -359,6 +361,7 @@ func count(out *Result, state string, r *receivers) error {
 			return nil // nobody is to be told
 		}
 		of := thread{i.Scope, i.Cause, more.Rule}
+		kept[of] = append(kept[of], fmt.Sprintf("run %d #%d %s to %s %s", i.Run, i.ID, clock(i.OpenedAt), clock(i.ResolvedAt), more.End))
 		goesOn := stopped[of]
 		stopped[of] = more.End == "agent_stopped"
 		out.Incidents++
@@ -372,10 +375,28 @@ func count(out *Result, state string, r *receivers) error {
 			out.GoneOn++
 		case times == 0:
 			out.Missing++
+			unsaid[len(out.Unsaid)] = of
 			out.Unsaid = append(out.Unsaid, fmt.Sprintf("%d %s %s%s from %s to %s: %s", i.ID, i.Scope, i.Cause, more.Rule, clock(i.OpenedAt), clock(i.ResolvedAt), more.End))
 		}
 		return nil
 	})
+	for at, of := range unsaid { // what led there, in the history and as it was told
+		out.Unsaid[at] += "; kept: " + strings.Join(kept[of], ", ") + "; told: " + strings.Join(r.story(of), ", ")
+	}
+	return err
+}
+
+// story is what came of a thread, in order.
+func (r *receivers) story(of thread) []string {
+	var out []string
+	for _, d := range r.took {
+		for _, i := range d.Incidents {
+			if (thread{i.Scope, i.Cause, i.Rule}) == of {
+				out = append(out, fmt.Sprintf("#%d %s %d since %s", i.Incident, i.Step, i.Sequence, clock(i.OpenedAt)))
+			}
+		}
+	}
+	return out
 }
 
 // lasting is how many of our servers' stories were not told to their end.
