@@ -82,8 +82,10 @@ func (a *agent) loop(ctx context.Context) error {
 			a.responses.planner.Renew()
 			a.keeper.remember(a.silences.own())
 		}
-		a.notices.tell(now, a.clock.Offset(), incidents)
+		// The notice of an incident is written at once, and the incident with it: a
+		// crash leaves nothing told that the history has not.
 		a.keeper.note(a.clock.Offset(), incidents, h.LastNumber())
+		a.notices.tell(now, a.clock.Offset(), incidents)
 		a.respond(now, h, incidents)
 		a.keep(h, incidents)
 		a.gather(now, h, turn)
