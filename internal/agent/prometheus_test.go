@@ -1,64 +1,42 @@
 package agent
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
+	"github.com/foreshock/foreshock/internal/notify/notifytest"
 )
 
 // startPrometheus starts a real one on loopback that scrapes target each second,
 // for as long as the test runs, and returns its address.
 func startPrometheus(t *testing.T, target string) string {
 	t.Helper()
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		labtest.Need(t, &lab.ErrMissing{Program: "prometheus", Package: "prometheus"})
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
 	rules, err := filepath.Abs("../../deploy/prometheus/foreshock.rules.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, config, fmt.Sprintf(`global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+	p, err := notifytest.StartPrometheus(t.TempDir(), fmt.Sprintf(`global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
 rule_files: [%q]
 scrape_configs: [{job_name: foreshock, static_configs: [{targets: [%q]}]}]
 `, rules, target))
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
-	var said bytes.Buffer
-	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	labtest.Need(t, err)
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", said.String())
+		if said := p.Stop(); t.Failed() {
+			t.Logf("Prometheus said:\n%s", said)
 		}
 	})
-	return address
+	return p.URL()
 }
 
 // seriesOf is how many series a query gives; 0 while there is no answer.
 func seriesOf(address, query string) int {
-	resp, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(query))
+	resp, err := http.Get(address + "/api/v1/query?query=" + url.QueryEscape(query))
 	if err != nil {
 		return 0 // it is starting
 	}

@@ -1,15 +1,10 @@
 package notify
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -17,51 +12,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/foreshock/foreshock/internal/judge"
-	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/lab/labtest"
+	"github.com/foreshock/foreshock/internal/notify/notifytest"
 )
 
 // startAlertmanager starts the real one on loopback, for as long as the test runs,
 // and returns its address.
 func startAlertmanager(t *testing.T) string {
 	t.Helper()
-	program, err := exec.LookPath("prometheus-alertmanager")
-	if err != nil {
-		labtest.Need(t, &lab.ErrMissing{Program: "prometheus-alertmanager", Package: "prometheus-alertmanager"})
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(config, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-	var said bytes.Buffer
-	cmd := exec.Command(program, "--config.file="+config, "--storage.path="+dir, "--web.listen-address="+address, "--cluster.listen-address=")
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	a, err := notifytest.StartAlertmanager(t.TempDir())
+	labtest.Need(t, err)
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Alertmanager said:\n%s", said.String())
+		if said := a.Stop(); t.Failed() {
+			t.Logf("Alertmanager said:\n%s", said)
 		}
 	})
-	eventually(t, "Alertmanager is ready", func() bool {
-		answer, err := http.Get("http://" + address + "/-/ready")
-		if err != nil {
-			return false
-		}
-		defer answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	})
-	return "http://" + address
+	return a.URL()
 }
 
 // eventually polls until the condition holds, or fails the test.

@@ -109,7 +109,7 @@ func (o *outside) back() error {
 	if o.mail == nil {
 		return nil
 	}
-	again, err := notifytest.StartSMTP(o.dir, o.mail.Port)
+	again, err := notifytest.StartSMTP(o.dir, o.mail.Port())
 	if err != nil {
 		return fmt.Errorf("start Exim again: %w", err)
 	}
@@ -127,7 +127,7 @@ func (o *outside) badMail(ctx context.Context, long time.Duration, do func(net.C
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
 	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.mail.Port)))
+	listener, err := config.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.mail.Port())))
 	if err != nil {
 		return fmt.Errorf("listen in the mail server's place: %w", err)
 	}

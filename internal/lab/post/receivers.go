@@ -7,20 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/foreshock/foreshock/internal/lab"
+	"github.com/foreshock/foreshock/internal/notify/notifytest"
 )
 
 // delivery is a notice as the webhook took it first.
@@ -105,30 +100,17 @@ func (r *receivers) accepted(answer *http.Response) error {
 	return nil
 }
 
-// startAlertmanager starts the real one, for as long as ctx lasts, and lets r
-// pass on to it. The error is an *lab.ErrMissing where it is not installed.
-func (r *receivers) startAlertmanager(ctx context.Context, dir string) error {
-	program, err := exec.LookPath("prometheus-alertmanager")
+// startAlertmanager starts the real one and lets r pass on to it. stop ends it.
+// The error is a *lab.ErrMissing where it is not installed.
+func (r *receivers) startAlertmanager(dir string) (stop func(), err error) {
+	a, err := notifytest.StartAlertmanager(dir)
 	if err != nil {
-		return &lab.ErrMissing{Program: "prometheus-alertmanager", Package: "prometheus-alertmanager"}
+		return nil, err
 	}
-	config := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(config, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o600); err != nil {
-		return err
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	base, err := url.Parse(a.URL())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	address := free.Addr().String()
-	_ = free.Close()
-	cmd := exec.CommandContext(ctx, program, "--config.file="+config, "--storage.path="+filepath.Join(dir, "alertmanager"), "--web.listen-address="+address, "--cluster.listen-address=")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start Alertmanager: %w", err)
-	}
-	go func() { _ = cmd.Wait() }() // ended with ctx
-	base := &url.URL{Scheme: "http", Host: address}
 	r.proxy = &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			body, _ := io.ReadAll(p.In.Body) // it is in memory
@@ -138,14 +120,7 @@ func (r *receivers) startAlertmanager(ctx context.Context, dir string) error {
 		},
 		ModifyResponse: r.accepted,
 	}
-	return until(ctx, 20*time.Second, "Alertmanager is ready", func() bool {
-		answer, err := http.Get(base.String() + "/-/ready")
-		if err != nil {
-			return false
-		}
-		_ = answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	})
+	return func() { a.Stop() }, nil
 }
 
 // until polls until holds does.

@@ -37,11 +37,13 @@ func Run(ctx context.Context, c Config, progress func(string)) (Result, error) {
 	defer os.RemoveAll(dir)
 	r := &receivers{seen: map[string]int{}, bodies: map[string][]byte{}, alerts: map[string]bool{}}
 	var absent *lab.ErrMissing
-	switch err := r.startAlertmanager(ctx, dir); {
+	switch stop, err := r.startAlertmanager(dir); {
 	case errors.As(err, &absent):
 		progress(absent.Error())
 	case err != nil:
 		return out, err
+	default:
+		defer stop()
 	}
 	o, why, err := startOutside(dir)
 	if err != nil {

@@ -219,7 +219,7 @@ func smtp(t *testing.T) *notifytest.SMTP {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	server, err := notifytest.StartSMTP(dir, 0)
 	labtest.Need(t, err)
-	t.Cleanup(server.Stop)
+	t.Cleanup(func() { server.Stop() })
 	return server
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/mail"
 	"os"
 	"os/exec"
@@ -12,8 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"syscall"
-	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
 )
@@ -21,10 +18,8 @@ import (
 // SMTP is a real mail server on loopback: Exim, which delivers everything for
 // lab.example into one mailbox, and refuses mail to refused@lab.example.
 type SMTP struct {
-	Port int
-	cmd  *exec.Cmd
-	box  string
-	said bytes.Buffer
+	*server
+	box string
 }
 
 // eximConfig takes the directory and the port.
@@ -82,36 +77,19 @@ func StartSMTP(dir string, port int) (*SMTP, error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, eximConfig, dir, port), 0o644); err != nil { //nolint:gosec // Exim's own user reads it
 		return nil, fmt.Errorf("write Exim's configuration: %w", err)
 	}
-	s := &SMTP{Port: port, box: filepath.Join(dir, "inbox")}
-	s.cmd = exec.Command(program, "-C", config, "-bdf", "-q10m")
-	s.cmd.Stdout, s.cmd.Stderr = &s.said, &s.said
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start Exim: %w", err)
+	s, err := start("Exim", port, program, "-C", config, "-bdf", "-q10m")
+	if err != nil {
+		return nil, err
 	}
-	for range 100 {
-		conn, err := net.Dial("tcp", s.address())
-		if err == nil {
-			_ = conn.Close()
-			return s, nil
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	s.Stop()
-	return nil, fmt.Errorf("start Exim: it does not listen: %s", s.said.String())
+	return &SMTP{s, filepath.Join(dir, "inbox")}, nil
 }
 
-func (s *SMTP) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
+// Port is where it listens.
+func (s *SMTP) Port() int { return s.port }
 
 // URL is the address of a channel that mails to somebody there.
 func (s *SMTP) URL(to string) string {
-	return fmt.Sprintf("smtp://127.0.0.1:%d/?from=foreshock@lab.example&to=%s@lab.example&auth=none&starttls=no", s.Port, to)
-}
-
-// Stop ends it, and what it started.
-func (s *SMTP) Stop() {
-	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
-	_ = s.cmd.Wait()
+	return fmt.Sprintf("smtp://127.0.0.1:%d/?from=foreshock@lab.example&to=%s@lab.example&auth=none&starttls=no", s.port, to)
 }
 
 // mailStart is how a mail begins in the mailbox.
@@ -135,13 +113,4 @@ func (s *SMTP) Mails() ([]*mail.Message, error) {
 		out = append(out, m)
 	}
 	return out, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
