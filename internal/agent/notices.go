@@ -166,7 +166,7 @@ func notifyService(c config.Channel, log *slog.Logger) (*notify.Library, error) 
 	}
 	template, err := notify.ParseTemplate(c.Library.Template.Title, c.Library.Template.Body)
 	if err != nil {
-		return nil, err // Channels has said so before, with its place
+		return nil, err // Templates says it with its place, and is asked first
 	}
 	return &notify.Library{URL: address, Program: deliverer, Template: template, Log: log}, nil
 }

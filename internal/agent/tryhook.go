@@ -93,7 +93,7 @@ func SampleIncident(now time.Time) (json.RawMessage, error) {
 		ID: max(1, item.Incident), State: judge.Open.String(), Scope: item.Scope, Cause: item.Cause, Severity: item.Severity, PeakSeverity: item.Severity,
 		Certainty: item.Certainty, Basis: item.Basis, Sentence: item.Sentence, Hurt: item.Hurt, Trigger: item.Trigger, SuspectedAt: &since, OpenedAt: &since, UpdatedAt: &since,
 		Evidence: []api.Evidence{}, Considered: []api.Considered{}, Advice: item.Advice, Timeline: []api.Step{}, Examples: []api.Socket{},
-		Pattern: judge.GradualSaturation.String(), PatternEvidence: item.Basis, Response: "Scale: add workers or instances, or move load away.",
+		Pattern: judge.GradualSaturation.String(), PatternEvidence: item.Basis, Response: item.Advice[0],
 		Prefixes: []api.Prefix{{Prefix: "192.0.2.0/24", Held: 14, Slow: 3}}, Actions: []api.Action{},
 	})
 }

@@ -318,6 +318,3 @@ func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 	}
 	return measure.Tallies{}, false
 }
-
-// Left forgets a namespace that has ended.
-func (p *Player) Left(namespace string) { delete(p.namespaces, namespace) }
