@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"internal/spelling": {},
 	"internal/scope":    {"internal/enum", "internal/tcp"},
 	"internal/silence":  {"internal/spelling"},
+	"internal/reply":    {"internal/enum"},
 	"internal/config":   {"internal/enum", "internal/silence", "internal/spelling"},
 	"internal/yamlfile": {"internal/config"},
 	// published files of prefixes
@@ -59,6 +60,8 @@ var arrows = map[string][]string{
 	"internal/measure":          {"internal/enum", "internal/scope", "internal/tcp"},
 	"internal/judge":            {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
 	"internal/measure/baseline": {"internal/measure", "internal/scope"},
+	// after a switch; pure
+	"internal/drain": {},
 	// keep
 	"internal/recording": {"internal/measure", "internal/scope", "internal/tcp"},
 	// measure and judge of all namespaces, live and played again; pure
@@ -85,7 +88,7 @@ var arrows = map[string][]string{
 	"internal/rule/presets":  {},
 	"internal/rule/rulefile": {"internal/measure", "internal/rule", "internal/rule/presets", "internal/scope", "internal/yamlfile"},
 	// show
-	"internal/api":     {"internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/silence", "internal/tcp"},
+	"internal/api":     {"internal/drain", "internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/silence", "internal/tcp"},
 	"internal/web":     {"internal/api"},
 	"internal/report":  {"internal/api"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
@@ -123,6 +126,7 @@ var pure = map[string][]string{
 	"internal/measure/baseline":   {"errors", "encoding/binary", "math", "slices", "cmp", "sort", "strings", "fmt", "math/bits", "time", "github.com/DataDog/sketches-go/ddsketch/mapping"},
 	"internal/judge":              {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/silence":            {"cmp", "encoding/json", "fmt", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8"},
+	"internal/drain":              {"cmp", "errors", "fmt", "maps", "math", "net/netip", "slices", "strings", "time"},
 	"internal/court":              {"slices", "cmp", "strings", "time"},
 	"internal/respond":            {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"internal/recording/backtest": {"cmp", "slices", "strings", "time"},

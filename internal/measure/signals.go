@@ -112,6 +112,22 @@ const (
 	DestinationsResending
 	DestinationsFewer
 	DestinationsGone
+	// Of one side of a switch, seen by every look at all states.
+	SwitchedAgo
+	TTLOver
+	Failing
+	FailingShare
+	OldShare
+	OldNewShare
+	NewAfterTTL
+	OlderThanTTL
+	Moving
+	ArrivalsRate
+	ArrivalsExpected
+	ArrivalsExpectedError
+	ArrivalsMissing
+	ResolversAsked
+	ResolversStale
 	// Of the rest, seen by every look at everything.
 	Outgoing
 	UnclassifiedShare
@@ -169,10 +185,11 @@ const (
 	ofRegion   = 1 << scope.KindRegion
 	ofHost     = 1 << scope.KindHost
 	ofRest     = 1 << scope.KindRest
+	ofAddress  = 1 << scope.KindAddress
 	ofPeers    = ofBackend | ofRegion // connections that we began
 	ofBoth     = ofService | ofPeers
 	ofIncoming = ofService | ofRest // what is accepted
-	ofAll      = ofBoth | ofIncoming
+	ofAll      = ofBoth | ofIncoming | ofAddress
 )
 
 var definitions = [NumSignals]Definition{
@@ -251,7 +268,7 @@ var definitions = [NumSignals]Definition{
 	PortsLimit:                   {"ports_limit", UnitCount, tcp.Focus, ofBackend, "local ports there are: net.ipv4.ip_local_port_range less the reserved"},
 	BalancerUp:                   {"balancer_up", UnitCount, tcp.Focus, ofBackend, "1 while its balancer calls it up, 0 while it does not"},
 	ChecksEvery:                  {"checks_every_seconds", UnitSeconds, tcp.Focus, ofBackend, "the period of its balancer's health checks, where nothing else is asked of it"},
-	Connections:                  {"connections", UnitCount, tcp.Focus, ofRegion, "connections in any state but TIME_WAIT: what the shares are of"},
+	Connections:                  {"connections", UnitCount, tcp.Focus, ofRegion | ofAddress, "connections in any state but TIME_WAIT: what the shares are of"},
 	EstablishedLost:              {"established_lost_share", UnitShare, tcp.Focus, ofRegion, "of the most ESTABLISHED at once in the last 10 s, those that are gone"},
 	RetransmittingShare:          {"retransmitting_share", UnitShare, tcp.Focus, ofRegion, "sockets in an unrecovered retransmission time-out"},
 	PendingLateShare:             {"pending_late_share", UnitShare, tcp.Focus, ofRegion, "connections pending for longer than late_after_seconds"},
@@ -269,6 +286,21 @@ var definitions = [NumSignals]Definition{
 	DestinationsResending:        {"destinations_resending", UnitCount, tcp.Focus, ofRegion, "destinations to which 3 % of the segments, and two at least, were sent again, over 5 to 10 s, and that answer"},
 	DestinationsFewer:            {"destinations_fewer", UnitCount, tcp.Focus, ofRegion, "destinations that have lost a tenth of their connections, over 5 to 10 s"},
 	DestinationsGone:             {"destinations_gone", UnitCount, tcp.Focus, ofRegion, "destinations that have lost all of them, over 5 to 10 s"},
+	SwitchedAgo:                  {"switched_seconds", UnitSeconds, tcp.Focus, ofAddress, "time since the switch"},
+	TTLOver:                      {"ttl_over_seconds", UnitSeconds, tcp.Focus, ofAddress, "time since the answers before the switch are not good any more: since the switch and their TTL"},
+	Failing:                      {"failing", UnitCount, tcp.Focus, ofAddress, "SYN_SENT, and ESTABLISHED that retransmits: the most at once in the last 5 s"},
+	FailingShare:                 {"failing_share", UnitShare, tcp.Focus, ofAddress, "of the connections, those that fail"},
+	OldShare:                     {"old_share", UnitShare, tcp.Focus, ofAddress, "ESTABLISHED to the old addresses, of those to old and new ones"},
+	OldNewShare:                  {"old_new_share", UnitShare, tcp.Focus, ofAddress, "of the connections begun in the last 10 s, those to the old addresses"},
+	NewAfterTTL:                  {"new_after_ttl", UnitCount, tcp.Focus, ofAddress, "connections begun in the last 30 s, and after the answers before the switch were not good any more"},
+	OlderThanTTL:                 {"older_than_ttl", UnitCount, tcp.Focus, ofAddress, "ESTABLISHED that began before that"},
+	Moving:                       {"moving", UnitCount, tcp.Focus, ofAddress, "connections on which bytes moved within a minute"},
+	ArrivalsRate:                 {"arrivals_per_second", UnitPerSecond, tcp.Focus, ofAddress, "connections begun to old and new addresses together, over 30 s"},
+	ArrivalsExpected:             {"arrivals_expected_per_second", UnitPerSecond, tcp.Focus, ofAddress, "what that was before the switch, or is at this hour of the week where that was learned"},
+	ArrivalsExpectedError:        {"arrivals_expected_error_per_second", UnitPerSecond, tcp.Focus, ofAddress, "how far that may be off, either way: two standard deviations"},
+	ArrivalsMissing:              {"arrivals_missing_share", UnitShare, tcp.Focus, ofAddress, "of the expected arrivals, those that did not come"},
+	ResolversAsked:               {"resolvers_asked", UnitCount, tcp.Focus, ofAddress, "resolvers of this host that answered for the name"},
+	ResolversStale:               {"resolvers_stale", UnitCount, tcp.Focus, ofAddress, "those of them that answer with an old address though it is not good any more"},
 	Outgoing:                     {"outgoing", UnitCount, tcp.Full, ofRest, "connections that this host began, loopback left out, where there are regions"},
 	UnclassifiedShare:            {"unclassified_share", UnitShare, tcp.Full, ofRest, "of those, the ones in no region"},
 	AttemptFailsUsual:            {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},

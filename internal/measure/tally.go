@@ -14,8 +14,8 @@ import (
 // of the connections when a scope has more than 4,096.
 type Tally struct {
 	Scope scope.ID
-	// Group ties a backend or a region to its siblings; empty for any other
-	// scope.
+	// Group ties a backend or a region to its siblings, and the two sides of a
+	// switch; empty for any other scope.
 	Group string
 	// Region is the name of the region that a backend's address is in; empty
 	// where it is in none.
@@ -64,6 +64,50 @@ type Tally struct {
 	// they are in, LISTEN and TIME_WAIT left out; Unclassified those of them in
 	// no region.
 	Outgoing, Unclassified uint32
+	// Address is what is told of one side of a switch; zero for any other scope.
+	Address Address
+}
+
+// Address is what a look says of the connections at one side of a switch.
+type Address struct {
+	// Since is how long before the look the switch was; TTL for how long the
+	// answers before it were good, zero when that is not known.
+	Since, TTL time.Duration
+	// Asked are the connections that we began to it, Served those that came to
+	// it: its address is one of this host.
+	Asked, Served End
+}
+
+// End counts connections at one of their ends. What is new and what moved is
+// of looks at all states, estimated from a sample where there are many.
+type End struct {
+	// Connections are those in any state but LISTEN and TIME_WAIT.
+	Connections, Established uint32
+	// Connecting are those in SYN_SENT; Retransmitting those ESTABLISHED that
+	// send something again.
+	Connecting, Retransmitting uint32
+	// Moved are those on which bytes moved since the look before; Bytes how
+	// many, both ways.
+	Moved uint32
+	Bytes uint64
+	// New were not there at the look before; NewAfterTTL is their part that
+	// came when the answers before the switch were not good any more.
+	New, NewAfterTTL uint32
+	// Older are those ESTABLISHED that began before that.
+	Older uint32
+}
+
+// Answered is what the resolvers of a host say of a switch's name.
+type Answered struct {
+	// Scope is the switch's old side.
+	Scope scope.ID
+	// Asked are those that answered, Stale those of them whose answer has an old
+	// address though the answers before the switch are not good any more.
+	Asked, Stale uint32
+	// Seen is when the last of them was asked, on the clock of the looks; it
+	// stays good for Good.
+	Seen time.Time
+	Good time.Duration
 }
 
 // Destination is what the sockets of a region say of one address and port.
@@ -175,6 +219,8 @@ type Tallies struct {
 	// Norms are those learned since the step before; each takes the place of
 	// the one that its scope and signal had.
 	Norms []Norm
+	// Answers are what resolvers have said since the step before.
+	Answers []Answered
 }
 
 // Opinion is what a load balancer itself says of one backend.

@@ -241,6 +241,7 @@ func (a *Anonymiser) Step(s measure.Step) measure.Step {
 	}
 	t.Scopes = a.tallies
 	t.Look.Request.Filter.RemotePrefixes = mapped(t.Look.Request.Filter.RemotePrefixes, a.prefix)
+	t.Answers = mapped(t.Answers, func(x measure.Answered) measure.Answered { x.Scope = a.id(x.Scope); return x })
 	t.Opinions = mapped(t.Opinions, func(o measure.Opinion) measure.Opinion { o.Scope = a.id(o.Scope); return o })
 	t.Norms = mapped(t.Norms, func(n measure.Norm) measure.Norm { n.Scope = a.id(n.Scope); return n })
 	return s

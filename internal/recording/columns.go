@@ -16,7 +16,7 @@ import (
 // have none there, and none is zero. One added in the middle, or taken out, ends
 // the reading of all that was recorded before.
 const (
-	tallyColumns    = 82
+	tallyColumns    = 102
 	tallyDurations  = 4
 	lookColumns     = 15 + tcp.NumCounters
 	socketColumns   = 21
@@ -130,6 +130,22 @@ func (x *columns) tally(y *measure.Tally) {
 	number(x, &y.DestinationsOver)
 	number(x, &y.Outgoing)
 	number(x, &y.Unclassified)
+	signed(x, &y.Address.Since)
+	signed(x, &y.Address.TTL)
+	x.end(&y.Address.Asked)
+	x.end(&y.Address.Served)
+}
+
+func (x *columns) end(e *measure.End) {
+	number(x, &e.Connections)
+	number(x, &e.Established)
+	number(x, &e.Connecting)
+	number(x, &e.Retransmitting)
+	number(x, &e.Moved)
+	number(x, &e.Bytes)
+	number(x, &e.New)
+	number(x, &e.NewAfterTTL)
+	number(x, &e.Older)
 }
 
 // look names the numbers of a look's header and of its tallies' interval. The

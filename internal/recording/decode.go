@@ -32,6 +32,8 @@ type Decoder struct {
 	began   time.Time
 
 	opinions []measure.Opinion
+	answers  []measure.Answered
+	version  uint8
 	norms    []measure.Norm
 	batch    []tcp.Socket
 	socket   tcp.Socket // the last of the batches
@@ -105,6 +107,7 @@ func (d *Decoder) Reset(data []byte) error {
 	d.at = d.in.time(time.Unix(0, 0))
 	d.offset = time.Duration(d.in.varint())
 	d.began = time.Time{}
+	d.version = h.version
 	if h.version >= versionBegan {
 		d.began = d.in.time(time.Unix(0, 0))
 	}
@@ -249,12 +252,19 @@ func (d *Decoder) step() measure.Step {
 	if own&headerNorms != 0 {
 		t.Norms = d.readNorms()
 	}
+	if own&headerAnswers != 0 {
+		t.Answers = d.readAnswers()
+	}
 	return measure.Step{Namespace: of.key.namespace, Tallies: t}
 }
 
 // header reads a look's header and the bits that say what follows it.
 func (d *Decoder) header(of *decoded) (t measure.Tallies, own uint64) {
-	own, _ = d.in.columns(of.values[:], 0, headerBits)
+	bits := headerBits
+	if d.version < versionAnswers {
+		bits--
+	}
+	own, _ = d.in.columns(of.values[:], 0, bits)
 	x := columns{values: of.values[:], load: true}
 	x.look(&t.Look, &t.Interval, d.at)
 	if x.lost != 0 {

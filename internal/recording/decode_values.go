@@ -170,6 +170,22 @@ func (d *Decoder) readOpinions() []measure.Opinion {
 	return d.opinions
 }
 
+func (d *Decoder) readAnswers() []measure.Answered {
+	d.answers = d.answers[:0]
+	before := -1
+	for range d.in.count(maxMany) {
+		before = d.scope(before)
+		asked, stale := d.in.uvarint(), d.in.uvarint()
+		if asked > math.MaxUint32 || stale > math.MaxUint32 {
+			d.in.fail(errMalformed)
+		}
+		d.answers = append(d.answers, measure.Answered{
+			Scope: d.scopeID(before), Asked: uint32(asked), Stale: uint32(stale), Seen: d.in.time(d.at), Good: time.Duration(d.in.varint()),
+		})
+	}
+	return d.answers
+}
+
 func (d *Decoder) readNorms() []measure.Norm {
 	d.norms = d.norms[:0]
 	before := -1

@@ -170,7 +170,7 @@ func (e *Encoder) end(finished *Segment, bytes, records int) (*Segment, error) {
 
 // fits reports what of a step a segment cannot hold.
 func fits(t *measure.Tallies) error {
-	if most := max(len(t.Opinions), len(t.Norms)); most > maxMany {
+	if most := max(len(t.Opinions), len(t.Norms), len(t.Answers)); most > maxMany {
 		return fmt.Errorf("record a step: it has %d opinions or norms, and at most %d are recorded: it was left out", most, maxMany)
 	}
 	memory := len(t.Scopes) * tallyMemory
@@ -263,6 +263,9 @@ func (e *Encoder) step(s *measure.Step) {
 	if len(t.Norms) > 0 {
 		own |= headerNorms
 	}
+	if len(t.Answers) > 0 {
+		own |= headerAnswers
+	}
 	e.header(of, &t.Look, &t.Interval, own)
 	if own&headerScopes != 0 {
 		e.putScopes(of, t.Scopes)
@@ -275,6 +278,9 @@ func (e *Encoder) step(s *measure.Step) {
 	}
 	if own&headerNorms != 0 {
 		e.norms(t.Norms)
+	}
+	if own&headerAnswers != 0 {
+		e.answers(t.Answers)
 	}
 }
 

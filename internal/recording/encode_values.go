@@ -121,6 +121,18 @@ func (e *Encoder) opinions(opinions []measure.Opinion) {
 	}
 }
 
+func (e *Encoder) answers(answers []measure.Answered) {
+	e.out.uvarint(uint64(len(answers)))
+	before := -1
+	for _, a := range answers {
+		before = e.putScope(named{id: a.Scope}, before)
+		e.out.uvarint(uint64(a.Asked))
+		e.out.uvarint(uint64(a.Stale))
+		e.out.time(a.Seen, e.at)
+		e.out.varint(int64(a.Good))
+	}
+}
+
 func (e *Encoder) norms(norms []measure.Norm) {
 	e.out.uvarint(uint64(len(norms)))
 	before := -1

@@ -280,7 +280,7 @@ func TestRefusedSegments(t *testing.T) {
 	}{
 		{"empty", nil, ErrDamaged, "no segment"},
 		{"head alone", sealed([]byte("x"), nil)[:headSize], ErrDamaged, "checksum"},
-		{"a later version", sealed([]byte("x"), func(b []byte) { b[12] = 3 }), ErrVersion, "format version 3; this one reads up to version 2"},
+		{"a later version", sealed([]byte("x"), func(b []byte) { b[12] = 4 }), ErrVersion, "format version 4; this one reads up to version 3"},
 		{"a bomb", bomb, nil, "67108864 bytes when decompressed, and at most 4194304"},
 		{"a bomb that says it is none", understated, zstd.ErrDecoderSizeExceeded, "it says that it is 1000 bytes"},
 		{"one byte less than it says", sealed([]byte("xy"), func(b []byte) { b[16]++ }), nil, "it is 2 bytes when decompressed, and says 3"},

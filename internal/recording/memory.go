@@ -55,7 +55,8 @@ const (
 	headerNoScopes             // no tally, though the last look had some
 	headerOpinions             // opinions
 	headerNorms                // norms
-	headerBits     = 6
+	headerAnswers              // what resolvers said; not in versions before versionAnswers
+	headerBits     = 7
 )
 
 // The bits of a tally that say which of its lists follow, and those of a socket

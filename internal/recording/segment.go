@@ -36,10 +36,13 @@ type Segment struct {
 // version can be told from what is damaged, and be passed over.
 const (
 	segmentMark    = "FSEG"
-	segmentVersion = 2
+	segmentVersion = 3
 	// versionBegan is the first that says which run of the agent it is of.
 	versionBegan = 2
-	headSize     = 40
+	// versionAnswers is the first whose steps have what resolvers said, and so one
+	// more bit in their headers.
+	versionAnswers = 3
+	headSize       = 40
 	// maxPacked is how long what follows the head may be: zstd makes nothing
 	// much larger than it was.
 	maxPacked = maxRaw + maxRaw/16
