@@ -93,8 +93,9 @@ var arrows = map[string][]string{
 	"internal/report":  {"internal/api"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
+	"internal/agent/drains": {"internal/api", "internal/config", "internal/drain", "internal/measure", "internal/reply", "internal/scope"},
 	"internal/agent": {
-		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
+		"internal/agent/drains", "internal/api", "internal/config", "internal/court", "internal/dial", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
 		"internal/observe/busy", "internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
 		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/recording/series", "internal/respond", "internal/respond/hook", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/spelling", "internal/tcp", "internal/web",
 	},
@@ -127,6 +128,7 @@ var pure = map[string][]string{
 	"internal/judge":              {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/silence":            {"cmp", "encoding/json", "fmt", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8"},
 	"internal/drain":              {"cmp", "errors", "fmt", "maps", "math", "net/netip", "slices", "strings", "time"},
+	"internal/agent/drains":       {"cmp", "encoding/json", "errors", "fmt", "maps", "math", "net/netip", "net/url", "slices", "strings", "time"},
 	"internal/court":              {"slices", "cmp", "strings", "time"},
 	"internal/respond":            {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"internal/recording/backtest": {"cmp", "slices", "strings", "time"},
