@@ -38,6 +38,8 @@ var arrows = map[string][]string{
 	"internal/dial": {"internal/scope"},
 	// observe
 	"internal/observe/netlink":   {},
+	"internal/observe/privilege": {},
+	"internal/observe/stale":     {"internal/observe/netns", "internal/observe/privilege", "internal/observe/sockdiag", "internal/scope", "internal/tcp"},
 	"internal/observe/words":     {},
 	"internal/observe/sockdiag":  {"internal/observe/netlink", "internal/tcp"},
 	"internal/observe/procfs":    {"internal/observe/words", "internal/tcp"},
