@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"internal/dial": {"internal/scope"},
 	// observe
 	"internal/observe/netlink":   {},
+	"internal/observe/identity":  {"internal/reply"},
 	"internal/observe/privilege": {},
 	"internal/observe/stale":     {"internal/observe/netns", "internal/observe/privilege", "internal/observe/sockdiag", "internal/scope", "internal/tcp"},
 	"internal/observe/words":     {},
