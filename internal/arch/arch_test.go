@@ -38,6 +38,9 @@ var arrows = map[string][]string{
 	"internal/dial": {"internal/scope"},
 	// observe
 	"internal/observe/netlink":   {},
+	"internal/observe/identity":  {"internal/reply"},
+	"internal/observe/privilege": {},
+	"internal/observe/stale":     {"internal/observe/netns", "internal/observe/privilege", "internal/observe/sockdiag", "internal/scope", "internal/tcp"},
 	"internal/observe/words":     {},
 	"internal/observe/sockdiag":  {"internal/observe/netlink", "internal/tcp"},
 	"internal/observe/procfs":    {"internal/observe/words", "internal/tcp"},
@@ -46,7 +49,7 @@ var arrows = map[string][]string{
 	"internal/observe/busy":      {"internal/observe/processes"},
 	"internal/observe/netns":     {"internal/observe/processes", "internal/tcp"},
 	"internal/observe/owner":     {"internal/observe/processes", "internal/tcp"},
-	"internal/observe/conntrack": {"internal/observe/netlink", "internal/observe/words"},
+	"internal/observe/conntrack": {"internal/observe/netlink", "internal/observe/privilege", "internal/observe/words"},
 	"internal/observe/ports":     {},
 	"internal/observe/discover":  {"internal/observe/owner", "internal/scope", "internal/tcp"},
 	"internal/observe/limits":    {"internal/observe/processes", "internal/scope"},
@@ -105,7 +108,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/foreshock": {
 		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
-		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
+		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/observe/privilege", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp",
 	},
 	// test support
