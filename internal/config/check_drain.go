@@ -240,8 +240,8 @@ func checkIdentity(p *problems, key string, raw rawIdentity) *Identity {
 	key += ".expect"
 	if s := x.Status.scalar; s.Good {
 		n, err := strconv.Atoi(s.Text)
-		if out.Status = n; err != nil || n < 100 || n > 599 {
-			p.add(s.At, key+".status", s.Text, fmt.Sprintf("%s.status %s is not a status from 100 to 599", key, quote(s.Text)), "write what the application answers, as 200")
+		if out.Status = n; err != nil || n < 200 || n > 599 {
+			p.add(s.At, key+".status", s.Text, fmt.Sprintf("%s.status %s is not a status from 200 to 599", key, quote(s.Text)), "write what the application answers, as 200")
 		}
 	}
 	for _, f := range []struct {

@@ -126,7 +126,7 @@ type rawIdentity struct {
 
 type rawExpected struct {
 	section
-	Status       rawHTTPStatus `yaml:"status" jsonschema_description:"The status, from 100 to 599. Default: any below 400."`
+	Status       rawHTTPStatus `yaml:"status" jsonschema_description:"The status, from 200 to 599. Default: any below 400."`
 	BodyContains rawText       `yaml:"body_contains" jsonschema_description:"Text that is within the first 64 KiB. Default: any."`
 	Header       rawText       `yaml:"header" jsonschema_description:"A header with its value, as \"X-Site: shop\". Default: any."`
 }
@@ -169,7 +169,7 @@ func (rawResolver) kind() kind {
 }
 
 func (rawHTTPStatus) kind() kind {
-	return kind{"a status", "200", &jsonschema.Schema{Type: "integer", Minimum: number(100), Maximum: number(599)}}
+	return kind{"a status", "200", &jsonschema.Schema{Type: "integer", Minimum: number(200), Maximum: number(599)}}
 }
 
 func (rawDatabase) kind() kind {

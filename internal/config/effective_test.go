@@ -488,7 +488,7 @@ func drainsOf(address *rapid.Generator[netip.Addr]) *rapid.Generator[[]Drain] {
 				d.TTL = time.Duration(rapid.Int64Range(int64(MinTTL), int64(MaxTTL)).Draw(t, "ttl"))
 				d.Deadline = time.Duration(rapid.Int64Range(int64(MinDeadline), int64(MaxDeadline)).Draw(t, "deadline"))
 				d.Resolvers = []Resolver{{Which: PublicResolvers}, {Server: netip.AddrPortFrom(there.Draw(t, "server"), rapid.Uint16Min(1).Draw(t, "port"))}}
-				d.Identity = &Identity{URL: "https://a.example/?b=c", Status: rapid.IntRange(100, 599).Draw(t, "status"), BodyContains: rapid.SampledFrom([]string{"", `a "b": c`}).Draw(t, "body")}
+				d.Identity = &Identity{URL: "https://a.example/?b=c", Status: rapid.IntRange(200, 599).Draw(t, "status"), BodyContains: rapid.SampledFrom([]string{"", `a "b": c`}).Draw(t, "body")}
 			}
 			out = append(out, d)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/drain"
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
@@ -42,7 +43,8 @@ type Entry struct {
 	configured bool
 	unsaved    bool
 	curve      curve
-	meter      meter
+	now        drain.Point     // by the last looks
+	arrivals   *drain.Arrivals // the same
 }
 
 // New is an empty book.
@@ -213,7 +215,7 @@ func (b *Book) Begin(at time.Time, offset time.Duration, name string, before, af
 
 // inherit takes over what was counted of the same addresses before.
 func (e *Entry) inherit(old *Entry) {
-	e.curve, e.meter = old.curve, old.meter
+	e.curve, e.now, e.arrivals = old.curve, old.now, old.arrivals
 	e.curve.saved, e.curve.anew = 0, true
 	e.curve.cut(e.Switch.Since.Add(-beforeSwitch))
 }
@@ -235,7 +237,6 @@ func (b *Book) Stop(now time.Time, offset time.Duration, name, by string) error 
 		return api.ErrNoDrain
 	}
 	e.StoppedAt, e.StoppedBy = now.Add(offset).UTC(), by
-	e.meter = meter{}
 	b.touch(e)
 	b.forgetStopped()
 	return nil

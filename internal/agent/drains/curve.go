@@ -34,7 +34,7 @@ type curve struct {
 // it has not been.
 func (c *curve) add(now, since time.Time, p drain.Point) {
 	step := fineStep
-	if !since.IsZero() && now.Sub(since) >= fineFor {
+	if !since.IsZero() && now.Sub(since) > fineFor {
 		step = coarseStep
 	}
 	if n := len(c.at); n > 0 && now.Sub(c.at[n-1]) < step {
@@ -65,7 +65,7 @@ func (c *curve) cut(before time.Time) {
 func (c *curve) thin(since time.Time) {
 	n, coarse := 0, 0
 	for i, at := range c.at {
-		if at.Sub(since) >= fineFor && i < len(c.at)-1 {
+		if at.Sub(since) > fineFor && i < len(c.at)-1 {
 			if coarse++; coarse%2 == 0 {
 				continue
 			}

@@ -42,7 +42,6 @@ type Seen struct {
 	// Rows are the connections to the old addresses; Over counts further ones.
 	Rows      []Row
 	Over      int
-	Arrivals  *drain.Arrivals
 	Resolvers []drain.Resolver
 	Probes    []reply.Probe
 	// Held are those addresses of the switch that are this host's own.
@@ -54,8 +53,8 @@ type Seen struct {
 func (e *Entry) Report(now time.Time, offset time.Duration, seen Seen, curve bool) drain.Report {
 	r := drain.Report{
 		Agent: seen.Agent, Name: e.Name, Source: e.Source, Old: some(e.Switch.Old), New: some(e.Switch.New), Kept: some(e.Switch.Kept), Ports: some(e.Ports),
-		DeadlineSeconds: e.Deadline().Seconds(), Stopped: e.State() == Stopped, Now: e.meter.point(now),
-		Arrivals: seen.Arrivals, LaggardsOver: seen.Over, Resolvers: some(seen.Resolvers), Probes: []drain.Probe{}, Curve: []drain.Point{}, Limits: some(seen.Limits), Held: seen.Held,
+		DeadlineSeconds: e.Deadline().Seconds(), Stopped: e.State() == Stopped, Now: e.now,
+		Arrivals: e.arrivals, LaggardsOver: seen.Over, Resolvers: some(seen.Resolvers), Probes: []drain.Probe{}, Curve: []drain.Point{}, Limits: some(seen.Limits), Held: seen.Held,
 	}
 	if e.TTLSeconds > 0 {
 		r.TTLSeconds = &e.TTLSeconds

@@ -97,8 +97,8 @@ func parseIdentity(in *api.Identity) (*api.Identity, error) {
 		return nil, &api.Refusal{What: "identity.url is not a URL of http or https", Hint: example}
 	case u.User != nil || u.Fragment != "":
 		return nil, &api.Refusal{What: "identity.url has a user, a password or a fragment in it", Hint: example}
-	case in.Status != 0 && (in.Status < 100 || in.Status > 599):
-		return nil, &api.Refusal{What: fmt.Sprintf("identity.status %d is not a status from 100 to 599", in.Status), Hint: "send what the application answers, or 0 for any below 400"}
+	case in.Status != 0 && (in.Status < 200 || in.Status > 599):
+		return nil, &api.Refusal{What: fmt.Sprintf("identity.status %d is not a status from 200 to 599", in.Status), Hint: "send what the application answers, or 0 for any below 400"}
 	}
 	for _, f := range []struct {
 		key, text string
