@@ -63,11 +63,10 @@ type Expect struct {
 // KiB of the body contain, and a header "Name: value", both empty for any.
 func NewExpect(rawURL string, status int, bodyContains, header string) (*Expect, error) {
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, fmt.Errorf("identity URL: %w", errors.Unwrap(err)) // url.Error repeats a password
-	}
 	switch {
-	case u.User != nil:
+	case err != nil: // whose words may repeat a password
+		return nil, errors.New("identity URL cannot be read: it is of the form https://shop.example/healthz")
+	case u.User != nil, !strings.Contains(rawURL, "://") && strings.Contains(rawURL, "@"):
 		return nil, errors.New("identity URL has a user or password: leave it out, a probe only asks what everybody may see")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		return nil, fmt.Errorf("identity URL %q is not of the form https://shop.example/healthz", rawURL)
