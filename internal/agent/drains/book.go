@@ -44,6 +44,7 @@ type Entry struct {
 	unsaved    bool
 	curve      curve
 	now        drain.Point     // by the last looks
+	lookedAt   time.Time       // when the last of our own namespace was
 	arrivals   *drain.Arrivals // the same
 }
 
@@ -215,7 +216,7 @@ func (b *Book) Begin(at time.Time, offset time.Duration, name string, before, af
 
 // inherit takes over what was counted of the same addresses before.
 func (e *Entry) inherit(old *Entry) {
-	e.curve, e.now, e.arrivals = old.curve, old.now, old.arrivals
+	e.curve, e.now, e.lookedAt, e.arrivals = old.curve, old.now, old.lookedAt, old.arrivals
 	e.curve.saved, e.curve.anew = 0, true
 	e.curve.cut(e.Switch.Since.Add(-beforeSwitch))
 }

@@ -21,6 +21,9 @@ func (b *Book) Look(now time.Time, sides []*measure.ScopeSignals) {
 		if !looked[e.Name] {
 			looked[e.Name], e.now, e.arrivals = true, drain.Point{}, nil
 		}
+		if at := s.Get(measure.Connections).Seen; s.Scope.Namespace == "" || e.lookedAt.IsZero() {
+			e.lookedAt = at
+		}
 		e.add(side, s)
 	}
 	for name := range looked {

@@ -66,8 +66,8 @@ func (e *Entry) Report(now time.Time, offset time.Duration, seen Seen, curve boo
 	if !e.Switch.Since.IsZero() {
 		r.SinceSeconds = max(0, until.Sub(e.Switch.Since).Seconds())
 		r.SwitchedAt = e.Switch.Since.Add(offset).UTC()
+		r.Now.SinceSeconds = max(0, e.lookedAt.Sub(e.Switch.Since).Seconds())
 	}
-	r.Now.SinceSeconds = r.SinceSeconds
 	if curve {
 		r.Curve = e.curve.since(now, e.Switch.Since)
 	}
