@@ -65,7 +65,7 @@ var arrows = map[string][]string{
 	"internal/judge":            {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
 	"internal/measure/baseline": {"internal/measure", "internal/scope"},
 	// after a switch; pure
-	"internal/drain": {},
+	"internal/drain": {"internal/reply", "internal/scope"},
 	// keep
 	"internal/recording": {"internal/measure", "internal/scope", "internal/tcp"},
 	// measure and judge of all namespaces, live and played again; pure
