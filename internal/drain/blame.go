@@ -21,8 +21,8 @@ const (
 	// failingShare is the share of a laggard's connections that fail, from which
 	// on it counts as failing rather than as one that loses a segment at times.
 	failingShare = 0.2
-	// grace is how long after the TTL somebody may still be on his way, in seconds.
-	grace = 1.0
+	// onTheWay is how long after the TTL somebody may still be on his way, in seconds.
+	onTheWay = 1.0
 )
 
 // Blame says of each of a report's laggards why it is on an old address and what
@@ -30,7 +30,7 @@ const (
 // of its host. Until the TTL of the answers before the switch is over, and where
 // that is not known, nobody is late: only who fails is named.
 func Blame(r *Report) {
-	over := !r.armed() && r.TTLSeconds != nil && r.SinceSeconds > *r.TTLSeconds+grace
+	over := !r.armed() && r.TTLSeconds != nil && r.SinceSeconds > *r.TTLSeconds+onTheWay
 	host := resolversOf(r)
 	for i := range r.Laggards {
 		l := &r.Laggards[i]

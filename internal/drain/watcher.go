@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// window is for how long an address counts as one that a name has: resolvers
+	// rotation is for how long an address counts as one that a name has: resolvers
 	// that give out a few of many in turn have named all by then.
-	window = 10 * time.Minute
+	rotation = 10 * time.Minute
 	// An answer is steady when it was the same for three TTLs, and within these
 	// bounds; so many of them at least. A server that gives out a few of many
 	// addresses in turn, for a TTL each, is not.
@@ -166,7 +166,7 @@ func (w *Watcher) takeAny(s *watched, a *reply.Answer) *Change {
 
 // restless reports whether the name changes too often to be believed at once.
 func (w *Watcher) restless(now time.Time) bool {
-	return len(w.changes) >= restless && now.Sub(w.changes[0]) <= window
+	return len(w.changes) >= restless && now.Sub(w.changes[0]) <= rotation
 }
 
 // most reports whether more than half of this host's resolvers are so, of those
@@ -174,7 +174,7 @@ func (w *Watcher) restless(now time.Time) bool {
 func (w *Watcher) most(now time.Time, is func(*watched) bool) bool {
 	all, so := 0, 0
 	for id, s := range w.servers {
-		if now.Sub(s.last) > window {
+		if now.Sub(s.last) > rotation {
 			continue
 		}
 		if id.role == reply.Authoritative {
@@ -213,7 +213,7 @@ func (s *watched) step(a *reply.Answer, restless bool) (before []netip.Addr, ttl
 		return nil, 0, time.Time{}, false
 	}
 	before, ttl, at = s.base, s.ttl, s.nextFirst
-	steady := s.times >= steadyAnswers && at.Sub(s.first) >= min(max(leastSteady, steadyTTLs*ttl), window)
+	steady := s.times >= steadyAnswers && at.Sub(s.first) >= min(max(leastSteady, steadyTTLs*ttl), rotation)
 	gone := slices.ContainsFunc(before, func(addr netip.Addr) bool { return !slices.Contains(s.next, addr) })
 	first, times := s.first, s.times // a name that was steady stays so
 	if !steady && gone || restless {
@@ -238,7 +238,7 @@ func (s *watched) settle(base []netip.Addr, first time.Time, times int, ttl time
 // addresses of the one before, which was as the one before it, are gone.
 func (s *watched) slide(a *reply.Answer) (before, after []netip.Addr, at time.Time, ok bool) {
 	w := &s.windows
-	if a.At.Sub(s.opened) >= window {
+	if a.At.Sub(s.opened) >= rotation {
 		ok = len(w[0]) > 0 && maps.Equal(w[0], w[1]) && len(w[2]) > 0 && disjoint(w[1], w[2])
 		before = slices.SortedFunc(maps.Keys(w[1]), netip.Addr.Compare)
 		after = slices.SortedFunc(maps.Keys(w[2]), netip.Addr.Compare)
