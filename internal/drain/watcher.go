@@ -125,9 +125,9 @@ func (w *Watcher) Take(a reply.Answer) *Change {
 	return c
 }
 
-// forget drops who has not answered within a window.
+// forget drops who has not answered for as long as a rotation takes.
 func (w *Watcher) forget(now time.Time) {
-	maps.DeleteFunc(w.servers, func(_ identity, s *watched) bool { return now.Sub(s.last) > window })
+	maps.DeleteFunc(w.servers, func(_ identity, s *watched) bool { return now.Sub(s.last) > rotation })
 }
 
 // takeArmed looks for the first answer with new addresses alone.
