@@ -33,8 +33,9 @@ func drainStartCommand() *cobra.Command {
 		Short: "Follow a switch from old addresses to new ones",
 		Long: `Makes agents follow a switch: from now on, or from --ago, they count who is on the
 old and on the new addresses, ask resolvers, and try the addresses as a user would.
-An address that is among both is no part of the switch. Begin before the change of
-DNS: what arrived until then says later how many do not arrive.
+An address that is among both is no part of the switch. A name that the
+configuration has under drain: shows more, as what arrived before the switch says
+how many do not arrive after it.
 
 The TTL is for how long answers from before the switch are good; without --ttl the
 agent goes by what it was told last. A resolver is system, which is those of the

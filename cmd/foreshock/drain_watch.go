@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,17 +23,23 @@ func drainWatchCommand() *cobra.Command {
 		Long: `Asks again and again how far a switch is. On a terminal each answer takes the place
 of the one before; elsewhere each is a line, in JSON too.
 
-Ends with 0 when it has settled, with 3 when it is stuck or somebody interrupts it
-before: a script that goes on after 0 goes on when all is over and not else. An
-agent that stops to answer is said, and asked on.`,
+Ends with 0 when it has settled; with --until safe when besides nobody is left on
+the old addresses, so that they may be powered off. Ends with 3 when it is stuck, or
+somebody interrupts it before: a script that goes on after 0 goes on when all is
+over and not else. An agent that stops to answer is said, and asked on.`,
 		Example: `  foreshock drain watch shop.example
-  foreshock drain watch shop.example --agents http://192.0.2.3:9748,http://198.51.100.3:9748 && echo "power it off"`,
+  foreshock drain watch shop.example --until safe --agents http://192.0.2.3:9748,http://198.51.100.3:9748 && echo "power it off"`,
 		Args: switchArg,
 	}
 	agents := agentsFlags(cmd, false)
 	output := outputFlag(cmd)
 	every := cmd.Flags().Duration("every", time.Second, "how long between two answers")
+	until := cmd.Flags().String("until", untils[0], "settled or safe")
 	_ = cmd.RegisterFlagCompletionFunc("every", cobra.NoFileCompletions)
+	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(untils[:], cobra.ShellCompDirectiveNoFileComp))
+	timeout := cmd.Flags().Lookup("timeout") // a picture that is half a minute old is none
+	timeout.DefValue = "5s"
+	_ = timeout.Value.Set(timeout.DefValue)
 	cmd.ValidArgsFunction = completeSwitch(agents)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asJSON, err := output()
@@ -42,28 +49,36 @@ agent that stops to answer is said, and asked on.`,
 		if *every < 100*time.Millisecond {
 			return usage{fmt.Errorf("--every %s: ask at most ten times a second", *every)}
 		}
+		if !slices.Contains(untils[:], *until) {
+			return usage{fmt.Errorf("--until %q: use settled or safe", *until)}
+		}
 		list, err := agents.list()
 		if err != nil {
 			return err
 		}
 		orderly(cmd)
-		w := drainWatch{agents: list, name: args[0], asJSON: asJSON, out: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
+		w := drainWatch{agents: list, safe: *until == untils[1], name: args[0], asJSON: asJSON, out: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
 		return w.run(cmd.Context(), *every)
 	}
 	return cmd
 }
 
+// untils are what a watch may wait for.
+var untils = [...]string{"settled", "safe"}
+
 // drainWatch is a watch on its way.
 type drainWatch struct {
 	agents      []theAgent
 	name        string
+	safe        bool // until the old addresses may be powered off
 	asJSON      bool
 	out, stderr io.Writer
 	shown       int    // answers
 	complained  string // of what, last
 }
 
-// run asks until the switch has settled or is stuck, or the context ends.
+// run asks until what is waited for is there, the switch is stuck, or the context
+// ends.
 func (w *drainWatch) run(ctx context.Context, every time.Duration) error {
 	for {
 		g, err := gatherDrain(ctx, w.agents, w.name)
@@ -78,7 +93,7 @@ func (w *drainWatch) run(ctx context.Context, every time.Duration) error {
 			if err := w.show(&g); err != nil {
 				return err
 			}
-			if v := g.Status.Verdict; v == drain.Settled || v == drain.Stuck {
+			if v := g.Status.Verdict; v == drain.Stuck || v == drain.Settled && (g.Status.SafeToPowerOff || !w.safe) {
 				return settled(v)
 			}
 		}
