@@ -108,7 +108,7 @@ var arrows = map[string][]string{
 		"internal/agent", "internal/config", "internal/enum", "internal/judge", "internal/measure", "internal/scope",
 	},
 	"cmd/foreshock": {
-		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
+		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
 		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/observe/privilege", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp",
 	},
@@ -220,8 +220,8 @@ func TestPureStagesImportNothingImpure(t *testing.T) {
 }
 
 // wakers start a goroutine that only wakes or ends what runs when a context is
-// done.
-var wakers = []string{"internal/observe/balancer/haproxy.go", "cmd/foreshock/main.go"}
+// done; and a command of several agents asks them at once, and waits for all.
+var wakers = []string{"internal/observe/balancer/haproxy.go", "cmd/foreshock/main.go", "cmd/foreshock/agents.go"}
 
 // TestOnlyTheRoofStartsGoroutines looks at the source: goroutines belong to
 // internal/agent, to the lab and to the demo, which is a world of its own beside
