@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"internal/observe/discover":  {"internal/observe/owner", "internal/scope", "internal/tcp"},
 	"internal/observe/limits":    {"internal/observe/processes", "internal/scope"},
 	"internal/observe/balancer":  {},
+	"internal/observe/asn":       {},
 	"internal/observe/resolve":   {},
 	"internal/observe/spaces":    {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
 	"internal/observe": {
