@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 	"internal/observe/resolve":    {},
 	"internal/observe/spaces":     {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
 	"internal/observe/nameserver": {"internal/reply"},
+	"internal/observe/asn":        {},
 	"internal/observe": {
 		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
 	},
