@@ -131,7 +131,7 @@ func (z *Zoo) accuse(h *heard, a *reply.Answer, now time.Time) (Class, string) {
 	}
 	limit := until.Add(margin)
 	beyond := a.At.After(limit)
-	if !beyond && !a.At.Add(a.AddressTTL).After(limit) {
+	if keeps := ok && a.At.Add(a.AddressTTL).After(limit); !beyond && !keeps {
 		return "", ""
 	}
 	over := "the answers before the switch were good until " + z.after(until)
@@ -163,15 +163,16 @@ func (z *Zoo) confirmed() bool {
 	return false
 }
 
-// stuckTTL reports whether an answer's TTL is that of expired ones, or is the
-// same as in the answer before, some seconds earlier.
+// stuckTTL reports whether an answer's TTL is that of expired ones, or has not
+// run down since the answer before, some seconds earlier.
 func (h *heard) stuckTTL(a *reply.Answer) bool {
 	if a.AddressTTL == staleTTL {
 		return true
 	}
 	for i := 1; i < len(h.recent); i++ {
 		if b := &h.recent[i-1]; h.recent[i].At.Equal(a.At) {
-			return b.AddressTTL == a.AddressTTL && slices.Equal(b.Addresses, a.Addresses) && a.At.Sub(b.At) >= 3*time.Second
+			apart := a.At.Sub(b.At)
+			return b.AddressTTL == a.AddressTTL && slices.Equal(b.Addresses, a.Addresses) && apart >= 3*time.Second && (apart < a.AddressTTL || a.AddressTTL <= time.Second)
 		}
 	}
 	return false

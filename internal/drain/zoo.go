@@ -189,6 +189,9 @@ const maxLost = 2 * time.Minute
 func (z *authority) take(a *reply.Answer, old bool) {
 	switch {
 	case old:
+		if z.still {
+			z.lasts(a.At) // with the TTL that it had: it may have been lowered just now
+		}
 		z.known, z.still, z.moved, z.over, z.lost = true, true, true, false, time.Time{}
 		z.ttl, z.longest, z.cnames = a.AddressTTL, max(a.Longest, a.AddressTTL), a.CNAMEs
 		z.lasts(a.At)
