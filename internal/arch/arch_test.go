@@ -224,6 +224,9 @@ func TestPureStagesImportNothingImpure(t *testing.T) {
 // done; and a command of several agents asks them at once, and waits for all.
 var wakers = []string{"internal/observe/balancer/haproxy.go", "cmd/foreshock/main.go", "cmd/foreshock/agents.go"}
 
+// done.
+var wakers = []string{"internal/observe/balancer/haproxy.go", "internal/observe/identity/http.go", "cmd/foreshock/main.go"}
+
 // TestOnlyTheRoofStartsGoroutines looks at the source: goroutines belong to
 // internal/agent, to the lab and to the demo, which is a world of its own beside
 // the agent.
