@@ -44,7 +44,7 @@ const (
 // has not happened, is judged by nothing.
 func ofSide(side scope.Side, so check) check {
 	return func(s subject) truth {
-		if _, of, ok := scope.SideOf(s.scope.Scope); !ok || of != side {
+		if of, ok := s.scope.Scope.Side(); !ok || of != side {
 			return no
 		}
 		return s.is(measure.SwitchedAgo, atLeast, 0).And(so(s))
@@ -208,29 +208,15 @@ func arrivalsMissing() causeRule {
 
 // arriveFewer: fewer than that share of what is expected. Only who sees both
 // sides can tell: at a host that holds the old addresses alone, none is what
-// should come.
+// should come. What came before the switch says nothing of another time of the
+// day.
 func arriveFewer(s subject, share float64) truth {
 	v, ok := s.numbers(measure.ArrivalsRate, measure.ArrivalsExpected, measure.ArrivalsExpectedError, measure.SwitchedAgo)
-	if !ok || v[3] > expectedFor || s.seesBothSides() != yes {
+	of := &s.scope.Address
+	_, known := s.scope.Get(measure.ArrivalsMissing).Get()
+	if !ok || !known || v[3] > expectedFor && !of.ArrivalsLearned || of.ArrivalsServed && of.Served.Connections == 0 {
 		return cannotTell
 	}
-	now, expected, off := v[0], v[1], v[2]
-	return isTrue(expected >= usualAtLeast && atMostLikely(now, missedWithin) < share*max(0, expected-off))
-}
-
-// seesBothSides: connections at the new addresses were seen here, at the same
-// end as those at the old ones, as far as that is known.
-func (s subject) seesBothSides() truth {
-	here, known := s.scope.Get(measure.ServedShare).Get()
-	if !known {
-		return s.is(measure.Connections, above, 0)
-	}
-	there := s.otherSide(func(o subject) truth {
-		old, known := o.scope.Get(measure.ServedShare).Get()
-		if !known {
-			return cannotTell
-		}
-		return isTrue(old > 0.5)
-	})
-	return isTrue(there == cannotTell || (there == yes) == (here > 0.5))
+	now, expected, off, over := v[0], v[1], v[2], max(1, min(v[3], missedWithin))
+	return isTrue(expected >= usualAtLeast && atMostLikely(now, over) < share*max(0, expected-off))
 }

@@ -114,12 +114,16 @@ func (k *sides) view(seg *segment, at float64, now time.Time) *measure.View {
 	set(newSide, measure.Established, v("new.est"), v("new.est"))
 	set(newSide, measure.Moving, v("new.moving"), v("new.est"))
 	set(newSide, measure.Failing, 0, v("new.est"))
-	if v("est")+syn > 0 {
-		set(oldSide, measure.ServedShare, v("served"), all)
+	served := v("served") > 0
+	end := func(s *measure.ScopeSignals, here bool) *measure.EndNow {
+		if here {
+			return &s.Address.Served
+		}
+		return &s.Address.Asked
 	}
-	if v("new.est") > 0 {
-		set(newSide, measure.ServedShare, v("new.served"), v("new.est"))
-	}
+	end(oldSide, served).Connections = int(all)
+	end(newSide, v("new.served") > 0).Connections = int(v("new.est"))
+	newSide.Address.ArrivalsServed = served
 	if v("asked") > 0 {
 		set(oldSide, measure.ResolversAsked, v("asked"), v("asked"))
 		set(oldSide, measure.ResolversStale, v("stale"), v("asked"))
@@ -134,7 +138,9 @@ func (k *sides) view(seg *segment, at float64, now time.Time) *measure.View {
 		}
 	}
 	if ttl := v("ttl"); ttl > 0 {
-		set(oldSide, measure.NewAfterTTL, math.Floor(over(k.begun, at, min(30, max(0, at-switchAt-ttl)), sum)), 1)
+		late := math.Floor(over(k.begun, at, min(30, max(0, at-switchAt-ttl)), sum))
+		end(oldSide, served).NewAfterTTL = int(late)
+		set(oldSide, measure.NewAfterTTL, late, late)
 		set(oldSide, measure.OlderThanTTL, v("older"), all)
 	}
 	if expected := v("expected"); expected > 0 {

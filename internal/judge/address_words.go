@@ -5,13 +5,12 @@ import (
 	"strings"
 
 	"github.com/foreshock/foreshock/internal/measure"
-	"github.com/foreshock/foreshock/internal/scope"
 )
 
 // switchName is the name whose addresses changed.
 func (s subject) switchName() string {
-	name, _, _ := scope.SideOf(s.scope.Scope)
-	return name
+	side, _ := s.scope.Scope.Side()
+	return strings.TrimSuffix(s.scope.Scope.Name, "/"+side.String())
 }
 
 func explainFailingOnOld(s subject, f *Finding) {
@@ -80,13 +79,16 @@ func explainStaleDNS(s subject, f *Finding) {
 	f.Place = place
 	f.Sentence = fmt.Sprintf("%s to the old addresses of %s %s begun within 30 s, though the TTL of the old answer was over %s ago: %s.",
 		people(begun, "connection", "connections"), name, verb(begun, "was", "were"), inWords(s.value(measure.TTLOver)), why)
+	if elsewhere := float64(s.scope.Address.Served.NewAfterTTL); elsewhere > 0 && elsewhere < begun {
+		f.Sentence += fmt.Sprintf(" %.0f of them came from elsewhere, by resolvers of their own.", elsewhere)
+	}
 	f.Certainty = Certain // that they were begun; the place is worked out
 	if place != NoPlace {
 		f.Certainty = Likely
 	}
 	f.against(s.scope, measure.NewAfterTTL, staleLeast, "default")
 	f.against(s.scope, measure.TTLOver, ttlOverLeast, "default")
-	f.shows(s.scope, measure.ResolversAsked, measure.ResolversStale, measure.ServedShare, measure.OldNewShare, measure.OldShare, measure.Failing)
+	f.shows(s.scope, measure.ResolversAsked, measure.ResolversStale, measure.OldNewShare, measure.OldShare, measure.Failing)
 	f.considers(OldConnection, rejected(s, measure.OlderThanTTL, s.is(measure.OlderThanTTL, above, 0)))
 	f.considers(UsersFailingOnOld, rejected(s, measure.Failing, s.is(measure.Failing, atLeast, failingLeast)))
 	switch place {
@@ -110,13 +112,11 @@ func explainStaleDNS(s subject, f *Finding) {
 // placeOfStale says where the old answer is kept, and how that is known. Our
 // resolvers say nothing of those who come here from elsewhere.
 func (s subject) placeOfStale() (place Place, why string) {
-	served, known := s.scope.Get(measure.ServedShare).Get()
+	ends := &s.scope.Address
 	asked, _ := s.scope.Get(measure.ResolversAsked).Get()
 	stale, answered := s.scope.Get(measure.ResolversStale).Get()
 	switch {
-	case !known:
-		return NoPlace, "where that is kept cannot be told, as it is not seen who began them"
-	case served > 0.5:
+	case ends.Asked.NewAfterTTL == 0:
 		return NoPlace, "where that is kept cannot be told here, as they come from elsewhere, by resolvers of their own"
 	case asked == 0 || !answered:
 		return NoPlace, "where that is kept cannot be told, as no resolver of this host was asked"

@@ -128,7 +128,6 @@ const (
 	ArrivalsMissing
 	ResolversAsked
 	ResolversStale
-	ServedShare
 	// Of the rest, seen by every look at everything.
 	Outgoing
 	UnclassifiedShare
@@ -302,7 +301,6 @@ var definitions = [NumSignals]Definition{
 	ArrivalsMissing:              {"arrivals_missing_share", UnitShare, tcp.Focus, ofAddress, "of the expected arrivals, those that did not come"},
 	ResolversAsked:               {"resolvers_asked", UnitCount, tcp.Focus, ofAddress, "resolvers of this host that answered for the name"},
 	ResolversStale:               {"resolvers_stale", UnitCount, tcp.Focus, ofAddress, "those of them that answer with an old address though it is not good any more"},
-	ServedShare:                  {"served_share", UnitShare, tcp.Focus, ofAddress, "of the connections, those that came to it, as its address is one of this host; of the last look that saw any"},
 	Outgoing:                     {"outgoing", UnitCount, tcp.Full, ofRest, "connections that this host began, loopback left out, where there are regions"},
 	UnclassifiedShare:            {"unclassified_share", UnitShare, tcp.Full, ofRest, "of those, the ones in no region"},
 	AttemptFailsUsual:            {"attempt_fails_usual_per_second", UnitPerSecond, tcp.Pulse, ofHost, "the median of attempt_fails_per_second over the last 10 min, the last 30 s left out"},

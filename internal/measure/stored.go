@@ -24,7 +24,7 @@ var stored = [...]Signal{
 	DestinationsUnanswered, DestinationsLost, DestinationsCloseWait, DestinationsPendingLate, DestinationsResending, DestinationsFewer,
 	DestinationsGone, Outgoing, UnclassifiedShare,
 	CloseWaitTotalShare, SynSentTotalShare, CloseWaitTotalHigh, SynSentTotalHigh,
-	SwitchedAgo, TTLOver, Failing, FailingShare, OldShare, OldNewShare, NewAfterTTL, OlderThanTTL, Moving, ArrivalsRate, ArrivalsExpected, ArrivalsExpectedError, ArrivalsMissing, ResolversAsked, ResolversStale, ServedShare,
+	SwitchedAgo, TTLOver, Failing, FailingShare, OldShare, OldNewShare, NewAfterTTL, OlderThanTTL, Moving, ArrivalsRate, ArrivalsExpected, ArrivalsExpectedError, ArrivalsMissing, ResolversAsked, ResolversStale,
 }
 
 // storedNumbers are the places of the signals in stored; -1 for one that is
