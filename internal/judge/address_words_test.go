@@ -36,7 +36,9 @@ func TestSwitchInWords(t *testing.T) {
 		Place          Place
 	}
 	asks := func(late int) measure.AddressNow { return measure.AddressNow{Asked: measure.EndNow{NewAfterTTL: late}} }
-	serves := func(late int) measure.AddressNow { return measure.AddressNow{Served: measure.EndNow{NewAfterTTL: late}} }
+	serves := func(late int) measure.AddressNow {
+		return measure.AddressNow{Served: measure.EndNow{NewAfterTTL: late}}
+	}
 	stale := func(asked, stale float64) numbers {
 		return numbers{measure.NewAfterTTL: 5, measure.TTLOver: 41, measure.ResolversAsked: asked, measure.ResolversStale: stale, measure.Failing: 0}
 	}
