@@ -100,7 +100,7 @@ func TestPopulations(t *testing.T) {
 		{"dead", true, map[string]float64{"users_failing_on_old: open, critical": 65, "stale_dns: open, warning": 85}, []string{"recovered"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := playSwitch(users{tt.dead}, 240)
+			got := playSwitch(users{tt.dead}, 240, flip)
 			for opens, at := range tt.within {
 				line := lineWith(got, opens)
 				if line == "" || secondsOf(t, line) < 60 || secondsOf(t, line) > at {
@@ -131,10 +131,23 @@ func secondsOf(t *testing.T, line string) float64 {
 	return number(t, at)
 }
 
+// TestOneAddressOfTwoNames: what goes to an address that two names had counts for
+// both, and each has incidents of its own.
+func TestOneAddressOfTwoNames(t *testing.T) {
+	other := flip
+	other.Name = "api.example"
+	got := playSwitch(users{dead: true}, 120, flip, other)
+	for _, opens := range []string{"address/shop.example/old users_failing_on_old: open", "address/api.example/old users_failing_on_old: open", "address/api.example/old stale_dns: open"} {
+		if !strings.Contains(got, opens) {
+			t.Errorf("%q is missing:\n%s", opens, got)
+		}
+	}
+}
+
 // playSwitch looks at the users each second.
-func playSwitch(u users, until float64) string {
+func playSwitch(u users, until float64, switches ...scope.Switch) string {
 	tallier, m, j := measure.NewTallier(""), measure.New(""), New(&Numbers{})
-	tallier.SetSwitches([]scope.Switch{flip}, true)
+	tallier.SetSwitches(switches, true)
 	var out strings.Builder
 	told := map[uint64]int{}
 	for at := 0.0; at < until; at++ {
