@@ -23,6 +23,7 @@ const ttlStep = time.Second
 // said before counts for the next one.
 type says struct {
 	zoo     drain.Zoo
+	expects []reply.Server
 	watcher drain.Watcher
 	watches watching
 	follows scope.Switch
@@ -66,7 +67,12 @@ func same(a, b *scope.Switch) bool {
 }
 
 // Expect says which servers are asked for the name from now on.
-func (e *Entry) Expect(servers []reply.Server) { e.says.zoo.Expect(servers) }
+func (e *Entry) Expect(servers []reply.Server) {
+	if !slices.Equal(e.says.expects, servers) {
+		e.says.expects = servers
+		e.says.zoo.Expect(servers)
+	}
+}
 
 // Asks reports whether resolvers are asked for the name.
 func (e *Entry) Asks() bool { return e.State() != Stopped || e.Watch }
