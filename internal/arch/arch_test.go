@@ -95,7 +95,7 @@ var arrows = map[string][]string{
 	// show
 	"internal/api":     {"internal/drain", "internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/silence", "internal/tcp"},
 	"internal/web":     {"internal/api"},
-	"internal/report":  {"internal/api"},
+	"internal/report":  {"internal/api", "internal/drain"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent/drains": {"internal/api", "internal/config", "internal/drain", "internal/measure", "internal/reply", "internal/scope"},

@@ -73,7 +73,7 @@ func (v *view) whoIsLeft(end string, at *Count) string {
 		if !slices.Contains(who, name) {
 			who = append(who, name)
 		}
-		if l.Moving == 0 && l.Failing < l.Connections && !slices.Contains(idle, name) {
+		if l.Moving == 0 && !l.fails() && !slices.Contains(idle, name) {
 			idle = append(idle, name)
 		}
 	}
