@@ -67,7 +67,8 @@ func Choose(now time.Time, s *scope.Switch, held []Socket) ([]Socket, error) {
 	}
 	var chosen []Socket
 	for _, h := range held {
-		if h.Asked && h.Cookie != 0 && sockdiag.Closable.Has(h.State) && slices.Contains(s.Old, h.Remote.Addr()) && s.Counts(h.Remote.Port()) {
+		if h.Asked && !looksServed(h) && h.Cookie != 0 && sockdiag.Closable.Has(h.State) &&
+			slices.Contains(s.Old, h.Remote.Addr()) && s.Counts(h.Remote.Port()) {
 			chosen = append(chosen, h)
 		}
 	}
@@ -78,6 +79,17 @@ func Choose(now time.Time, s *scope.Switch, held []Socket) ([]Socket, error) {
 		return cmp.Or(a.FirstSeen.Compare(b.FirstSeen), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Cookie, b.Cookie))
 	})
 	return chosen, nil
+}
+
+// firstEphemeral is where the kernel's local ports begin: ip_local_port_range,
+// 32768 unless somebody has set it.
+const firstEphemeral = 1 << 15
+
+// looksServed reports whether a connection has the ports of one that came to us.
+// Who listened may be gone before his connections, and then no look can tell
+// that we did not begin them.
+func looksServed(s Socket) bool {
+	return s.Local.Port() < firstEphemeral && s.Remote.Port() >= firstEphemeral
 }
 
 // Close closes sockets of one network namespace and returns what became of

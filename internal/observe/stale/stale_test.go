@@ -53,7 +53,8 @@ func TestChoose(t *testing.T) {
 		row(12, "192.0.2.99:443", nil),   // kept
 		row(13, "203.0.113.1:443", nil),  // another's
 		row(14, "192.0.2.10:443", func(s *Socket) { s.Asked = false }),
-		row(0, "192.0.2.10:443", nil), // read without sock_diag
+		row(15, "192.0.2.10:40000", func(s *Socket) { s.Local = netip.MustParseAddrPort("10.0.0.1:8080") }), // whose listener is gone
+		row(0, "192.0.2.10:443", nil),                                                                       // read without sock_diag
 		row(16, "192.0.2.10:443", state(tcp.TimeWait)),
 		row(17, "192.0.2.10:443", state(tcp.SynRecv)),
 		row(18, "192.0.2.10:443", state(tcp.FinWait2)),
