@@ -106,7 +106,7 @@ func TestZooAccusesNobodyWrongly(t *testing.T) {
 		found := map[string]bool{}
 		begun := false
 		end := lastFlip.Add(high + 40*time.Second)
-		for now := at(watchedFrom); now.Before(end); now = now.Add(time.Duration(rapid.IntRange(200, 5000).Draw(t, "step ms")) * time.Millisecond) {
+		for now := at(watchedFrom); now.Before(end); now = now.Add(time.Duration(rapid.IntRange(1000, 5000).Draw(t, "step ms")) * time.Millisecond) {
 			for i := range flips {
 				a := answer("0 ns" + string(rune('1'+i)) + " old")
 				a.At = now
@@ -122,7 +122,11 @@ func TestZooAccusesNobodyWrongly(t *testing.T) {
 			for _, r := range resolvers {
 				a := answer("0 sys1 old")
 				a.Server, a.Label, a.At = r.server.Address, r.server.Label, now
-				a.Addresses, a.TTL = r.behind[rapid.IntRange(0, len(r.behind)-1).Draw(t, "which")].ask(now)
+				which := 0
+				if len(r.behind) > 1 {
+					which = rapid.IntRange(0, len(r.behind)-1).Draw(t, "which")
+				}
+				a.Addresses, a.TTL = r.behind[which].ask(now)
 				a.AddressTTL, a.Longest = a.TTL, a.TTL
 				z.Take(a)
 			}

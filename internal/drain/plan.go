@@ -20,6 +20,9 @@ const (
 	// maxRate is how many questions a second go out in all; a server takes two,
 	// one of each family, one of the zone a third. What is due then waits.
 	maxRate = 20
+	// pause is how long what is over the rate waits at least: each look at the
+	// plan goes through all of it.
+	pause = 250 * time.Millisecond
 )
 
 // ZoneEvery is how often the servers of a name's zone are looked up.
@@ -46,7 +49,7 @@ type Question struct {
 //	due, next := plan.Due(now)           // ask these, by as many as may run at once
 //	plan.Answered(answer, hasOldAddress) // each of them
 //
-// All that is due at once and over the rate waits, the longest due first. The
+// What is due and over the rate waits, the longest due first. The
 // zero value is ready; it is not safe for concurrent use.
 type Plan struct {
 	// Seed makes hosts that start at one time ask at different ones.
@@ -93,11 +96,13 @@ func (p *Plan) Set(targets []Target) {
 	}
 }
 
-// Due returns whom to ask now, and when to call again at the latest. Each of
-// them counts as under way until its answer is handed to Answered, for 30 s at
+// Due returns whom to ask now, and when to call again, unless an answer comes
+// before: then at once. Each of them counts as under way until its answer is handed to Answered, for 30 s at
 // most.
 func (p *Plan) Due(now time.Time) (due []Question, next time.Time) {
-	p.fill(now)
+	if p.fill(now); p.budget < 2 {
+		return nil, now.Add(pause)
+	}
 	next = now.Add(usually)
 	var ready []*turn
 	for _, t := range p.turns {
@@ -121,7 +126,7 @@ func (p *Plan) Due(now time.Time) (due []Question, next time.Time) {
 		}
 		if p.budget < cost {
 			lacks := time.Duration((cost - p.budget) / maxRate * float64(time.Second))
-			return due, earlier(next, now.Add(max(lacks, time.Millisecond)))
+			return due, earlier(next, now.Add(max(lacks, pause)))
 		}
 		p.budget -= cost
 		t.asked = now

@@ -22,7 +22,7 @@ const (
 	steadyAnswers = 3
 	// changed is how many answers make a change.
 	changed = 2
-	// restless is how many changes within a window make a name one that has to
+	// restless is how many changes within a rotation make a name one that has to
 	// show anew that it is steady.
 	restless = 3
 )
@@ -48,9 +48,10 @@ type Change struct {
 // say is not looked at.
 //
 // A change is that an address is gone, in two answers in a row, of a server
-// whose answers were steady before. Servers that rotate through many addresses
-// are watched by windows of ten minutes: when all addresses of one are gone in
-// the next, and they had been the same before.
+// whose answers were steady before. Servers that rotate through several
+// addresses are watched by windows of ten minutes: it is a change when two
+// windows had the same addresses and the next but one has none of them, which
+// is noticed 20 to 30 minutes late.
 //
 // The zero value is ready; it is not safe for concurrent use.
 type Watcher struct {
@@ -78,7 +79,7 @@ type watched struct {
 	nextTTL   time.Duration
 	// windows are the addresses of the windows before and, last, of this one,
 	// which began at opened.
-	windows [3]map[netip.Addr]bool
+	windows [4]map[netip.Addr]bool
 	opened  time.Time
 	hadOld  bool // of an armed switch
 	isNew   bool
@@ -125,7 +126,7 @@ func (w *Watcher) Take(a reply.Answer) *Change {
 	return c
 }
 
-// forget drops who has not answered for as long as a rotation takes.
+// forget drops who has not answered within a rotation.
 func (w *Watcher) forget(now time.Time) {
 	maps.DeleteFunc(w.servers, func(_ identity, s *watched) bool { return now.Sub(s.last) > rotation })
 }
@@ -224,7 +225,7 @@ func (s *watched) step(a *reply.Answer, restless bool) (before []netip.Addr, ttl
 		return nil, 0, time.Time{}, false
 	}
 	// What is known of the name now begins with this answer.
-	s.windows = [3]map[netip.Addr]bool{}
+	s.windows = [4]map[netip.Addr]bool{}
 	return before, ttl, at, true
 }
 
@@ -234,23 +235,27 @@ func (s *watched) settle(base []netip.Addr, first time.Time, times int, ttl time
 	s.next, s.nextTimes = nil, 0
 }
 
-// slide notes the addresses by windows. When one ends it says whether all
-// addresses of the one before, which was as the one before it, are gone.
+// slide notes the addresses by windows. When one ends it says whether none is
+// left in it of those that the first two had both; at is when it began.
 func (s *watched) slide(a *reply.Answer) (before, after []netip.Addr, at time.Time, ok bool) {
 	w := &s.windows
 	if a.At.Sub(s.opened) >= rotation {
-		ok = len(w[0]) > 0 && maps.Equal(w[0], w[1]) && len(w[2]) > 0 && disjoint(w[1], w[2])
+		ok = len(w[0]) > 0 && maps.Equal(w[0], w[1]) && len(w[3]) > 0 && disjoint(w[1], w[3])
 		before = slices.SortedFunc(maps.Keys(w[1]), netip.Addr.Compare)
-		after = slices.SortedFunc(maps.Keys(w[2]), netip.Addr.Compare)
+		after = slices.SortedFunc(maps.Keys(w[3]), netip.Addr.Compare)
 		at = s.opened
-		w[0], w[1], w[2], s.opened = w[1], w[2], nil, a.At
+		*w = [4]map[netip.Addr]bool{w[1], w[2], w[3], nil}
+		if ok {
+			*w = [4]map[netip.Addr]bool{}
+		}
+		s.opened = a.At
 	}
-	if w[2] == nil {
-		w[2] = map[netip.Addr]bool{}
+	if w[3] == nil {
+		w[3] = map[netip.Addr]bool{}
 	}
 	for _, addr := range a.Addresses {
-		if len(w[2]) < maxSeen {
-			w[2][addr] = true
+		if len(w[3]) < maxSeen {
+			w[3][addr] = true
 		}
 	}
 	return before, after, at, ok
