@@ -213,6 +213,11 @@ func (a *Anonymiser) id(id scope.ID) scope.ID {
 	return id
 }
 
+func (a *Anonymiser) filter(f tcp.Filter) tcp.Filter {
+	f.RemotePrefixes, f.LocalPrefixes = mapped(f.RemotePrefixes, a.prefix), mapped(f.LocalPrefixes, a.prefix)
+	return f
+}
+
 func (a *Anonymiser) group(group string) string {
 	if group == scope.RegionGroup {
 		return group
@@ -240,7 +245,7 @@ func (a *Anonymiser) Step(s measure.Step) measure.Step {
 		y.Prefixes = mapped(y.Prefixes, func(p measure.PrefixHeld) measure.PrefixHeld { p.Prefix = a.prefix(p.Prefix); return p })
 	}
 	t.Scopes = a.tallies
-	t.Look.Request.Filter.RemotePrefixes = mapped(t.Look.Request.Filter.RemotePrefixes, a.prefix)
+	t.Look.Request.Filter = a.filter(t.Look.Request.Filter)
 	t.Answers = mapped(t.Answers, func(x measure.Answered) measure.Answered { x.Scope = a.id(x.Scope); return x })
 	t.Opinions = mapped(t.Opinions, func(o measure.Opinion) measure.Opinion { o.Scope = a.id(o.Scope); return o })
 	t.Norms = mapped(t.Norms, func(n measure.Norm) measure.Norm { n.Scope = a.id(n.Scope); return n })
@@ -250,7 +255,7 @@ func (a *Anonymiser) Step(s measure.Step) measure.Step {
 // Frame returns the anonymised frame. The frame it was given is left as it is.
 func (a *Anonymiser) Frame(f Frame) Frame {
 	f.Namespace, f.Sockets = a.Name(f.Namespace), mapped(f.Sockets, a.socket)
-	f.Look.Request.Filter.RemotePrefixes = mapped(f.Look.Request.Filter.RemotePrefixes, a.prefix)
+	f.Look.Request.Filter = a.filter(f.Look.Request.Filter)
 	f.Ports.Reused = mapped(f.Ports.Reused, a.Addr)
 	if f.Scopes != nil {
 		s := *f.Scopes
