@@ -284,7 +284,7 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	}
 	found := tier == tcp.Pulse && !p.schedule.Idle() && p.finder.keepUp(now, p.place)
 	found = tier == tcp.Pulse && look.Judgeable() && p.takeRegions() || found
-	found = p.tallier.AddRegions() || found
+	found = p.tallier.AddMet() || found
 	found = p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) || found
 	if p.finder.meet(now, p.tallier.Strangers(), p.place) || found {
 		p.setScopes()

@@ -312,7 +312,7 @@ func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 		if n.begun {
 			n.begun = false
 			t := n.tallier.End(f.Look, f.Interval)
-			n.tallier.AddRegions() // as the agent does
+			n.tallier.AddMet() // as the agent does
 			return t, true
 		}
 	}

@@ -113,7 +113,7 @@ func Watched(t testing.TB, each func(Frame), step func(measure.Step)) {
 		tallies := tallier.End(look, time.Second)
 		tell(Frame{Kind: FrameEnd, Look: look, Interval: time.Second})
 		step(measure.Step{Namespace: ns, At: at, Tallies: tallies})
-		tallier.AddRegions()
+		tallier.AddMet()
 		c.pass()
 	}
 }

@@ -105,6 +105,19 @@ func (s *Switch) Armed() bool { return s.Since.IsZero() }
 // are on neither side: to those that stayed.
 func (s *Switch) Partial() bool { return len(s.Kept) > 0 || len(s.New) == 0 }
 
+// Side is which side of a switch a scope is; ok is false of any other scope.
+func (id ID) Side() (side Side, ok bool) {
+	if id.Kind != KindAddress {
+		return OldSide, false
+	}
+	for _, side := range [...]Side{OldSide, NewSide} {
+		if strings.HasSuffix(id.Name, "/"+side.String()) {
+			return side, true
+		}
+	}
+	return OldSide, false
+}
+
 // AddressIndex says which sides of which switches an address is on. It is
 // immutable and safe for concurrent use. The zero value and nil have none.
 type AddressIndex struct {

@@ -56,6 +56,9 @@ func TestSwitchScopes(t *testing.T) {
 		if got.String() != want {
 			t.Errorf("the %s side is %s, want %s", side, got, want)
 		}
+		if of, ok := got.Side(); !ok || of != side {
+			t.Errorf("%s is the side %s, %v", got, of, ok)
+		}
 		if parsed, ok := Parse(got.String()); !ok || parsed != got {
 			t.Errorf("Parse(%s) = %v, %v", got, parsed, ok)
 		}
