@@ -140,14 +140,14 @@ func (t *Tallier) addToSides(s *tcp.Socket, claimed bool) {
 
 // Held returns the connections that were on the old side of switch i, by its
 // position in the slice that SetSwitches was given, at the last judged look at
-// all states, 2,048 at most, and how many more there were. They are good until
-// that look's next.
-func (t *Tallier) Held(i int) (rows []HeldSocket, over int) {
+// all states, 2,048 at most, how many more there were, and when that was: zero
+// where there was no such look. They are good until the next one.
+func (t *Tallier) Held(i int) (rows []HeldSocket, over int, seen time.Time) {
 	if t.switches.at[i] == 0 {
-		return nil, 0
+		return nil, 0, time.Time{}
 	}
-	old := t.scopes[t.switches.at[i]-1].side
-	return old.held, old.heldOver
+	old := &t.scopes[t.switches.at[i]-1]
+	return old.side.held, old.side.heldOver, old.flows.looked
 }
 
 // HeldSocket is one connection that is on an old address.
@@ -210,11 +210,10 @@ type move struct {
 const notMoved = -1 << 30
 
 func newSide(of *scope.Switch, which scope.Side) *side {
-	d := &side{addresses: of.Addresses(which), ports: of.Ports, holds: which == scope.OldSide, moves: map[uint64]move{}}
-	for _, a := range d.addresses {
-		d.prefixes = append(d.prefixes, netip.PrefixFrom(a, a.BitLen()))
+	return &side{
+		addresses: of.Addresses(which), prefixes: of.Prefixes(which), ports: of.Ports,
+		holds: which == scope.OldSide, moves: map[uint64]move{},
 	}
-	return d
 }
 
 // same reports whether the side has the addresses and the ports of a switch's.

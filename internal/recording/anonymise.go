@@ -204,9 +204,14 @@ func (a *Anonymiser) addrPorts(list []netip.AddrPort) []netip.AddrPort {
 	return mapped(list, a.addrPort)
 }
 
-// id keeps the names that every namespace's host and rest have.
+// id keeps the names that every namespace's host and rest have, and which side
+// of a switch it is.
 func (a *Anonymiser) id(id scope.ID) scope.ID {
 	id.Namespace = a.Name(id.Namespace)
+	if side, ok := id.Side(); ok {
+		of := scope.Switch{Name: a.Name(strings.TrimSuffix(id.Name, "/"+side.String()))}
+		return of.ID(side, id.Namespace)
+	}
 	if id.Kind != scope.KindHost && id.Kind != scope.KindRest {
 		id.Name = a.Name(id.Name)
 	}
@@ -260,6 +265,7 @@ func (a *Anonymiser) Frame(f Frame) Frame {
 	if f.Scopes != nil {
 		s := *f.Scopes
 		s.Services, s.Backends, s.Regions = mapped(s.Services, a.service), mapped(s.Backends, a.backend), mapped(s.Regions, a.region)
+		s.Switches = mapped(s.Switches, a.switchOf)
 		if s.Ports != nil {
 			s.Ports = &Ports{s.Ports.Available, mapped(s.Ports.Reused, a.Addr)}
 		}
@@ -289,6 +295,15 @@ func (a *Anonymiser) region(r scope.Region) scope.Region {
 	out := scope.Region{Name: a.Name(r.Name), Prefixes: mapped(r.Prefixes, a.prefix), Namespace: a.Name(r.Namespace)}
 	slices.SortFunc(out.Prefixes, netip.Prefix.Compare)
 	return out
+}
+
+func (a *Anonymiser) switchOf(s scope.Switch) scope.Switch {
+	s.Name, s.Source = a.Name(s.Name), ""
+	for _, list := range []*[]netip.Addr{&s.Old, &s.New, &s.Kept} {
+		*list = mapped(*list, a.Addr)
+		slices.SortFunc(*list, netip.Addr.Compare)
+	}
+	return s
 }
 
 // mapped returns a list of its own; nil for nil.

@@ -58,6 +58,9 @@ type Scopes struct {
 	// Regions are all that are configured; which of them are scopes follows from
 	// the sockets.
 	Regions []scope.Region `json:"regions,omitempty"`
+	// Switches are all that are followed; of which there are scopes follows from
+	// the sockets too.
+	Switches []scope.Switch `json:"switches,omitempty"`
 	// Repeated: it was told before. Each segment with frames says once what
 	// holds, for who begins to read there; Capacities, by service, and Ports are
 	// what came after the scopes.
@@ -262,6 +265,7 @@ type played struct {
 	tallier  *measure.Tallier
 	services int
 	regions  []scope.Region
+	switches int
 	known    bool // its scopes are set
 	begun    bool // a look, from its begin
 }
@@ -287,6 +291,10 @@ func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 		if len(n.regions)+len(f.Scopes.Regions) > 0 {
 			n.regions = f.Scopes.Regions
 			n.tallier.SetRegions(n.regions, scope.NewRegionIndex(n.regions), f.Namespace == "")
+		}
+		if n.switches+len(f.Scopes.Switches) > 0 {
+			n.switches = len(f.Scopes.Switches)
+			n.tallier.SetSwitches(f.Scopes.Switches, f.Namespace == "")
 		}
 		n.tallier.SetScopes(f.Scopes.Services, f.Scopes.Backends)
 		for i := range min(n.services, len(f.Scopes.Capacities)) {

@@ -97,6 +97,15 @@ func (s *Switch) Addresses(side Side) []netip.Addr {
 	return s.New
 }
 
+// Prefixes are the addresses of one side, each alone.
+func (s *Switch) Prefixes(side Side) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range s.Addresses(side) {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out
+}
+
 // Armed reports whether it is only expected: what goes to its addresses is
 // counted, so that what is usual there is known when it comes.
 func (s *Switch) Armed() bool { return s.Since.IsZero() }
