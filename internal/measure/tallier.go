@@ -123,6 +123,7 @@ func (t *Tallier) rebuild() {
 	}
 	keep := func(id scope.ID) *counting {
 		c := old[id]
+		delete(old, id) // a name that is there twice, as a file may say, is two scopes
 		c.tally.Scope = id
 		t.scopes = append(t.scopes, c)
 		return &t.scopes[len(t.scopes)-1]
