@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -372,12 +373,10 @@ func TestNoSocketCountsTwice(t *testing.T) {
 		}
 		got := sides(count(tallier, look(whole, begin), []tcp.Socket{s}))
 		on := func(list []netip.Addr, a netip.Addr) (n uint32) {
-			for _, x := range list {
-				if x == a {
-					return 1
-				}
+			if slices.Contains(list, a) {
+				n = 1
 			}
-			return 0
+			return n
 		}
 		for i := range switches {
 			for _, side := range []scope.Side{scope.OldSide, scope.NewSide} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,11 +93,8 @@ func TestAddressIndexIsTheSides(t *testing.T) {
 			var want []Place
 			for i := range switches {
 				for _, side := range []Side{OldSide, NewSide} {
-					for _, x := range switches[i].Addresses(side) {
-						if x == a {
-							want = append(want, Place{i, side})
-							break
-						}
+					if slices.Contains(switches[i].Addresses(side), a) {
+						want = append(want, Place{i, side})
 					}
 				}
 			}
