@@ -22,8 +22,11 @@ var flip = scope.Switch{
 // users are twenty clients each of four populations: two honour the TTL, with
 // short connections and with long ones; one has a library that never asks again,
 // one keeps its connections. Where the old address is dead they time out after
-// 10 s.
-type users struct{ dead bool }
+// 10 s. From over on, where it is given, all have gone to the new one.
+type users struct {
+	dead bool
+	over float64
+}
 
 // sockets is the table at so many seconds.
 func (u users) sockets(at float64) []tcp.Socket {
@@ -51,6 +54,9 @@ func (u users) sockets(at float64) []tcp.Socket {
 				asked = min(begun, 59)
 			}
 			old = population >= 2 || asked < expires
+		}
+		if u.over > 0 && at >= u.over {
+			old, asked = false, u.over
 		}
 		out = append(out, u.one(uint64(1000+i), old, asked, at))
 	}
@@ -93,14 +99,18 @@ func TestPopulations(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		dead   bool
+		over   float64
 		within map[string]float64 // of what opens, at the latest
 		never  []string
 	}{
-		{"alive", false, map[string]float64{"stale_dns: open, warning": 85, "old_connection: open, watch": 85, "old_connection: now warning": 110}, []string{"users_failing_on_old"}},
-		{"dead", true, map[string]float64{"users_failing_on_old: open, critical": 65, "stale_dns: open, warning": 85}, []string{"recovered"}},
+		{"alive", false, 0, map[string]float64{"stale_dns: open, warning": 85, "old_connection: open, watch": 85, "old_connection: now warning": 110}, []string{"users_failing_on_old"}},
+		{"dead", true, 0, map[string]float64{"users_failing_on_old: open, critical": 65, "stale_dns: open, warning": 85}, []string{"recovered"}},
+		{"dead, and all go over", true, 150, map[string]float64{
+			"users_failing_on_old: resolved: recovered": 180, "stale_dns: resolved: recovered": 250,
+		}, []string{"no evidence", "traffic_missing"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := playSwitch(users{tt.dead}, 240, flip)
+			got := playSwitch(users{tt.dead, tt.over}, 300, flip)
 			for opens, at := range tt.within {
 				line := lineWith(got, opens)
 				if line == "" || secondsOf(t, line) < 60 || secondsOf(t, line) > at {

@@ -163,6 +163,7 @@ func explainArrivalsMissing(s subject, f *Finding) {
 	f.Certainty = Likely
 	f.against(s.scope, measure.ArrivalsRate, missedSome*max(0, expected-off), "80 % of what is expected, less its error")
 	f.shows(s.scope, measure.ArrivalsExpected, measure.ArrivalsExpectedError, measure.ArrivalsMissing, measure.SwitchedAgo, measure.Established)
+	f.Considered = append(f.Considered, Considered{"connections_kept", "cannot tell: where the new addresses keep connections for longer than the old ones did, as many users need fewer new ones"})
 	for o := range s.siblings() {
 		f.shows(o, measure.Failing, measure.OldNewShare)
 		f.considers(UsersFailingOnOld, rejected(subject{scope: o, host: s.host, group: s.group, around: s.around}, measure.Failing, subject{scope: o}.is(measure.Failing, atLeast, failingLeast)))

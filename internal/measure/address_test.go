@@ -88,7 +88,7 @@ func TestAddressSignals(t *testing.T) {
 		t.Errorf("the old side (-want +got):\n%s", diff)
 	}
 	ends := AddressNow{
-		Asked:  EndNow{Connections: 40, Established: 39, Connecting: 4, Moving: 30, NewPerSecond: 2, BytesPerSecond: 1000},
+		Asked:  EndNow{Connections: 40, Established: 39, Connecting: 4, Moving: 30, NewPerSecond: 2, BytesPerSecond: 1000, NewAfterTTL: 20},
 		Served: EndNow{Connections: 20, Established: 20, Moving: 20},
 	}
 	if diff := cmp.Diff(ends, old.Address); diff != "" || old.Group != "shop.example" {
