@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 	"internal/observe/resolve":    {},
 	"internal/observe/spaces":     {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
 	"internal/observe/nameserver": {"internal/reply"},
+	"internal/observe/asn":        {},
 	"internal/observe": {
 		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
 	},
@@ -65,7 +66,7 @@ var arrows = map[string][]string{
 	"internal/judge":            {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
 	"internal/measure/baseline": {"internal/measure", "internal/scope"},
 	// after a switch; pure
-	"internal/drain": {},
+	"internal/drain": {"internal/reply", "internal/scope"},
 	// keep
 	"internal/recording": {"internal/measure", "internal/scope", "internal/tcp"},
 	// measure and judge of all namespaces, live and played again; pure
@@ -94,7 +95,7 @@ var arrows = map[string][]string{
 	// show
 	"internal/api":     {"internal/drain", "internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/silence", "internal/tcp"},
 	"internal/web":     {"internal/api"},
-	"internal/report":  {"internal/api"},
+	"internal/report":  {"internal/api", "internal/drain"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
 	"internal/agent/drains": {"internal/api", "internal/config", "internal/drain", "internal/measure", "internal/reply", "internal/scope"},
@@ -222,6 +223,9 @@ func TestPureStagesImportNothingImpure(t *testing.T) {
 // wakers start a goroutine that only wakes or ends what runs when a context is
 // done; and a command of several agents asks them at once, and waits for all.
 var wakers = []string{"internal/observe/balancer/haproxy.go", "cmd/foreshock/main.go", "cmd/foreshock/agents.go"}
+
+// done.
+var wakers = []string{"internal/observe/balancer/haproxy.go", "internal/observe/identity/http.go", "cmd/foreshock/main.go"}
 
 // TestOnlyTheRoofStartsGoroutines looks at the source: goroutines belong to
 // internal/agent, to the lab and to the demo, which is a world of its own beside

@@ -29,9 +29,10 @@ func (v *view) advice(s *Status) []string {
 	}
 	v.resolverAdvice(add)
 	v.laggardAdvice(s, add)
-	if s.SafeToPowerOff {
+	switch {
+	case s.SafeToPowerOff:
 		add("power off %s when you like, and end this with: foreshock drain stop %s", theAddress("old", v.old), v.name)
-	} else {
+	case !v.oldDead:
 		add("keep %s answering %s", theAddress("old", v.old), v.until(s))
 	}
 	if v.ttl != nil && *v.ttl > shortTTL {
@@ -82,10 +83,10 @@ func (v *view) resolverAdvice(add say) {
 // with the laggard.
 func (v *view) laggardAdvice(s *Status, add say) {
 	for _, c := range []struct{ cause, place, format string }{
-		{causeStale, placeResolver, "%s keep asking a resolver that answers with an old address: flush it there"},
-		{causeStale, placeProcess, "%s keep an old answer themselves, in a cache or in their configuration: correct that, or restart them one at a time"},
-		{causeStale, "", "%s still begin connections to an old address: see who gives it to them"},
-		{causeOld, "", "%s hold connections from before the switch: let their pools end them (a maximum age), restart them one at a time"},
+		{causeStale, placeResolver, "flush the resolver that %s asks: it answers with an old address"},
+		{causeStale, placeProcess, "end the old answer that %s holds, in a cache or in its configuration: correct that, or restart it one instance at a time"},
+		{causeStale, "", "see who still gives an old address to %s"},
+		{causeOld, "", "let %s end its connections from before the switch: give its pool a maximum age, restart it one instance at a time"},
 	} {
 		var who []string
 		ours := false

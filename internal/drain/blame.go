@@ -21,8 +21,8 @@ const (
 	// failingShare is the share of a laggard's connections that fail, from which
 	// on it counts as failing rather than as one that loses a segment at times.
 	failingShare = 0.2
-	// grace is how long after the TTL somebody may still be on his way, in seconds.
-	grace = 1.0
+	// onTheWay is how long after the TTL somebody may still be on his way, in seconds.
+	onTheWay = 1.0
 )
 
 // Blame says of each of a report's laggards why it is on an old address and what
@@ -30,13 +30,13 @@ const (
 // of its host. Until the TTL of the answers before the switch is over, and where
 // that is not known, nobody is late: only who fails is named.
 func Blame(r *Report) {
-	over := !r.armed() && r.TTLSeconds != nil && r.SinceSeconds > *r.TTLSeconds+grace
+	over := !r.armed() && r.TTLSeconds != nil && r.SinceSeconds > *r.TTLSeconds+onTheWay
 	host := resolversOf(r)
 	for i := range r.Laggards {
 		l := &r.Laggards[i]
 		l.Cause, l.Place, l.Advice = "", "", ""
 		switch {
-		case !r.armed() && l.Failing > 0 && float64(l.Failing) >= failingShare*float64(l.Connections):
+		case !r.armed() && l.fails():
 			l.Cause, l.Advice = causeFailing, failingAdvice(l)
 		case !over:
 			l.Advice = waitAdvice(r)
@@ -50,6 +50,11 @@ func Blame(r *Report) {
 			l.Cause, l.Advice = causeOld, oldAdvice(r, l)
 		}
 	}
+}
+
+// fails reports whether it is the address, rather than a lost segment.
+func (l *Laggard) fails() bool {
+	return l.Failing > 0 && float64(l.Failing) >= failingShare*float64(l.Connections)
 }
 
 // hostResolvers are the resolvers that a host's own processes ask.
@@ -132,7 +137,7 @@ func oldAdvice(r *Report, l *Laggard) string {
 		age = fmt.Sprintf(", the oldest for at least %s", lasting(l.OldestSeconds))
 	}
 	if l.Vantage == served {
-		return fmt.Sprintf("%s keep connections open that they began before the switch%s: keep %s answering until these end, or have the server end them in order (Connection: close, GOAWAY): they come back by the name", l.who(), age, l.Old)
+		return fmt.Sprintf("clients in %s keep connections open that they began before the switch%s: keep %s answering until these end, or have the server end them in order (Connection: close, GOAWAY): they come back by the name", l.who(), age, l.Old)
 	}
 	return fmt.Sprintf("%s keeps connections open that it began before the switch%s, and begins none: give its pool a maximum age or an idle time, or restart it one instance at a time; foreshock drain close-stale %s shows which connections it could close", l.who(), age, r.Name)
 }

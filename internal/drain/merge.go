@@ -97,7 +97,7 @@ func Merge(reports []Report) Status {
 
 	s := Status{
 		Name: v.name, Agents: names(v.members), SinceSeconds: v.since, Basis: v.basis, Now: v.now, Curve: v.curve,
-		Laggards: v.laggards, LaggardsOver: v.laggardsOver, Resolvers: v.resolvers, Agreement: v.agreement(), Probes: v.probes,
+		Laggards: v.laggards, LaggardsOver: v.laggardsOver, Resolvers: v.resolvers, Agreement: v.agreement(), Probes: v.probes, Arrivals: v.arrivals,
 	}
 	if v.basisWhole() {
 		s.OldShare, s.OldNewShare = oldShare(v.now.at(v.basis)), oldNewShare(v.now.at(v.basis))

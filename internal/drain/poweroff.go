@@ -24,7 +24,7 @@ func (v *view) powerOff(s *Status, why []reason) (bool, string) {
 		for _, r := range old {
 			who = append(who, v.resolver(r))
 		}
-		return false, fmt.Sprintf("%sno, %s still %s with an old address", says, listed(who), answer(len(who)))
+		return false, fmt.Sprintf("%sno, %s still %s with an old address", says, listed(who), verbAnswer(len(who)))
 	case !v.holdsOld && !v.oldDead:
 		return false, says + "not known: no agent on the host that holds " + pronoun(v.old) + " reports, and others' connections are seen only there"
 	case s.Verdict == Settled:
@@ -39,7 +39,7 @@ func (v *view) powerOff(s *Status, why []reason) (bool, string) {
 	return false, says + "no: " + why[0].words
 }
 
-func answer(n int) string {
+func verbAnswer(n int) string {
 	if n == 1 {
 		return "answers"
 	}
@@ -73,7 +73,7 @@ func (v *view) whoIsLeft(end string, at *Count) string {
 		if !slices.Contains(who, name) {
 			who = append(who, name)
 		}
-		if l.Moving == 0 && l.Failing < l.Connections && !slices.Contains(idle, name) {
+		if l.Moving == 0 && !l.fails() && !slices.Contains(idle, name) {
 			idle = append(idle, name)
 		}
 	}

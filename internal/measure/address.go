@@ -48,43 +48,52 @@ type EndNow struct {
 	Moving int
 	// NewPerSecond and BytesPerSecond are over 10 s.
 	NewPerSecond, BytesPerSecond float64
+	// NewAfterTTL are those begun in the last 30 s, and after the TTL was over.
+	NewAfterTTL int
 }
 
 // address is what Measure remembers of one side of a switch.
 type address struct {
 	failing       *Window
-	late          *Window // connections begun after the TTL, added up
 	asked, served addressEnd
 	arrivals      *arrivals // of the new side
 }
 
 // addressEnd is what it does of one end.
-type addressEnd struct{ connecting, begun, bytes *Window }
+type addressEnd struct {
+	connecting, begun, bytes *Window
+	late                     *Window // connections begun after the TTL, added up
+}
 
 func newAddress(id scope.ID) *address {
 	end := func() addressEnd {
-		return addressEnd{connecting: everyLook(failingSpan), begun: everyLook(flowRateSpan), bytes: everyLook(flowRateSpan)}
+		return addressEnd{connecting: everyLook(failingSpan), begun: everyLook(flowRateSpan), bytes: everyLook(flowRateSpan), late: everyLook(afterTTLSpan)}
 	}
-	a := &address{failing: everyLook(failingSpan), late: everyLook(afterTTLSpan), asked: end(), served: end()}
+	a := &address{failing: everyLook(failingSpan), asked: end(), served: end()}
 	if side, ok := id.Side(); ok && side == scope.NewSide {
 		a.arrivals = newArrivals()
 	}
 	return a
 }
 
-// take takes what a look at all states says of the end.
-func (e *addressEnd) take(now time.Time, y *End, known bool) EndNow {
+// take takes what a look at all states says of the end. over: the TTL is.
+func (e *addressEnd) take(now time.Time, y *End, known, over bool) EndNow {
 	if !known {
 		e.begun.Reset()
 		e.bytes.Reset()
 	}
+	if !over {
+		e.late.Reset()
+	}
+	e.late.Count(now, float64(y.NewAfterTTL))
+	late, _ := e.late.Change()
 	e.connecting.Add(now, float64(y.Connecting))
 	e.begun.Count(now, float64(y.New))
 	e.bytes.Count(now, float64(y.Bytes))
 	connecting, _ := e.connecting.Most()
 	return EndNow{
 		Connections: int(y.Connections), Established: int(y.Established), Retransmitting: int(y.Retransmitting),
-		Connecting: int(connecting), Moving: int(y.Moving), NewPerSecond: rateOf(e.begun), BytesPerSecond: rateOf(e.bytes),
+		Connecting: int(connecting), Moving: int(y.Moving), NewPerSecond: rateOf(e.begun), BytesPerSecond: rateOf(e.bytes), NewAfterTTL: int(late),
 	}
 }
 
@@ -100,8 +109,11 @@ func rateOf(w *Window) float64 {
 // takeAddress measures one side of a switch from a look at all states.
 func (h *history) takeAddress(y *Tally, look *tcp.Look) {
 	a, of := h.address, &y.Address
-	h.signals.Address.Asked = a.asked.take(h.now, &of.Asked, y.Flows.Known)
-	h.signals.Address.Served = a.served.take(h.now, &of.Served, y.Flows.Known)
+	switched := of.Since >= 0
+	over := switched && of.TTL > 0 && of.Since >= of.TTL
+	ends := &h.signals.Address
+	ends.Asked = a.asked.take(h.now, &of.Asked, y.Flows.Known, over)
+	ends.Served = a.served.take(h.now, &of.Served, y.Flows.Known, over)
 
 	connections := int(of.Asked.Connections + of.Served.Connections)
 	h.set(Connections, float64(connections), connections)
@@ -113,22 +125,15 @@ func (h *history) takeAddress(y *Tally, look *tcp.Look) {
 	moving := int(of.Asked.Moving + of.Served.Moving)
 	h.setIf(look.Abilities.Has(tcp.CanInfo) && look.Request.Info, Moving, float64(moving), connections, NoAbility)
 
-	switched := of.Since >= 0
 	h.setIf(switched, SwitchedAgo, of.Since.Seconds(), 1, NotEnough)
-	over := switched && of.TTL > 0 && of.Since >= of.TTL
-	if !over {
-		a.late.Reset()
-	}
-	late := of.Asked.NewAfterTTL + of.Served.NewAfterTTL
-	a.late.Count(h.now, float64(late))
-	recent, _ := a.late.Change()
+	late := ends.Asked.NewAfterTTL + ends.Served.NewAfterTTL
 	older := of.Asked.Older + of.Served.Older
 	why := NotEnough // it is not over yet
 	if of.TTL <= 0 {
 		why = NoLimit
 	}
 	h.setIf(over, TTLOver, (of.Since - of.TTL).Seconds(), 1, why)
-	h.setIf(over, NewAfterTTL, recent, int(recent), why)
+	h.setIf(over, NewAfterTTL, float64(late), late, why)
 	h.setIf(over, OlderThanTTL, float64(older), int(older), why)
 }
 

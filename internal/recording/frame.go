@@ -274,8 +274,8 @@ type played struct {
 func NewPlayer() *Player { return &Player{map[string]*played{}} }
 
 // Play does what a frame says. At the end of a look it returns the tallies, good
-// until the namespace's next look begins, and true. The opinions and norms of a
-// step are not in frames.
+// until the namespace's next look begins, and true. The opinions, norms and
+// answers of a step are not in frames.
 func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 	n := p.namespaces[f.Namespace]
 	if n == nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -42,6 +41,7 @@ type Entry struct {
 
 	configured bool
 	unsaved    bool
+	says       *says
 	curve      curve
 	now        drain.Point     // by the last looks
 	lookedAt   time.Time       // when the last of our own namespace was
@@ -181,28 +181,27 @@ func (b *Book) Start(now time.Time, offset time.Duration, in api.DrainRequest) (
 	return e, nil
 }
 
-// Begin notes that a switch was noticed at a time: that of an armed one, or of a
-// name that is watched, from and to these addresses. ttl is for how long the
-// answers before were good; 0 is not known. The error says why it cannot be
-// followed.
-func (b *Book) Begin(at time.Time, offset time.Duration, name string, before, after []netip.Addr, ttl time.Duration) (*Entry, error) {
+// Begin notes that a switch was noticed: that of an armed one, or of a name that
+// is watched. The error says why it cannot be followed.
+func (b *Book) Begin(offset time.Duration, name string, c drain.Change) (*Entry, error) {
 	old := b.entries[name]
 	if old == nil {
 		return nil, api.ErrNoDrain
 	}
 	r := old.Record
-	r.SwitchedAt, r.StoppedAt, r.StoppedBy = at.Add(offset).UTC(), time.Time{}, ""
+	r.SwitchedAt, r.StoppedAt, r.StoppedBy = c.At.Add(offset).UTC(), time.Time{}, ""
 	armed := old.State() == Armed
 	if !armed {
 		if old.State() != Running && b.followed() >= Most {
 			return nil, fmt.Errorf("%d switches are followed, and those are the most: stop one that is over", Most)
 		}
-		r.Source, r.Before, r.After, r.By, r.TTLSeconds = Noticed, before, after, "the agent", 0
+		r.Source, r.Before, r.After, r.By, r.TTLSeconds = Noticed, c.Before, c.After, "the agent", 0
 	}
-	if r.TTLSeconds == 0 {
-		r.TTLSeconds = ttl.Seconds()
+	if r.Note = ""; len(c.Before) == 0 {
+		r.Note = "the switch had been when the resolvers were asked first: it is longer ago than is said here"
 	}
-	s, err := newSwitch(&r, at)
+	r.TTLSeconds = max(r.TTLSeconds, c.TTL.Seconds())
+	s, err := newSwitch(&r, c.At)
 	if err != nil {
 		return nil, err
 	}
@@ -219,15 +218,6 @@ func (e *Entry) inherit(old *Entry) {
 	e.curve, e.now, e.lookedAt, e.arrivals = old.curve, old.now, old.lookedAt, old.arrivals
 	e.curve.saved, e.curve.anew = 0, true
 	e.curve.cut(e.Switch.Since.Add(-beforeSwitch))
-}
-
-// LearnTTL notes for how long the answers before the switch were good, where
-// that is not known.
-func (b *Book) LearnTTL(name string, ttl time.Duration) {
-	if e := b.entries[name]; e != nil && e.TTLSeconds == 0 && ttl > 0 {
-		e.TTLSeconds, e.Switch.TTL = ttl.Seconds(), ttl
-		b.touch(e)
-	}
 }
 
 // Stop ends a switch; what was found stays to be read. The error is
@@ -260,7 +250,8 @@ func (b *Book) forgetStopped() {
 
 // put takes an entry in, in place of the one of its name.
 func (b *Book) put(e *Entry) {
-	if old := b.entries[e.Name]; old != nil {
+	if e.says = new(says); b.entries[e.Name] != nil {
+		e.says = b.entries[e.Name].says
 		e.curve.anew = true // the history has that one's
 	}
 	b.entries[e.Name] = e
@@ -274,7 +265,10 @@ func (b *Book) drop(e *Entry) {
 	b.changed = true
 }
 
-func (b *Book) touch(e *Entry) { e.unsaved, b.changed = true, true }
+func (b *Book) touch(e *Entry) {
+	e.unsaved, b.changed = true, true
+	e.follow()
+}
 
 // Unsaved are the records that changed since the last call, as the history
 // remembers them. What is only armed or watched is the configuration's, and is
@@ -324,7 +318,7 @@ func (b *Book) Restore(now time.Time, offset time.Duration, memories []Memory, c
 		}
 		since := now
 		wall := now.Add(offset)
-		words := fmt.Sprintf("the agent was started again after the switch: the time since it is by this host's clock, and connections are as old as they were seen since")
+		words := "the agent was started again after the switch: the time since it is by this host's clock; connections are as old as they were seen since, and what resolvers said before is not known"
 		if ago := wall.Sub(r.SwitchedAt); ago >= 0 {
 			since = now.Add(-ago)
 		} else {
@@ -342,14 +336,17 @@ func (b *Book) Restore(now time.Time, offset time.Duration, memories []Memory, c
 			if old.State() == Running || old.State() == Stopped || !b.keeps(e, &old.Record) {
 				continue
 			}
-			e.configured, e.Watch = old.configured, old.Watch
+			e.configured, e.Watch, e.says = old.configured, old.Watch, old.says
 		} else if e.State() == Running && b.followed() >= Most {
 			errs = append(errs, fmt.Errorf("the switch of %s is left out: %d are the most", r.Name, Most))
 			continue
 		}
 		errs = append(errs, e.curve.restore(since, curves[r.Name]))
-		b.entries[r.Name] = e
+		if b.entries[r.Name] = e; e.says == nil {
+			e.says = new(says)
+		}
 		b.changed = true
+		e.follow()
 	}
 	return errors.Join(errs...)
 }

@@ -49,6 +49,8 @@ type Record struct {
 	// StoppedAt is when somebody ended it, zero: nobody did.
 	StoppedAt time.Time `json:"stopped_at"`
 	StoppedBy string    `json:"stopped_by"`
+	// Note is what is not known of it, a sentence; empty: nothing.
+	Note string `json:"note"`
 }
 
 // State is how far it is.

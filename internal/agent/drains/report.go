@@ -40,10 +40,8 @@ type Row struct {
 type Seen struct {
 	Agent string
 	// Rows are the connections to the old addresses; Over counts further ones.
-	Rows      []Row
-	Over      int
-	Resolvers []drain.Resolver
-	Probes    []reply.Probe
+	Rows []Row
+	Over int
 	// Held are those addresses of the switch that are this host's own.
 	Held   []netip.Addr
 	Limits []string
@@ -54,7 +52,7 @@ func (e *Entry) Report(now time.Time, offset time.Duration, seen Seen, curve boo
 	r := drain.Report{
 		Agent: seen.Agent, Name: e.Name, Source: e.Source, Old: some(e.Switch.Old), New: some(e.Switch.New), Kept: some(e.Switch.Kept), Ports: some(e.Ports),
 		DeadlineSeconds: e.Deadline().Seconds(), Stopped: e.State() == Stopped, Now: e.now,
-		Arrivals: e.arrivals, LaggardsOver: seen.Over, Resolvers: some(seen.Resolvers), Probes: []drain.Probe{}, Curve: []drain.Point{}, Limits: some(seen.Limits), Held: seen.Held,
+		Arrivals: e.arrivals, LaggardsOver: seen.Over, Resolvers: some(e.says.zoo.Resolvers(now)), Probes: []drain.Probe{}, Curve: []drain.Point{}, Limits: some(seen.Limits), Held: seen.Held,
 	}
 	if e.TTLSeconds > 0 {
 		r.TTLSeconds = &e.TTLSeconds
@@ -71,15 +69,21 @@ func (e *Entry) Report(now time.Time, offset time.Duration, seen Seen, curve boo
 	if curve {
 		r.Curve = e.curve.since(now, e.Switch.Since)
 	}
-	if e.Restored != "" {
-		r.Limits = append(r.Limits, e.Restored)
+	for _, limit := range []string{e.Note, e.Restored} {
+		if limit != "" {
+			r.Limits = append(r.Limits, limit)
+		}
 	}
 	var left int
 	r.Laggards, left = laggards(now, seen.Rows)
 	r.LaggardsOver += left
-	for _, p := range seen.Probes {
+	for _, p := range e.says.probes {
 		r.Probes = append(r.Probes, e.probe(now, p))
 	}
+	slices.SortFunc(r.Probes, func(a, b drain.Probe) int {
+		return cmp.Or(strings.Compare(a.Side, b.Side), a.Address.Compare(b.Address))
+	})
+	drain.Blame(&r)
 	return r
 }
 

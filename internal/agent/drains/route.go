@@ -21,11 +21,11 @@ const (
 // Route says which addresses to use now: after a switch those of the new ones
 // that passed as the right application, else all; before it those of the last
 // good answer. settled: the drain is over.
-func (e *Entry) Route(now time.Time, last []netip.Addr, probes []reply.Probe, settled bool) (api.Route, error) {
+func (e *Entry) Route(now time.Time, settled bool) (api.Route, error) {
 	r := api.Route{Name: e.Name}
 	switch e.State() {
 	case Watched, Armed:
-		r.Addresses, r.MaxAgeSeconds, r.From = last, int(armedFor.Seconds()), "the last good answer, before a switch"
+		r.Addresses, r.MaxAgeSeconds, r.From = e.says.last, int(armedFor.Seconds()), "the last good answer, before a switch"
 		if len(r.Addresses) == 0 {
 			r.Addresses, r.From = e.Before, "the addresses before the switch, as the configuration has them"
 		}
@@ -39,7 +39,7 @@ func (e *Entry) Route(now time.Time, last []netip.Addr, probes []reply.Probe, se
 		r.MaxAgeSeconds = int(settledFor.Seconds())
 	}
 	r.From = fmt.Sprintf("switch %s %s ago", e.Source, now.Sub(e.Switch.Since).Round(time.Second))
-	tried, good := passed(e.After, probes)
+	tried, good := passed(e.After, e.says.probes)
 	switch {
 	case len(good) == len(e.After):
 		r.From += "; each answers as expected"
@@ -55,19 +55,13 @@ func (e *Entry) Route(now time.Time, last []netip.Addr, probes []reply.Probe, se
 	return r, nil
 }
 
-// passed are those of the addresses to which every probe got through; tried:
+// passed are those of the addresses where the right application answered; tried:
 // some were probed.
-func passed(addresses []netip.Addr, probes []reply.Probe) (tried bool, good []netip.Addr) {
+func passed(addresses []netip.Addr, probes map[netip.Addr]reply.Probe) (tried bool, good []netip.Addr) {
 	for _, a := range addresses {
-		of, failed := 0, false
-		for _, p := range probes {
-			if p.Address.Addr() == a {
-				of++
-				failed = failed || p.Failed != reply.Done || p.Wrong
-			}
-		}
-		tried = tried || of > 0
-		if of > 0 && !failed {
+		p, probed := probes[a]
+		tried = tried || probed
+		if probed && p.Failed == reply.Done && !p.Wrong {
 			good = append(good, a)
 		}
 	}

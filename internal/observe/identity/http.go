@@ -1,54 +1,71 @@
 package identity
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/foreshock/foreshock/internal/reply"
 )
 
 // ask sends one GET on a connection and holds the answer to what is expected.
 // Something that answers otherwise is another application; one that says that it
-// fails (5xx) may be the right one.
+// fails (5xx) may be the right one. It reads the answer itself: http.Transport
+// writes what a server says unasked into the program's log.
 func ask(ctx context.Context, conn net.Conn, e *Expect) *finding {
-	transport := &http.Transport{
-		// The connection is there; of TLS the request need not know.
-		DialContext:            once(conn),
-		DisableKeepAlives:      true,
-		DisableCompression:     true, // a text is looked for as it is sent
-		MaxResponseHeaderBytes: maxHeaders,
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
 	}
-	at := e.url
-	at.Scheme = "http"
-	request := &http.Request{Method: http.MethodGet, URL: &at, Host: at.Host, Header: http.Header{"User-Agent": {"foreshock"}}}
-	// RoundTrip follows no redirect and keeps no cookie.
-	response, err := transport.RoundTrip(request.WithContext(ctx))
-	if err != nil {
-		f := &finding{stage: reply.HTTP}
-		f.wrong, f.words = answerWords(err)
-		return f
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+
+	in := &io.LimitedReader{R: conn, N: maxHeaders}
+	response, err := exchange(conn, in, e)
+	switch {
+	case err == nil:
+		in.N = 8 * maxBody // a chunk of one byte takes six
+		return e.hold(ctx, response)
+	case in.N == 0:
+		return &finding{stage: reply.HTTP, words: fmt.Sprintf("the answer has more than %d KiB of headers", maxHeaders>>10)}
 	}
-	defer response.Body.Close()
-	return e.hold(response)
+	f := &finding{stage: reply.HTTP}
+	f.wrong, f.words = answerWords(ctx, err)
+	return f
+}
+
+// exchange sends the request and reads the answer up to its body, from in.
+func exchange(conn net.Conn, in io.Reader, e *Expect) (*http.Response, error) {
+	request := &http.Request{
+		Method: http.MethodGet, URL: &e.url, Host: e.url.Host, Close: true,
+		Header: http.Header{"User-Agent": {"foreshock"}},
+	}
+	if err := request.Write(conn); err != nil {
+		return nil, err
+	}
+	reader := bufio.NewReader(in)
+	for {
+		response, err := http.ReadResponse(reader, request)
+		if err != nil || response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols {
+			return response, err
+		}
+	}
 }
 
 // hold compares an answer with what is expected.
-func (e *Expect) hold(response *http.Response) *finding {
+func (e *Expect) hold(ctx context.Context, response *http.Response) *finding {
 	f := &finding{stage: reply.Identity, wrong: true, status: response.StatusCode}
 	said := fmt.Sprintf("status %d", response.StatusCode)
 	if to := redirect(response); to != "" {
 		said += ", a redirect to " + to
 	}
 	switch {
-	case e.status == 0 && response.StatusCode < 400, e.status == response.StatusCode:
+	case e.status == 0 && response.StatusCode >= 200 && response.StatusCode < 400, e.status == response.StatusCode:
 	case response.StatusCode >= 500:
 		f.stage, f.wrong, f.words = reply.HTTP, false, said+": it answers, and fails"
 		return f
@@ -76,7 +93,7 @@ func (e *Expect) hold(response *http.Response) *finding {
 		case bytes.Contains(body, []byte(e.body)):
 		case err != nil:
 			f.stage = reply.HTTP
-			f.wrong, f.words = answerWords(err)
+			f.wrong, f.words = answerWords(ctx, err)
 			return f
 		case len(body) == maxBody:
 			f.words = fmt.Sprintf("%s, and the first %d KiB of the body do not contain what is expected", said, maxBody>>10)
@@ -101,26 +118,14 @@ func redirect(response *http.Response) string {
 	return printable(to.Scheme + "://" + to.Host)
 }
 
-// once hands out a connection that is there, one time.
-func once(conn net.Conn) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) {
-		if conn == nil {
-			return nil, errors.New("the connection was used already")
-		}
-		c := conn
-		conn = nil
-		return c, nil
-	}
-}
-
 // answerWords says why no HTTP answer could be read, and whether that is because
-// something else answers. net/http's own words repeat what came.
-func answerWords(err error) (wrong bool, words string) {
-	switch {
-	case broken(err) != "":
+// something else answers. The words of net/http repeat what came.
+func answerWords(ctx context.Context, err error) (wrong bool, words string) {
+	if ctx.Err() != nil { // whatever it broke off at
+		err = ctx.Err()
+	}
+	if broken(err) != "" {
 		return false, broken(err) + " before the answer was complete"
-	case strings.Contains(err.Error(), "response headers exceeded"):
-		return false, fmt.Sprintf("the answer has more than %d KiB of headers", maxHeaders>>10)
 	}
 	return true, "what answers does not speak HTTP/1.1"
 }

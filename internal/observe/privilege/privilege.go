@@ -41,7 +41,7 @@ func Permitted(capability int) bool {
 // Lower takes a capability out of force on all threads, and out of what programs
 // that are started inherit. It stays permitted, for [With]. The error says that
 // it was left in force: a filter of system calls refuses, or this is a build
-// with cgo, whose threads cannot be reached.
+// with cgo, whose threads cannot be reached (errors.ErrUnsupported).
 func Lower(capability int) error {
 	s, err := get()
 	if err != nil {

@@ -44,8 +44,7 @@ type Fate struct {
 	// Closed: it was closed, and a look afterwards did not find it. Its program
 	// gets ECONNABORTED, the other end a reset.
 	Closed bool
-	// Err is why it is neither; ErrNotPermitted, ErrNoDestroy, or what the kernel
-	// said.
+	// Err is why it is neither.
 	Err error
 }
 
@@ -55,7 +54,8 @@ const Closable tcp.StateMask = 1<<tcp.Established | 1<<tcp.SynSent | 1<<tcp.Clos
 
 // Destroy closes the sockets and returns what became of each, in their order.
 // The socket at the same two ends with another cookie is another one, and left
-// alone. The error says that none was tried.
+// alone. The error says why none was closed: ErrNotPermitted, ErrNoDestroy, or
+// what kept it from looking for them.
 //
 // It looks for all of them in one walk first: what the kernel says there of each
 // is what it is asked to close, with the interface it may be bound to. It needs
@@ -79,6 +79,9 @@ func (r *Reader) Destroy(sockets []Exact) ([]Fate, error) {
 			continue
 		}
 		fates[i] = r.destroy(id)
+		if err := fates[i].Err; errors.Is(err, ErrNotPermitted) || errors.Is(err, ErrNoDestroy) {
+			return nil, err // as it will be of the others
+		}
 	}
 	return fates, nil
 }

@@ -41,7 +41,7 @@ type Socket struct {
 	State  tcp.State
 	// Asked: this host began it. One that it serves is a user's, and left alone.
 	Asked bool
-	// FirstSeen is on the agent's steady clock.
+	// FirstSeen is on the agent's steady clock; zero where it is not known.
 	FirstSeen time.Time
 	// Namespace is the name of its network namespace, empty for the agent's own.
 	Namespace string
@@ -55,9 +55,9 @@ var (
 	ErrTooSoon = errors.New("answers from before the switch are still good, and programs would connect to the old address again")
 )
 
-// Choose returns those of the sockets that are stale, the oldest first: begun by
-// this host, to an old address of the switch, on a port of it, and held by a
-// program. The error is ErrNotYet or ErrTooSoon, and then says for how long.
+// Choose returns those of the sockets that are stale, the oldest first, those of
+// unknown age last: begun by this host, to an old address of the switch, on a
+// port of it, and held by a program. The error is ErrNotYet or ErrTooSoon, and then says for how long.
 func Choose(now time.Time, s *scope.Switch, held []Socket) ([]Socket, error) {
 	if s.Since.IsZero() {
 		return nil, ErrNotYet
@@ -67,20 +67,35 @@ func Choose(now time.Time, s *scope.Switch, held []Socket) ([]Socket, error) {
 	}
 	var chosen []Socket
 	for _, h := range held {
-		if h.Asked && h.Cookie != 0 && sockdiag.Closable.Has(h.State) && slices.Contains(s.Old, h.Remote.Addr()) && s.Counts(h.Remote.Port()) {
+		if h.Asked && !looksServed(h) && h.Cookie != 0 && sockdiag.Closable.Has(h.State) &&
+			slices.Contains(s.Old, h.Remote.Addr()) && s.Counts(h.Remote.Port()) {
 			chosen = append(chosen, h)
 		}
 	}
 	slices.SortFunc(chosen, func(a, b Socket) int {
+		if a.FirstSeen.IsZero() != b.FirstSeen.IsZero() {
+			return cmp.Compare(b.FirstSeen.Unix(), a.FirstSeen.Unix()) // the known one
+		}
 		return cmp.Or(a.FirstSeen.Compare(b.FirstSeen), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Cookie, b.Cookie))
 	})
 	return chosen, nil
 }
 
+// firstEphemeral is where the kernel's local ports begin: ip_local_port_range,
+// 32768 unless somebody has set it.
+const firstEphemeral = 1 << 15
+
+// looksServed reports whether a connection has the ports of one that came to us.
+// Who listened may be gone before his connections, and then no look can tell
+// that we did not begin them.
+func looksServed(s Socket) bool {
+	return s.Local.Port() < firstEphemeral && s.Remote.Port() >= firstEphemeral
+}
+
 // Close closes sockets of one network namespace and returns what became of
-// each, in their order. The errors of a Fate name what is missing: see
-// sockdiag.ErrNotPermitted. The error is netns.ErrGone, netns.ErrStuck or
-// privilege.ErrStuck, or says why none was tried.
+// each, in their order. The error says why none was closed, and what to do:
+// sockdiag.ErrNotPermitted, sockdiag.ErrNoDestroy, netns.ErrGone; or it is
+// netns.ErrStuck or privilege.ErrStuck, beside what became of them.
 func Close(space netns.Found, sockets []Socket) ([]sockdiag.Fate, error) {
 	exact := make([]sockdiag.Exact, len(sockets))
 	for i, s := range sockets {
@@ -95,6 +110,9 @@ func Close(space netns.Found, sockets []Socket) ([]sockdiag.Fate, error) {
 		defer reader.Close()
 		return privilege.With(unix.CAP_NET_ADMIN, func() (err error) {
 			fates, err = reader.Destroy(exact)
+			if errors.Is(err, sockdiag.ErrNotPermitted) {
+				err = fmt.Errorf("%w: install deploy/close-stale.conf as a drop-in of the unit and restart the agent, or run it as root", err)
+			}
 			return err
 		})
 	})
