@@ -27,7 +27,7 @@ over: by the connections that hosts hold, not by what DNS says alone. With
   foreshock drain watch shop.example --agents http://192.0.2.3:9748,http://198.51.100.3:9748`,
 	}
 	onlyHelps(cmd, "unknown command %q: use start, status, watch, report, close-stale or stop")
-	cmd.AddCommand(drainStartCommand(), drainStatusCommand(), drainWatchCommand(), drainCloseCommand(), drainStopCommand())
+	cmd.AddCommand(drainStartCommand(), drainStatusCommand(), drainWatchCommand(), drainReportCommand(), drainCloseCommand(), drainStopCommand())
 	return cmd
 }
 

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,12 +179,93 @@ func follow(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: follow NAME HOST")
 	}
-	source := &still{api.Snapshot{Host: args[1], At: time.Now(), Ready: true}}
-	handler, err := api.New(api.Config{Source: source, Actor: source, Drainer: newFollower(args[1]), Token: "correct horse", Log: slog.New(slog.DiscardHandler)})
+	answers, err := followed(args[1])
 	ts.Check(err)
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(answers)
 	ts.Defer(server.Close)
 	ts.Setenv(args[0], server.URL)
+}
+
+// followed is the API of a follower of that name.
+func followed(host string) (http.Handler, error) {
+	source := &still{api.Snapshot{Host: host, At: time.Now(), Ready: true}}
+	return api.New(api.Config{Source: source, Actor: source, Drainer: newFollower(host), Token: "correct horse", Log: slog.New(slog.DiscardHandler)})
+}
+
+// TestDrainWatchInterrupted: who ends a watch before the switch has settled has not
+// seen that it has, and a script must not take it for that.
+func TestDrainWatchInterrupted(t *testing.T) {
+	answers, err := followed("edge1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(answers)
+	defer server.Close()
+	r, w := pipe(t)
+	cmd := program(t, w, os.Stderr, "drain", "watch", "shop.example", "--agent", server.URL, "--every", "100ms")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for in := bufio.NewScanner(r); in.Scan(); {
+		if lines++; lines == 2 {
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var ended *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &ended) || ended.ExitCode() != exitUnwell || lines < 2 {
+		t.Errorf("%d lines, then %v; want 2 at least and exit code %d", lines, err, exitUnwell)
+	}
+}
+
+// TestDrainWatchGoesOn: an agent that stops to answer is said once, and asked on; at
+// the beginning that is an error.
+func TestDrainWatchGoesOn(t *testing.T) {
+	answers, err := followed("edge1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch n := requests.Add(1); {
+		case n <= 2:
+			answers.ServeHTTP(w, r)
+			return
+		case n == 9: // net/http asks some of them twice
+			cancel()
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	defer server.Close()
+	cmd := &cobra.Command{}
+	list := agentsFlags(cmd, false)
+	if err := cmd.ParseFlags([]string{"--agents", server.URL}); err != nil {
+		t.Fatal(err)
+	}
+	agents, err := list.list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, stderr strings.Builder
+	w := drainWatch{agents: agents, name: "shop.example", out: &out, stderr: &stderr}
+	var code exit
+	if err := w.run(ctx, time.Millisecond); !errors.As(err, &code) || code.code != exitUnwell {
+		t.Errorf("it ended with %v, want exit code %d", err, exitUnwell)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 2 {
+		t.Errorf("%d answers, want 2:\n%s", n, &out)
+	}
+	if n := strings.Count(stderr.String(), "the agent does not answer"); n != 1 {
+		t.Errorf("said %d times, want once:\n%s", n, &stderr)
+	}
+	w.shown = 0
+	if err := w.run(t.Context(), time.Millisecond); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("at the beginning: %v", err)
+	}
 }
 
 // TestDrainText holds what a terminal shows of a switch to testdata/golden; -update

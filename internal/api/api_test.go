@@ -361,7 +361,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"close without the privilege", "POST", "/api/v1/drains/kept.example/close-stale", `{"by":"ann","really":true}`, bearer, nil, token, 409, "CAP_NET_ADMIN"},
 		{"close of no drain", "POST", "/api/v1/drains/shap.example/close-stale", `{"by":"ann"}`, bearer, nil, token, 404, "shap.example"},
 		{"close too many", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann","most":1000000}`, bearer, nil, token, 400, "100000"},
-		{"close with a typing mistake", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann","realy":true}`, bearer, nil, token, 400, "unknown field"},
+		{"close with a typing mistake", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann","real":true}`, bearer, nil, token, 400, "unknown field"},
 		{"close without a token", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann"}`, map[string]string{"Content-Type": "application/json"}, nil, token, 401, "bearer"},
 		{"route", "GET", "/api/v1/route/shop.EXAMPLE.", "", nil, nil, token, 200, `"addresses":["198.51.100.7"]`},
 		{"route to nobody", "GET", "/api/v1/route/shap.example", "", nil, nil, token, 404, "go by DNS"},

@@ -222,10 +222,7 @@ func TestPureStagesImportNothingImpure(t *testing.T) {
 
 // wakers start a goroutine that only wakes or ends what runs when a context is
 // done; and a command of several agents asks them at once, and waits for all.
-var wakers = []string{"internal/observe/balancer/haproxy.go", "cmd/foreshock/main.go", "cmd/foreshock/agents.go"}
-
-// done.
-var wakers = []string{"internal/observe/balancer/haproxy.go", "internal/observe/identity/http.go", "cmd/foreshock/main.go"}
+var wakers = []string{"internal/observe/balancer/haproxy.go", "internal/observe/identity/http.go", "cmd/foreshock/main.go", "cmd/foreshock/agents.go"}
 
 // TestOnlyTheRoofStartsGoroutines looks at the source: goroutines belong to
 // internal/agent, to the lab and to the demo, which is a world of its own beside

@@ -19,9 +19,14 @@ import (
 type DrainValues struct {
 	// Reports are those of one agent or several, with their curves.
 	Reports []drain.Report
+	// Missing are agents that were asked too and did not answer.
+	Missing []Missing
 	MadeBy  string // the program and its version
 	MadeAt  time.Time
 }
+
+// Missing is an agent that did not say what it knows, and why.
+type Missing struct{ Agent, Why string }
 
 // Drain is the report of a switch. Its JSON is a contract; the words of its other
 // forms are not.
@@ -77,6 +82,9 @@ func BuildDrain(v DrainValues) (Drain, error) {
 	s := drain.Merge(v.Reports)
 	if len(s.Agents) == 0 || s.Name == "" {
 		return Drain{}, errors.New("report a drain: no agent has reported on it")
+	}
+	for _, m := range v.Missing {
+		s = s.Without(m.Agent, m.Why)
 	}
 	d := Drain{
 		Version: Version, MadeAt: v.MadeAt.UTC(), MadeBy: v.MadeBy, Title: fmt.Sprintf("Drain of %s: %s", s.Name, s.Verdict),
