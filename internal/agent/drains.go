@@ -184,7 +184,7 @@ func (a *agent) noted(who, what string, e *drains.Entry) {
 	if len(e.Before) > 0 {
 		detail += fmt.Sprintf(": from %s to %s", addressList(e.Before), addressList(e.After))
 	}
-	a.log.Info("switch: "+what, "name", e.Name, "old", addressList(e.Before), "new", addressList(e.After), "source", e.Source, "who", who)
+	a.log.Info("a switch of addresses", "what", what, "name", e.Name, "old", addressList(e.Before), "new", addressList(e.After), "source", e.Source, "who", who)
 	a.keeper.change(history.Change{At: time.Now(), Who: who, What: "drain " + what, Detail: detail})
 	a.keepDrains()
 }

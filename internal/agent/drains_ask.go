@@ -46,11 +46,11 @@ func (x *asked) why() []string {
 	if x.zoneErr == nil {
 		return x.problems
 	}
-	return append(x.problems[:len(x.problems):len(x.problems)], x.zoneErr.Error())
+	return append(slices.Clip(x.problems), x.zoneErr.Error())
 }
 
 func (x *asked) servers() []reply.Server {
-	return append(x.zone[:len(x.zone):len(x.zone)], x.recursive...)
+	return append(slices.Clip(x.zone), x.recursive...)
 }
 
 // askNames asks DNS servers for the names of switches until ctx ends. A

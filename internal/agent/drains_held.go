@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,7 +88,7 @@ func (a *agent) heldNow() heldRows {
 	})
 	if err != nil {
 		stale := f.rows
-		stale.limits = append(stale.limits[:len(stale.limits):len(stale.limits)], "the agent is busy: who is on the old addresses is of a while ago")
+		stale.limits = append(slices.Clip(stale.limits), "the agent is busy: who is on the old addresses is of a while ago")
 		return stale
 	}
 	is := <-held
