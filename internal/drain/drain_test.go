@@ -130,7 +130,9 @@ func TestVerdict(t *testing.T) {
 		{"probed long ago", []drain.Report{with(good(), func(r *drain.Report) { r.Probes[0].AgoSeconds = 3600 })}, drain.Unclear, []string{"nothing has connected to the new address 198.51.100.7"}},
 		{"a look that is late", []drain.Report{with(good(), func(r *drain.Report) { r.SinceSeconds += 31 })}, drain.Unclear, []string{"the last look of edge is 31 s old"}},
 		{"a look that is late, of one of two", []drain.Report{with(report("client", far, steady(asked(0, 9))), func(r *drain.Report) { r.SinceSeconds += 90 }), good()}, drain.Unclear, []string{"the last look of client is 1 min 30 s old"}},
-		{"stopped: as of then", []drain.Report{with(good(), func(r *drain.Report) { r.Stopped, r.SinceSeconds = true, 9000 })}, drain.Settled, nil},
+		{"stopped: as of then", []drain.Report{with(good(), func(r *drain.Report) {
+			r.Stopped, r.SinceSeconds, r.Resolvers[0].AskedAgoSeconds, r.Probes[0].AgoSeconds = true, 9000, 8410, 8412
+		})}, drain.Settled, nil},
 		{"one of two stopped", []drain.Report{good(), with(report("other", 100, steady(served(0, 0))), func(r *drain.Report) { r.Stopped = true })}, drain.Unclear, []string{"other has stopped following it, 1 min 40 s after the switch"}},
 		{"armed", []drain.Report{with(good(), func(r *drain.Report) { r.SwitchedAt = time.Time{} })}, drain.Unclear, []string{"the switch of shop.example has not been seen yet"}},
 		{"one of two armed", []drain.Report{good(), with(report("other", far, steady(asked(0, 9))), func(r *drain.Report) { r.SwitchedAt = time.Time{} })}, drain.Unclear, []string{"other has not noticed the switch yet"}},
@@ -252,6 +254,7 @@ func TestBasis(t *testing.T) {
 		{"but where old is dead", []drain.Report{with(report("a", 300, func(float64) drain.Point { return served(0, 7) }), deadOld)}, "served", new(0.0)},
 		{"one side and clients", []drain.Report{report("a", 300, func(float64) drain.Point { return served(7, 0) }), report("b", 300, steady(asked(1, 1)))}, "asked", new(0.5)},
 		{"held, though nobody has come", []drain.Report{with(report("a", 300, func(float64) drain.Point { return served(0, 7) }), func(r *drain.Report) { r.Held = []netip.Addr{oldAddress, newAddress} })}, "served", new(0.0)},
+		{"served, though the addresses are not its own", []drain.Report{with(report("a", 300, steady(served(1, 3))), func(r *drain.Report) { r.Held = []netip.Addr{} })}, "served", new(0.25)},
 		{"one of two old addresses is held", []drain.Report{with(report("a", 300, steady(served(1, 3))), func(r *drain.Report) {
 			r.Held = []netip.Addr{oldAddress, newAddress}
 			r.Old = append(r.Old, netip.MustParseAddr("192.0.2.11"))
