@@ -334,3 +334,36 @@ func TestSentence(t *testing.T) {
 		}
 	}
 }
+
+// TestArrivals: what arrives is added up at one end, and only where that says
+// something.
+func TestArrivals(t *testing.T) {
+	was := func(at string, seen, expected, off float64) *drain.Arrivals {
+		return &drain.Arrivals{PerSecond: seen, ExpectedPerSecond: expected, ErrorPerSecond: off, From: "before the switch", At: at}
+	}
+	host := func(name string, p drain.Point, a *drain.Arrivals) drain.Report {
+		return with(report(name, 300, func(float64) drain.Point { return p }), func(r *drain.Report) { r.Arrivals = a })
+	}
+	tests := []struct {
+		name    string
+		reports []drain.Report
+		want    *drain.Arrivals
+		says    string
+	}{
+		{"one edge", []drain.Report{host("a", asked(4, 6), was("asked", 172, 410, 40))}, was("asked", 172, 410, 40), "since the switch 58 % of the usual new connections have not arrived (expected 410/s ± 40, seen 172/s)"},
+		{"two", []drain.Report{host("a", asked(4, 6), was("asked", 100, 100, 30)), host("b", asked(4, 6), was("asked", 195, 200, 40))}, was("asked", 295, 300, 50), "the usual new connections arrive (expected 300/s ± 50, seen 295/s)"},
+		{"within chance", []drain.Report{host("a", asked(4, 6), was("asked", 80, 100, 30))}, was("asked", 80, 100, 30), "as many new connections arrive as chance would have it (expected 100/s ± 30, seen 80/s)"},
+		{"the old host alone: they may be elsewhere", []drain.Report{host("a", served(4, 0), was("served", 0, 410, 40))}, nil, ""},
+		{"what left one host comes to the other", []drain.Report{host("a", served(4, 0), was("served", 10, 410, 40)), host("b", drain.Point{Served: drain.Sides{New: drain.Count{Established: 1, NewPerSecond: 390}}}, nil)}, was("served", 400, 410, 40), "the usual new connections arrive (expected 410/s ± 40, seen 400/s)"},
+		{"few", []drain.Report{host("a", asked(4, 6), was("asked", 0.25, 2.5, 1))}, was("asked", 0.25, 2.5, 1), "since the switch 90 % of the usual new connections have not arrived (expected 2.5/s ± 1, seen 0.25/s)"},
+		{"nothing is usual", []drain.Report{host("a", asked(4, 6), was("asked", 3, 0, 0))}, nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := drain.Merge(tt.reports)
+			if diff := cmp.Diff(tt.want, s.Arrivals); diff != "" || s.MissingSentence != tt.says || (s.Missing == nil) != (tt.want == nil) {
+				t.Errorf("%q, want %q; arrivals (-want +got):\n%s", s.MissingSentence, tt.says, diff)
+			}
+		})
+	}
+}
