@@ -130,7 +130,9 @@ func TestVerdict(t *testing.T) {
 		{"probed long ago", []drain.Report{with(good(), func(r *drain.Report) { r.Probes[0].AgoSeconds = 3600 })}, drain.Unclear, []string{"nothing has connected to the new address 198.51.100.7"}},
 		{"a look that is late", []drain.Report{with(good(), func(r *drain.Report) { r.SinceSeconds += 31 })}, drain.Unclear, []string{"the last look of edge is 31 s old"}},
 		{"a look that is late, of one of two", []drain.Report{with(report("client", far, steady(asked(0, 9))), func(r *drain.Report) { r.SinceSeconds += 90 }), good()}, drain.Unclear, []string{"the last look of client is 1 min 30 s old"}},
-		{"stopped: as of then", []drain.Report{with(good(), func(r *drain.Report) { r.Stopped, r.SinceSeconds = true, 9000 })}, drain.Settled, nil},
+		{"stopped: as of then", []drain.Report{with(good(), func(r *drain.Report) {
+			r.Stopped, r.SinceSeconds, r.Resolvers[0].AskedAgoSeconds, r.Probes[0].AgoSeconds = true, 9000, 8410, 8412
+		})}, drain.Settled, nil},
 		{"one of two stopped", []drain.Report{good(), with(report("other", 100, steady(served(0, 0))), func(r *drain.Report) { r.Stopped = true })}, drain.Unclear, []string{"other has stopped following it, 1 min 40 s after the switch"}},
 		{"armed", []drain.Report{with(good(), func(r *drain.Report) { r.SwitchedAt = time.Time{} })}, drain.Unclear, []string{"the switch of shop.example has not been seen yet"}},
 		{"one of two armed", []drain.Report{good(), with(report("other", far, steady(asked(0, 9))), func(r *drain.Report) { r.SwitchedAt = time.Time{} })}, drain.Unclear, []string{"other has not noticed the switch yet"}},
@@ -252,6 +254,7 @@ func TestBasis(t *testing.T) {
 		{"but where old is dead", []drain.Report{with(report("a", 300, func(float64) drain.Point { return served(0, 7) }), deadOld)}, "served", new(0.0)},
 		{"one side and clients", []drain.Report{report("a", 300, func(float64) drain.Point { return served(7, 0) }), report("b", 300, steady(asked(1, 1)))}, "asked", new(0.5)},
 		{"held, though nobody has come", []drain.Report{with(report("a", 300, func(float64) drain.Point { return served(0, 7) }), func(r *drain.Report) { r.Held = []netip.Addr{oldAddress, newAddress} })}, "served", new(0.0)},
+		{"served, though the addresses are not its own", []drain.Report{with(report("a", 300, steady(served(1, 3))), func(r *drain.Report) { r.Held = []netip.Addr{} })}, "served", new(0.25)},
 		{"one of two old addresses is held", []drain.Report{with(report("a", 300, steady(served(1, 3))), func(r *drain.Report) {
 			r.Held = []netip.Addr{oldAddress, newAddress}
 			r.Old = append(r.Old, netip.MustParseAddr("192.0.2.11"))
@@ -329,5 +332,38 @@ func TestSentence(t *testing.T) {
 		if got := drain.Merge([]drain.Report{tt.report}).Sentence; !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s\nwant %s", got, tt.want)
 		}
+	}
+}
+
+// TestArrivals: what arrives is added up at one end, and only where that says
+// something.
+func TestArrivals(t *testing.T) {
+	was := func(at string, seen, expected, off float64) *drain.Arrivals {
+		return &drain.Arrivals{PerSecond: seen, ExpectedPerSecond: expected, ErrorPerSecond: off, From: "before the switch", At: at}
+	}
+	host := func(name string, p drain.Point, a *drain.Arrivals) drain.Report {
+		return with(report(name, 300, func(float64) drain.Point { return p }), func(r *drain.Report) { r.Arrivals = a })
+	}
+	tests := []struct {
+		name    string
+		reports []drain.Report
+		want    *drain.Arrivals
+		says    string
+	}{
+		{"one edge", []drain.Report{host("a", asked(4, 6), was("asked", 172, 410, 40))}, was("asked", 172, 410, 40), "since the switch 58 % of the usual new connections have not arrived (expected 410/s ± 40, seen 172/s)"},
+		{"two", []drain.Report{host("a", asked(4, 6), was("asked", 100, 100, 30)), host("b", asked(4, 6), was("asked", 195, 200, 40))}, was("asked", 295, 300, 50), "the usual new connections arrive (expected 300/s ± 50, seen 295/s)"},
+		{"within chance", []drain.Report{host("a", asked(4, 6), was("asked", 80, 100, 30))}, was("asked", 80, 100, 30), "as many new connections arrive as chance would have it (expected 100/s ± 30, seen 80/s)"},
+		{"the old host alone: they may be elsewhere", []drain.Report{host("a", served(4, 0), was("served", 0, 410, 40))}, nil, ""},
+		{"what left one host comes to the other", []drain.Report{host("a", served(4, 0), was("served", 10, 410, 40)), host("b", drain.Point{Served: drain.Sides{New: drain.Count{Established: 1, NewPerSecond: 390}}}, nil)}, was("served", 400, 410, 40), "the usual new connections arrive (expected 410/s ± 40, seen 400/s)"},
+		{"few", []drain.Report{host("a", asked(4, 6), was("asked", 0.25, 2.5, 1))}, was("asked", 0.25, 2.5, 1), "since the switch 90 % of the usual new connections have not arrived (expected 2.5/s ± 1, seen 0.25/s)"},
+		{"nothing is usual", []drain.Report{host("a", asked(4, 6), was("asked", 3, 0, 0))}, nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := drain.Merge(tt.reports)
+			if diff := cmp.Diff(tt.want, s.Arrivals); diff != "" || s.MissingSentence != tt.says || (s.Missing == nil) != (tt.want == nil) {
+				t.Errorf("%q, want %q; arrivals (-want +got):\n%s", s.MissingSentence, tt.says, diff)
+			}
+		})
 	}
 }

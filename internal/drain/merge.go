@@ -60,6 +60,9 @@ type view struct {
 	oldDead bool
 	basis   string
 
+	// stopped are agents that do not look any more: what they say does not age.
+	stopped map[string]bool
+
 	laggards     []Laggard
 	laggardsOver int
 	resolvers    []Resolver
@@ -252,20 +255,24 @@ func (v *view) holds() {
 	for i := range v.members {
 		m := &v.members[i]
 		v.asks = v.asks || m.ever(func(p *Point) bool { return p.Asked != Sides{} })
-		if m.Held != nil {
-			for _, a := range tidy(m.Held) {
-				covered[a] = true
-			}
-			continue
+		own := tidy(m.Held)
+		for _, a := range own {
+			covered[a] = true
 		}
-		if m.ever(func(p *Point) bool { return p.Served.Old != Count{} }) {
-			for _, a := range v.old {
-				covered[a] = true
-			}
-		}
-		if m.ever(func(p *Point) bool { return p.Served.New != Count{} }) {
-			for _, a := range v.new {
-				covered[a] = true
+		// Without a list, and where connections come to an address that is not the
+		// host's own (a transparent proxy), a side counts by what came to it.
+		for _, side := range []struct {
+			of   []netip.Addr
+			came func(*Point) bool
+		}{
+			{v.old, func(p *Point) bool { return p.Served.Old != Count{} }},
+			{v.new, func(p *Point) bool { return p.Served.New != Count{} }},
+		} {
+			holds := slices.ContainsFunc(side.of, func(a netip.Addr) bool { return slices.Contains(own, a) })
+			if !holds && m.ever(side.came) {
+				for _, a := range side.of {
+					covered[a] = true
+				}
 			}
 		}
 	}
@@ -306,7 +313,7 @@ func (v *view) dead() bool {
 	found := map[netip.Addr]bool{}
 	for i := range v.members {
 		for _, p := range v.members[i].Probes {
-			if p.AgoSeconds > probeGood || !slices.Contains(v.old, p.Address.Addr().Unmap()) {
+			if p.AgoSeconds > probeGood && !v.members[i].Stopped || !slices.Contains(v.old, p.Address.Addr().Unmap()) {
 				continue
 			}
 			if p.Failed != "connect" {
@@ -347,8 +354,10 @@ func (v *view) who() {
 // sources gathers what resolvers and probes said, each as seen by its agent.
 func (v *view) sources() {
 	v.resolvers, v.probes = []Resolver{}, []Probe{}
+	v.stopped = map[string]bool{}
 	for i := range v.members {
 		m := &v.members[i]
+		v.stopped[m.Agent] = m.Stopped
 		for _, r := range m.Resolvers {
 			r.Agent = m.Agent
 			v.resolvers = append(v.resolvers, r)

@@ -115,10 +115,12 @@ func (v *view) reasonsOfShares(points []Point, bad, blind say) {
 		p := &v.curve[i]
 		followed = followed || p.Asked.Old.live()+p.Served.Old.live() > 0
 	}
-	if !anything && !(followed && len(v.new) == 0) { // a switch that only took addresses away ends with nothing
+	ended := followed && len(v.new) == 0 // a switch that only took addresses away ends with nothing
+	if !anything && !ended {
 		blind("no connection to any of the addresses was seen within the last minute")
 	}
-	if !v.asks && !v.holdsOld && !(v.oldDead && v.arrivals != nil) {
+	accounted := v.oldDead && v.arrivals != nil // nobody can be on them, and who does not arrive is known
+	if !v.asks && !v.holdsOld && !accounted {
 		blind("who is on %s is not seen: no agent on a host that holds %s reports, and none whose own connections go there", theAddress("old", v.old), pronoun(v.old))
 	}
 }
@@ -175,7 +177,7 @@ func (v *view) reasonsOfResolvers(bad, blind say) {
 		asked++
 		switch r.Class {
 		case ClassNew:
-			if r.AskedAgoSeconds > answerGood {
+			if r.AskedAgoSeconds > answerGood && !v.stopped[r.Agent] {
 				blind("%s was last asked %s ago", v.resolver(r), lasting(r.AskedAgoSeconds))
 			}
 		case ClassOldInTTL, ClassOldBeyond, ClassServStale, ClassMixed:
@@ -232,7 +234,7 @@ func (v *view) reasonsOfProbes(bad, blind say) {
 			continue
 		}
 		switch {
-		case p.AgoSeconds > probeGood:
+		case p.AgoSeconds > probeGood && !v.stopped[p.Agent]:
 		case p.Failed != "" || p.Wrong:
 			bad("the new address %s %s", p.Address, found(p))
 			good[a.String()] = true // that is the reason, not that none was made
@@ -333,6 +335,9 @@ func (v *view) sentence(s *Status) string {
 	case Settled:
 		return fmt.Sprintf("%s has settled: %s, %s, %s.", s.Name, v.shareSays(s), v.resolversSay(), after)
 	case Unclear:
+		if v.since > v.deadline && !v.before {
+			first += fmt.Sprintf("; the deadline was %s ago", lasting(v.since-v.deadline))
+		}
 		return fmt.Sprintf("Whether %s has drained is not known: %s.", cmp.Or(s.Name, "the name"), first)
 	}
 	state := "drains"

@@ -94,20 +94,20 @@ func (d *Drain) resolvers() Section {
 		if len(d.Status.Agents) > 1 {
 			name += ", asked by " + r.Agent
 		}
-		answer := spaced(string(r.Class))
+		answer := []string{spaced(string(r.Class))}
 		for _, more := range append([]string{r.Why}, r.Extended...) {
 			if more != "" {
-				answer += "; " + more
+				answer = append(answer, more)
 			}
 		}
 		if r.Serial != 0 {
-			answer += fmt.Sprintf("; serial %d", r.Serial)
+			answer = append(answer, fmt.Sprintf("serial %d", r.Serial))
 		}
 		after := "–"
 		if r.NewAfterSeconds != nil {
 			after = seconds(*r.NewAfterSeconds)
 		}
-		s.Rows = append(s.Rows, []string{name, answer, told(r.Addresses), seconds(r.TTLSeconds), after})
+		s.Rows = append(s.Rows, []string{name, strings.Join(answer, "; "), told(r.Addresses), seconds(r.TTLSeconds), after})
 	}
 	return s
 }

@@ -72,12 +72,12 @@ func (d *Database) Reload() (bool, error) {
 	// A pipe or a device must not hold up whoever opens it.
 	f, err := os.OpenFile(d.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return false, openError(d.path, err)
+		return false, openError(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return false, openError(d.path, err)
+		return false, openError(err)
 	}
 	now := stampOf(info)
 	if now == d.stamp {
@@ -93,7 +93,7 @@ func (d *Database) Reload() (bool, error) {
 	return true, nil
 }
 
-func openError(path string, err error) error {
+func openError(err error) error {
 	way := "see whether the agent's user may read it"
 	if errors.Is(err, fs.ErrNotExist) {
 		way = "give the path of a database in MaxMind's format, such as GeoLite2-ASN.mmdb, or leave it out: then clients are told by their prefix alone"
