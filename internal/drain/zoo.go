@@ -106,6 +106,9 @@ func (z *Zoo) Take(a reply.Answer) {
 	z.learn(h, &a)
 }
 
+// Old reports whether the answer has an old address of the switch.
+func (z *Zoo) Old(a reply.Answer) bool { return sidesOf(&z.sw, &a).old }
+
 // same reports whether two answers say the same, with the same TTLs.
 func same(a, b *reply.Answer) bool {
 	return a.Failure == b.Failure && a.AddressTTL == b.AddressTTL && a.Longest == b.Longest && a.Stale == b.Stale && a.Serial == b.Serial &&

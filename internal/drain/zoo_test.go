@@ -287,6 +287,9 @@ func TestZooResolver(t *testing.T) {
 		z.Take(answer(line))
 	}
 	z.Follow(sw) // what was said before counts
+	if !z.Old(answer("0 sys1 both")) || z.Old(answer("0 sys1 new")) {
+		t.Error("old addresses are not told from new ones")
+	}
 	first, one := 12.5, 1.0
 	want := []Resolver{
 		{Label: "sys1", Server: "10.0.0.1:53", Role: "system", Class: ClassNew, Why: "new addresses alone, seen first 13 s after the switch", Addresses: addrs("198.51.100.7"), TTLSeconds: 6.5,
