@@ -45,9 +45,9 @@ type Question struct {
 
 // Plan says who is asked next, and when. It is fed with what comes back:
 //
-//	plan.Set(targets)                    // when names, servers or switches change
-//	due, next := plan.Due(now)           // ask these, by as many as may run at once
-//	plan.Answered(answer, hasOldAddress) // each of them
+//	plan.Set(targets)                       // when names, servers or switches change
+//	due, next := plan.Due(now)              // ask these, by as many as may run at once
+//	plan.Answered(answer, zoo.Old(answer))  // each of them
 //
 // What is due and over the rate waits, the longest due first. The
 // zero value is ready; it is not safe for concurrent use.

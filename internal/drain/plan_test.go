@@ -88,7 +88,7 @@ func TestPlanRate(t *testing.T) {
 	}
 	var all []float64
 	counts := map[string]int{}
-	for label, times := range asks(&p, 280, 0) {
+	for label, times := range asks(&p, 140, 0) {
 		all = append(all, times...)
 		counts[label] = len(times)
 	}
@@ -100,7 +100,7 @@ func TestPlanRate(t *testing.T) {
 		}
 	}
 	for label, n := range counts {
-		if n < 40 || n > 48 { // 280 s × 10 ÷ 64
+		if n < 19 || n > 25 { // 140 s × 10 ÷ 64
 			t.Errorf("%s asked %d times", label, n)
 		}
 	}

@@ -106,6 +106,9 @@ func (z *Zoo) Take(a reply.Answer) {
 	z.learn(h, &a)
 }
 
+// Old reports whether the answer has an old address of the switch.
+func (z *Zoo) Old(a reply.Answer) bool { return sidesOf(&z.sw, &a).old }
+
 // same reports whether two answers say the same, with the same TTLs.
 func same(a, b *reply.Answer) bool {
 	return a.Failure == b.Failure && a.AddressTTL == b.AddressTTL && a.Longest == b.Longest && a.Stale == b.Stale && a.Serial == b.Serial &&
@@ -118,17 +121,21 @@ func definite(a *reply.Answer) bool {
 }
 
 // Follow takes the switch that answers are held against. A zero Since is a
-// switch that has not come yet. What was said before counts for it.
+// switch that has not come yet. What was said before counts for it. The same
+// switch may come again, with another TTL for example.
 func (z *Zoo) Follow(sw scope.Switch) {
-	again := slices.Equal(sw.Old, z.sw.Old) && slices.Equal(sw.New, z.sw.New) && slices.Equal(sw.Kept, z.sw.Kept)
-	z.sw = sw
+	sameSets := slices.Equal(sw.Old, z.sw.Old) && slices.Equal(sw.New, z.sw.New) && slices.Equal(sw.Kept, z.sw.Kept)
+	again := sameSets && sw.Since.Equal(z.sw.Since)
+	if z.sw = sw; again {
+		return
+	}
 	z.turned = false
-	if !again {
+	if !sameSets {
 		z.seenTTL = 0
 	}
 	for _, h := range z.servers {
 		h.firstNew, h.mostTTL = time.Time{}, 0
-		if !again {
+		if !sameSets {
 			h.zone = authority{}
 		}
 		for i := range h.recent {
@@ -216,12 +223,15 @@ func (z *authority) lasts(at time.Time) {
 }
 
 // good is until when answers of this server may be given; never before now and
-// their TTL while it still gives them.
-func (z *authority) good(now time.Time) time.Time {
+// their TTL while it still gives them. aliases: the change is in the CNAMEs, as
+// far as is known.
+func (z *authority) good(now time.Time, aliases bool) time.Time {
 	switch {
-	case z.still:
+	case z.still && aliases:
 		return later(z.untilLongest, now.Add(z.longest))
-	case z.moved:
+	case z.still:
+		return later(z.until, now.Add(z.ttl))
+	case z.moved && (aliases || z.over):
 		return z.untilLongest
 	}
 	return z.until
@@ -241,9 +251,17 @@ func (z *Zoo) Until(now time.Time) (until time.Time, ok bool) {
 	if z.begun() && z.sw.TTL > 0 {
 		until, ok = z.sw.Since.Add(z.sw.TTL), true
 	}
+	// Once a server of the zone has shown other addresses behind the same
+	// aliases, that is what the change is.
+	aliases := true
+	for _, h := range z.servers {
+		if h.zone.over && !h.zone.moved {
+			aliases = false
+		}
+	}
 	for _, h := range z.servers {
 		if h.zone.known {
-			until, ok = later(until, h.zone.good(now)), true
+			until, ok = later(until, h.zone.good(now, aliases)), true
 		}
 	}
 	return until, ok

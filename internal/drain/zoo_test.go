@@ -210,6 +210,10 @@ func TestZooClasses(t *testing.T) {
 			want: map[string]string{"sys1": "old_beyond"},
 		},
 		{
+			name: "nor where another server shows that it did not", play: "-10 ns1 old 10 longest=300|-10 ns2 old 10 longest=300|1 ns1 new 10 longest=300|3 ns2 old 10 longest=300|4 sys1 old 100|5 ns2 timed_out", now: 5,
+			want: map[string]string{"sys1": "old_beyond"},
+		},
+		{
 			name: "by turns", play: before + "1 ns1 new 10|3 sys1 new 10|6 sys1 old 4|9 sys1 new 4|20 sys2 new 10|25 sys2 old 500|30 sys2 new 8", now: 31,
 			want: map[string]string{"sys1": "mixed answers with old and new addresses by turns: several caches", "sys2": "old_beyond answers with old and new addresses by turns: several caches answer at this address; old beyond"},
 		},
@@ -287,6 +291,9 @@ func TestZooResolver(t *testing.T) {
 		z.Take(answer(line))
 	}
 	z.Follow(sw) // what was said before counts
+	if !z.Old(answer("0 sys1 both")) || z.Old(answer("0 sys1 new")) {
+		t.Error("old addresses are not told from new ones")
+	}
 	first, one := 12.5, 1.0
 	want := []Resolver{
 		{Label: "sys1", Server: "10.0.0.1:53", Role: "system", Class: ClassNew, Why: "new addresses alone, seen first 13 s after the switch", Addresses: addrs("198.51.100.7"), TTLSeconds: 6.5,
@@ -304,6 +311,25 @@ func TestZooResolver(t *testing.T) {
 	}
 	if got := z.Addresses(); !slices.Equal(got, addrs("198.51.100.7")) {
 		t.Errorf("addresses %v", got)
+	}
+}
+
+// TestZooFollowAgain: a TTL that is learned later takes nothing away.
+func TestZooFollowAgain(t *testing.T) {
+	var z Zoo
+	z.Expect([]reply.Server{serverOf("sys1")})
+	sw := theSwitch()
+	sw.Since = start
+	z.Follow(sw)
+	z.Take(answer("2 sys1 old 50"))
+	for i := range 3 * maxRecent {
+		z.Take(answer(fmt.Sprintf("%d sys1 new %d", 5+5*i, 1+i%9)))
+	}
+	before := z.Resolvers(at(300))
+	sw.TTL = time.Minute
+	z.Follow(sw)
+	if diff := cmp.Diff(before, z.Resolvers(at(300)), compare); diff != "" || *before[0].NewAfterSeconds != 5 || before[0].MostTTLSeconds != 50 {
+		t.Errorf("%+v (-before +after):\n%s", before[0], diff)
 	}
 }
 

@@ -54,17 +54,14 @@ func (c *Client) Ask(ctx context.Context, server reply.Server, name string) repl
 	defer cancel()
 	start := c.Now()
 	out := reply.Answer{Name: plain(name), Server: server.Address, Label: server.Label, Role: server.Role}
-	four := c.family(ctx, server, name, dns.TypeA)
-	six := four
-	if four.failure != reply.TimedOut && four.failure != reply.Unreachable {
-		six = c.family(ctx, server, name, dns.TypeAAAA)
-		join(&out, four, six)
+	answers := []family{c.family(ctx, server, name, dns.TypeA)}
+	if f := answers[0].failure; f != reply.TimedOut && f != reply.Unreachable {
+		answers = append(answers, c.family(ctx, server, name, dns.TypeAAAA))
 		if server.Zone != "" {
 			out.Serial = c.serial(ctx, server)
 		}
-	} else {
-		join(&out, four)
 	}
+	join(&out, answers)
 	out.At = c.Now()
 	out.Took = out.At.Sub(start)
 	return out
@@ -208,7 +205,7 @@ func (c *Client) serial(ctx context.Context, server reply.Server) uint32 {
 }
 
 // join makes one answer of those of the families.
-func join(out *reply.Answer, families ...family) {
+func join(out *reply.Answer, families []family) {
 	var unrelated, nowhere int
 	first := true
 	for _, f := range families {

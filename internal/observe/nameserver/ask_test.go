@@ -420,6 +420,8 @@ func TestAskNobody(t *testing.T) {
 			if got.Failure != tt.want || !strings.HasPrefix(words, tt.words) || got.Addresses != nil {
 				t.Errorf("%v %q %v, want %v %q", got.Failure, words, got.Addresses, tt.want, tt.words)
 			}
+			tt.server.mu.Lock()
+			defer tt.server.mu.Unlock()
 			if tt.want == reply.TimedOut && len(tt.server.log) != 3 {
 				t.Errorf("asked %v: want twice by UDP, once by TCP", tt.server.log)
 			}

@@ -60,7 +60,7 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 		out := reply.Answer{}
-		join(&out, family{way: w, failure: reply.Answered})
+		join(&out, []family{{way: w, failure: reply.Answered}})
 		if !slices.IsSortedFunc(out.Addresses, netip.Addr.Compare) || len(out.Addresses) > maxAddresses {
 			t.Errorf("joined %v", out.Addresses)
 		}

@@ -141,7 +141,7 @@ func readIn(root int, name string) (data []byte, err error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	var found int
 	for range 16 { // names may change meanwhile: openat2(2), EAGAIN
-		if found, err = unix.Openat2(root, name, &how); err != unix.EAGAIN && err != unix.EINTR {
+		if found, err = unix.Openat2(root, name, &how); !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
