@@ -85,6 +85,9 @@ func newFollower(host string) *follower {
 		}
 		f.drains[r.Name] = r
 	}
+	ended, waiting := stage(host, "ended.example", 120, 41, 180), drain.Report{Agent: host, Name: "waiting.example", Source: "configured", Old: oldShop, New: newShop}
+	ended.Stopped = true
+	f.drains[ended.Name], f.drains[waiting.Name] = ended, waiting
 	return f
 }
 
