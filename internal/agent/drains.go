@@ -105,8 +105,14 @@ func (a *agent) follow(now time.Time, h *Host, forgot bool) {
 	}
 	f.book.Look(now, h.sides())
 	h.Answered(f.book.Answered(now))
+	a.keepDrains()
+}
+
+// keepDrains hands what changed to the history; with the follower's lock held.
+func (a *agent) keepDrains() {
+	book := a.follower.book
 	var memories []history.Memory
-	for _, m := range f.book.Unsaved() {
+	for _, m := range book.Unsaved() {
 		memories = append(memories, history.Memory{Kind: drains.MemoryKind, Key: m.Name, Data: m.Data})
 	}
 	a.keeper.remember(memories)
@@ -115,7 +121,7 @@ func (a *agent) follow(now time.Time, h *Host, forgot bool) {
 			a.keeper.drainPoints(m.Key, nil, true)
 		}
 	}
-	f.book.UnsavedPoints(a.keeper.drainPoints)
+	book.UnsavedPoints(a.keeper.drainPoints)
 }
 
 // drainPoints keeps how the connections of a switch went; anew: in place of all
@@ -171,7 +177,8 @@ func (a *agent) restoreDrains(memories []history.Memory, points map[string][]his
 	f.nudge()
 }
 
-// noted writes a change of a switch into the log and the history.
+// noted writes a change of a switch into the log and the history; with the
+// follower's lock held.
 func (a *agent) noted(who, what string, e *drains.Entry) {
 	detail := e.Name
 	if len(e.Before) > 0 {
@@ -179,6 +186,7 @@ func (a *agent) noted(who, what string, e *drains.Entry) {
 	}
 	a.log.Info("switch: "+what, "name", e.Name, "old", addressList(e.Before), "new", addressList(e.After), "source", e.Source, "who", who)
 	a.keeper.change(history.Change{At: time.Now(), Who: who, What: "drain " + what, Detail: detail})
+	a.keepDrains()
 }
 
 func addressList(addresses []netip.Addr) string {
