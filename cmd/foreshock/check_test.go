@@ -54,6 +54,7 @@ func TestVerdict(t *testing.T) {
 		{"a switch is stuck, another on its way", checked{scopes: []api.Scope{web}, drains: []api.FollowedSwitch{
 			{Status: drain.Status{Name: "shop.example", Verdict: drain.Stuck, Sentence: "12 % are left after 1 h.", Advice: []string{"Restart php-fpm.", "Wait."}}},
 			{Status: drain.Status{Name: "next.example", Verdict: drain.Draining}},
+			{Status: drain.Status{Name: "last.example", Verdict: drain.Stuck}, Report: drain.Report{Stopped: true}},
 		}}, "", nagiosWarning, "FORESHOCK WARNING - shop.example: the switch is stuck" + webData + "\n12 % are left after 1 h.\nRestart php-fpm.\n"},
 		{"a switch is stuck, and a service was asked for", checked{scopes: []api.Scope{web}, drains: []api.FollowedSwitch{{Status: drain.Status{Verdict: drain.Stuck}}}}, "web", nagiosOK, "FORESHOCK OK - 1 service, none short of workers" + webData + "\n"},
 		{"nothing listens", checked{scopes: []api.Scope{host}}, "", nagiosOK, "FORESHOCK OK - nothing listens here\n"},

@@ -186,10 +186,11 @@ func (j *judged) services(services []*api.Scope, only narrowed) {
 }
 
 // drains takes switches that are stuck: somebody has to do something. What fails
-// on the way is an incident, and one that is on its way is as it should be.
+// on the way is an incident, one that is on its way is as it should be, and one that
+// somebody ended is his.
 func (j *judged) drains(followed []api.FollowedSwitch) {
 	for i := range followed {
-		if s := &followed[i].Status; s.Verdict == drain.Stuck {
+		if s := &followed[i].Status; s.Verdict == drain.Stuck && !followed[i].Report.Stopped {
 			j.code = max(j.code, nagiosWarning)
 			j.says = append(j.says, s.Name+": the switch is stuck")
 			j.details = append(j.details, s.Sentence)

@@ -88,6 +88,18 @@ type gathered struct {
 	Missing []unheard `json:"missing"`
 }
 
+// idle is "waiting" where no agent has seen the switch yet, "ended" where none
+// follows it any more, and empty else: then its verdict counts.
+func (g *gathered) idle() string {
+	switch {
+	case !slices.ContainsFunc(g.Reports, func(r drain.Report) bool { return !r.Stopped }):
+		return "ended"
+	case !slices.ContainsFunc(g.Reports, func(r drain.Report) bool { return !r.Stopped && !r.SwitchedAt.IsZero() }):
+		return "waiting"
+	}
+	return ""
+}
+
 // gatherDrain asks agents for a switch. It is an error where none has it. Missing
 // are further ones that have not answered already.
 func gatherDrain(ctx context.Context, agents []theAgent, name string, missing ...unheard) (gathered, error) {

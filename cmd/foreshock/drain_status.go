@@ -25,7 +25,8 @@ With --agents it is one answer of all of them: the times are since the switch, b
 each agent's own clock, so the hosts' clocks need not agree. An agent that does not
 answer is said, and then nothing is settled.
 
-Ends with 0 where all is settled, with 3 where something is not.`,
+Ends with 0 where all is settled, with 3 where something is not. In the list, one that
+has not been yet is waiting and one that somebody ended is ended: they do not count.`,
 		Example: `  foreshock drain status
   foreshock drain status shop.example --agents http://192.0.2.3:9748,http://198.51.100.3:9748
   foreshock drain status shop.example --output json | jq .status.old_share`,
@@ -75,7 +76,9 @@ func statusOfAll(cmd *cobra.Command, list []theAgent, asJSON bool) error {
 	complainOf(cmd.ErrOrStderr(), missing)
 	var verdicts []drain.Verdict
 	for i := range all {
-		verdicts = append(verdicts, all[i].Status.Verdict)
+		if all[i].idle() == "" {
+			verdicts = append(verdicts, all[i].Status.Verdict)
+		}
 	}
 	if asJSON {
 		err = printJSON(cmd.OutOrStdout(), allSwitches{all, missing})
@@ -102,7 +105,7 @@ func writeDrains(out io.Writer, all []gathered) error {
 			off = "safe"
 		}
 		row := []string{
-			s.Name, string(s.Verdict), lasting(s.SinceSeconds), fmt.Sprint(len(s.Agents)),
+			s.Name, cmp.Or(all[i].idle(), string(s.Verdict)), lasting(s.SinceSeconds), fmt.Sprint(len(s.Agents)),
 			percent(s.OldShare), percent(s.OldNewShare), percent(s.Missing), off, s.Sentence,
 		}
 		for c := range row {

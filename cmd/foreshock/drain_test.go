@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,6 +87,9 @@ func newFollower(host string) *follower {
 		}
 		f.drains[r.Name] = r
 	}
+	ended, waiting := stage(host, "ended.example", 120, 41, 180), drain.Report{Agent: host, Name: "waiting.example", Source: "configured", Old: oldShop, New: newShop}
+	ended.Stopped = true
+	f.drains[ended.Name], f.drains[waiting.Name] = ended, waiting
 	return f
 }
 
@@ -190,6 +195,20 @@ func follow(ts *testscript.TestScript, neg bool, args []string) {
 func followed(host string) (http.Handler, error) {
 	source := &still{api.Snapshot{Host: host, At: time.Now(), Ready: true}}
 	return api.New(api.Config{Source: source, Actor: source, Drainer: newFollower(host), Token: "correct horse", Log: slog.New(slog.DiscardHandler)})
+}
+
+// waitDrain waits until the agent at an address sees connections on the old address
+// of a switch, at both ends: waitdrain HOST:PORT NAME CONNECTIONS.
+func waitDrain(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: waitdrain HOST:PORT NAME CONNECTIONS")
+	}
+	want, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	waitFor(ts, "http://"+args[0]+"/api/v1/drains/"+args[1], 20*time.Second, func(resp *http.Response) bool {
+		var d api.FollowedSwitch
+		return json.NewDecoder(resp.Body).Decode(&d) == nil && d.Report.Now.Asked.Old.Established == want && d.Report.Now.Served.Old.Established == want
+	})
 }
 
 // TestDrainWatchInterrupted: who ends a watch before the switch has settled has not

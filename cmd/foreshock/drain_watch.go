@@ -96,6 +96,10 @@ func (w *drainWatch) run(ctx context.Context, every time.Duration) error {
 			if v := g.Status.Verdict; v == drain.Stuck || v == drain.Settled && (g.Status.SafeToPowerOff || !w.safe) {
 				return settled(v)
 			}
+			if g.idle() == "ended" {
+				complain(w.stderr, fmt.Errorf("%s is followed no more: this is as it was then", w.name))
+				return exit{exitUnwell}
+			}
 		}
 		timer := time.NewTimer(every)
 		select {
