@@ -153,7 +153,7 @@ func (b *Book) Answered(now time.Time) (out []measure.Answered) {
 // switch and before it, and what its resolvers answer beside.
 func (e *Entry) Probed() (after, before, answered []netip.Addr) {
 	if s := e.State(); s == Armed || s == Running {
-		return append(e.Switch.New[:len(e.Switch.New):len(e.Switch.New)], e.Switch.Kept...), e.Switch.Old, e.says.zoo.Addresses()
+		return append(slices.Clip(e.Switch.New), e.Switch.Kept...), e.Switch.Old, e.says.zoo.Addresses()
 	}
 	return nil, nil, nil
 }
