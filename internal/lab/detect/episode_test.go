@@ -16,7 +16,6 @@ import (
 
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/lab"
-	"github.com/foreshock/foreshock/internal/lab"
 	"github.com/foreshock/foreshock/internal/recording/label"
 	"github.com/foreshock/foreshock/internal/recording/recordingtest"
 	"github.com/foreshock/foreshock/internal/scope"
