@@ -113,6 +113,7 @@ var arrows = map[string][]string{
 	"internal/recording/recordingtest": {"internal/measure", "internal/recording", "internal/scope", "internal/tcp"},
 	"internal/lab":                     {},
 	"internal/lab/labtest":             {"internal/lab"},
+	"internal/lab/drain":               {"internal/lab"},
 	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
 	"internal/lab/detect":              {"internal/judge", "internal/lab", "internal/lab/trace", "internal/observe/balancer", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
 	"internal/lab/post":                {"internal/history", "internal/lab", "internal/notify/notifytest"},
