@@ -34,7 +34,8 @@ type Report struct {
 	// when that is not known.
 	TTLSeconds *float64 `json:"ttl_seconds"`
 	// SinceSeconds is the time since the switch by this agent's own steady clock;
-	// SwitchedAt the same by its wall clock, for display only.
+	// SwitchedAt the same by its wall clock, for display only; zero: it is waited
+	// for, and has not been.
 	SinceSeconds float64   `json:"since_seconds"`
 	SwitchedAt   time.Time `json:"switched_at"`
 	// DeadlineSeconds after the switch a drain that has not settled is stuck.
@@ -56,6 +57,10 @@ type Report struct {
 	Probes       []Probe    `json:"probes"`
 	// Limits are what this agent cannot see of it, a sentence each.
 	Limits []string `json:"limits"`
+	// Held are those of the old and new addresses that are this host's own; null
+	// when that is not known, and then a side counts as held where connections
+	// came to it.
+	Held []netip.Addr `json:"held"`
 }
 
 // Point is the connections at one time.
@@ -129,12 +134,15 @@ type Laggard struct {
 	// least.
 	NewAfterTTL   int     `json:"new_after_ttl"`
 	OldestSeconds float64 `json:"oldest_seconds"`
-	// Cause is "users_failing_on_old", "stale_dns" or "old_connection"; Place of
-	// stale_dns "resolver" or "process"; both empty before the TTL is over.
+	// Cause is "users_failing_on_old", "stale_dns" or "old_connection"; the last
+	// two only once the TTL is over. Place of stale_dns is "resolver" or
+	// "process", empty where that cannot be told.
 	Cause string `json:"cause"`
 	Place string `json:"place"`
 	// Advice says what to do about this one.
 	Advice string `json:"advice"`
+	// Agent is who reports it; in a Status.
+	Agent string `json:"agent"`
 }
 
 // Resolver is how one DNS server did, by its last answers.
@@ -163,6 +171,8 @@ type Resolver struct {
 	// MostTTLSeconds is the longest TTL it gave with an old address since the
 	// switch.
 	MostTTLSeconds float64 `json:"most_ttl_seconds"`
+	// Agent is who asked it; in a Status.
+	Agent string `json:"agent"`
 }
 
 // Class is what a resolver's answer is, beside the switch.
@@ -193,6 +203,8 @@ type Probe struct {
 	Words      string  `json:"words"`
 	Status     int     `json:"status"`
 	AgoSeconds float64 `json:"ago_seconds"`
+	// Agent is who connected; in a Status.
+	Agent string `json:"agent"`
 }
 
 // Verdict is how far a drain has come.
