@@ -136,7 +136,7 @@ func (a *agent) settle(ctx context.Context, patience time.Duration) ([]incident,
 // cpuShare is the agent's own processor time since its start, as a share of
 // one core.
 func (a *agent) cpuShare() (float64, error) {
-	used, err := cpuTime(a.PID())
+	used, err := a.CPUTime()
 	if err != nil {
 		return 0, err
 	}

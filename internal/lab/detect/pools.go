@@ -250,7 +250,7 @@ func (w *poolWatch) reader(ctx context.Context, name string, pid int, each func(
 	var r PoolReader
 	share := func() (cpu time.Duration, bytes int64, err error) {
 		if w.balancer != 0 {
-			if cpu, err = cpuTime(w.balancer); err != nil {
+			if cpu, err = lab.CPUTime(w.balancer); err != nil {
 				return 0, 0, err
 			}
 		}

@@ -104,7 +104,8 @@ func opened(crowds []Crowd, local netip.AddrPort, at time.Time) (Population, lab
 
 // blame is what is to be said of a connection of a population that is on the old
 // address once the answers before the switch are not good any more: a cause, and
-// for stale_dns its place.
+// for stale_dns its place: the resolver, where it is the host's own that keeps the
+// old answer; else the program, which asks another one or none.
 func (c *Cell) blame(p Population) (cause, place string) {
 	via, _ := resolver(p.Via)
 	switch {
@@ -112,9 +113,9 @@ func (c *Cell) blame(p Population) (cause, place string) {
 		return "users_failing_on_old", ""
 	case p.Habit == lab.Pooled:
 		return "old_connection", ""
-	case p.Habit == lab.Honest && (via.Kind == KindExtender || via.Kind == KindStale):
+	case p.Habit == lab.Honest && p.Via == systemOf(p.Host) && via.Kind == KindExtender:
 		return "stale_dns", "resolver"
-	case p.Habit == lab.Honest:
+	case p.Habit == lab.Honest && via.Kind == KindHonest:
 		return "", ""
 	}
 	return "stale_dns", "process"
