@@ -29,7 +29,8 @@ type visitors struct {
 	err  error // the first that writing the log met
 }
 
-// retryAfter is for how long a client waits after a failure.
+// retryAfter is for how long a client waits after a failure on average: half as
+// long to half as long again, so that they do not try in step for ever.
 const retryAfter = time.Second
 
 // runVisitors is the child that visits.
@@ -81,7 +82,7 @@ func (p *visitors) live(ctx context.Context, client int) {
 		}
 		v.Closed, pause = p.now(), 0
 		if err != nil {
-			v.Error, pause = err.Error(), retryAfter
+			v.Error, pause = err.Error(), retryAfter/2+rand.N(retryAfter)
 		}
 		p.mu.Lock()
 		delete(p.held, client)

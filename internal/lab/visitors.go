@@ -49,7 +49,7 @@ type Visitors struct {
 	// Every is the time between two requests on a connection; zero is 500 ms.
 	Every time.Duration
 	// Patience is for how long they wait for a connection, and for an answer; zero
-	// is 5 s. After a failure a client waits for a second.
+	// is 5 s. After a failure a client waits for about a second.
 	Patience time.Duration
 }
 

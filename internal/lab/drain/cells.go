@@ -17,6 +17,7 @@ func Cells() []Cell {
 		{Name: "cached", Habit: lab.Cached, Host: "web", Via: "unbound", Clients: 20},
 		{Name: "pooled", Habit: lab.Pooled, Host: "web", Via: "unbound", Clients: 20},
 		{Name: "long", Habit: lab.Pooled, Host: "web", Via: "unbound", Clients: 1, Every: 5 * time.Second},
+		{Name: "pooled2", Habit: lab.Pooled, Host: "api", Via: "unbound", Clients: 20},
 		{Name: "fixed", Habit: lab.Fixed, Host: "web", Clients: 10},
 		{Name: "behind", Habit: lab.Honest, Host: "isp", Via: "unbound-min-900", Clients: 20},
 	}
@@ -24,11 +25,11 @@ func Cells() []Cell {
 	stale, held := Want{"stale_dns", true, within}, Want{"old_connection", true, within}
 	return []Cell{
 		{
-			Name: "alive", TTL: ttl, Resolvers: usual, Populations: everybody, Agents: []string{"web", "isp", "old", "new"},
+			Name: "alive", TTL: ttl, Resolvers: usual, Populations: everybody, Agents: []string{"web", "isp", "api", "old", "new"},
 			How: Armed, Warm: 20 * time.Second, After: 75 * time.Second, Wants: []Want{stale, held},
 		},
 		{
-			Name: "dead", TTL: ttl, Resolvers: usual, Populations: everybody, Agents: []string{"web", "isp", "new"},
+			Name: "dead", TTL: ttl, Resolvers: usual, Populations: everybody, Agents: []string{"web", "isp", "api", "new"},
 			How: Armed, OldDead: true, Warm: 20 * time.Second, After: 75 * time.Second, Wants: []Want{users},
 		},
 		{

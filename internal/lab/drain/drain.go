@@ -29,7 +29,8 @@ type Cell struct {
 	Resolvers []string
 	// Populations are the clients.
 	Populations []Population
-	// Agents are the hosts that have one: "web", "isp", "old", "new", "edge".
+	// Agents are the hosts that have one: "web", "isp" and "api" have clients, "old"
+	// and "new", or "edge", the site.
 	Agents []string
 	// Edge has one host, "edge", hold the old and the new address.
 	Edge bool

@@ -62,8 +62,11 @@ type Errors struct {
 // Found is when a cause was opened, from the switch or from switch + TTL.
 type Found struct {
 	Want
-	After *float64 `json:"after_seconds"` // null: never
+	// After is null where no incident was, Named where nobody was said to be on
+	// the old address for this cause.
+	After *float64 `json:"after_seconds"`
 	Agent string   `json:"agent"`
+	Named *float64 `json:"named_seconds"`
 }
 
 // Blamed counts connections on the old address, over all answers from 15 s after
@@ -247,6 +250,14 @@ func (s seen) judgeCauses(out *Outcome) {
 				}
 			}
 		}
+		for _, w := range s.agents {
+			for _, p := range w.polls {
+				named := p.Err == nil && slices.ContainsFunc(p.Report.Laggards, func(l drain.Laggard) bool { return l.Cause == want.Cause })
+				if after := p.At.Sub(from).Seconds(); named && (found.Named == nil || after < *found.Named) {
+					found.Named = &after
+				}
+			}
+		}
 		out.Found = append(out.Found, found)
 	}
 	for _, w := range s.agents {
@@ -315,6 +326,9 @@ func (c *Cell) class(r Resolver) drain.Class {
 // judgeResolvers holds the classes that the first agent gives against what the
 // resolvers are.
 func (s seen) judgeResolvers(out *Outcome) {
+	if len(s.agents) == 0 {
+		return
+	}
 	var polls []poll
 	for _, p := range s.agents[0].polls {
 		if p.Err == nil && p.At.After(s.flipped) {
@@ -446,6 +460,9 @@ func (s seen) judgeClosed(out *Outcome) {
 
 // rows are the seconds of the first agent.
 func (s seen) rows(out *Outcome) {
+	if len(s.agents) == 0 {
+		return
+	}
 	w := s.agents[0]
 	for i, p := range w.polls {
 		if p.Err != nil {

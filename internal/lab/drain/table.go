@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/foreshock/foreshock/internal/drain"
 )
 
 // Goals of the issue, in points, connections' shares and seconds.
@@ -40,7 +38,8 @@ func (o Outcome) Missed(c Cell) (missed []string) {
 		say("%d of %d connections blamed rightly: %v", o.Blamed.Right, o.Blamed.Of, o.Blamed.Wrong)
 	}
 	for _, r := range o.Classes {
-		if r.Got != r.Want && !(r.Want == string(drain.ClassServStale) && r.Got == string(drain.ClassOldBeyond)) {
+		// One that serves stale does not answer at all now and then.
+		if r.Got != r.Want && (r.Kind != KindStale || r.FoundAfter == nil) {
 			say("%s is %s and was said to be %s", r.Resolver, r.Want, r.Got)
 		}
 		if r.Accused {
@@ -107,6 +106,9 @@ func (o Outcome) Report(c Cell) []string {
 	lines := []string{o.Row()}
 	for _, r := range o.Classes {
 		lines = append(lines, fmt.Sprintf("  %-16s %-13s want %-13s got %-13s %s after the TTL", r.Resolver, r.Kind, r.Want, r.Got, seconds(r.FoundAfter)))
+	}
+	for _, f := range o.Found {
+		lines = append(lines, fmt.Sprintf("  %s: incident %s, first named as somebody's %s", f.Cause, seconds(f.After), seconds(f.Named)))
 	}
 	if len(o.Blamed.Wrong) > 0 {
 		lines = append(lines, fmt.Sprintf("  blamed wrongly: %v", o.Blamed.Wrong))

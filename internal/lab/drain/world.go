@@ -24,12 +24,12 @@ type stage struct {
 }
 
 // clientHosts are those that clients are on.
-var clientHosts = []string{"web", "isp"}
+var clientHosts = []string{"web", "isp", "api"}
 
 // build makes the world with everything but the clients.
 func build(ctx context.Context, cell *Cell) (*stage, error) {
 	addr := func(name string) netip.Addr { return netip.MustParseAddr(name) }
-	hosts := []lab.HostConfig{{Name: "wrong", Addrs: []netip.Addr{wrongAddr}}, {Name: "web", Addrs: []netip.Addr{addr("10.77.7.1")}}, {Name: "isp", Addrs: []netip.Addr{addr("10.77.8.1")}}}
+	hosts := []lab.HostConfig{{Name: "wrong", Addrs: []netip.Addr{wrongAddr}}, {Name: "web", Addrs: []netip.Addr{addr("10.77.7.1")}}, {Name: "isp", Addrs: []netip.Addr{addr("10.77.8.1")}}, {Name: "api", Addrs: []netip.Addr{addr("10.77.9.1")}}}
 	if cell.Edge {
 		hosts = append(hosts, lab.HostConfig{Name: "edge", Addrs: []netip.Addr{oldAddr, newAddr}})
 	} else {
