@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,15 +63,10 @@ func (p BINDPrimary) plan(at place) (plan, error) {
 	if err := p.Zone.validate(); err != nil {
 		return plan{}, err
 	}
-	others := ""
-	for _, server := range p.Zone.Servers {
-		if server != p.Listen {
-			others += server.String() + "; "
-		}
-	}
+	others := slices.DeleteFunc(slices.Clone(p.Zone.Servers), func(server netip.Addr) bool { return server == p.Listen })
 	told := ""
-	if others != "" {
-		told = fmt.Sprintf("notify explicit; also-notify { %s};", others)
+	if len(others) > 0 {
+		told = fmt.Sprintf("notify explicit; also-notify { %s};", bindList(others))
 	}
 	made := bindPlan(at, p.Listen, "recursion no;", fmt.Sprintf(
 		"zone %q { type primary; file \"zone.db\"; allow-update { any; }; allow-transfer { any; }; %s };", p.Zone.Name, told))
@@ -109,12 +105,17 @@ func (r BINDResolver) plan(at place) (plan, error) {
 	if r.Stale {
 		options += " stale-answer-enable yes; stale-cache-enable yes; max-stale-ttl 3600; stale-answer-ttl 30; stale-answer-client-timeout 500; stale-refresh-time 30;"
 	}
-	servers := ""
-	for _, server := range r.Zone.Servers {
-		servers += server.String() + "; "
-	}
 	return bindPlan(at, r.Listen, options, fmt.Sprintf(
-		"zone %q { type static-stub; server-addresses { %s}; };", r.Zone.Name, servers)), nil
+		"zone %q { type static-stub; server-addresses { %s}; };", r.Zone.Name, bindList(r.Zone.Servers))), nil
+}
+
+// bindList writes addresses as named's configuration has them.
+func bindList(addrs []netip.Addr) string {
+	var b strings.Builder
+	for _, a := range addrs {
+		fmt.Fprintf(&b, "%v; ", a)
+	}
+	return b.String()
 }
 
 // bindPlan runs named with these options and zones, on one address.

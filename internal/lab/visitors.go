@@ -125,7 +125,7 @@ func (h *Host) StartVisitors(ctx context.Context, v Visitors) (*Visiting, error)
 		return nil, err
 	}
 	out := &Visiting{Visitors: v, log: filepath.Join(dir, "visits.jsonl")}
-	if out.Running, err = h.run(ctx, "visitors", visitsConfig{v, out.log}, nil); err != nil {
+	if out.Running, err = h.run(ctx, "visitors", visitsConfig{v, out.log}); err != nil {
 		return nil, fmt.Errorf("start visitors %s on %s: %w", v.Name, h.name, err)
 	}
 	return out, nil
