@@ -47,7 +47,7 @@ func Cells() []Cell {
 		},
 		{
 			// The resolver of 60 of 100 clients ends at the switch.
-			Name: "missing", TTL: ttl, Resolvers: []string{"unbound"}, Agents: []string{"edge"}, Edge: true, Silent: []string{"dnsmasq"},
+			Name: "missing", TTL: ttl, Resolvers: []string{"unbound", "dnsmasq"}, Agents: []string{"edge"}, Edge: true, Silent: []string{"dnsmasq"},
 			Populations: []Population{
 				{Name: "reach", Habit: lab.Honest, Host: "web", Via: "unbound", Clients: 40},
 				{Name: "lost", Habit: lab.Honest, Host: "isp", Via: "dnsmasq", Clients: 60},

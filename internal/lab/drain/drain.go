@@ -9,6 +9,7 @@ package drain
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
@@ -41,7 +42,8 @@ type Cell struct {
 	// CutOff are hosts that lose the zone's servers at the switch: resolvers there
 	// have nobody to ask any more.
 	CutOff []string
-	// Silent are resolvers that end at the switch.
+	// Silent are those of the resolvers that end at the switch. No agent is told of
+	// them: they are strangers'.
 	Silent []string
 	// Warm is the time before the switch, After that from it to the end.
 	Warm, After time.Duration
@@ -130,6 +132,16 @@ func Zoo() []Resolver {
 		{"unbound-expired", KindStale, "far", at("10.77.3.1")},
 		{"bind-stale", KindStale, "far", at("10.77.3.2")},
 	}
+}
+
+// asked are the resolvers that agents are told of.
+func (c *Cell) asked() (all []Resolver) {
+	for _, r := range Zoo() {
+		if slices.Contains(c.Resolvers, r.Name) && !slices.Contains(c.Silent, r.Name) {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // resolver is the one of that name.

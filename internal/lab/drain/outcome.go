@@ -311,8 +311,6 @@ func (s seen) judgeBlame(out *Outcome) {
 // class is what a resolver is once the TTL is over.
 func (c *Cell) class(r Resolver) drain.Class {
 	switch {
-	case slices.Contains(c.Silent, r.Name):
-		return drain.ClassError
 	case r.Kind == KindExtender:
 		return drain.ClassOldBeyond
 	case r.Kind == KindStale && slices.Contains(c.CutOff, r.Host):
@@ -337,7 +335,7 @@ func (s seen) judgeResolvers(out *Outcome) {
 	}
 	over := s.flipped.Add(s.cell.TTL)
 	for _, r := range Zoo() {
-		if r.Kind != KindServer && !slices.Contains(s.cell.Resolvers, r.Name) {
+		if r.Kind != KindServer && !slices.Contains(s.cell.asked(), r) {
 			continue
 		}
 		want := s.cell.class(r)

@@ -142,8 +142,7 @@ func (st *stage) config(host string) string {
 		return b.String()
 	}
 	fmt.Fprintf(&b, "drain:\n  - name: %s\n    ports: [%d]\n    resolvers: [system", Site, port)
-	for _, name := range st.cell.Resolvers {
-		r, _ := resolver(name)
+	for _, r := range st.cell.asked() {
 		fmt.Fprintf(&b, ", %v", r.Addr)
 	}
 	fmt.Fprintf(&b, "]\n    identity: {url: \"http://%s/health\", expect: {status: 200, header: \"X-Site: %[1]s\"}}\n", Site)
@@ -159,8 +158,7 @@ func (st *stage) tell(ctx context.Context, agents []*watched) error {
 	request := api.DrainRequest{Name: Site, Ports: []uint16{port}, TTLSeconds: &ttl, By: "lab", Resolvers: []string{"system"},
 		Identity: &api.Identity{URL: "http://" + Site + "/health", Status: 200, Header: "X-Site: " + Site}}
 	request.Old, request.New = append(request.Old, oldAddr), append(request.New, newAddr)
-	for _, name := range st.cell.Resolvers {
-		r, _ := resolver(name)
+	for _, r := range st.cell.asked() {
 		request.Resolvers = append(request.Resolvers, r.Addr.String())
 	}
 	for _, w := range agents {

@@ -3,6 +3,7 @@ package drain
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -160,5 +161,40 @@ func TestJudge(t *testing.T) {
 	}
 	if want := (Closed{DryRun: 2, Closed: 2, Same: true, Aborted: 2, Back: 2}); *out.Closed != want {
 		t.Errorf("closed: %+v", *out.Closed)
+	}
+}
+
+// TestCells: what a cell names is there.
+func TestCells(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range Cells() {
+		if names[c.Name] {
+			t.Errorf("two cells are called %s", c.Name)
+		}
+		names[c.Name] = true
+		hosts := slices.Concat(clientHosts, []string{"old", "new"})
+		if c.Edge {
+			hosts = slices.Concat(clientHosts, []string{"edge"})
+		}
+		for _, host := range c.Agents {
+			if !slices.Contains(hosts, host) {
+				t.Errorf("%s: an agent on %q, which has neither clients nor the site", c.Name, host)
+			}
+			if system, _ := resolver(systemOf(host)); !slices.Contains(c.Resolvers, system.Name) {
+				t.Errorf("%s: the system's resolver of %s does not run", c.Name, host)
+			}
+		}
+		people := map[string]bool{}
+		for _, p := range c.Populations {
+			if people[p.Name] || p.Habit != lab.Fixed && !slices.Contains(c.Resolvers, p.Via) || !slices.Contains(clientHosts, p.Host) {
+				t.Errorf("%s: population %+v: its name is taken, or its resolver or host is not there", c.Name, p)
+			}
+			people[p.Name] = true
+		}
+		for _, name := range c.Silent {
+			if !slices.Contains(c.Resolvers, name) {
+				t.Errorf("%s: %s cannot end, it does not run", c.Name, name)
+			}
+		}
 	}
 }
