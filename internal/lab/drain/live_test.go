@@ -33,7 +33,7 @@ func TestSwitch(t *testing.T) {
 			{Name: "behind", Habit: lab.Honest, Host: "isp", Via: "unbound-min-900", Clients: 6},
 		},
 		Warm: 10 * time.Second, After: 35 * time.Second,
-		Wants: []Want{{Cause: "stale_dns", AfterTTL: true}, {Cause: "old_connection", AfterTTL: true}},
+		Wants: []Want{{"stale_dns", true, 15 * time.Second}, {"old_connection", true, 15 * time.Second}},
 	}
 	out, err := Run(t.Context(), With{Agent: binary, Progress: func(line string) { t.Log(line) }}, cell)
 	labtest.Need(t, err)

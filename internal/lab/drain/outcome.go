@@ -73,7 +73,10 @@ type Found struct {
 // switch + TTL on. Wrong says what was said instead, by population.
 type Blamed struct {
 	Right, Of int
-	Wrong     map[string]int `json:"wrong"`
+	// Unnamed are those of them whose program the agent did not know: they count as
+	// right where what is said holds for a program there that comes and goes.
+	Unnamed int
+	Wrong   map[string]int `json:"wrong"`
 }
 
 // Class is what one resolver was said to be at the end.
@@ -290,19 +293,24 @@ func (s seen) judgeBlame(out *Outcome) {
 			}
 			for _, l := range p.Report.Laggards {
 				i := slices.IndexFunc(s.cell.Populations, func(q Population) bool { return "lab-"+q.Name == l.Process && q.Host == w.host })
-				if i < 0 {
-					out.Blamed.Of += l.Connections
-					out.Blamed.Wrong[fmt.Sprintf("%s is %q: unknown", w.host, l.Process)] += l.Connections
-					continue
+				who := l.Process
+				if l.Process == "" {
+					out.Blamed.Unnamed += l.Connections
+					who = "somebody on " + w.host
+					i = slices.IndexFunc(s.cell.Populations, func(q Population) bool {
+						cause, place := s.cell.blame(q)
+						return q.Host == w.host && q.Habit != lab.Pooled && cause == l.Cause && place == l.Place
+					})
 				}
-				cause, place := s.cell.blame(s.cell.Populations[i])
 				out.Blamed.Of += l.Connections
-				if l.Cause == cause && l.Place == place {
-					out.Blamed.Right += l.Connections
-					continue
+				if i >= 0 {
+					if cause, place := s.cell.blame(s.cell.Populations[i]); l.Cause == cause && l.Place == place {
+						out.Blamed.Right += l.Connections
+						continue
+					}
 				}
-				said := strings.TrimSpace(l.Cause + " " + l.Place)
-				out.Blamed.Wrong[fmt.Sprintf("%s: %s", s.cell.Populations[i].Name, cmp.Or(said, "nothing"))] += l.Connections
+				said := cmp.Or(strings.TrimSpace(l.Cause+" "+l.Place), "nothing")
+				out.Blamed.Wrong[who+": "+said] += l.Connections
 			}
 		}
 	}

@@ -11,7 +11,8 @@ const (
 	shareGoal   = 2.0
 	blameGoal   = 0.95
 	missingGoal = 5.0
-	shownGoal   = 2.0 // one interval of the focus tier, and the second of asking
+	shownGoal   = 2.0  // one interval of the focus tier, and the second of asking
+	noticedGoal = 35.0 // of a switch that the agents learn of by asking name servers
 )
 
 // Missed says which goals a run missed, a sentence each.
@@ -20,7 +21,11 @@ func (o Outcome) Missed(c Cell) (missed []string) {
 	if o.Unanswered != "" {
 		say("an agent did not answer: %s", o.Unanswered)
 	}
-	if o.Shown == nil || *o.Shown > shownGoal && c.How != Noticed {
+	goal := noticedGoal
+	if c.How == ByHand {
+		goal = shownGoal
+	}
+	if o.Shown == nil || *o.Shown > goal {
 		say("shown %s after the switch", seconds(o.Shown))
 	}
 	if o.Share.MaxInSecond > shareGoal {
@@ -109,6 +114,9 @@ func (o Outcome) Report(c Cell) []string {
 	}
 	for _, f := range o.Found {
 		lines = append(lines, fmt.Sprintf("  %s: incident %s, first named as somebody's %s", f.Cause, seconds(f.After), seconds(f.Named)))
+	}
+	if o.Blamed.Unnamed > 0 {
+		lines = append(lines, fmt.Sprintf("  of %d connections on the old address the program was not known of %d", o.Blamed.Of, o.Blamed.Unnamed))
 	}
 	if len(o.Blamed.Wrong) > 0 {
 		lines = append(lines, fmt.Sprintf("  blamed wrongly: %v", o.Blamed.Wrong))
