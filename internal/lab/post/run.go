@@ -105,7 +105,18 @@ func play(ctx context.Context, c Config, r *receivers, o *outside, a *agent, s *
 	stop()
 	<-played
 	// What was open at a kill and is not seen again is over 2 minutes later, or 10.
-	return until(ctx, 15*time.Minute, "all incidents are over and told", func() bool { return a.quiet(ctx) && r.lasting() == 0 })
+	// The API's picture is up to a second old: what is told then is not among the
+	// incidents that have it drawn anew.
+	var since time.Time
+	return until(ctx, 15*time.Minute, "all incidents are over and told", func() bool {
+		switch {
+		case !a.quiet(ctx) || r.lasting() > 0:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		}
+		return !since.IsZero() && time.Since(since) >= 3*time.Second
+	})
 }
 
 // outage has all receivers down, and kills the agent, the last time when what
