@@ -30,7 +30,8 @@ func Cells() []Cell {
 		},
 		{
 			Name: "dead", TTL: ttl, Resolvers: usual, Populations: everybody, Agents: []string{"web", "isp", "api", "new"},
-			How: Armed, OldDead: true, Warm: 20 * time.Second, After: 75 * time.Second, Wants: []Want{users},
+			How: Armed, OldDead: true, Warm: 20 * time.Second, After: 75 * time.Second, // Who keeps the old answer goes on asking the dead address: both are true.
+			Wants: []Want{users, stale},
 		},
 		{
 			Name: "zoo", TTL: ttl, Resolvers: every(), Populations: behindEach(), Agents: []string{"web"},
@@ -43,7 +44,7 @@ func Cells() []Cell {
 				{Name: "honest", Habit: lab.Honest, Host: "web", Via: "unbound", Clients: 60},
 				{Name: "cached", Habit: lab.Cached, Host: "web", Via: "unbound", Clients: 40},
 			},
-			How: ByHand, OldDead: true, Warm: 20 * time.Second, After: 60 * time.Second, Wants: []Want{users}, Article: true,
+			How: ByHand, OldDead: true, Warm: 20 * time.Second, After: 60 * time.Second, Wants: []Want{users, stale}, Article: true,
 		},
 		{
 			// The resolver of 60 of 100 clients ends at the switch.

@@ -154,7 +154,7 @@ func judge(s seen) Outcome {
 			}
 			exact, near := s.shareErrors(w.host, p, counts, keep)
 			share, inSecond = append(share, exact...), append(inSecond, near...)
-			connecting = append(connecting, s.connectingError(p, counts, keep)...)
+			connecting = append(connecting, s.connectingError(w.host, p, counts, keep)...)
 			if p.Status.Verdict == drain.Settled {
 				if out.Settled == nil || *out.Settled > p.At.Sub(s.flipped).Seconds() {
 					out.Settled = since(p.At)
@@ -211,9 +211,10 @@ func (s seen) shareErrors(host string, p poll, said drain.Sides, keep func(Popul
 	return exact, []float64{least}
 }
 
-// connectingError is the difference of SYN_SENT to its true maximum in 5 s.
-func (s seen) connectingError(p poll, said drain.Sides, keep func(Population) bool) []float64 {
-	if !s.cell.OldDead {
+// connectingError is the difference of SYN_SENT to its true maximum in 5 s, on a
+// host with clients.
+func (s seen) connectingError(host string, p poll, said drain.Sides, keep func(Population) bool) []float64 {
+	if !s.cell.OldDead || !slices.Contains(clientHosts, host) {
 		return nil
 	}
 	most := 0
