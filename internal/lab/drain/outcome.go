@@ -138,8 +138,10 @@ func judge(s seen) Outcome {
 	var share, inSecond, connecting []float64
 	for _, w := range s.agents {
 		out.CPU = append(out.CPU, AgentCPU{w.host, w.cpu})
+		known := false
 		for _, p := range w.polls {
-			if p.Err != nil && p.At.After(s.flipped.Add(5*time.Second)) {
+			known = known || p.Err == nil
+			if p.Err != nil && (known || p.At.After(s.flipped.Add(s.cell.shownWithin()))) {
 				out.Unanswered = w.host + ": " + p.Err.Error()
 			}
 			if p.look().IsZero() || p.look().Before(s.flipped) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Goals of the issue, in points, connections' shares and seconds.
@@ -11,9 +12,16 @@ const (
 	shareGoal   = 2.0
 	blameGoal   = 0.95
 	missingGoal = 5.0
-	shownGoal   = 2.0  // one interval of the focus tier, and the second of asking
-	noticedGoal = 35.0 // of a switch that the agents learn of by asking name servers
 )
+
+// shownWithin is when agents must show the switch: one look after they are told,
+// and the second of our own asking; or when they have asked the name servers again.
+func (c *Cell) shownWithin() time.Duration {
+	if c.How == ByHand {
+		return 3 * time.Second
+	}
+	return 35 * time.Second
+}
 
 // Missed says which goals a run missed, a sentence each.
 func (o Outcome) Missed(c Cell) (missed []string) {
@@ -21,11 +29,7 @@ func (o Outcome) Missed(c Cell) (missed []string) {
 	if o.Unanswered != "" {
 		say("an agent did not answer: %s", o.Unanswered)
 	}
-	goal := noticedGoal
-	if c.How == ByHand {
-		goal = shownGoal
-	}
-	if o.Shown == nil || *o.Shown > goal {
+	if o.Shown == nil || *o.Shown > c.shownWithin().Seconds() {
 		say("shown %s after the switch", seconds(o.Shown))
 	}
 	if o.Share.MaxInSecond > shareGoal {
@@ -62,6 +66,9 @@ func (o Outcome) Missed(c Cell) (missed []string) {
 	}
 	if m := o.Missing; m != nil && (m.N == 0 || m.MaxError > missingGoal) {
 		say("missing off by %.1f points in %d answers", m.MaxError, m.N)
+	}
+	if c.Article && o.Green.From == nil {
+		say("people's own checks were never green")
 	}
 	if x := o.Closed; x != nil && (!x.Same || x.Closed == 0 || x.Aborted != x.Closed || x.Others > 0 || x.Back != x.Aborted) {
 		say("closing: %+v", *x)
