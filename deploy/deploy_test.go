@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,14 +32,51 @@ func TestUnit(t *testing.T) {
 	if err := os.WriteFile(unit, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(analyze, "verify", "--man=no", unit).CombinedOutput()
-	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "foreshock.service") {
-			t.Errorf("systemd-analyze verify: %s", strings.TrimSpace(line))
+	verify := func(what string) {
+		out, err := exec.Command(analyze, "verify", "--man=no", unit).CombinedOutput()
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, "foreshock.service") {
+				t.Errorf("systemd-analyze verify, %s: %s", what, strings.TrimSpace(line))
+			}
+		}
+		if err != nil && !t.Failed() {
+			t.Fatalf("systemd-analyze verify, %s: %v, and not a word on our unit:\n%s", what, err, out)
 		}
 	}
-	if err != nil && !t.Failed() {
-		t.Fatalf("systemd-analyze verify: %v, and not a word on our unit:\n%s", err, out)
+	verify("the unit alone")
+
+	dropIn, err := os.ReadFile("close-stale.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(unit+".d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(unit+".d", "close-stale.conf"), dropIn, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	verify("with close-stale.conf")
+}
+
+// TestPrivileges: the unit leaves out what only closing connections takes, and
+// the drop-in adds that alone, to both sets.
+func TestPrivileges(t *testing.T) {
+	lines := regexp.MustCompile(`(?m)^(AmbientCapabilities|CapabilityBoundingSet)=(.*)$`)
+	for file, want := range map[string]string{
+		"foreshock.service": "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_SYS_ADMIN",
+		"close-stale.conf":  "CAP_NET_ADMIN",
+	} {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range lines.FindAllStringSubmatch(string(raw), -1) {
+			got = append(got, m[1]+"="+m[2])
+		}
+		if want := []string{"AmbientCapabilities=" + want, "CapabilityBoundingSet=" + want}; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
 	}
 }
 

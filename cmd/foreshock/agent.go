@@ -16,10 +16,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/agent"
 	"github.com/foreshock/foreshock/internal/api"
 	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/observe/privilege"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -58,6 +60,10 @@ written to, else ~/.local/state/foreshock; foreshock history reads it.`,
 			return err
 		}
 		orderly(cmd)
+		// Only closing sockets and reading tracked connections take it.
+		if err := privilege.Lower(unix.CAP_NET_ADMIN); err != nil {
+			log.Debug("CAP_NET_ADMIN stays in force", "error", err.Error())
+		}
 		// Of a heap of some megabytes twice as many collections cost nothing that
 		// shows, and leave two megabytes less.
 		if os.Getenv("GOGC") == "" {

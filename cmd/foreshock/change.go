@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -58,12 +59,17 @@ var inCommands = strings.NewReplacer(
 	"GET /api/v1/incidents lists", "foreshock incident list --all shows",
 	"GET /api/v1/silences lists", "foreshock silence list shows",
 	"GET /api/v1/channels lists", "foreshock notify status lists",
+	"GET /api/v1/drains lists", "foreshock drain status shows",
+	"end that one first: DELETE /api/v1/drains/", "end that one first: foreshock drain stop ",
 	"GET /api/v1/status says", "foreshock history says",
 )
 
+// errRefused is that an agent has answered, and not what it was asked for.
+var errRefused = errors.New("the agent refuses")
+
 // refused is what an agent says against a call.
 func refused(p api.Problem) error {
-	return fmt.Errorf("the agent refuses: %s; %s", p.Error, inCommands.Replace(p.Hint))
+	return fmt.Errorf("%w: %s; %s", errRefused, p.Error, inCommands.Replace(p.Hint))
 }
 
 // query writes the parameters that are not empty, given as name and value, with

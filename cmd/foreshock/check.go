@@ -28,7 +28,8 @@ It asks the running agent. Without one it looks four times in two seconds by
 itself, and says what that cannot judge. SERVICE narrows it to one service by
 name, --backend to one backend. A backend of which nothing is asked does not
 show how it does; only where it is named is that UNKNOWN. A pool of the
-configuration of which no member is known, or not all, is UNKNOWN.`,
+configuration of which no member is known, or not all, is UNKNOWN. A switch of
+addresses that is stuck (foreshock drain) is WARNING.`,
 		Example: `  foreshock check
   foreshock check apache2:80 --agent http://127.0.0.1:9748
   foreshock check --backend shop/s1`,

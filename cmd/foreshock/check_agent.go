@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,7 +56,11 @@ func askAgent(ctx context.Context, address string) (checked, error) {
 			return checked{}, fmt.Errorf("the agent at %s cannot see accept queues: %s", address, cmp.Or(l.LastError, "its looks are not whole; see its log"))
 		}
 	}
-	return checked{scopes: scopes.Scopes, incidents: incidents.Incidents, pools: backends.Pools}, nil
+	var drains api.Drains
+	if _, err := fetch(ctx, address, "/api/v1/drains", &drains); err != nil && !errors.Is(err, errRefused) { // an older agent follows no switches
+		return checked{}, err
+	}
+	return checked{scopes: scopes.Scopes, incidents: incidents.Incidents, pools: backends.Pools, drains: drains.Drains}, nil
 }
 
 // fetch gets one JSON answer of the agent.

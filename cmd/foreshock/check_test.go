@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/drain"
 )
 
 func known(v float64) api.Value { return api.Value{Value: &v} }
@@ -50,6 +51,12 @@ func TestVerdict(t *testing.T) {
 		text    string
 	}{
 		{"all well", checked{scopes: []api.Scope{host, web}}, "", nagiosOK, "FORESHOCK OK - 1 service, none short of workers" + webData + "\n"},
+		{"a switch is stuck, another on its way", checked{scopes: []api.Scope{web}, drains: []api.FollowedSwitch{
+			{Status: drain.Status{Name: "shop.example", Verdict: drain.Stuck, Sentence: "12 % are left after 1 h.", Advice: []string{"Restart php-fpm.", "Wait."}}},
+			{Status: drain.Status{Name: "next.example", Verdict: drain.Draining}},
+			{Status: drain.Status{Name: "last.example", Verdict: drain.Stuck}, Report: drain.Report{Stopped: true}},
+		}}, "", nagiosWarning, "FORESHOCK WARNING - shop.example: the switch is stuck" + webData + "\n12 % are left after 1 h.\nRestart php-fpm.\n"},
+		{"a switch is stuck, and a service was asked for", checked{scopes: []api.Scope{web}, drains: []api.FollowedSwitch{{Status: drain.Status{Verdict: drain.Stuck}}}}, "web", nagiosOK, "FORESHOCK OK - 1 service, none short of workers" + webData + "\n"},
 		{"nothing listens", checked{scopes: []api.Scope{host}}, "", nagiosOK, "FORESHOCK OK - nothing listens here\n"},
 		{"critical", checked{scopes: []api.Scope{web}, incidents: []api.Incident{failing("service/web", "open", "critical")}}, "", nagiosCritical,
 			"FORESHOCK CRITICAL - web: workers full" + webData + "\nConnections to web wait at least 3.2 s to be accepted; 51 wait.\nAdd workers.\n"},
@@ -146,6 +153,7 @@ func TestAskAgent(t *testing.T) {
 		return map[string]any{
 			"/api/v1/status": status, "/api/v1/looks": looks, "/api/v1/scopes": api.Scopes{Scopes: []api.Scope{host}},
 			"/api/v1/incidents": api.Incidents{Incidents: []api.Incident{}}, "/api/v1/backends": api.Backends{},
+			"else": api.Problem{Error: "there is no GET of that", Hint: "as in an agent that is older than switches"},
 		}
 	}
 	tests := []struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/drain"
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/scope"
@@ -30,6 +31,7 @@ type checked struct {
 	scopes    []api.Scope
 	incidents []api.Incident
 	pools     []api.Pool
+	drains    []api.FollowedSwitch
 	// glanced is true for looks of our own.
 	glanced bool
 	// notes are said behind the first line: what cannot be judged this way.
@@ -112,6 +114,9 @@ func verdict(c checked, only narrowed) (code int, text string) {
 			j.cannotTell(x.Name, "its backends answer", x.Problem)
 		}
 	}
+	if only.all() {
+		j.drains(c.drains)
+	}
 	var fine []string
 	if len(services) > 0 {
 		fine = append(fine, count(len(services), "service", "services")+", none short of workers")
@@ -176,6 +181,20 @@ func (j *judged) services(services []*api.Scope, only narrowed) {
 		j.data = append(j.data, perfData(s, servicePerf)...)
 		if v.Value == nil {
 			j.cannotTell(s.Name, "anybody waits", spaced(v.Unknown))
+		}
+	}
+}
+
+// drains takes switches that are stuck: somebody has to do something. What fails
+// on the way is an incident, one that is on its way is as it should be, and one that
+// somebody ended is his.
+func (j *judged) drains(followed []api.FollowedSwitch) {
+	for i := range followed {
+		if s := &followed[i].Status; s.Verdict == drain.Stuck && !followed[i].Report.Stopped {
+			j.code = max(j.code, nagiosWarning)
+			j.says = append(j.says, s.Name+": the switch is stuck")
+			j.details = append(j.details, s.Sentence)
+			j.details = append(j.details, s.Advice[:min(1, len(s.Advice))]...)
 		}
 	}
 }

@@ -38,8 +38,8 @@ func TestPrintedDocs(t *testing.T) {
 // TestConfigurationsInDocs: what people copy is a configuration that holds. What
 // it names on the host need not be there: config check says that, and no more.
 func TestConfigurationsInDocs(t *testing.T) {
-	whole := regexp.MustCompile("(?ms)^```yaml\n((?:name|notify|heartbeat):.*?)^```")
-	for file, want := range map[string]int{"README.md": 1, "docs/NOTICES.md": 2, "docs/RESPOND.md": 1} {
+	whole := regexp.MustCompile("(?ms)^```yaml\n((?:name|notify|heartbeat|drain):.*?)^```")
+	for file, want := range map[string]int{"README.md": 1, "docs/NOTICES.md": 2, "docs/RESPOND.md": 1, "docs/DRAIN.md": 1} {
 		text, err := os.ReadFile("../../" + file)
 		if err != nil {
 			t.Fatal(err)

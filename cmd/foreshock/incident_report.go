@@ -68,15 +68,21 @@ program does, for as long as --timeout allows.`,
 		if err := map[string]func(io.Writer) error{"md": r.Markdown, "html": r.HTML, "json": r.JSON}[*format](&b); err != nil {
 			return err
 		}
-		if *file != "" {
-			return replaceFile(*file, b.Bytes())
-		}
-		if _, err := b.WriteTo(cmd.OutOrStdout()); err != nil {
-			return fmt.Errorf("write the report: %w", err)
-		}
-		return nil
+		return writeReport(cmd.OutOrStdout(), *file, b.Bytes())
 	}
 	return cmd
+}
+
+// writeReport writes a report to a file, in place of one that may be there, or
+// without a name to out.
+func writeReport(out io.Writer, file string, text []byte) error {
+	if file != "" {
+		return replaceFile(file, text)
+	}
+	if _, err := out.Write(text); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
 }
 
 // gatherReport fetches what a report is made of. Only the incident itself is

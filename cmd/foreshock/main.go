@@ -97,7 +97,7 @@ accepts, long before a health check asks.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), baselineCommand(), silenceCommand(), recordCommand(), replayCommand(), labelCommand(), scoreCommand(), configCommand(), ruleCommand(), incidentCommand(), historyCommand(), notifyCommand(), respondCommand(), demoCommand(), versionCommand())
+	root.AddCommand(agentCommand(), lookCommand(), checkCommand(), baselineCommand(), silenceCommand(), recordCommand(), replayCommand(), labelCommand(), scoreCommand(), configCommand(), ruleCommand(), incidentCommand(), historyCommand(), notifyCommand(), respondCommand(), drainCommand(), demoCommand(), versionCommand())
 	addStandardCommands(root)
 	return root
 }

@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "cut": halve, "kept": kept, "lookjson": lookJSONKeys, "made": made, "opened": opened, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitincident": waitIncident, "waitundelivered": waitUndelivered,
+			"balance": balance, "code": code, "cut": halve, "follow": follow, "kept": kept, "lookjson": lookJSONKeys, "made": made, "opened": opened, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitdrain": waitDrain, "waitincident": waitIncident, "waitundelivered": waitUndelivered,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {

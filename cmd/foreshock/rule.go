@@ -197,7 +197,7 @@ func ruleSignalsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "SIGNAL\tUNIT\tWHAT IT IS")
-			for _, kind := range []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion, scope.KindHost} {
+			for _, kind := range []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion, scope.KindAddress, scope.KindHost} {
 				for _, s := range measure.Signals() {
 					if s.AppliesTo(kind) {
 						fmt.Fprintf(w, "%s.%s\t%s\t%s\n", kind, s, s.Definition().Unit, s.Definition().Help)

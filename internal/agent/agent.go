@@ -127,6 +127,8 @@ func Run(ctx context.Context, o Options) error {
 		return nil
 	})
 	group.Go(func() error { return a.askBalancers(ctx) })
+	group.Go(func() error { return a.askNames(ctx) })
+	group.Go(func() error { return a.probeNames(ctx) })
 	group.Go(func() error { return a.learn(ctx, quiet) })
 	if !recalled {
 		group.Go(func() error { return a.recall(ctx) })
@@ -196,6 +198,13 @@ func newAgent(o Options) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	db, err := ASNDatabase(cfg, path)
+	if err != nil {
+		return nil, err
+	}
+	a.follower = newFollower(host, o.Log)
+	a.follower.networks.set(db)
+	a.follower.configure(cfg)
 	a.heart = newHeart(o.Log, a.looks)
 	a.configureHeart(cfg, beats)
 	a.silences.configure(cfg)
@@ -283,7 +292,7 @@ func (a *agent) handler(address string) (http.Handler, error) {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
 	return api.New(api.Config{
-		Source: a, Actor: a, Past: a.keeper, Outbox: a.notices, Evidences: a, Recorder: a, Player: a, Learner: a, Silencer: a, Token: token, Log: a.log,
+		Source: a, Actor: a, Past: a.keeper, Outbox: a.notices, Evidences: a, Recorder: a, Player: a, Learner: a, Silencer: a, Drainer: a, Token: token, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
 		AllowedHosts: []string{host, a.host},
 	})

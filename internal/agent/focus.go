@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/foreshock/foreshock/internal/measure"
@@ -28,16 +29,42 @@ func (p *Pipeline) request(tier tcp.Tier) tcp.Request {
 	return req
 }
 
-// focusFilter takes in the services in use, all backends and the regions. With
+// focusFilter takes in the services in use, all backends, the regions, and the
+// addresses of switches at both ends. With
 // more ports or prefixes than a filter is worth it takes in everything.
 func (p *Pipeline) focusFilter() tcp.Filter {
 	f := tcp.Filter{LocalPorts: p.focusPorts(), RemotePorts: p.finder.ports()}
-	var fit bool
-	f.RemotePrefixes, fit = p.focusPrefixes()
+	fit := p.focusPrefixes(&f)
 	if len(f.RemotePorts) > wideFocus || !fit {
 		return tcp.Filter{}
 	}
 	return f
+}
+
+// wideRegions is how many remote prefixes a focus filter takes in: the kernel
+// tries them one after the other for each socket, some 10 ns each.
+const wideRegions = 32
+
+// focusPrefixes adds those of the regions and of the switches that are in use, of
+// all of them when they are few; false when they are more than a filter is worth.
+func (p *Pipeline) focusPrefixes(f *tcp.Filter) (fit bool) {
+	total := 0
+	for i := range p.regions {
+		total += len(p.regions[i].Prefixes)
+	}
+	p.sides(func(_ scope.ID, alone []netip.Prefix) { total += len(alone) })
+	asks := func(id scope.ID) bool { return total <= wideRegions || p.inUse[id] }
+	for i := range p.regions {
+		if r := &p.regions[i]; asks(r.ID()) {
+			f.RemotePrefixes = append(f.RemotePrefixes, r.Prefixes...)
+		}
+	}
+	p.sides(func(id scope.ID, alone []netip.Prefix) {
+		if asks(id) {
+			f.RemotePrefixes, f.LocalPrefixes = append(f.RemotePrefixes, alone...), append(f.LocalPrefixes, alone...)
+		}
+	})
+	return len(f.RemotePrefixes) <= wideRegions
 }
 
 // focusPorts are the ports of the services in use; all of them when they are
@@ -79,7 +106,7 @@ func (p *Pipeline) noteUse(t measure.Tallies) {
 	}
 	use := observe.Unused
 	switch {
-	case p.finder.balances() || p.asksRegions():
+	case p.finder.balances() || p.asksRegions() || p.drains():
 		use = observe.Backends
 	case slices.ContainsFunc(p.services, func(s scope.Service) bool { return p.inUse[s.ID()] }):
 		use = observe.Services

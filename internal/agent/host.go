@@ -51,6 +51,7 @@ type Host struct {
 	budget  *observe.Budget
 
 	regionSet *regionSet
+	switches  []scope.Switch
 
 	own    *Pipeline
 	others []*resident // by name
@@ -254,6 +255,9 @@ func (h *Host) join(s spaces.Space) error {
 	}
 	p.tallier.frames = h.own.tallier.frames
 	p.setRegions(h.regionSet)
+	if len(h.switches) > 0 {
+		p.setSwitches(h.switches)
+	}
 	p.norms = h.normsOf(s.Label)
 	r := &resident{Pipeline: p, space: s}
 	h.of[p.schedule] = r

@@ -13,6 +13,7 @@ import (
 	"github.com/foreshock/foreshock/internal/judge"
 	"github.com/foreshock/foreshock/internal/observe"
 	"github.com/foreshock/foreshock/internal/observe/netns"
+	"github.com/foreshock/foreshock/internal/observe/privilege"
 )
 
 // loop looks, measures and judges until ctx ends. The thread is its own: its
@@ -49,6 +50,14 @@ func (a *agent) loop(ctx context.Context) error {
 			return nil
 		case r := <-a.requests:
 			err := r.do(h)
+			if errors.Is(err, netns.ErrStuck) || errors.Is(err, privilege.ErrStuck) {
+				r.answer <- err
+				return fmt.Errorf("do what was asked for: %w", err)
+			}
+			if r.quiet {
+				r.answer <- err
+				continue
+			}
 			a.incidents = h.court.Incidents(a.clock.Now())
 			a.silence(a.clock.Now(), a.incidents)
 			a.keeper.note(a.clock.Offset(), a.incidents, h.LastNumber())
@@ -77,7 +86,8 @@ func (a *agent) loop(ctx context.Context) error {
 		incidents = a.troubled(now, h, incidents)
 		a.silence(now, incidents)
 		a.report(incidents, turn, err)
-		if a.keeper.forgot.Swap(false) {
+		forgot := a.keeper.forgot.Swap(false)
+		if forgot {
 			a.notices.planner.Renew()
 			a.responses.planner.Renew()
 			a.keeper.remember(a.silences.own())
@@ -89,6 +99,7 @@ func (a *agent) loop(ctx context.Context) error {
 		a.respond(now, h, incidents)
 		a.keep(h, incidents)
 		a.gather(now, h, turn)
+		a.follow(now, h, forgot)
 	}
 }
 
@@ -96,12 +107,19 @@ func (a *agent) loop(ctx context.Context) error {
 type request struct {
 	do     func(*Host) error
 	answer chan error // room for one, so that the loop never waits
+	quiet  bool       // nothing that a snapshot has is changed
 }
 
 // ask hands do to the loop and waits for its answer.
 func (a *agent) ask(ctx context.Context, do func(*Host) error) error {
 	answer := make(chan error, 1)
-	return hand(ctx, a.requests, request{do, answer}, answer)
+	return hand(ctx, a.requests, request{do: do, answer: answer}, answer)
+}
+
+// askQuietly is ask for what changes nothing that a snapshot has.
+func (a *agent) askQuietly(ctx context.Context, do func(*Host) error) error {
+	answer := make(chan error, 1)
+	return hand(ctx, a.requests, request{do: do, answer: answer, quiet: true}, answer)
 }
 
 // hand sends a request and waits for its answer.

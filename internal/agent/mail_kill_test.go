@@ -166,7 +166,7 @@ func TestPosterKills(t *testing.T) {
 	r.mu.Lock()
 	clear(r.down)
 	r.mu.Unlock()
-	drain(t, dir, server.URL)
+	drained(t, dir, server.URL)
 	dead := map[string]bool{}
 	for _, channel := range []string{"a", "b"} {
 		rows, err := h.Undelivered(channel, 0, 100_000)
@@ -196,7 +196,7 @@ func TestPosterKills(t *testing.T) {
 }
 
 // drain delivers what waits in a directory's history.
-func drain(t *testing.T, dir, hook string) {
+func drained(t *testing.T, dir, hook string) {
 	t.Helper()
 	k := keeping(t, dir)
 	var channels notify.Config

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,10 @@ type Pipeline struct {
 	finder      backendFinder
 	regions     []scope.Region // those that are scopes
 	newRegions  *regionSet     // to be taken over; nil when there are none
-	index       *scope.Index   // of services
+	switches    []scope.Switch // those that are scopes
+	newSwitches []scope.Switch // to be taken over, where switched
+	switched    bool
+	index       *scope.Index // of services
 	problems    []discover.Problem
 	listeners   listenerSet
 	discovered  time.Time
@@ -67,8 +71,9 @@ type Pipeline struct {
 	ownersE     error // why the owners are not all known; the search goes on
 
 	tallier  *tallier
-	opinions []measure.Opinion // since the last step
-	norms    []measure.Norm    // the same
+	opinions []measure.Opinion  // since the last step
+	norms    []measure.Norm     // the same
+	resolved []measure.Answered // the same
 	budget   *observe.Budget
 	schedule *observe.Schedule
 	alarm    measure.Alarm
@@ -203,7 +208,7 @@ func (p *Pipeline) Close() error {
 // of a moment with no new evidence. The results are good until the next Tick.
 func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measure.View, error) {
 	tallies, err := p.observe(now, tier)
-	tallies.Opinions, tallies.Norms = p.opinions, p.norms
+	tallies.Opinions, tallies.Norms, tallies.Answers = p.opinions, p.norms, p.resolved
 	if stuck := cmp.Or(p.stuck, p.finder.stuck); stuck != nil {
 		err = stuck
 	}
@@ -211,7 +216,7 @@ func (p *Pipeline) Tick(now time.Time, tier tcp.Tier) ([]judge.Incident, *measur
 		return nil, p.view, nil
 	}
 	incidents, view := p.place.step(measure.Step{Namespace: p.place.name, At: now, Tallies: tallies})
-	p.opinions, p.norms = p.opinions[:0], p.norms[:0]
+	p.opinions, p.norms, p.resolved = p.opinions[:0], p.norms[:0], p.resolved[:0]
 	p.view, p.atPeace = view, len(incidents) == 0
 	if tier == tcp.Pulse {
 		if p.alarm.Jumped(view.Host()) {
@@ -284,7 +289,8 @@ func (p *Pipeline) observe(now time.Time, tier tcp.Tier) (measure.Tallies, error
 	}
 	found := tier == tcp.Pulse && !p.schedule.Idle() && p.finder.keepUp(now, p.place)
 	found = tier == tcp.Pulse && look.Judgeable() && p.takeRegions() || found
-	found = p.tallier.AddRegions() || found
+	found = tier == tcp.Pulse && look.Judgeable() && p.takeSwitches() || found
+	found = p.tallier.AddMet() || found
 	found = p.finder.gathering && look.Judgeable() && p.finder.find(now, p.place) || found
 	if p.finder.meet(now, p.tallier.Strangers(), p.place) || found {
 		p.setScopes()
@@ -348,15 +354,20 @@ func (p *Pipeline) discover() {
 			p.inUse[id] = true
 		}
 	}
+	p.sides(func(id scope.ID, _ []netip.Prefix) {
+		if inUse[id] {
+			p.inUse[id] = true
+		}
+	})
 }
 
 // setScopes tells the tally which services and backends there are, and takes
-// over which regions it has.
+// over which regions and switches it has.
 func (p *Pipeline) setScopes() {
 	p.tallier.SetScopes(p.services, p.finder.backends)
 	p.tallier.SetPorts(p.ports)
-	p.regions = p.tallier.Regions(nil)
-	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends)+len(p.regions) > 0)
+	p.regions, p.switches = p.tallier.Regions(nil), p.tallier.Switches(nil)
+	p.schedule.SetFocusing(len(p.services)+len(p.finder.backends)+len(p.regions)+len(p.switches) > 0)
 	if len(p.finder.backends) > 0 && p.ports.Available == 0 {
 		p.capacityAt = time.Time{}
 	}

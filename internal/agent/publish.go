@@ -43,6 +43,7 @@ type agent struct {
 	keeper      *keeper
 	notices     *notices // its planner is the loop's
 	heart       *heart
+	follower    *follower
 	looked      atomic.Int64 // when a look of the own namespace last succeeded: nanoseconds since started
 	dialer      *dial.Dialer // of every connection that we make
 	recorder    *recorder

@@ -15,14 +15,18 @@ import (
 const recallEvery = time.Second
 
 // recollection is what was remembered before a restart.
-type recollection struct{ told, silences []history.Memory }
+type recollection struct {
+	told, silences, drains []history.Memory
+	points                 map[string][]history.DrainPoint // by switch
+}
 
 // recollect reads it.
 func (k *keeper) recollect(ctx context.Context) (r recollection, err error) {
 	err = k.ask(ctx, func(s *history.Store) error {
-		var errs [2]error
+		var errs [3]error
 		r.told, errs[0] = s.Memories(notify.MemoryKind)
 		r.silences, errs[1] = s.Memories(silenceKind)
+		r.drains, r.points, errs[2] = recollectDrains(s)
 		return errors.Join(errs[:]...)
 	})
 	return r, err
@@ -79,4 +83,5 @@ func (a *agent) restore(r recollection) {
 	if err := a.silences.restore(r.silences); err != nil {
 		a.log.Warn("not all silences of before the restart are known", "error", err.Error())
 	}
+	a.restoreDrains(r.drains, r.points)
 }

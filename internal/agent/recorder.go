@@ -210,6 +210,7 @@ type tallier struct {
 	at        time.Time // of the look under way, or the last
 	backends  []scope.Backend
 	regions   []scope.Region
+	switches  []scope.Switch
 }
 
 // tell gives a frame on. Before the first look there is nothing to tell: scopes
@@ -227,7 +228,7 @@ func (t *tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 	t.Tallier.SetScopes(services, backends)
 	t.backends = backends
 	if t.frames != nil {
-		t.tell(recording.Frame{Kind: recording.FrameScopes, Scopes: &recording.Scopes{Services: services, Backends: backends, Regions: t.regions}})
+		t.tell(recording.Frame{Kind: recording.FrameScopes, Scopes: &recording.Scopes{Services: services, Backends: backends, Regions: t.regions, Switches: t.switches}})
 	}
 }
 
@@ -235,6 +236,12 @@ func (t *tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 func (t *tallier) SetRegions(all []scope.Region, index *scope.RegionIndex, always bool) {
 	t.Tallier.SetRegions(all, index, always)
 	t.regions = all
+}
+
+// SetSwitches does; SetScopes, which follows, tells.
+func (t *tallier) SetSwitches(all []scope.Switch, always bool) {
+	t.Tallier.SetSwitches(all, always)
+	t.switches = all
 }
 
 // SetCapacity does, and tells.

@@ -164,34 +164,12 @@ func (p *Pipeline) setRegions(set *regionSet) { p.newRegions = set }
 // takeRegions does, after a whole pulse, and reports whether there are other
 // scopes than before.
 func (p *Pipeline) takeRegions() bool {
-	if p.newRegions == nil || p.discovered.IsZero() && p.listeners.changed() {
+	if p.newRegions == nil || !p.knowsListeners() {
 		return false
 	}
 	p.tallier.SetRegions(p.newRegions.in(p.place.name), p.newRegions.index, p.place.name == "")
 	p.newRegions = nil
 	return true
-}
-
-// wideRegions is how many prefixes a focus filter takes in: the kernel tries
-// them one after the other for each socket, some 10 ns each.
-const wideRegions = 32
-
-// focusPrefixes are those of the regions in use, of all of them when they are
-// few; false when they are more than a filter is worth.
-func (p *Pipeline) focusPrefixes() (out []netip.Prefix, fit bool) {
-	total := 0
-	for i := range p.regions {
-		total += len(p.regions[i].Prefixes)
-	}
-	for i := range p.regions {
-		if r := &p.regions[i]; total <= wideRegions || p.inUse[r.ID()] {
-			if len(out)+len(r.Prefixes) > wideRegions {
-				return nil, false
-			}
-			out = append(out, r.Prefixes...)
-		}
-	}
-	return out, true
 }
 
 // asksRegions reports whether connections go to some region.

@@ -86,6 +86,10 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 	if err != nil {
 		return path, err
 	}
+	db, err := ASNDatabase(cfg, path)
+	if err != nil {
+		return path, err
+	}
 	return path, a.ask(ctx, func(h *Host) error {
 		a.responses.configure(responses)
 		a.run(a.notices.configure(channels))
@@ -99,6 +103,8 @@ func (a *agent) reload(ctx context.Context) (path string, err error) {
 		a.silences.configure(cfg)
 		h.Configure(a.clock.Now(), cfg, rules)
 		h.SetRegions(regions)
+		a.follower.networks.set(db)
+		a.follower.configure(cfg)
 		return nil
 	})
 }

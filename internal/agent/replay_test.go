@@ -93,6 +93,7 @@ func TestReplayGivesWhatTheAgentGave(t *testing.T) {
 // kept is a step of its own.
 func kept(s measure.Step) measure.Step {
 	s.Tallies.Opinions, s.Tallies.Norms = slices.Clone(s.Tallies.Opinions), slices.Clone(s.Tallies.Norms)
+	s.Tallies.Answers = slices.Clone(s.Tallies.Answers)
 	s.Tallies.Scopes = slices.Clone(s.Tallies.Scopes)
 	for i := range s.Tallies.Scopes {
 		y := &s.Tallies.Scopes[i]

@@ -170,7 +170,7 @@ const token = "correct horse"
 
 func handler(t *testing.T, f *fake, token string) http.Handler {
 	t.Helper()
-	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Outbox: &outbox{t}, Recorder: f, Evidences: f, Player: f, Learner: taught{}, Silencer: quieted{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{Source: f, Actor: f, Past: &past{t}, Outbox: &outbox{t}, Recorder: f, Evidences: f, Player: f, Learner: taught{}, Silencer: quieted{}, Drainer: followsSome{}, Token: token, AllowedHosts: []string{"web03"}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,6 +334,39 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		{"remove no silence", "DELETE", "/api/v1/silences/000000", "", bearer, nil, token, 404, "000000"},
 		{"remove a maintenance window", "DELETE", "/api/v1/silences/maintenance%2Fbackups", "", bearer, nil, token, 409, "reload"},
 		{"remove a silence without a token", "DELETE", "/api/v1/silences/3fa90c", "", nil, nil, token, 401, "bearer"},
+		{"drains", "GET", "/api/v1/drains", "", nil, nil, token, 200, `"curve":[]`},
+		{"unknown parameter of drains", "GET", "/api/v1/drains?all=1", "", nil, nil, token, 400, "it takes none"},
+		{"drain", "GET", "/api/v1/drains/shop.example", "", nil, nil, token, 200, `"kept":[]`},
+		{"drain by another spelling", "GET", "/api/v1/drains/Shop.EXAMPLE.", "", nil, nil, token, 200, `"pids":[]`},
+		{"no such drain", "GET", "/api/v1/drains/shap.example", "", nil, nil, token, 404, "shap.example"},
+		{"unknown parameter of a drain", "GET", "/api/v1/drains/shop.example?x=1", "", nil, nil, token, 400, "it takes none"},
+		{"start a drain", "POST", "/api/v1/drains", `{"name":"Next.Example.","old":["192.0.2.10"],"new":["198.51.100.7"],"by":"ann"}`, bearer, nil, token, 200, `"name":"next.example"`},
+		{"start one that is there", "POST", "/api/v1/drains", `{"name":"shop.example","old":["192.0.2.10"],"new":["198.51.100.7"],"by":"ann"}`, bearer, nil, token, 409, "followed already"},
+		{"start one too many", "POST", "/api/v1/drains", `{"name":"over.example","old":["192.0.2.10"],"new":["198.51.100.7"],"by":"ann"}`, bearer, nil, token, 400, "32"},
+		{"start one that the agent does not understand", "POST", "/api/v1/drains", `{"name":"odd.example","old":["192.0.2.10"],"new":["198.51.100.7"],"by":"ann"}`, bearer, nil, token, 400, "odd"},
+		{"start when the agent stops", "POST", "/api/v1/drains", `{"name":"slow.example","old":["192.0.2.10"],"new":["198.51.100.7"],"by":"ann"}`, bearer, nil, token, 503, "canceled"},
+		{"start nothing", "POST", "/api/v1/drains", `{"name":".","by":"ann"}`, bearer, nil, token, 400, "name is empty"},
+		{"start by nobody", "POST", "/api/v1/drains", `{"name":"next.example","by":"\n"}`, bearer, nil, token, 400, "by is a name"},
+		{"start with a typing mistake", "POST", "/api/v1/drains", `{"nam":"next.example"}`, bearer, nil, token, 400, "unknown field"},
+		{"start at length", "POST", "/api/v1/drains", `{"name":"` + strings.Repeat("a", maxBody) + `"}`, bearer, nil, token, 413, "larger"},
+		{"start as text", "POST", "/api/v1/drains", "x", map[string]string{"Authorization": "Bearer " + token, "Content-Type": "text/plain"}, nil, token, 415, "application/json"},
+		{"start without a token", "POST", "/api/v1/drains", `{}`, map[string]string{"Content-Type": "application/json"}, nil, token, 401, "bearer"},
+		{"stop a drain", "DELETE", "/api/v1/drains/SHOP.example?by=ann", "", bearer, nil, token, 204, ""},
+		{"stop no drain", "DELETE", "/api/v1/drains/shap.example?by=ann", "", bearer, nil, token, 404, "shap.example"},
+		{"stop one of the configuration", "DELETE", "/api/v1/drains/kept.example?by=ann", "", bearer, nil, token, 409, "reload"},
+		{"stop by nobody", "DELETE", "/api/v1/drains/shop.example", "", bearer, nil, token, 400, "by is a name"},
+		{"stop without a token", "DELETE", "/api/v1/drains/shop.example?by=ann", "", nil, nil, token, 401, "bearer"},
+		{"what would be closed", "POST", "/api/v1/drains/shop.example./close-stale", `{"by":"ann"}`, bearer, nil, token, 200, `"outcome":"would_close"`},
+		{"close", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann","really":true,"most":1}`, bearer, nil, token, 200, `"closed":1`},
+		{"close without the privilege", "POST", "/api/v1/drains/kept.example/close-stale", `{"by":"ann","really":true}`, bearer, nil, token, 409, "CAP_NET_ADMIN"},
+		{"close of no drain", "POST", "/api/v1/drains/shap.example/close-stale", `{"by":"ann"}`, bearer, nil, token, 404, "shap.example"},
+		{"close too many", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann","most":1000000}`, bearer, nil, token, 400, "100000"},
+		{"close with a typing mistake", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann","real":true}`, bearer, nil, token, 400, "unknown field"},
+		{"close without a token", "POST", "/api/v1/drains/shop.example/close-stale", `{"by":"ann"}`, map[string]string{"Content-Type": "application/json"}, nil, token, 401, "bearer"},
+		{"route", "GET", "/api/v1/route/shop.EXAMPLE.", "", nil, nil, token, 200, `"addresses":["198.51.100.7"]`},
+		{"route to nobody", "GET", "/api/v1/route/shap.example", "", nil, nil, token, 404, "go by DNS"},
+		{"route to no good address", "GET", "/api/v1/route/kept.example", "", nil, nil, token, 503, "go by DNS"},
+		{"unknown parameter of a route", "GET", "/api/v1/route/shop.example?x=1", "", nil, nil, token, 400, "it takes none"},
 		{"another origin", "POST", "/api/v1/reload", "", map[string]string{"Authorization": "Bearer " + token, "Origin": "http://evil.example"}, nil, token, 403, "origin"},
 		{"another host", "GET", "/api/v1/status", "", map[string]string{"Host": "evil.example"}, nil, token, 421, "evil.example"},
 	}

@@ -53,6 +53,8 @@ type Incident struct {
 	BalancerLagSeconds *float64   `json:"balancer_lag_seconds,omitempty"`
 	// Rule is the user's rule, where the cause is user_rule.
 	Rule string `json:"rule,omitempty"`
+	// Place is where stale_dns has its old answer from: "resolver" or "process".
+	Place string `json:"place,omitempty"`
 	// Actions are what the response to it did and will do, by time; empty where
 	// there is none.
 	Actions []Action `json:"actions"`
@@ -96,7 +98,7 @@ func (v viewer) incident(i *judge.Incident) Incident {
 		AcknowledgedAt: v.maybe(i.AcknowledgedAt), AcknowledgedBy: i.AcknowledgedBy, End: i.End.String(),
 		Evidence: []Evidence{}, Considered: listed(f.Considered), Advice: listed(f.Advice), Timeline: []Step{},
 		Examples: v.sockets(f.Examples),
-		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule,
+		Pattern:  f.Pattern.String(), PatternEvidence: f.PatternEvidence, Response: f.Response, Prefixes: prefixes(f.Prefixes), Rule: f.Rule, Place: f.Place.String(),
 		Siblings: f.Siblings, Actions: listed(v.s.Actions[i.ID]), SilencedBy: i.SilencedBy,
 	}
 	if i.Because != judge.NoCause {

@@ -32,6 +32,8 @@ type Config struct {
 	Learner Learner
 	// Silencer changes what is silenced; nil where nothing can be.
 	Silencer Silencer
+	// Drainer follows switches; nil where none can be.
+	Drainer Drainer
 	// Token is what changing calls must present; only its hash is kept. Empty:
 	// there is none, and such calls are refused.
 	Token string
@@ -78,6 +80,7 @@ type server struct {
 	actor  Actor
 	learns Learner  // nil when there is none
 	quiets Silencer // the same
+	drains Drainer  // the same
 	past   Past
 	outbox Outbox
 	plays  Player // nil when there is none
@@ -123,6 +126,12 @@ func routes() []route {
 		{"DELETE", "/api/v1/silences/{id}", (*server).removeSilence},
 		{"GET", "/api/v1/channels/{channel}/undelivered", (*server).undelivered},
 		{"POST", "/api/v1/channels/{channel}/retry", (*server).retry},
+		{"GET", "/api/v1/drains", (*server).listDrains},
+		{"POST", "/api/v1/drains", (*server).startDrain},
+		{"GET", "/api/v1/drains/{drain}", (*server).oneDrain},
+		{"DELETE", "/api/v1/drains/{drain}", (*server).stopDrain},
+		{"POST", "/api/v1/drains/{drain}/close-stale", (*server).closeStale},
+		{"GET", "/api/v1/route/{route}", (*server).route},
 		{"GET", "/api/v1/recording", (*server).recording},
 		{"GET", "/api/v1/events", (*server).events},
 		{"GET", "/api/v1/baseline", (*server).baseline},
@@ -144,7 +153,7 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, past: c.Past, outbox: c.Outbox, plays: c.Player, evidences: c.Evidences, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, metrics: c.Metrics, guarded: c.Token != ""}
+	s := &server{source: c.Source, actor: c.Actor, past: c.Past, outbox: c.Outbox, plays: c.Player, evidences: c.Evidences, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, drains: c.Drainer, metrics: c.Metrics, guarded: c.Token != ""}
 	s.token = sha256.Sum256([]byte(c.Token))
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path

@@ -37,22 +37,27 @@ var arrows = map[string][]string{
 	// the agent's own connections
 	"internal/dial": {"internal/scope"},
 	// observe
-	"internal/observe/netlink":   {},
-	"internal/observe/words":     {},
-	"internal/observe/sockdiag":  {"internal/observe/netlink", "internal/tcp"},
-	"internal/observe/procfs":    {"internal/observe/words", "internal/tcp"},
-	"internal/observe/counters":  {"internal/observe/words", "internal/tcp"},
-	"internal/observe/processes": {},
-	"internal/observe/busy":      {"internal/observe/processes"},
-	"internal/observe/netns":     {"internal/observe/processes", "internal/tcp"},
-	"internal/observe/owner":     {"internal/observe/processes", "internal/tcp"},
-	"internal/observe/conntrack": {"internal/observe/netlink", "internal/observe/words"},
-	"internal/observe/ports":     {},
-	"internal/observe/discover":  {"internal/observe/owner", "internal/scope", "internal/tcp"},
-	"internal/observe/limits":    {"internal/observe/processes", "internal/scope"},
-	"internal/observe/balancer":  {},
-	"internal/observe/resolve":   {},
-	"internal/observe/spaces":    {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
+	"internal/observe/netlink":    {},
+	"internal/observe/identity":   {"internal/reply"},
+	"internal/observe/privilege":  {},
+	"internal/observe/stale":      {"internal/observe/netns", "internal/observe/privilege", "internal/observe/sockdiag", "internal/scope", "internal/tcp"},
+	"internal/observe/words":      {},
+	"internal/observe/sockdiag":   {"internal/observe/netlink", "internal/tcp"},
+	"internal/observe/procfs":     {"internal/observe/words", "internal/tcp"},
+	"internal/observe/counters":   {"internal/observe/words", "internal/tcp"},
+	"internal/observe/processes":  {},
+	"internal/observe/busy":       {"internal/observe/processes"},
+	"internal/observe/netns":      {"internal/observe/processes", "internal/tcp"},
+	"internal/observe/owner":      {"internal/observe/processes", "internal/tcp"},
+	"internal/observe/conntrack":  {"internal/observe/netlink", "internal/observe/privilege", "internal/observe/words"},
+	"internal/observe/ports":      {},
+	"internal/observe/discover":   {"internal/observe/owner", "internal/scope", "internal/tcp"},
+	"internal/observe/limits":     {"internal/observe/processes", "internal/scope"},
+	"internal/observe/balancer":   {},
+	"internal/observe/resolve":    {},
+	"internal/observe/spaces":     {"internal/observe/netns", "internal/observe/owner", "internal/tcp"},
+	"internal/observe/nameserver": {"internal/reply"},
+	"internal/observe/asn":        {},
 	"internal/observe": {
 		"internal/observe/counters", "internal/observe/netns", "internal/observe/procfs", "internal/observe/sockdiag", "internal/tcp",
 	},
@@ -61,7 +66,7 @@ var arrows = map[string][]string{
 	"internal/judge":            {"internal/enum", "internal/measure", "internal/rule", "internal/scope", "internal/tcp"},
 	"internal/measure/baseline": {"internal/measure", "internal/scope"},
 	// after a switch; pure
-	"internal/drain": {},
+	"internal/drain": {"internal/reply", "internal/scope"},
 	// keep
 	"internal/recording": {"internal/measure", "internal/scope", "internal/tcp"},
 	// measure and judge of all namespaces, live and played again; pure
@@ -90,21 +95,22 @@ var arrows = map[string][]string{
 	// show
 	"internal/api":     {"internal/drain", "internal/judge", "internal/measure", "internal/notify", "internal/scope", "internal/silence", "internal/tcp"},
 	"internal/web":     {"internal/api"},
-	"internal/report":  {"internal/api"},
+	"internal/report":  {"internal/api", "internal/drain"},
 	"internal/metrics": {"internal/api", "internal/judge", "internal/measure", "internal/scope"},
 	// roof
+	"internal/agent/drains": {"internal/api", "internal/config", "internal/drain", "internal/measure", "internal/reply", "internal/scope"},
 	"internal/agent": {
-		"internal/api", "internal/config", "internal/court", "internal/dial", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/balancer",
-		"internal/observe/busy", "internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/limits", "internal/observe/netns", "internal/observe/owner",
-		"internal/observe/ports", "internal/observe/resolve", "internal/observe/spaces", "internal/ranges", "internal/recording", "internal/recording/series", "internal/respond", "internal/respond/hook", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/spelling", "internal/tcp", "internal/web",
+		"internal/agent/drains", "internal/api", "internal/config", "internal/court", "internal/dial", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/asn", "internal/observe/balancer",
+		"internal/observe/busy", "internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/identity", "internal/observe/limits", "internal/observe/nameserver", "internal/observe/netns", "internal/observe/owner",
+		"internal/observe/ports", "internal/observe/privilege", "internal/observe/resolve", "internal/observe/sockdiag", "internal/observe/spaces", "internal/observe/stale", "internal/ranges", "internal/recording", "internal/recording/series", "internal/reply", "internal/respond", "internal/respond/hook", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/spelling", "internal/tcp", "internal/web",
 	},
 	// The demo stands on the roof: it watches its own small world.
 	"internal/demo": {
 		"internal/agent", "internal/config", "internal/enum", "internal/judge", "internal/measure", "internal/scope",
 	},
 	"cmd/foreshock": {
-		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
-		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
+		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
+		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/observe/privilege", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp",
 	},
 	// test support
@@ -128,6 +134,7 @@ var pure = map[string][]string{
 	"internal/judge":              {"math", "net/netip", "slices", "cmp", "sort", "strings", "fmt", "time"},
 	"internal/silence":            {"cmp", "encoding/json", "fmt", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8"},
 	"internal/drain":              {"cmp", "errors", "fmt", "maps", "math", "net/netip", "slices", "strings", "time"},
+	"internal/agent/drains":       {"cmp", "encoding/json", "errors", "fmt", "maps", "math", "net/netip", "net/url", "slices", "strings", "time"},
 	"internal/court":              {"slices", "cmp", "strings", "time"},
 	"internal/respond":            {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"internal/recording/backtest": {"cmp", "slices", "strings", "time"},
@@ -215,8 +222,8 @@ func TestPureStagesImportNothingImpure(t *testing.T) {
 }
 
 // wakers start a goroutine that only wakes or ends what runs when a context is
-// done.
-var wakers = []string{"internal/observe/balancer/haproxy.go", "cmd/foreshock/main.go"}
+// done; and a command of several agents asks them at once, and waits for all.
+var wakers = []string{"internal/observe/balancer/haproxy.go", "internal/observe/identity/http.go", "cmd/foreshock/main.go", "cmd/foreshock/agents.go"}
 
 // TestOnlyTheRoofStartsGoroutines looks at the source: goroutines belong to
 // internal/agent, to the lab and to the demo, which is a world of its own beside

@@ -224,6 +224,7 @@ func Causes() []string {
 		"workers_filling", "workers_full", "clients_gave_up", "conn_limit", "slow_clients", "leak", "syn_flood", "traffic_missing", "stuck_closing",
 		"path_lost", "peer_refusing", "peer_frozen", "peer_half_broken", "peer_resetting", "peer_slow", "peer_not_reading",
 		"orderly_stop", "lazy_pool", "heavy_loss", "churn", "port_exhaustion", "pool_at_ceiling", "green_but_failing", "local_fault",
+		"users_failing_on_old", "stale_dns", "old_connection",
 		"user_rule", "agent_trouble",
 	}
 }

@@ -41,6 +41,8 @@ func check(p *problems, raw rawFile) Config {
 	cfg.Notify = checkChannels(p, raw.Notify)
 	cfg.Maintenance = checkMaintenance(p, raw.Maintenance)
 	cfg.Respond = checkRespond(p, raw.Respond, cfg.Notify)
+	cfg.Drain = checkDrains(p, raw.Drain)
+	cfg.ASNDatabase = checkDatabase(p, raw.ASNDatabase)
 	return cfg
 }
 

@@ -73,6 +73,10 @@ type Config struct {
 	Maintenance []Maintenance
 	// Respond is what is done about incidents, as written.
 	Respond []Response
+	// Drain are names whose addresses change; nil when there are none.
+	Drain []Drain
+	// ASNDatabase says whose the clients of old addresses are.
+	ASNDatabase ASNDatabase
 	// Baseline is how what is usual is learned.
 	Baseline Baseline
 	// StateDir is where the agent keeps what is to outlive it: an absolute

@@ -15,15 +15,23 @@ import (
 )
 
 // addresses lets cmp compare netip's values, which keep their fields private.
-var addresses = cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})
+var addresses = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})
 
 // places lets cmp pass over where the file has something.
-var places = cmp.Options{cmpopts.IgnoreFields(Response{}, "Line", "Column"), cmpopts.IgnoreFields(Hook{}, "Line", "Column")}
+var places = cmp.Options{cmpopts.IgnoreFields(Response{}, "Line", "Column"), cmpopts.IgnoreFields(Hook{}, "Line", "Column"), cmpopts.IgnoreFields(ASNDatabase{}, "Line", "Column")}
 
 func prefixes(texts ...string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, text := range texts {
 		out = append(out, netip.MustParsePrefix(text))
+	}
+	return out
+}
+
+func addrs(ss ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range ss {
+		out = append(out, netip.MustParseAddr(s))
 	}
 	return out
 }
@@ -104,6 +112,15 @@ services:
 		{"listeners without quotes", "services:\n- name: web\n  listen: [192.0.2.1:80, :81]\n", with(func(c *Config) {
 			c.Services = []Service{{Name: "web", Listen: addrPorts("192.0.2.1:80", "[::]:81")}}
 		})},
+		{"a name that is watched", "drain:\n- name: Shop.Example.\nasn_database: asn.mmdb\n", with(func(c *Config) {
+			c.Drain = []Drain{{Name: "shop.example", Resolvers: DefaultResolvers()}}
+			c.ASNDatabase = ASNDatabase{File: "asn.mmdb", Path: "asn.mmdb"}
+		})},
+		{"a switch that keeps an address, mapped ones and resolvers", "drain: [{name: a.example, old: [192.0.2.1, \"::ffff:192.0.2.2\"], new: [192.0.2.2], resolvers: [public, 192.0.2.53, \"[2001:db8::53]:53\", \"192.0.2.53:5353\", \"::ffff:192.0.2.9\"]}]\n", with(func(c *Config) {
+			c.Drain = []Drain{{Name: "a.example", Old: addrs("192.0.2.1", "192.0.2.2"), New: addrs("192.0.2.2"), Resolvers: []Resolver{
+				{Which: PublicResolvers}, {Server: addrPorts("192.0.2.53:53")[0]}, {Server: addrPorts("[2001:db8::53]:53")[0]}, {Server: addrPorts("192.0.2.53:5353")[0]}, {Server: addrPorts("192.0.2.9:53")[0]},
+			}}}
+		})},
 		{"localhost", "listen: localhost:9000\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("127.0.0.1:9000") })},
 		{"IPv6", "listen: \"[2001:db8::1]:9000\"\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("[2001:db8::1]:9000") })},
 		{"any port", "listen: 127.0.0.1:0\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("127.0.0.1:0") })},
@@ -134,7 +151,7 @@ services:
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got, addresses); diff != "" {
+			if diff := cmp.Diff(tt.want, got, addresses, places); diff != "" {
 				t.Errorf("Parse (-want +got):\n%s", diff)
 			}
 		})

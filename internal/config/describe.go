@@ -92,6 +92,11 @@ func (rawRegion) JSONSchemaExtend(s *jsonschema.Schema) {
 	}
 }
 
+// JSONSchemaExtend says that both sides of a switch are given, or neither.
+func (rawDrain) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.DependentRequired = map[string][]string{"old": {"new"}, "new": {"old"}}
+}
+
 // JSONSchemaExtend says that a channel goes to one place.
 func (rawChannel) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.OneOf = []*jsonschema.Schema{{Required: []string{"log"}}, {Required: []string{"webhook"}}, {Required: []string{"alertmanager"}}}

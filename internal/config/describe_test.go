@@ -97,6 +97,15 @@ func TestReference(t *testing.T) {
 					DryRun: true, MaxPerHour: DefaultMaxPerHour},
 			}},
 		}
+		c.Drain = []Drain{
+			{
+				Name: "shop.example", Old: addrs("192.0.2.10", "2001:db8::10"), New: addrs("198.51.100.7", "2001:db8:1::7"), Ports: []uint16{443}, TTL: time.Minute,
+				Resolvers: []Resolver{{Which: SystemResolvers}, {Server: addrPorts("192.0.2.53:53")[0]}, {Server: addrPorts("192.0.2.54:5353")[0]}},
+				Identity:  &Identity{URL: "https://shop.example/healthz", Status: 200, BodyContains: "shop", Header: "X-Site: shop"}, Deadline: time.Hour,
+			},
+			{Name: "www.shop.example", Resolvers: DefaultResolvers()},
+		}
+		c.ASNDatabase = ASNDatabase{File: "/var/lib/GeoIP/asn.mmdb", Path: "/var/lib/GeoIP/asn.mmdb"}
 	})
 	if diff := cmp.Diff(want, got, addresses, cmpopts.IgnoreFields(Rule{}, "Line", "Column"), cmpopts.IgnoreFields(Region{}, "Line", "Column"), cmpopts.IgnoreFields(Template{}, "TitleLine", "BodyLine"), places); diff != "" {
 		t.Errorf("the reference with everything set (-want +got):\n%s", diff)

@@ -58,6 +58,12 @@ func Effective(c Config) string {
 	effectiveChannels(line, c.Notify)
 	effectiveMaintenance(line, c.Maintenance)
 	effectiveRespond(line, c.Respond)
+	effectiveDrains(line, c.Drain)
+	if c.ASNDatabase.File == "" {
+		line("# asn_database: none, so nobody knows whose the clients are")
+	} else {
+		line("asn_database: %s", yamlQuoted(c.ASNDatabase.File))
+	}
 	return b.String()
 }
 

@@ -47,6 +47,8 @@ rules: []
 notify: []
 maintenance: []
 respond: {}
+drain: []
+# asn_database: none, so nobody knows whose the clients are
 `},
 		{"everything", Config{
 			Name:    "web03",
@@ -106,6 +108,15 @@ respond: {}
 				}},
 			},
 			Maintenance: []Maintenance{{Name: "backups", Window: weekly("sat,sun 22:00-04:00 Europe/Dublin"), Match: silence.Matcher{Namespace: "db-*", Rule: `web "waits"`}, Why: "the databases: copied"}},
+			Drain: []Drain{
+				{
+					Name: "shop.example", Old: addrs("192.0.2.10", "2001:db8::10"), New: addrs("198.51.100.7"), Ports: []uint16{80, 443}, TTL: 90 * time.Second,
+					Resolvers: []Resolver{{Which: PublicResolvers}, {Server: addrPorts("192.0.2.53:53")[0]}, {Server: addrPorts("[2001:db8::53]:5353")[0]}},
+					Identity:  &Identity{URL: "https://shop.example/?a=1", Status: 204, BodyContains: `a "b"`, Header: "X-Site: shop"}, Deadline: 2 * time.Hour,
+				},
+				{Name: "www.shop.example", Resolvers: DefaultResolvers(), Identity: &Identity{URL: "http://www.shop.example"}},
+			},
+			ASNDatabase: ASNDatabase{File: "my asn.mmdb", Path: "my asn.mmdb"},
 		}, `name: web03
 labels:
   note: "say \"hi\" \\ #1: x"
@@ -290,6 +301,28 @@ respond:
     - after: 1h
       escalate: ["on call"]
       unless: acknowledged
+drain:
+  - name: shop.example
+    old: ["192.0.2.10", "2001:db8::10"]
+    new: ["198.51.100.7"]
+    ports: [80, 443]
+    ttl: 1m30s
+    resolvers: ["public", "192.0.2.53", "[2001:db8::53]:5353"]
+    identity:
+      url: "https://shop.example/?a=1"
+      expect:
+        status: 204
+        body_contains: "a \"b\""
+        header: "X-Site: shop"
+    deadline: 2h
+  - name: www.shop.example
+    # old and new: none, so a switch is noticed by itself
+    resolvers: ["system"]
+    identity:
+      url: "http://www.shop.example"
+      # expect: any status below 400
+    # deadline: four times the TTL, 15m at least
+asn_database: "my asn.mmdb"
 `},
 	}
 	for _, tt := range tests {
@@ -429,11 +462,62 @@ func configs() *rapid.Generator[Config] {
 			}
 			c.Maintenance = append(c.Maintenance, Maintenance{Name: name, Window: w, Match: matchers.Draw(t, "match"), Why: name})
 		}
+		c.Drain = drainsOf(address).Draw(t, "drain")
 		c.Respond = responsesOf(c.Notify, text, secret).Draw(t, "respond")
 		c.Baseline = Baseline{
 			Learn: time.Duration(rapid.IntRange(1, MaxLearnDays).Draw(t, "days")) * day, Factor: rapid.Float64Range(1, MaxFactor).Draw(t, "factor"), Quantile: rapid.Float64Range(leastUsual, mostUsual).Draw(t, "quantile"),
 		}
 		return c
+	})
+}
+
+// drainsOf draws names whose addresses change.
+func drainsOf(address *rapid.Generator[netip.Addr]) *rapid.Generator[[]Drain] {
+	there := address.Filter(func(a netip.Addr) bool { return !a.IsUnspecified() && !a.IsMulticast() })
+	return rapid.Custom(func(t *rapid.T) []Drain {
+		var out []Drain
+		for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z_][a-z0-9_]{0,9}(\.[a-z]{1,9}){0,3}`), 0, 3, rapid.ID).Draw(t, "names") {
+			d := Drain{Name: name, Resolvers: DefaultResolvers()}
+			if all := rapid.SliceOfNDistinct(there, 0, 4, rapid.ID).Draw(t, "addresses"); len(all) > 1 {
+				d.Old, d.New = all[:len(all)-1], all[1:]
+			}
+			if ports := rapid.SliceOfNDistinct(rapid.Uint16Min(1), 0, 3, rapid.ID).Draw(t, "ports"); len(ports) > 0 {
+				d.Ports = ports
+			}
+			if rapid.Bool().Draw(t, "more") {
+				d.TTL = time.Duration(rapid.Int64Range(int64(MinTTL), int64(MaxTTL)).Draw(t, "ttl"))
+				d.Deadline = time.Duration(rapid.Int64Range(int64(MinDeadline), int64(MaxDeadline)).Draw(t, "deadline"))
+				d.Resolvers = []Resolver{{Which: PublicResolvers}, {Server: netip.AddrPortFrom(there.Draw(t, "server"), rapid.Uint16Min(1).Draw(t, "port"))}}
+				d.Identity = &Identity{URL: "https://a.example/?b=c", Status: rapid.IntRange(200, 599).Draw(t, "status"), BodyContains: rapid.SampledFrom([]string{"", `a "b": c`}).Draw(t, "body")}
+			}
+			out = append(out, d)
+		}
+		return out
+	})
+}
+
+// FuzzParseDrain: no panic; what is refused says why and what to write; what is
+// understood reads the same when it is spelled out.
+func FuzzParseDrain(f *testing.F) {
+	for _, s := range []string{"shop.example", "Shop.Example.", "192.0.2.1", "::ffff:192.0.2.1", "[2001:db8::1]:53", "192.0.2.1:0", "system", "fe80::1%eth0", "", ".", "*", "a..", "X-Site: shop", "é"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		name, problem, hint := ParseDomain(text)
+		if again, _, _ := ParseDomain(name); (problem == "") != (name != "") || (problem == "") != (hint == "") || problem == "" && again != name {
+			t.Errorf("name %q: %q, %q, %q", text, name, problem, hint)
+		}
+		addr, problem, hint := ParseAddress(text)
+		if again, _, _ := ParseAddress(addr.String()); (problem == "") != addr.IsValid() || (problem == "") != (hint == "") || problem == "" && again != addr {
+			t.Errorf("address %q: %v, %q, %q", text, addr, problem, hint)
+		}
+		r, problem, hint := ParseResolver(text)
+		if again, _, _ := ParseResolver(r.String()); (problem == "") != (r != Resolver{}) || (problem == "") != (hint == "") || problem == "" && again != r {
+			t.Errorf("resolver %q: %v, %q, %q", text, r, problem, hint)
+		}
+		if problem, hint := CheckHeader(text); (problem == "") != (hint == "") {
+			t.Errorf("header %q: %q, %q", text, problem, hint)
+		}
 	})
 }
 

@@ -31,6 +31,9 @@ type rawFile struct {
 
 	Maintenance []rawMaintenance `yaml:"maintenance" empty:"yes" example:"- {name: backups, weekdays: [sat], from: \"02:00\", to: \"04:00\", zone: UTC, match: {everything: true}}" jsonschema_description:"Times of each week in which nobody is told of some incidents. Default: none."`
 	Respond     rawRespond       `yaml:"respond" empty:"yes" jsonschema_description:"What is done about incidents, step by step, by pattern or cause. Default: nothing."`
+
+	Drain       []rawDrain  `yaml:"drain" empty:"yes" example:"- {name: shop.example, old: [192.0.2.10], new: [198.51.100.7]}" jsonschema_description:"Names whose addresses change: who is still on the old ones is followed. Default: none."`
+	ASNDatabase rawDatabase `yaml:"asn_database" jsonschema_description:"Path of a database of networks (.mmdb, with autonomous_system_number), which says whose the clients of old addresses are; relative to the directory of this file. Default: none."`
 }
 
 type rawRule struct {
@@ -193,7 +196,7 @@ func keyPaths(t reflect.Type, path string) []string {
 // with later versions, so that nobody takes them for a spelling mistake.
 func laterKeys() []string {
 	return []string{
-		"actuate", "drain", "fleet",
+		"actuate", "fleet",
 		"tls",
 		"observe.events",
 	}

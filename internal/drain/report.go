@@ -265,4 +265,6 @@ type Status struct {
 	// Advice says what to do, what helps users first.
 	Advice []string `json:"advice"`
 	Limits []string `json:"limits"`
+	// Arrivals are what Missing is of, of all agents; null where nothing is known.
+	Arrivals *Arrivals `json:"arrivals"`
 }

@@ -142,6 +142,13 @@ CREATE TABLE actions (
 	data BLOB NOT NULL,                  -- JSON, as the API shows it
 	UNIQUE (incident, name)
 );`,
+	// How the connections of a switch went. The switch itself is a memory.
+	`CREATE TABLE drain_points (
+	name TEXT NOT NULL,                  -- of the switch
+	since_ms INTEGER NOT NULL,           -- after it; negative: before
+	data BLOB NOT NULL,                  -- JSON, its owner's
+	PRIMARY KEY (name, since_ms)
+) WITHOUT ROWID;`,
 }
 
 // migrate leads the schema up to what steps lead to, each in a transaction of

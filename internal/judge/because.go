@@ -42,8 +42,13 @@ type effects struct {
 // the first may be why.
 var ofLostWay = []Cause{PathLost, PeerRefusing, PeerFrozen, PeerHalfBroken, PeerSlow, PeerResetting, HeavyLoss, StuckClosing, GreenButFailing}
 
-// byLocalFault is what comes of our own fault, in backends and regions.
-var byLocalFault = effects{faultWithin, ofLostWay}
+// byLocalFault is what comes of our own fault, in backends and regions;
+// addressByLocalFault, at the addresses of a switch. That connections go to old
+// ones is so whoever is at fault, and has remedies of its own.
+var (
+	byLocalFault        = effects{faultWithin, ofLostWay}
+	addressByLocalFault = effects{faultWithin, []Cause{UsersFailingOnOld}}
+)
 
 // byRegion are, by the cause of a region's incident, what comes of it in the
 // backends there: the same seen from one of them, what one that is asked less or
@@ -72,6 +77,8 @@ func (e *Source) effects(f *caseFile) effects {
 	switch {
 	case e.Scope.Kind == scope.KindHost && (f.scope.Kind == scope.KindBackend || f.scope.Kind == scope.KindRegion):
 		return byLocalFault
+	case e.Scope.Kind == scope.KindHost && f.scope.Kind == scope.KindAddress:
+		return addressByLocalFault
 	case e.Scope.Kind == scope.KindHost && f.scope.Kind == scope.KindHost && elsewhere:
 		return effects{faultWithin, []Cause{LocalFault}}
 	case e.Scope.Kind == scope.KindRegion && e.Scope.Name == f.region && (f.scope.Kind == scope.KindBackend || elsewhere):

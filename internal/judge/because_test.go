@@ -25,6 +25,7 @@ func TestExplains(t *testing.T) {
 	east := &caseFile{scope: scope.ID{Kind: scope.KindRegion, Name: "east"}, region: "east"}
 	eastOfPod := &caseFile{scope: east.scope.In("pod"), region: "east"}
 	service := &caseFile{scope: scope.ID{Kind: scope.KindService, Name: "web"}}
+	old := &caseFile{scope: shop.ID(scope.OldSide, "")}
 	opened := func(c Cause, peak Severity, seconds float64) Incident {
 		return Incident{ID: 2, State: Open, Peak: peak, OpenedAt: at(seconds), Finding: Finding{Cause: c, Severity: peak}}
 	}
@@ -58,6 +59,9 @@ func TestExplains(t *testing.T) {
 		{"a service", us, service, opened(WorkersFull, Critical, 60), false},
 		{"a region by us", us, east, opened(PathLost, Critical, 59), true},
 		{"a region by us, long before", us, east, opened(PathLost, Critical, 57), false},
+		{"an old address by us", us, old, opened(UsersFailingOnOld, Critical, 59), true},
+		{"that it is asked for", us, old, opened(StaleDNS, Warning, 60), false},
+		{"an old address by a region", region(PathLost, Critical), old, opened(UsersFailingOnOld, Critical, 60), false},
 		{"us by us", us, &caseFile{scope: scope.Host}, opened(LocalFault, Critical, 60), false},
 		{"a namespace's way by ours", us, &caseFile{scope: scope.Host.In("pod")}, opened(LocalFault, Critical, 61), true},
 	}

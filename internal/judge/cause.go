@@ -24,8 +24,8 @@ func isTrue(b bool) truth { return rule.TruthOf(b) }
 type subject struct {
 	scope *measure.ScopeSignals
 	host  *measure.ScopeSignals
-	// group is a backend's or a region's, itself among it; empty for any other
-	// scope.
+	// group is that of a backend, a region or a side of a switch, itself among
+	// it; empty for any other scope.
 	group *group
 	*around
 }

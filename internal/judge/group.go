@@ -16,8 +16,9 @@ type siblings struct {
 
 func siblingsOf(s *measure.ScopeSignals) siblings { return siblings{s.Scope.Kind, s.Group} }
 
-// group is the backends, or the regions, of one group, and what can be said of all of them at
-// once: each is compared with the others, so that is worked out once a step.
+// group is the backends, the regions, or the sides of a switch, of one group, and
+// what can be said of all of them at once: each is compared with the others, so
+// that is worked out once a step.
 type group struct {
 	members []*measure.ScopeSignals // by name
 	// answering have answered lately; of untold that cannot be told.
@@ -34,7 +35,7 @@ type group struct {
 // newGroup is the group of nobody yet.
 func newGroup() *group { return &group{kept: [2]float64{1, 1}} }
 
-// groupsOf gathers the backends and the regions of each group.
+// groupsOf gathers the members of each group.
 func (j *Judge) groupsOf(view *measure.View) map[siblings]*group {
 	out := make(map[siblings]*group)
 	for i := range view.Scopes {

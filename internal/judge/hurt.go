@@ -20,6 +20,8 @@ func hurt(s subject, c Cause) string {
 		return hurtByBackend(s, c)
 	case scope.KindRegion:
 		return hurtByRegion(s, c)
+	case scope.KindAddress:
+		return hurtByAddress(s, c)
 	}
 	return fmt.Sprintf("whatever this host asks of %d destinations; how many clients is not seen here", outOfReach(s.failing)) // local_fault
 }

@@ -42,6 +42,9 @@ const (
 	PoolAtCeiling
 	GreenButFailing
 	LocalFault
+	UsersFailingOnOld
+	StaleDNS
+	OldConnection
 	UserRule     // what a user's rule says; Finding.Rule is its name
 	AgentTrouble // Foreshock itself cannot do its work; see Trouble
 )
@@ -50,6 +53,7 @@ var causeNames = [...]string{
 	"none", "workers_filling", "workers_full", "clients_gave_up", "conn_limit", "slow_clients", "leak", "syn_flood", "traffic_missing", "stuck_closing",
 	"path_lost", "peer_refusing", "peer_frozen", "peer_half_broken", "peer_resetting", "peer_slow", "peer_not_reading",
 	"orderly_stop", "lazy_pool", "heavy_loss", "churn", "port_exhaustion", "pool_at_ceiling", "green_but_failing", "local_fault",
+	"users_failing_on_old", "stale_dns", "old_connection",
 	"user_rule", "agent_trouble",
 }
 
@@ -145,7 +149,24 @@ type Finding struct {
 	Siblings string
 	// Rule is the name of the user's rule; empty for any cause but UserRule.
 	Rule string
+	// Place is where StaleDNS has its old answer from; empty for any other cause.
+	Place Place
 }
+
+// Place is where a stale answer is kept.
+type Place uint8
+
+// The places. The zero value is none, or that it cannot be told.
+const (
+	NoPlace    Place = iota
+	AtResolver       // a resolver of this host still gives it
+	InProcess        // they give new ones: a library's cache, or a fixed address
+)
+
+var placeNames = [...]string{"", "resolver", "process"}
+
+// String names it as the API does: "resolver"; empty for none.
+func (p Place) String() string { return enum.Name(p, "place", placeNames[:]) }
 
 // Evidence is one number beside the threshold it is held against.
 type Evidence struct {

@@ -65,7 +65,8 @@ func causeRules() map[scope.Kind][]causeRule {
 		scope.KindRegion: {
 			regionPathLost(), regionRefusing(), regionResetting(), regionHeavyLoss(), regionSlow(), regionOrderlyStop(),
 		},
-		scope.KindHost: {localFault()},
+		scope.KindAddress: {usersFailingOnOld(), staleDNS(), oldConnection(), arrivalsMissing()},
+		scope.KindHost:    {localFault()},
 	}
 }
 
@@ -91,7 +92,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.step++
 	host := view.Host()
 	nobody := newGroup()
-	var groups map[siblings]*group // gathered once a backend or a region is followed
+	var groups map[siblings]*group // gathered once one of whom has siblings is followed
 	j.inView = j.inView[:0]
 	for i := range view.Scopes {
 		j.inView = append(j.inView, j.file(view.Scopes[i].Scope, i))
@@ -102,8 +103,8 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 		file.followed, file.region = j.step, regionOf(s)
 		j.around = around{now: now}
 		sub := subject{scope: s, host: host, group: nobody, around: &j.around}
-		switch s.Scope.Kind {
-		case scope.KindBackend, scope.KindRegion:
+		switch {
+		case hasSiblings(s.Scope.Kind):
 			if !s.Fresh && !file.active {
 				continue // a pulse says nothing new of it
 			}
@@ -113,7 +114,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			sub.group, sub.critical = cmp.Or(groups[siblingsOf(s)], nobody), file.criticalSince()
 			sub.failing, sub.frozen, sub.resetting = failing, file.state(PeerFrozen) == Open, file.state(PeerResetting) == Open
 			sub.group.count(file, -1)
-		case scope.KindHost: // the last of the view: all others have been followed
+		case s.Scope.Kind == scope.KindHost: // the last of the view: all others have been followed
 			sub.failing = j.unreachable(view)
 		}
 		rules := j.rules[s.Scope.Kind]
@@ -121,7 +122,7 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 			j.follow(now, &rules[r], sub, file)
 		}
 		file.note()
-		if s.Scope.Kind == scope.KindBackend || s.Scope.Kind == scope.KindRegion {
+		if hasSiblings(s.Scope.Kind) {
 			sub.group.count(file, +1)
 			file.noteBalancer(now, sub)
 		}
@@ -130,6 +131,12 @@ func (j *Judge) Step(now time.Time, view *measure.View) []Incident {
 	j.closeGone(now)
 	j.stepRules(now, view, host)
 	return j.Incidents()
+}
+
+// hasSiblings reports whether scopes of that kind are followed beside others of
+// their group.
+func hasSiblings(kind scope.Kind) bool {
+	return kind == scope.KindBackend || kind == scope.KindRegion || kind == scope.KindAddress
 }
 
 // closeGone ends what belongs to scopes that are no longer there.

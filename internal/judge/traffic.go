@@ -67,9 +67,14 @@ func missing(s subject, usual, level float64) truth {
 		return cannotTell
 	}
 	now, listeners := v[0], v[1]
-	count := now * arrivalsWithin
-	atMostLikely := count + 2*math.Sqrt(count+1) + 1
-	return isTrue(listeners > 0 && usual >= usualAtLeast && atMostLikely < level*arrivalsWithin)
+	return isTrue(listeners > 0 && usual >= usualAtLeast && atMostLikely(now, arrivalsWithin) < level)
+}
+
+// atMostLikely is the upper 95 % bound of a rate that was counted over so many
+// seconds.
+func atMostLikely(rate, seconds float64) float64 {
+	count := rate * seconds
+	return (count + 2*math.Sqrt(count+1) + 1) / seconds
 }
 
 // returned: what opened it is over. What was learned since the first hour must

@@ -57,6 +57,14 @@ func people(n float64, one, many string) string {
 	return fmt.Sprintf("%.0f %s", n, many)
 }
 
+// verb is the form that goes with so many.
+func verb(n float64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
 // firstFive shortens a list that a person reads.
 func firstFive(parts []string) []string {
 	const most = 5

@@ -23,7 +23,7 @@ type regions struct {
 }
 
 // SetRegions changes the regions; index is of that slice. Where always is
-// false a region becomes a scope with the first of its sockets, by AddRegions.
+// false a region becomes a scope with the first of its sockets, by AddMet.
 // Those that stay, by name and prefixes, keep what is known about their
 // connections. It must not be called between Begin and End.
 func (t *Tallier) SetRegions(all []scope.Region, index *scope.RegionIndex, always bool) {
@@ -38,11 +38,11 @@ func (t *Tallier) SetRegions(all []scope.Region, index *scope.RegionIndex, alway
 	t.rebuild()
 }
 
-// AddRegions makes scopes of the regions that a look has met for the first
-// time, and reports whether there are any. It must not be called between Begin
-// and End.
-func (t *Tallier) AddRegions() bool {
-	if !t.regions.newly {
+// AddMet makes scopes of the regions and the switches that a look has met for
+// the first time, and reports whether there are any. It must not be called
+// between Begin and End.
+func (t *Tallier) AddMet() bool {
+	if !t.regions.newly && !t.switches.newly {
 		return false
 	}
 	t.rebuild()

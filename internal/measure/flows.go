@@ -79,6 +79,7 @@ func (f *flows) place(key uint64) *flow {
 
 // sighting is what flows knows of one socket of a look.
 type sighting struct {
+	key      uint64
 	known    bool // it is in the sample
 	repeated bool // this look already passed it: rows may repeat under churn
 	new      bool
@@ -111,7 +112,7 @@ func (f *flows) see(s *tcp.Socket, now int32, whole bool) sighting {
 		}
 	}
 	p := f.place(key)
-	out := sighting{known: true, counts: f.sampled(key, f.countShift)}
+	out := sighting{key: key, known: true, counts: f.sampled(key, f.countShift)}
 	if p.key == 0 {
 		*p = flow{key: key, first: now, since: now, asked: notAsking, resent: s.Info.TotalRetransmits, sent: s.Info.DataSegsOut, state: s.State, look: f.look, uncounted: !whole, held: s.Inode != 0}
 		p.ask(s, now)

@@ -42,6 +42,7 @@ type history struct {
 	workers   workers         // of a service
 	backend   *backend        // of a backend, and of a region
 	region    *region         // of a region
+	address   *address        // of one side of a switch
 	namespace *counterHistory // the counters of its namespace
 }
 
@@ -62,6 +63,8 @@ func newHistory(id scope.ID, namespace *counterHistory) *history {
 	switch id.Kind {
 	case scope.KindService:
 		h.workers = newWorkers()
+	case scope.KindAddress:
+		h.address = newAddress(id)
 	case scope.KindBackend, scope.KindRegion:
 		h.workers = workers{leaked: everyLook(slopeSpan), usual: usualFlows(flowsLeast)}
 		h.backend = newBackend()

@@ -141,6 +141,7 @@ var lessons = [...]Lesson{
 	{CloseWaitShare, 0.15, 10, EveryLook, ofBoth},
 	{CloseWaitTotalShare, 0, 0, Hourly, ofRegion},
 	{SynSentTotalShare, 0, 0, Hourly, ofRegion},
+	{ArrivalsRate, 5, 0, EveryLook, ofAddress},
 }
 
 // Lessons returns what is learned over days, in the order of the signals.

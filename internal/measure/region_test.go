@@ -98,14 +98,14 @@ func TestRegionsAreMet(t *testing.T) {
 	if got := scopesOf(count(tallier, look(whole, begin), table()[:4])); len(got) != 2 {
 		t.Errorf("scopes %v before anything is met", got)
 	}
-	if tallier.AddRegions() {
+	if tallier.AddMet() {
 		t.Error("regions are there that nobody met")
 	}
 	sockets := []tcp.Socket{to("198.51.100.1:443", 1, tcp.Established)}
 	if got := count(tallier, look(whole, begin.Add(time.Second)), sockets); got.Scopes[1].States[tcp.Established] != 1 {
 		t.Error("what is of no scope yet is not in the rest")
 	}
-	if !tallier.AddRegions() || tallier.AddRegions() {
+	if !tallier.AddMet() || tallier.AddMet() {
 		t.Error("the region that was met is not added, or twice")
 	}
 	if got := tallier.Regions(nil); len(got) != 1 || got[0].Name != "west" {

@@ -396,8 +396,8 @@ const StaleAfter = 2.5
 // the kind of scope are NeverSeen.
 type ScopeSignals struct {
 	Scope scope.ID
-	// Group ties a backend or a region to its siblings; empty for any other
-	// scope.
+	// Group ties a backend or a region to its siblings, and the two sides of a
+	// switch; empty for any other scope.
 	Group string
 	// Region is the name of the region that a backend is in; empty for any
 	// other scope, and where it is in none.
@@ -417,6 +417,9 @@ type ScopeSignals struct {
 	// Norms are what was learned of its signals over days, for this hour; never
 	// changed in place.
 	Norms []Norm
+	// Address is what was at both ends of one side of a switch; zero for any other
+	// scope.
+	Address AddressNow
 }
 
 // Get returns one reading.

@@ -31,13 +31,13 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 	if states.Has(tcp.CloseWait) {
 		h.set(CloseWaitAccepted, float64(y.AcceptedCloseWait), total)
 	}
-	if states.Has(tcp.CloseWait) && h.backend == nil {
+	if states.Has(tcp.CloseWait) && CloseWaitUnaccepted.AppliesTo(y.Scope.Kind) {
 		h.set(CloseWaitUnaccepted, float64(y.UnacceptedCloseWait), total)
 		h.gaveUp.Add(h.now, float64(y.UnacceptedCloseWait))
 		trend, ok := h.gaveUp.Trend()
 		h.setIf(ok, CloseWaitUnacceptedGrowth, trend.PerSecond, h.gaveUp.Len(), NotEnough)
 	}
-	if states&^tcp.MaskOf(tcp.Listen, tcp.Close) != tcp.AllStates&^tcp.MaskOf(tcp.Listen, tcp.Close) {
+	if !seesAll(states) {
 		return // the rest needs to have seen every connection
 	}
 	h.signals.Examples = append(h.signals.Examples[:0], y.Examples...)
@@ -48,7 +48,7 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 	h.set(ZeroWindow, float64(y.ZeroWindow), total)
 	h.takeFlows(&y.Flows)
 	h.takeShares(&y.States)
-	if h.backend == nil {
+	if Unaccepted.AppliesTo(y.Scope.Kind) {
 		h.set(Unaccepted, float64(y.Unaccepted), total)
 		h.set(OldestUnaccepted, y.OldestUnaccepted.Seconds(), int(y.Unaccepted))
 		h.setIf(look.Abilities.Has(tcp.CanInfo) && look.Request.Info, Busy, float64(y.Busy), int(y.Accepted), NoAbility)
@@ -71,9 +71,18 @@ func (h *history) takeSockets(y *Tally, look *tcp.Look) {
 		h.signals.Group = y.Group
 		h.takePeer(y, look)
 		h.takeRegion(y)
+	case scope.KindAddress:
+		h.signals.Group = y.Group
+		h.takeAddress(y, look)
 	case scope.KindRest:
 		h.takeUnclassified(y)
 	}
+}
+
+// seesAll reports whether a look at these states sees every connection.
+func seesAll(states tcp.StateMask) bool {
+	connections := tcp.AllStates &^ tcp.MaskOf(tcp.Listen, tcp.Close)
+	return states&connections == connections
 }
 
 // takeShares takes the shares that the articles judge by. Listeners are no

@@ -35,6 +35,9 @@ func (m *Measure) Step(now time.Time, t Tallies) *View {
 	for _, o := range t.Opinions {
 		m.opinion(o)
 	}
+	for _, a := range t.Answers {
+		m.answered(a)
+	}
 	m.takeNorms(t.Norms)
 	if t.Look.Judgeable() {
 		m.take(now, t)
@@ -72,6 +75,9 @@ func (m *Measure) take(now time.Time, t Tallies) {
 			h.takeSockets(&t.Scopes[i], &t.Look)
 		}
 	}
+	if seesAll(states) {
+		m.takeSwitches(t.Scopes)
+	}
 	if t.Look.Request.Tier == tcp.Pulse {
 		m.counters.take(now, &t.Look.Counters, depth)
 		m.host.begin(now, good)
@@ -82,6 +88,17 @@ func (m *Measure) take(now time.Time, t Tallies) {
 				m.next(&at, t.Scopes[i].Scope).judgeWait(m.counters)
 			}
 		}
+	}
+}
+
+// takeSwitches measures what needs both sides of one look.
+func (m *Measure) takeSwitches(tallies []Tally) {
+	for i := 1; i < len(tallies); i++ {
+		old, fresh := &tallies[i-1], &tallies[i]
+		if side, ok := old.Scope.Side(); !ok || side != scope.OldSide || fresh.Scope.Kind != scope.KindAddress || fresh.Group != old.Group {
+			continue
+		}
+		takeSwitch(m.history(old.Scope), m.history(fresh.Scope), old, fresh)
 	}
 }
 

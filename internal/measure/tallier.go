@@ -64,7 +64,8 @@ type Tallier struct {
 	index    *scope.Index
 	peers    *scope.BackendIndex
 	regions  regions
-	scopes   []counting // the services in order, then the backends, the regions, the rest
+	switches switches
+	scopes   []counting // the services in order, then the backends, the regions, the sides of switches, the rest
 	backend  int        // position of the first backend in scopes
 	tallies  []Tally
 	covered  []int // positions in scopes that the look under way can see whole
@@ -84,8 +85,9 @@ type counting struct {
 	pending  pending
 	ports    []uint16       // of a service
 	remote   netip.AddrPort // of a backend
-	prefixes []netip.Prefix // of a region
+	prefixes []netip.Prefix // of a region, and of one side of a switch: its addresses
 	far      *destinations  // of a region; nil for any other scope
+	side     *side          // of one side of a switch; nil for any other scope
 	capacity Capacity
 	clients  prefixes // of a service
 	scores   [maxExamples]uint64
@@ -111,7 +113,8 @@ func (t *Tallier) SetScopes(services []scope.Service, backends []scope.Backend) 
 	t.rebuild()
 }
 
-// rebuild makes the scopes of the services, the backends and the regions.
+// rebuild makes the scopes of the services, the backends, the regions and the
+// switches.
 func (t *Tallier) rebuild() {
 	services, backends := t.services, t.backends
 	old := make(map[scope.ID]counting, len(t.scopes))
@@ -120,11 +123,12 @@ func (t *Tallier) rebuild() {
 	}
 	keep := func(id scope.ID) *counting {
 		c := old[id]
+		delete(old, id) // a name that is there twice, as a file may say, is two scopes
 		c.tally.Scope = id
 		t.scopes = append(t.scopes, c)
 		return &t.scopes[len(t.scopes)-1]
 	}
-	t.scopes = make([]counting, 0, len(services)+len(backends)+len(t.regions.all)+1)
+	t.scopes = make([]counting, 0, len(services)+len(backends)+len(t.regions.all)+2*len(t.switches.all)+1)
 	for i := range services {
 		c := keep(services[i].ID())
 		c.ports, c.capacity = services[i].Ports(), CapacityOf(&services[i])
@@ -139,6 +143,8 @@ func (t *Tallier) rebuild() {
 		c.tally.Region = t.regions.name(c.remote.Addr())
 	}
 	t.regions.rebuild(len(t.scopes), keep)
+	t.switches.rebuild(len(t.scopes), keep, t.rest.Namespace)
+	t.switches.serve(services)
 	keep(t.rest)
 	t.tallies = make([]Tally, 0, len(t.scopes))
 	t.covered = make([]int, 0, len(t.scopes))
@@ -188,6 +194,7 @@ func (t *Tallier) Begin(look tcp.Look) {
 		c := &t.scopes[i]
 		c.tally = Tally{Scope: c.tally.Scope, Group: c.tally.Group, Behind: c.tally.Behind, Region: c.tally.Region, Capacity: c.capacity}
 		c.far.begin()
+		c.tally.Address = c.side.begin(t.at)
 		c.clients.reset()
 		c.examples = c.examples[:0]
 		c.minScore = 0
@@ -203,7 +210,8 @@ func (t *Tallier) Begin(look tcp.Look) {
 
 // covers reports whether a look with that filter sees all of the scope's
 // sockets: a service's by its local ports, a backend's by its remote port, a
-// region's by its prefixes. The rest is never covered by a filter.
+// region's by its prefixes, a side's by its addresses at both ends. The rest is
+// never covered by a filter.
 func covers(f tcp.Filter, c *counting) bool {
 	if f.IsZero() {
 		return true
@@ -212,14 +220,23 @@ func covers(f tcp.Filter, c *counting) bool {
 		return slices.Contains(f.RemotePorts, c.remote.Port())
 	}
 	if c.far != nil {
-		return len(f.RemotePrefixes) > 0 && !slices.ContainsFunc(c.prefixes, func(want netip.Prefix) bool { return !slices.Contains(f.RemotePrefixes, want) })
+		return holds(f.RemotePrefixes, c.prefixes)
+	}
+	if c.side != nil {
+		return holds(f.RemotePrefixes, c.prefixes) && holds(f.LocalPrefixes, c.prefixes)
 	}
 	return len(c.ports) > 0 && !slices.ContainsFunc(c.ports, func(want uint16) bool { return !slices.Contains(f.LocalPorts, want) })
 }
 
+// holds reports whether a filter's prefixes have all that are wanted.
+func holds(prefixes, wanted []netip.Prefix) bool {
+	return len(prefixes) > 0 && !slices.ContainsFunc(wanted, func(want netip.Prefix) bool { return !slices.Contains(prefixes, want) })
+}
+
 // Add counts one batch; it keeps nothing of it but copies of a few examples. A
 // connection between two of our scopes, as from a balancer to a service of the
-// same host, is counted in both, and one to a backend in a region too.
+// same host, is counted in both, and one to a backend in a region too. The sides
+// of switches take nothing from any other scope.
 func (t *Tallier) Add(batch []tcp.Socket) {
 	rest := len(t.scopes) - 1
 	for i := range batch {
@@ -233,6 +250,9 @@ func (t *Tallier) Add(batch []tcp.Socket) {
 		}
 		if backend == scope.None && t.peers.Strange(s) && len(t.strangers) < maxStrangers && !slices.Contains(t.strangers, s.CgroupID) {
 			t.strangers = append(t.strangers, s.CgroupID)
+		}
+		if t.switches.index != nil {
+			t.addToSides(s, service != scope.None)
 		}
 		claimed := service != scope.None || backend != scope.None
 		if service == scope.None && !t.regions.index.Empty() {
@@ -256,15 +276,16 @@ const maxStrangers = 8
 // cgroup since a restart, or somebody else. Good until the next Begin.
 func (t *Tallier) Strangers() []uint64 { return t.strangers }
 
-func (c *counting) add(s *tcp.Socket, t *Tallier) {
+// add counts a socket, and returns what is known of it: nothing of a listener.
+func (c *counting) add(s *tcp.Socket, t *Tallier) sighting {
 	y := &c.tally
 	if s.State == tcp.Listen {
 		c.addListener(s)
-		return
+		return sighting{}
 	}
 	seen := c.flows.see(s, t.now, t.whole && c.covered)
 	if seen.repeated {
-		return
+		return seen
 	}
 	if int(s.State) < tcp.NumStates {
 		y.States[s.State]++
@@ -290,7 +311,7 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 		if c.capacity.TimeWaitReused && s.TimerExpires <= timeWaitLength-reusedAfter {
 			y.Peer.TimeWaitFree++
 		}
-		return // nobody's any more: no timer, queue or info to read
+		return seen // nobody's any more: no timer, queue or info to read
 	}
 	if s.Retransmitting() {
 		y.Retransmitting++
@@ -300,6 +321,7 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) {
 		y.ZeroWindow++
 		c.example(s, scoreZeroWindow+uint64(s.SendQueue))
 	}
+	return seen
 }
 
 func (c *counting) addConnected(s *tcp.Socket, seen sighting) {
@@ -408,6 +430,7 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 			}
 			c.pending.handOn(&c.tally, look.Begin, !last.IsZero())
 			c.far.handOn(&c.tally, look.Begin)
+			c.side.handOn(&c.tally.Address, !last.IsZero(), t.now, c.flows.look)
 		}
 		c.sortExamples()
 		c.tally.Examples = c.examples

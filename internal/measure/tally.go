@@ -70,12 +70,16 @@ type Tally struct {
 
 // Address is what a look says of the connections at one side of a switch.
 type Address struct {
-	// Since is how long before the look the switch was; TTL for how long the
-	// answers before it were good, zero when that is not known.
+	// Since is how long before the look the switch was, negative while it is only
+	// expected; TTL for how long the answers before it were good, zero when that
+	// is not known.
 	Since, TTL time.Duration
 	// Asked are the connections that we began to it, Served those that came to
-	// it: its address is one of this host.
+	// it: its address is one of this host. They are whole in looks at all states.
 	Asked, Served End
+	// Partial: what went to the old addresses may go to ones that are on neither
+	// side.
+	Partial bool
 }
 
 // End counts connections at one of their ends. What is new and what moved is
@@ -95,6 +99,8 @@ type End struct {
 	New, NewAfterTTL uint32
 	// Older are those ESTABLISHED that began before that.
 	Older uint32
+	// Moving are those on which bytes moved within a minute.
+	Moving uint32
 }
 
 // Answered is what the resolvers of a host say of a switch's name.

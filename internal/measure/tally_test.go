@@ -209,3 +209,24 @@ func BenchmarkTally(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/25600, "ns/socket")
 }
+
+// TestANameThatIsThereTwice, as in a file that somebody made, is two scopes that
+// share nothing.
+func TestANameThatIsThereTwice(t *testing.T) {
+	tallier := NewTallier("")
+	switches := []scope.Switch{aSwitch(), aSwitch()}
+	for range 3 {
+		tallier.SetSwitches(switches, true)
+		tallier.SetScopes(append(web(), web()...), nil)
+	}
+	var sockets []tcp.Socket
+	for i := range 1000 {
+		sockets = append(sockets, idle("192.0.2.10:443", uint64(i+1)))
+	}
+	got := count(tallier, look(whole, begin), sockets)
+	for _, i := range []int{2, 4} {
+		if y := &got.Scopes[i]; y.Address.Asked.Established != uint32(len(sockets)) {
+			t.Errorf("%s has %d connections", y.Scope, y.Address.Asked.Established)
+		}
+	}
+}

@@ -3,8 +3,8 @@
 // Every scrape makes its metrics from the latest snapshot; nothing is kept in
 // between. A reading that is unknown is left out, never zero; how many are
 // unknown is a metric of its own. At most [MaxServices] services, and as many
-// backends, have series of their own: the rest are folded into service="other"
-// and backend="other".
+// backends, regions and switches, have series of their own: the rest are folded
+// into service="other", backend="other" and so on.
 //
 //	handler := metrics.Handler(agent, version)
 package metrics
@@ -84,6 +84,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	services(s, gauge)
 	backends(s, gauge)
 	regions(s, gauge)
+	drains(s, gauge)
 	host(s, gauge)
 	c.namespaces(s, gauge)
 	incidents(s, gauge)

@@ -34,8 +34,9 @@ func TestPromtool(t *testing.T) {
 	s.Namespaces = api.NamespacesStatus{Read: 1, Each: []api.NamespaceStatus{{Name: "pod", PulseSeen: at, WholeSeen: at}}}
 	s.Backends = []scope.Backend{{Name: "shop/s1", Group: "shop"}}
 	s.Regions = []scope.Region{{Name: "east"}}
+	flip := scope.Switch{Name: "shop.example"}
 	s.View.Scopes = nil
-	for _, id := range []scope.ID{{Kind: scope.KindService, Name: "web\xff"}, s.Backends[0].ID(), s.Regions[0].ID(), scope.Rest, scope.Host, scope.Host.In("pod")} {
+	for _, id := range []scope.ID{{Kind: scope.KindService, Name: "web\xff"}, s.Backends[0].ID(), s.Regions[0].ID(), flip.ID(scope.OldSide, ""), flip.ID(scope.NewSide, ""), scope.Rest, scope.Host, scope.Host.In("pod")} {
 		sig := measure.ScopeSignals{Scope: id, Group: "shop"}
 		for r := range sig.Readings {
 			sig.Readings[r] = reading(1.5)

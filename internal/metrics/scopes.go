@@ -69,10 +69,7 @@ type kindMetrics struct {
 
 func newKind(kind scope.Kind, labels []string, of func(*measure.ScopeSignals) []string) *kindMetrics {
 	prefix := "foreshock_" + kind.String() + "_"
-	k := &kindMetrics{
-		unknown: desc(prefix+"unknown_signals", "signals of the "+kind.String()+" that cannot be told now", labels...),
-		labels:  of, own: map[string]bool{}, folded: map[measure.Signal]float64{},
-	}
+	k := newMetrics(prefix, "signals of the "+kind.String()+" that cannot be told now", labels, of)
 	for _, label := range labels {
 		if label == "namespace" {
 			k.others = append(k.others, "")
@@ -83,11 +80,23 @@ func newKind(kind scope.Kind, labels []string, of func(*measure.ScopeSignals) []
 	k.own[key(k.others)] = true
 	for _, s := range measure.Signals() {
 		if s.AppliesTo(kind) {
-			d := s.Definition()
-			k.signals = append(k.signals, signalMetric{s, desc(prefix+d.Name, d.Help, labels...), foldOf(s)})
+			k.show(s, prefix+s.String(), labels)
 		}
 	}
 	return k
+}
+
+// newMetrics has no signals yet, nor labels for what is folded.
+func newMetrics(prefix, unknown string, labels []string, of func(*measure.ScopeSignals) []string) *kindMetrics {
+	return &kindMetrics{
+		unknown: desc(prefix+"unknown_signals", unknown, labels...),
+		labels:  of, own: map[string]bool{}, folded: map[measure.Signal]float64{},
+	}
+}
+
+// show adds a signal under that name.
+func (k *kindMetrics) show(s measure.Signal, name string, labels []string) {
+	k.signals = append(k.signals, signalMetric{s, desc(name, s.Definition().Help, labels...), foldOf(s)})
 }
 
 // key tells the series of one scope from those of another.

@@ -204,13 +204,23 @@ func (a *Anonymiser) addrPorts(list []netip.AddrPort) []netip.AddrPort {
 	return mapped(list, a.addrPort)
 }
 
-// id keeps the names that every namespace's host and rest have.
+// id keeps the names that every namespace's host and rest have, and which side
+// of a switch it is.
 func (a *Anonymiser) id(id scope.ID) scope.ID {
 	id.Namespace = a.Name(id.Namespace)
+	if side, ok := id.Side(); ok {
+		of := scope.Switch{Name: a.Name(strings.TrimSuffix(id.Name, "/"+side.String()))}
+		return of.ID(side, id.Namespace)
+	}
 	if id.Kind != scope.KindHost && id.Kind != scope.KindRest {
 		id.Name = a.Name(id.Name)
 	}
 	return id
+}
+
+func (a *Anonymiser) filter(f tcp.Filter) tcp.Filter {
+	f.RemotePrefixes, f.LocalPrefixes = mapped(f.RemotePrefixes, a.prefix), mapped(f.LocalPrefixes, a.prefix)
+	return f
 }
 
 func (a *Anonymiser) group(group string) string {
@@ -240,7 +250,7 @@ func (a *Anonymiser) Step(s measure.Step) measure.Step {
 		y.Prefixes = mapped(y.Prefixes, func(p measure.PrefixHeld) measure.PrefixHeld { p.Prefix = a.prefix(p.Prefix); return p })
 	}
 	t.Scopes = a.tallies
-	t.Look.Request.Filter.RemotePrefixes = mapped(t.Look.Request.Filter.RemotePrefixes, a.prefix)
+	t.Look.Request.Filter = a.filter(t.Look.Request.Filter)
 	t.Answers = mapped(t.Answers, func(x measure.Answered) measure.Answered { x.Scope = a.id(x.Scope); return x })
 	t.Opinions = mapped(t.Opinions, func(o measure.Opinion) measure.Opinion { o.Scope = a.id(o.Scope); return o })
 	t.Norms = mapped(t.Norms, func(n measure.Norm) measure.Norm { n.Scope = a.id(n.Scope); return n })
@@ -250,11 +260,12 @@ func (a *Anonymiser) Step(s measure.Step) measure.Step {
 // Frame returns the anonymised frame. The frame it was given is left as it is.
 func (a *Anonymiser) Frame(f Frame) Frame {
 	f.Namespace, f.Sockets = a.Name(f.Namespace), mapped(f.Sockets, a.socket)
-	f.Look.Request.Filter.RemotePrefixes = mapped(f.Look.Request.Filter.RemotePrefixes, a.prefix)
+	f.Look.Request.Filter = a.filter(f.Look.Request.Filter)
 	f.Ports.Reused = mapped(f.Ports.Reused, a.Addr)
 	if f.Scopes != nil {
 		s := *f.Scopes
 		s.Services, s.Backends, s.Regions = mapped(s.Services, a.service), mapped(s.Backends, a.backend), mapped(s.Regions, a.region)
+		s.Switches = mapped(s.Switches, a.switchOf)
 		if s.Ports != nil {
 			s.Ports = &Ports{s.Ports.Available, mapped(s.Ports.Reused, a.Addr)}
 		}
@@ -284,6 +295,15 @@ func (a *Anonymiser) region(r scope.Region) scope.Region {
 	out := scope.Region{Name: a.Name(r.Name), Prefixes: mapped(r.Prefixes, a.prefix), Namespace: a.Name(r.Namespace)}
 	slices.SortFunc(out.Prefixes, netip.Prefix.Compare)
 	return out
+}
+
+func (a *Anonymiser) switchOf(s scope.Switch) scope.Switch {
+	s.Name, s.Source = a.Name(s.Name), ""
+	for _, list := range []*[]netip.Addr{&s.Old, &s.New, &s.Kept} {
+		*list = mapped(*list, a.Addr)
+		slices.SortFunc(*list, netip.Addr.Compare)
+	}
+	return s
 }
 
 // mapped returns a list of its own; nil for nil.

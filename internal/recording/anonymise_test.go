@@ -156,12 +156,15 @@ func TestNamesKeepTheirParts(t *testing.T) {
 	if !strings.HasPrefix(one, group+"/") || !strings.HasPrefix(two, group+"/") || one == two || len(group) != 10 || group == "shop" {
 		t.Errorf("shop is %s, its backends %s and %s", group, one, two)
 	}
-	s := a.Step(measure.Step{Tallies: measure.Tallies{Scopes: []measure.Tally{{Scope: scope.Rest.In("shop")}, {Scope: scope.ID{Kind: scope.KindRegion, Name: "eu"}, Group: scope.RegionGroup}}}})
+	s := a.Step(measure.Step{Tallies: measure.Tallies{Scopes: []measure.Tally{{Scope: scope.Rest.In("shop")}, {Scope: scope.ID{Kind: scope.KindRegion, Name: "eu"}, Group: scope.RegionGroup}, {Scope: (&scope.Switch{Name: "shop"}).ID(scope.OldSide, "shop"), Group: "shop"}}}})
 	if got := s.Tallies.Scopes[0].Scope; got != scope.Rest.In(group) {
 		t.Errorf("the rest of shop is %s", got)
 	}
 	if got := s.Tallies.Scopes[1].Group; got != scope.RegionGroup {
 		t.Errorf("the regions' group is %s", got)
+	}
+	if got := s.Tallies.Scopes[2]; got.Scope != (&scope.Switch{Name: group}).ID(scope.OldSide, group) || got.Group != group {
+		t.Errorf("the old side of shop is %s, of %s", got.Scope, got.Group)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // have none there, and none is zero. One added in the middle, or taken out, ends
 // the reading of all that was recorded before.
 const (
-	tallyColumns    = 102
+	tallyColumns    = 105
 	tallyDurations  = 4
 	lookColumns     = 15 + tcp.NumCounters
 	socketColumns   = 21
@@ -134,6 +134,7 @@ func (x *columns) tally(y *measure.Tally) {
 	signed(x, &y.Address.TTL)
 	x.end(&y.Address.Asked)
 	x.end(&y.Address.Served)
+	truth(x, &y.Address.Partial)
 }
 
 func (x *columns) end(e *measure.End) {
@@ -146,6 +147,7 @@ func (x *columns) end(e *measure.End) {
 	number(x, &e.New)
 	number(x, &e.NewAfterTTL)
 	number(x, &e.Older)
+	number(x, &e.Moving)
 }
 
 // look names the numbers of a look's header and of its tallies' interval. The

@@ -261,7 +261,7 @@ func (d *Decoder) step() measure.Step {
 // header reads a look's header and the bits that say what follows it.
 func (d *Decoder) header(of *decoded) (t measure.Tallies, own uint64) {
 	bits := headerBits
-	if d.version < versionAnswers {
+	if d.version < versionSwitches {
 		bits--
 	}
 	own, _ = d.in.columns(of.values[:], 0, bits)
@@ -275,6 +275,9 @@ func (d *Decoder) header(of *decoded) (t measure.Tallies, own uint64) {
 	}
 	if own&headerFilter != 0 {
 		of.filter = tcp.Filter{LocalPorts: d.ports(), RemotePorts: d.ports(), RemotePrefixes: d.prefixes()}
+		if d.version >= versionSwitches {
+			of.filter.LocalPrefixes = d.prefixes()
+		}
 	}
 	t.Look.Reader, t.Look.Request.Filter = of.reader, of.filter
 	return t, own

@@ -2,6 +2,7 @@ package recording
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -291,7 +292,7 @@ func (e *Encoder) header(of *encoded, l *tcp.Look, interval *time.Duration, own 
 	}
 	filter := l.Request.Filter
 	if !slices.Equal(filter.LocalPorts, of.filter.LocalPorts) || !slices.Equal(filter.RemotePorts, of.filter.RemotePorts) ||
-		!slices.Equal(filter.RemotePrefixes, of.filter.RemotePrefixes) {
+		!slices.Equal(filter.RemotePrefixes, of.filter.RemotePrefixes) || !slices.Equal(filter.LocalPrefixes, of.filter.LocalPrefixes) {
 		own |= headerFilter
 	}
 	var now [lookColumns]uint64
@@ -303,13 +304,21 @@ func (e *Encoder) header(of *encoded, l *tcp.Look, interval *time.Duration, own 
 		e.string(l.Reader)
 	}
 	if own&headerFilter != 0 {
-		of.filter = tcp.Filter{LocalPorts: slices.Clone(filter.LocalPorts), RemotePorts: slices.Clone(filter.RemotePorts), RemotePrefixes: slices.Clone(filter.RemotePrefixes)}
+		of.filter = tcp.Filter{
+			LocalPorts: slices.Clone(filter.LocalPorts), RemotePorts: slices.Clone(filter.RemotePorts),
+			RemotePrefixes: slices.Clone(filter.RemotePrefixes), LocalPrefixes: slices.Clone(filter.LocalPrefixes),
+		}
 		e.ports(filter.LocalPorts)
 		e.ports(filter.RemotePorts)
-		e.out.uvarint(uint64(len(filter.RemotePrefixes)))
-		for _, p := range filter.RemotePrefixes {
-			e.prefix(p)
-		}
+		e.prefixes(filter.RemotePrefixes)
+		e.prefixes(filter.LocalPrefixes)
+	}
+}
+
+func (e *Encoder) prefixes(prefixes []netip.Prefix) {
+	e.out.uvarint(uint64(len(prefixes)))
+	for _, p := range prefixes {
+		e.prefix(p)
 	}
 }
 

@@ -58,6 +58,9 @@ type Scopes struct {
 	// Regions are all that are configured; which of them are scopes follows from
 	// the sockets.
 	Regions []scope.Region `json:"regions,omitempty"`
+	// Switches are all that are followed; of which there are scopes follows from
+	// the sockets too.
+	Switches []scope.Switch `json:"switches,omitempty"`
 	// Repeated: it was told before. Each segment with frames says once what
 	// holds, for who begins to read there; Capacities, by service, and Ports are
 	// what came after the scopes.
@@ -262,6 +265,7 @@ type played struct {
 	tallier  *measure.Tallier
 	services int
 	regions  []scope.Region
+	switches int
 	known    bool // its scopes are set
 	begun    bool // a look, from its begin
 }
@@ -270,8 +274,8 @@ type played struct {
 func NewPlayer() *Player { return &Player{map[string]*played{}} }
 
 // Play does what a frame says. At the end of a look it returns the tallies, good
-// until the namespace's next look begins, and true. The opinions and norms of a
-// step are not in frames.
+// until the namespace's next look begins, and true. The opinions, norms and
+// answers of a step are not in frames.
 func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 	n := p.namespaces[f.Namespace]
 	if n == nil {
@@ -287,6 +291,10 @@ func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 		if len(n.regions)+len(f.Scopes.Regions) > 0 {
 			n.regions = f.Scopes.Regions
 			n.tallier.SetRegions(n.regions, scope.NewRegionIndex(n.regions), f.Namespace == "")
+		}
+		if n.switches+len(f.Scopes.Switches) > 0 {
+			n.switches = len(f.Scopes.Switches)
+			n.tallier.SetSwitches(f.Scopes.Switches, f.Namespace == "")
 		}
 		n.tallier.SetScopes(f.Scopes.Services, f.Scopes.Backends)
 		for i := range min(n.services, len(f.Scopes.Capacities)) {
@@ -312,7 +320,7 @@ func (p *Player) Play(f *Frame) (t measure.Tallies, looked bool) {
 		if n.begun {
 			n.begun = false
 			t := n.tallier.End(f.Look, f.Interval)
-			n.tallier.AddRegions() // as the agent does
+			n.tallier.AddMet() // as the agent does
 			return t, true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func (c *crowd) pass() {
 		case 1:
 			s.Info.LastDataSent, s.Info.LastDataReceived = 0, time.Second
 			s.Info.DataSegsOut++
+			s.Info.BytesReceived += 100
 		case 2:
 			*s = c.one()
 		default:
@@ -67,6 +69,12 @@ func Watched(t testing.TB, each func(Frame), step func(measure.Step)) {
 		{Name: "near", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/31")}, Namespace: ns},
 		{Name: "nowhere", Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Namespace: ns},
 	}
+	// Its addresses are the remote end of what is asked, and the local end of what
+	// is served.
+	switches := []scope.Switch{
+		{Name: "shop.example", Old: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.2")}, New: []netip.Addr{netip.MustParseAddr("198.51.100.1")}, TTL: 2 * time.Second},
+		{Name: "nowhere.example", Old: []netip.Addr{netip.MustParseAddr("203.0.113.1")}, New: []netip.Addr{netip.MustParseAddr("203.0.113.2")}, Ports: []uint16{443}},
+	}
 	tallier := measure.NewTallier(ns)
 	reused := measure.Ports{Available: 28232, Reused: func(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.1") }}
 	at := start
@@ -83,10 +91,13 @@ func Watched(t testing.TB, each func(Frame), step func(measure.Step)) {
 			}
 			if i == 5 {
 				backends = backends[1:]
+				switches = slices.Clone(switches)
+				switches[0].Since = at
 			}
 			tallier.SetRegions(regions, scope.NewRegionIndex(regions), false)
+			tallier.SetSwitches(switches, false)
 			tallier.SetScopes(services, backends)
-			tell(Frame{Kind: FrameScopes, Scopes: &Scopes{Services: services, Backends: backends, Regions: regions}})
+			tell(Frame{Kind: FrameScopes, Scopes: &Scopes{Services: services, Backends: backends, Regions: regions, Switches: switches}})
 			tallier.SetPorts(reused)
 			tell(Frame{Kind: FramePorts, Ports: PortsOf(reused, backends)})
 		case 2:
@@ -113,7 +124,7 @@ func Watched(t testing.TB, each func(Frame), step func(measure.Step)) {
 		tallies := tallier.End(look, time.Second)
 		tell(Frame{Kind: FrameEnd, Look: look, Interval: time.Second})
 		step(measure.Step{Namespace: ns, At: at, Tallies: tallies})
-		tallier.AddRegions()
+		tallier.AddMet()
 		c.pass()
 	}
 }

@@ -55,7 +55,7 @@ const (
 	headerNoScopes             // no tally, though the last look had some
 	headerOpinions             // opinions
 	headerNorms                // norms
-	headerAnswers              // what resolvers said; not in versions before versionAnswers
+	headerAnswers              // what resolvers said; not in versions before versionSwitches
 	headerBits     = 7
 )
 

@@ -39,10 +39,10 @@ const (
 	segmentVersion = 3
 	// versionBegan is the first that says which run of the agent it is of.
 	versionBegan = 2
-	// versionAnswers is the first whose steps have what resolvers said, and so one
-	// more bit in their headers.
-	versionAnswers = 3
-	headSize       = 40
+	// versionSwitches is the first whose steps have what resolvers said, and so one
+	// more bit in their headers, and whose filters have local prefixes.
+	versionSwitches = 3
+	headSize        = 40
 	// maxPacked is how long what follows the head may be: zstd makes nothing
 	// much larger than it was.
 	maxPacked = maxRaw + maxRaw/16

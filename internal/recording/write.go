@@ -52,7 +52,7 @@ type Header struct {
 
 // ScopeKinds are the kinds that this foreshock's tallies have.
 func ScopeKinds() []string {
-	return []string{scope.KindService.String(), scope.KindBackend.String(), scope.KindRegion.String(), scope.KindRest.String()}
+	return []string{scope.KindService.String(), scope.KindBackend.String(), scope.KindRegion.String(), scope.KindAddress.String(), scope.KindRest.String()}
 }
 
 // place is an entry of the index: a stretch of segments.

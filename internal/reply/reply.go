@@ -25,6 +25,17 @@ var roleNames = [...]string{"system", "configured", "public", "authoritative"}
 // String names it: "system".
 func (r Role) String() string { return enum.Name(r, "role", roleNames[:]) }
 
+// Server is one DNS server to ask.
+type Server struct {
+	Address netip.AddrPort
+	// Label is what people call it: "system", "ns1.example", "Quad9".
+	Label string
+	Role  Role
+	// Zone is what an authoritative server answers for, "example"; empty for any
+	// other.
+	Zone string
+}
+
 // Failure is why there is no answer to go by. The zero value: there is one.
 type Failure uint8
 
@@ -66,7 +77,8 @@ type Answer struct {
 	// Failure says why there is nothing else here; of two families the better
 	// answer counts.
 	Failure Failure
-	// Words is Failure for a person, with what to do; empty without one.
+	// Words is Failure for a person, with what to do; without one, what was left
+	// out of the answer and why, mostly nothing.
 	Words string
 	// Addresses are sorted, each once, at most 64.
 	Addresses []netip.Addr
@@ -84,6 +96,10 @@ type Answer struct {
 	// At is when the answer came, on the agent's steady clock, after Took.
 	At   time.Time
 	Took time.Duration
+	// AddressTTL is what is left of the greatest TTL of the address records
+	// alone; Longest the same with the CNAMEs on the way: a cache keeps each for
+	// itself, so that is for how long it may go on with a part of the answer.
+	AddressTTL, Longest time.Duration
 }
 
 // Stage is how far a probe came.

@@ -44,7 +44,7 @@ type Graph struct {
 	Top, Bottom     float64
 	Depth           float64 // between them
 	Least, Greatest string
-	Then            string // its value when the incident opened
+	Then            string // its value when the incident opened, or at the switch
 	Sparkline       string
 }
 
@@ -82,21 +82,46 @@ func (s *scale) y(v float64) float64 {
 
 func round(v float64) float64 { return math.Round(10*v) / 10 }
 
+// plot is what the graphs of a report have in common.
+type plot struct {
+	from, to time.Time
+	moments  []instant
+	// then is the time of which a graph tells the value, and when is that in
+	// words: "when the incident opened".
+	then *time.Time
+	when string
+	// label is a time on the axis; nil for the clock's.
+	label func(time.Time) string
+}
+
+// instant is a time with its word.
+type instant struct {
+	at    *time.Time
+	label string
+}
+
 // Graphs are those of the signals in the evidence.
 func (r *Report) Graphs() []Graph {
 	if r.Series == nil || !r.Series.To.After(r.Series.From) {
 		return nil
 	}
+	i := &r.incident
+	p := plot{from: r.Series.From, to: r.Series.To, then: i.OpenedAt, when: "when the incident opened", moments: []instant{
+		{i.SuspectedAt, "suspected"}, {i.OpenedAt, "open"}, {i.BalancerDownAt, "balancer"}, {i.AcknowledgedAt, "taken"}, {i.ResolvedAt, "resolved"},
+	}}
+	return p.graphs(r.Series.Signals)
+}
+
+func (p *plot) graphs(signals []api.SignalSeries) []Graph {
 	var out []Graph
-	for k := range r.Series.Signals {
-		out = append(out, r.graph(k))
+	for k := range signals {
+		out = append(out, p.graph(k, &signals[k]))
 	}
 	return out
 }
 
-func (r *Report) graph(k int) Graph {
-	x := &r.Series.Signals[k]
-	sc := scale{from: r.Series.From, seconds: r.Series.To.Sub(r.Series.From).Seconds()}
+func (p *plot) graph(k int, x *api.SignalSeries) Graph {
+	sc := scale{from: p.from, seconds: p.to.Sub(p.from).Seconds()}
 	g := Graph{
 		Number: k, Signal: x.Signal, Scope: x.Scope, Title: fmt.Sprintf("%s of %s", x.Signal, x.Scope), Least: "–", Greatest: "–", Then: "unknown",
 		Width: graphWidth, Height: graphHeight, Left: graphLeft, Right: graphRight, Top: graphTop, Bottom: graphBottom, Depth: graphBottom - graphTop,
@@ -104,8 +129,8 @@ func (r *Report) graph(k int) Graph {
 	least, greatest, known := rangeOf(x.Points)
 	if known {
 		g.Least, g.Greatest = quantity(least, x.Unit), quantity(greatest, x.Unit)
-		if opened := r.incident.OpenedAt; opened != nil {
-			if v := valueAt(x.Points, *opened); v != nil {
+		if p.then != nil {
+			if v := valueAt(x.Points, *p.then); v != nil {
 				g.Then = quantity(*v, x.Unit)
 			}
 		}
@@ -125,21 +150,21 @@ func (r *Report) graph(k int) Graph {
 		g.Threshold = sc.y(*x.Threshold)
 	}
 	g.Line, g.Band = paths(&sc, x.Points)
-	g.Gaps = gaps(&sc, r.Series.To, x.Points)
-	g.Marks = r.marks(&sc)
-	g.Times, g.Levels = timeTicks(&sc, r.Series.To), levelTicks(&sc, x.Unit)
-	g.Sparkline = sparkline(&sc, r.Series.To, x.Points)
-	g.Says = g.says(x)
+	g.Gaps = gaps(&sc, p.to, x.Points)
+	g.Marks = p.marks(&sc)
+	g.Times, g.Levels = p.timeTicks(&sc), levelTicks(&sc, x.Unit)
+	g.Sparkline = sparkline(&sc, p.to, x.Points)
+	g.Says = g.says(x, p.when)
 	return g
 }
 
 // says is the graph in words.
-func (g *Graph) says(x *api.SignalSeries) string {
+func (g *Graph) says(x *api.SignalSeries, when string) string {
 	says := x.Help
 	if says != "" {
 		says += ". "
 	}
-	says += fmt.Sprintf("From %s to %s; %s when the incident opened.", g.Least, g.Greatest, g.Then)
+	says += fmt.Sprintf("From %s to %s; %s %s.", g.Least, g.Greatest, g.Then, when)
 	if g.Least == "–" {
 		says = strings.TrimSuffix(x.Help+". ", ". ") + ": no value is known."
 	}
@@ -277,16 +302,12 @@ func gaps(sc *scale, to time.Time, points []api.SeriesPoint) []Gap {
 	return out
 }
 
-// marks are the moments of the incident within the graph, their words below each
-// other where they are close.
-func (r *Report) marks(sc *scale) []Mark {
-	i := &r.incident
+// marks are the moments within the graph, their words below each other where
+// they are close.
+func (p *plot) marks(sc *scale) []Mark {
 	var out []Mark
-	for _, m := range []struct {
-		at    *time.Time
-		label string
-	}{{i.SuspectedAt, "suspected"}, {i.OpenedAt, "open"}, {i.BalancerDownAt, "balancer"}, {i.AcknowledgedAt, "taken"}, {i.ResolvedAt, "resolved"}} {
-		if m.at == nil || m.at.Before(r.Series.From) || m.at.After(r.Series.To) {
+	for _, m := range p.moments {
+		if m.at == nil || m.at.Before(p.from) || m.at.After(p.to) {
 			continue
 		}
 		out = append(out, Mark{X: sc.x(*m.at), Label: m.label})
@@ -310,8 +331,8 @@ var timeSteps = [...]time.Duration{
 
 const mostTicks = 8
 
-func timeTicks(sc *scale, to time.Time) []Tick {
-	whole := to.Sub(sc.from)
+func (p *plot) timeTicks(sc *scale) []Tick {
+	whole := p.to.Sub(sc.from)
 	step := max(timeSteps[len(timeSteps)-1], whole/mostTicks)
 	for _, s := range timeSteps {
 		if whole <= mostTicks*s {
@@ -325,9 +346,13 @@ func timeTicks(sc *scale, to time.Time) []Tick {
 	} else if step >= 12*time.Hour {
 		format = "2 Jan 15:04"
 	}
+	label := p.label
+	if label == nil {
+		label = func(at time.Time) string { return at.Format(format) }
+	}
 	var out []Tick
-	for at := sc.from.UTC().Truncate(step).Add(step); at.Before(to); at = at.Add(step) {
-		out = append(out, Tick{sc.x(at), at.Format(format)})
+	for at := sc.from.UTC().Truncate(step).Add(step); at.Before(p.to); at = at.Add(step) {
+		out = append(out, Tick{sc.x(at), label(at)})
 	}
 	return out
 }

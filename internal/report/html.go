@@ -9,13 +9,27 @@ import (
 	"github.com/foreshock/foreshock/internal/api"
 )
 
+//go:embed parts.html
+var parts string
+
 //go:embed report.html
 var page string
 
-// drawn is the page as a template: it escapes every text where it stands.
-var drawn = template.Must(template.New("report").Funcs(template.FuncMap{
-	"plain": Plain, "after": after, "moment": moment, "spaced": spaced, "detail": detail, "steps": shortened, "add": func(a, b float64) float64 { return a + b },
-}).Parse(page))
+//go:embed drain.html
+var drainPage string
+
+// The pages as templates: they escape every text where it stands.
+var (
+	drawn      = drawnOf(page)
+	drawnDrain = drawnOf(drainPage)
+)
+
+func drawnOf(page string) *template.Template {
+	t := template.New("report").Funcs(template.FuncMap{
+		"plain": Plain, "after": after, "moment": moment, "spaced": spaced, "detail": detail, "steps": shortened, "add": func(a, b float64) float64 { return a + b },
+	})
+	return template.Must(template.Must(t.Parse(parts)).Parse(page))
+}
 
 // HTML writes the report as one page that needs nothing else: no script, no
 // style and no picture of elsewhere.

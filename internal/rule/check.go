@@ -113,9 +113,9 @@ func unknownName(name string, at int) *problem {
 }
 
 // scopes are the kinds that a rule may look at; their names begin its signals.
-var scopes = []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion, scope.KindHost}
+var scopes = []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion, scope.KindAddress, scope.KindHost}
 
-const scopeList = "service.NAME, backend.NAME, region.NAME or host.NAME"
+const scopeList = "service.NAME, backend.NAME, region.NAME, address.NAME or host.NAME"
 
 // names are the signals that a kind of scope has.
 func names(kind scope.Kind) []string {
@@ -128,7 +128,15 @@ func names(kind scope.Kind) []string {
 	return out
 }
 
-// signal checks service.NAME, backend.NAME, region.NAME and host.NAME.
+// one names a scope of that kind.
+func one(kind scope.Kind) string {
+	if kind == scope.KindAddress {
+		return "an address"
+	}
+	return "a " + kind.String()
+}
+
+// signal checks service.NAME, backend.NAME, region.NAME, address.NAME and host.NAME.
 func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 	at := n.Location().From
 	base, isName := n.Node.(*ast.IdentifierNode)
@@ -139,7 +147,7 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 	i := slices.IndexFunc(scopes, func(k scope.Kind) bool { return k.String() == base.Value })
 	if i < 0 {
 		hint := "rules look at " + scopeList
-		if near, ok := spelling.Nearest(base.Value, []string{"service", "backend", "region", "host"}); ok {
+		if near, ok := spelling.Nearest(base.Value, []string{"service", "backend", "region", "address", "host"}); ok {
 			hint = fmt.Sprintf("did you mean %s.%s?", near, property.Value)
 		}
 		return nil, &problem{base.Location().From, fmt.Sprintf("unknown scope %q", base.Value), hint}
@@ -152,7 +160,7 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 		}
 		if s.AppliesTo(kind) {
 			if kind != scope.KindHost && c.kind != scope.KindNone && c.kind != kind {
-				return nil, &problem{at, fmt.Sprintf("the rule looks at a %s here and at a %s before, which are not each other's", kind, c.kind), "make two rules of it; only host.NAME stands beside either"}
+				return nil, &problem{at, fmt.Sprintf("the rule looks at %s here and at %s before, which are not each other's", one(kind), one(c.kind)), "make two rules of it; only host.NAME stands beside either"}
 			}
 			if kind != scope.KindHost {
 				c.kind = kind
@@ -173,7 +181,7 @@ func (c *checker) signal(n *ast.MemberNode) (*node, *problem) {
 		if len(others) > 0 {
 			hint = "write " + strings.Join(others, " or ")
 		}
-		return nil, &problem{at, fmt.Sprintf("a %s has no signal %s", kind, s), hint}
+		return nil, &problem{at, fmt.Sprintf("%s has no signal %s", one(kind), s), hint}
 	}
 	hint := "foreshock rule signals lists them"
 	if near, ok := spelling.Nearest(property.Value, names(kind)); ok {

@@ -14,15 +14,16 @@
 //
 // # Language
 //
-// Names are service.NAME, backend.NAME, region.NAME and host.NAME, where NAME is
-// a signal's. A rule that names a service's signal is evaluated for each service,
-// one that names a backend's or a region's for each of those, any other once, for
-// the host; two kinds of them cannot stand in one rule. There are + - * /, comparisons (a < b < c too), && || ! with their
-// words and, or, not, parentheses, min, max, abs, and functions over time
-// whose last argument is a span: mean(x, "60s"), median, min_over, max_over,
-// first (the oldest sample of the span) and rate (change per second). "250ms"
-// is a number of seconds. Everything has a unit; a plain number takes the unit
-// of what it stands beside.
+// Names are service.NAME, backend.NAME, region.NAME, address.NAME (one side of a
+// switch) and host.NAME, where NAME is a signal's. A rule that names a service's
+// signal is evaluated for each service, one that names a backend's, a region's or
+// an address's for each of those, any other once, for the host; two kinds of them
+// cannot stand in one rule. There are + - * /, comparisons (a < b < c too),
+// && || ! with their words and, or, not, parentheses, min, max, abs, and
+// functions over time whose last argument is a span: mean(x, "60s"), median,
+// min_over, max_over, first (the oldest sample of the span) and rate (change per
+// second). "250ms" is a number of seconds. Everything has a unit; a plain number
+// takes the unit of what it stands beside.
 //
 // # Unknown
 //

@@ -73,7 +73,7 @@ type node struct {
 // Term is a signal as an expression names it.
 type Term struct {
 	// Scope is KindService for service.NAME, and so on for backend.NAME,
-	// region.NAME and host.NAME.
+	// region.NAME, address.NAME and host.NAME.
 	Scope  scope.Kind
 	Signal measure.Signal
 }

@@ -42,26 +42,29 @@ type Request struct {
 
 // Filter narrows a look. Where the reader can, the kernel applies it, so
 // sockets that do not match cost only the walk. The zero Filter matches all.
-// A socket matches when either of its ports is one of these, or its remote
-// address is in one of the prefixes.
+// A socket matches when either of its ports is one of these, or the address of
+// that end is in one of the prefixes.
 type Filter struct {
 	LocalPorts  []uint16
 	RemotePorts []uint16
-	// RemotePrefixes are masked, and IPv4 where the address is.
-	RemotePrefixes []netip.Prefix
+	// The prefixes are masked, and IPv4 where the address is.
+	RemotePrefixes, LocalPrefixes []netip.Prefix
 }
 
 // IsZero reports whether the filter matches every socket.
 func (f Filter) IsZero() bool { return f.Terms() == 0 }
 
 // Terms is how many conditions the filter has.
-func (f Filter) Terms() int { return len(f.LocalPorts) + len(f.RemotePorts) + len(f.RemotePrefixes) }
+func (f Filter) Terms() int {
+	return len(f.LocalPorts) + len(f.RemotePorts) + len(f.RemotePrefixes) + len(f.LocalPrefixes)
+}
 
 // Match reports whether s passes the filter. Readers without a filter in the
 // kernel use it; tests hold the kernel's filter against it.
 func (f Filter) Match(s *Socket) bool {
 	return f.IsZero() || slices.Contains(f.LocalPorts, s.Local.Port()) || slices.Contains(f.RemotePorts, s.Remote.Port()) ||
-		slices.ContainsFunc(f.RemotePrefixes, func(p netip.Prefix) bool { return p.Contains(s.Remote.Addr()) })
+		slices.ContainsFunc(f.RemotePrefixes, func(p netip.Prefix) bool { return p.Contains(s.Remote.Addr()) }) ||
+		slices.ContainsFunc(f.LocalPrefixes, func(p netip.Prefix) bool { return p.Contains(s.Local.Addr()) })
 }
 
 // Completeness says whether a look may be judged. Only Complete may.

@@ -76,6 +76,7 @@ func TestWords(t *testing.T) {
 		"backends":      {"2 things are going wrong on web03, and balancers call 1 of the backends up", "normal", "", "3 of 20", apache},
 		"called_up":     {"shop/s1: peer frozen, and its balancer says up", "normal", "", "3 of 20", apache},
 		"local_fault":   {"host: local fault", "normal", "", "3 of 20", apache},
+		"switch":        {"3 things are going wrong on web03", "normal", "", "3 of 20", apache},
 		"regions":       {"<b>east</b>: path lost", "normal", "", "3 of 20", apache},
 		"hostile": {"<script>alert(1)</script>: <script>alert(1)</script>", "<script>alert(1)</script>", "", "1 of 20",
 			"limit 20, <script>alert(1)</script>; " + strings.Repeat("a", 300)},

@@ -71,6 +71,7 @@ func openMethods() ([]method, func(), error) {
 		{"foreshock full: decode, classify, tally, signals", bare, false, count(whole)},
 	}
 	methods = append(methods, withRegions(reader, services, whole)...)
+	methods = append(methods, withSwitches(reader, services, whole)...)
 	methods = append(methods, []method{
 		{"foreshock focus on one of four listeners", ssAll, false, count(tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true, Filter: tcp.Filter{LocalPorts: []uint16{lab.PopulationPort}}})},
 		{"foreshock focus that matches nothing", ssAll, false, count(tcp.Request{Tier: tcp.Focus, States: tcp.AllStates, Info: true, Filter: tcp.Filter{LocalPorts: []uint16{1}}})},
@@ -154,6 +155,34 @@ func withRegions(reader *sockdiag.Reader, services []scope.Service, whole tcp.Re
 		}
 	}
 	return out
+}
+
+// withSwitches are looks of a host that follows a switch: one to whose addresses
+// nothing goes, with the whole table read and with both ends' addresses asked
+// for, and one whose old address has a quarter of all sockets, client's and
+// server's ends.
+func withSwitches(reader *sockdiag.Reader, services []scope.Service, whole tcp.Request) []method {
+	nowhere, busy := netip.MustParseAddr("192.0.2.10"), lab.PopulationListener(0).Addr()
+	of := func(old netip.Addr) (*counter, scope.Switch) {
+		s := scope.Switch{Name: "shop.example", Old: []netip.Addr{old}, New: []netip.Addr{netip.MustParseAddr("198.51.100.7")}, TTL: time.Second, Since: time.Now()}
+		c := newCounter(reader, services)
+		c.tallier.SetSwitches([]scope.Switch{s}, true)
+		return c, s
+	}
+	none, s := of(nowhere)
+	quarter, _ := of(busy)
+	focused, _ := of(nowhere)
+	focus := whole
+	focus.Tier = tcp.Focus
+	for _, side := range []scope.Side{scope.OldSide, scope.NewSide} {
+		focus.Filter.RemotePrefixes = append(focus.Filter.RemotePrefixes, s.Prefixes(side)...)
+		focus.Filter.LocalPrefixes = append(focus.Filter.LocalPrefixes, s.Prefixes(side)...)
+	}
+	return []method{
+		{"foreshock full, a switch with nobody at it", bare, false, none.look(whole)},
+		{"foreshock full, a quarter at a switch's old address", bare, false, quarter.look(whole)},
+		{"foreshock focus on a switch with nobody at it", bare, false, focused.look(focus)},
+	}
 }
 
 // regions are four with so many prefixes in all, which hold every remote address

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/observe/netlink"
+	"github.com/foreshock/foreshock/internal/observe/privilege"
 )
 
 // The files of the calling thread's namespace. /proc/self/net would be the
@@ -32,7 +33,15 @@ const maxText = 1 << 14
 // Read reads the table of the calling thread's network namespace, limit
 // entries at most, of all protocols. The error is ErrNotThere, ErrRefused, or
 // says what broke; a table beside an error is empty.
-func Read(limit int) (Table, error) { return read(limit, countFile, textFile, readNetlink) }
+func Read(limit int) (Table, error) {
+	return read(limit, countFile, textFile, func(limit int) (t Table, err error) {
+		err = privilege.With(unix.CAP_NET_ADMIN, func() error {
+			t, err = readNetlink(limit)
+			return err
+		})
+		return t, err
+	})
+}
 
 func read(limit int, countFile, textFile string, netlink func(limit int) (Table, error)) (Table, error) {
 	// Netlink would load what is missing, and an observer starts nothing.

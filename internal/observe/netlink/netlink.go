@@ -110,7 +110,8 @@ func AppendHeader(b []byte, msgType, flags uint16) []byte {
 	return append(b, make([]byte, 8)...)
 }
 
-// Dump sends one request and calls row with the payload of each message of the
+// Dump sends one request, a dump or one that asks for an acknowledgement
+// (NLM_F_ACK), which then ends its answer, and calls row with the payload of each message of the
 // answer, in the buffer; row returns false when it wants no more, and then the
 // Conn is good for Close only. received is the number of bytes; interrupted,
 // that the kernel's table changed under the dump in a way that may have hidden

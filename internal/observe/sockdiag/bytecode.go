@@ -1,6 +1,8 @@
 package sockdiag
 
 import (
+	"net/netip"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/tcp"
@@ -12,7 +14,8 @@ import (
 // exactly behind the program is a match, four bytes further a rejection.
 const (
 	opJump         = 1  // INET_DIAG_BC_JMP: always by no
-	opRemoteHost   = 8  // INET_DIAG_BC_D_COND: an address and its prefix, a port or any
+	opLocalHost    = 7  // INET_DIAG_BC_S_COND: an address and its prefix, a port or any
+	opRemoteHost   = 8  // INET_DIAG_BC_D_COND
 	opLocalPortEQ  = 11 // INET_DIAG_BC_S_EQ, since Linux 4.16
 	opRemotePortEQ = 12 // INET_DIAG_BC_D_EQ
 	sizeOp         = 4
@@ -35,8 +38,10 @@ func fitsBytecode(f tcp.Filter) bool { return f.Terms() <= maxFilterTerms }
 // so yes always leads to the next operation, the jump's too.
 func appendBytecode(b []byte, f tcp.Filter) []byte {
 	left := sizeTerm*(len(f.LocalPorts)+len(f.RemotePorts)) - sizeOp // bytes to the end: the last term needs no jump
-	for _, p := range f.RemotePrefixes {
-		left += sizeOp + sizeHostCond + p.Addr().BitLen()/8 + sizeOp
+	for _, list := range [][]netip.Prefix{f.RemotePrefixes, f.LocalPrefixes} {
+		for _, p := range list {
+			left += sizeOp + sizeHostCond + p.Addr().BitLen()/8 + sizeOp
+		}
 	}
 	// test begins a term whose test takes size bytes, jump ends it.
 	test := func(op uint8, size int) {
@@ -57,6 +62,19 @@ func appendBytecode(b []byte, f tcp.Filter) []byte {
 		b = native.AppendUint16(b, port)
 		jump()
 	}
+	host := func(op uint8, p netip.Prefix) {
+		// An IPv4 condition takes IPv4-mapped addresses of AF_INET6 sockets too
+		// (inet_diag_bc_run, INET_DIAG_BC_S_COND and INET_DIAG_BC_D_COND).
+		family := uint8(unix.AF_INET6)
+		if p.Addr().Is4() {
+			family = unix.AF_INET
+		}
+		test(op, sizeOp+sizeHostCond+p.Addr().BitLen()/8)
+		b = append(b, family, uint8(p.Bits()), 0, 0)
+		b = native.AppendUint32(b, 1<<32-1) // port -1: any
+		b = append(b, p.Addr().AsSlice()...)
+		jump()
+	}
 	for _, p := range f.LocalPorts {
 		port(opLocalPortEQ, p)
 	}
@@ -64,17 +82,10 @@ func appendBytecode(b []byte, f tcp.Filter) []byte {
 		port(opRemotePortEQ, p)
 	}
 	for _, p := range f.RemotePrefixes {
-		// An IPv4 condition takes IPv4-mapped addresses of AF_INET6 sockets too
-		// (inet_diag_bc_run, INET_DIAG_BC_D_COND).
-		family := uint8(unix.AF_INET6)
-		if p.Addr().Is4() {
-			family = unix.AF_INET
-		}
-		test(opRemoteHost, sizeOp+sizeHostCond+p.Addr().BitLen()/8)
-		b = append(b, family, uint8(p.Bits()), 0, 0)
-		b = native.AppendUint32(b, 1<<32-1) // port -1: any
-		b = append(b, p.Addr().AsSlice()...)
-		jump()
+		host(opRemoteHost, p)
+	}
+	for _, p := range f.LocalPrefixes {
+		host(opLocalHost, p)
 	}
 	return b
 }

@@ -148,6 +148,10 @@ func TestFilterAgreesWithTheSlowTwin(t *testing.T) {
 		{"a prefix that ends within a byte", tcp.Filter{RemotePrefixes: prefixes("127.0.0.0/9")}},
 		{"prefixes of both families", tcp.Filter{RemotePrefixes: prefixes("10.0.0.0/8", "::1/128", "2001:db8::/32")}},
 		{"a port and prefixes", tcp.Filter{LocalPorts: []uint16{a.remote().Port()}, RemotePrefixes: prefixes("::1/128", "192.0.2.0/24")}},
+		{"one local prefix, of dual-stack sockets too", tcp.Filter{LocalPrefixes: prefixes("127.0.0.0/8")}},
+		{"one local address", tcp.Filter{LocalPrefixes: prefixes("127.0.0.2/32")}},
+		{"addresses at both ends", tcp.Filter{LocalPrefixes: prefixes("127.0.0.2/32", "::1/128"), RemotePrefixes: prefixes("127.0.0.2/32", "::1/128")}},
+		{"a port, and prefixes at both ends", tcp.Filter{RemotePorts: []uint16{a.remote().Port()}, RemotePrefixes: prefixes("192.0.2.0/24"), LocalPrefixes: prefixes("::1/128")}},
 		{"nobody's prefix", tcp.Filter{RemotePrefixes: prefixes("192.0.2.0/24")}},
 		{"nobody", tcp.Filter{LocalPorts: []uint16{1}}},
 	}

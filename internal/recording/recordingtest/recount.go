@@ -64,8 +64,8 @@ func (t *Tape) Records() func() (recording.Record, error) {
 
 // Recount counts the sockets of the frames among records again, until next
 // returns io.EOF, and hands each step to do with the tallies that come out. Its
-// opinions and norms are in no frame: those are the step's. Both are good until
-// do returns; an error of do ends it.
+// opinions, norms and answers are in no frame: those are the step's. Both are
+// good until do returns; an error of do ends it.
 func Recount(next func() (recording.Record, error), do func(step measure.Step, counted measure.Tallies) error) error {
 	player := recording.NewPlayer()
 	counted := map[string]measure.Tallies{} // by namespace
@@ -86,7 +86,8 @@ func Recount(next func() (recording.Record, error), do func(step measure.Step, c
 			continue
 		}
 		tallies := counted[r.Step.Namespace]
-		tallies.Opinions, tallies.Norms = r.Step.Tallies.Opinions, r.Step.Tallies.Norms
+		said := &r.Step.Tallies
+		tallies.Opinions, tallies.Norms, tallies.Answers = said.Opinions, said.Norms, said.Answers
 		if err := do(r.Step, tallies); err != nil {
 			return fmt.Errorf("step %d: %w", n, err)
 		}

@@ -156,7 +156,7 @@ func TestParseTestsRefuses(t *testing.T) {
       - {at: 1s, rule: r, scope: host, state: open}
       - {at: 1s, rule: r, scope: service/db}
 `, []string{
-			`f:5:24: a service has no signal "bsy"; foreshock rule signals lists what it has`,
+			`f:5:24: service/web has no signal "bsy"; foreshock rule signals lists what it has`,
 			`f:6:24: "1y3" is no part of a series: write 5, 5x3, 1+2x3, 9-2x3, _, _x3 or stale`,
 			`f:7:7: unknown key "db busy" in input; the keys here are as service/web queue_wait_seconds: "0x30"`,
 			`f:9:14: at "1" is no duration; write it with its unit, as 30s or 5m`,

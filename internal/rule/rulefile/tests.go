@@ -175,16 +175,17 @@ func (r *reader) series(key string, n ast.Node, t *Test) bool {
 		t.Input = append(t.Input, Series{Scope: id, Signal: s, Samples: samples})
 		return true
 	}
-	r.Add(n, "a %s has no signal %.60q; foreshock rule signals lists what it has", id.Kind, name)
+	r.Add(n, "%s has no signal %.60q; foreshock rule signals lists what it has", id, name)
 	return true
 }
 
-// parseScope reads "host", "service/NAME", "backend/NAME" or "region/NAME".
+// parseScope reads "host", "service/NAME", "backend/NAME", "region/NAME" or
+// "address/NAME/old".
 func parseScope(text string) (scope.ID, bool) {
 	if text == scope.Host.String() {
 		return scope.Host, true
 	}
-	for _, kind := range []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion} {
+	for _, kind := range []scope.Kind{scope.KindService, scope.KindBackend, scope.KindRegion, scope.KindAddress} {
 		if name, ok := strings.CutPrefix(text, kind.String()+"/"); ok && name != "" {
 			return scope.ID{Kind: kind, Name: name}, true
 		}
@@ -208,7 +209,7 @@ func (r *reader) expectation(n ast.Node, s *Suite, t *Test) Expectation {
 		case "scope":
 			var ok bool
 			if e.Scope, ok = parseScope(r.Text(v, key)); !ok {
-				r.Add(v, "the scope is none of host, service/NAME, backend/NAME and region/NAME; write it as in input")
+				r.Add(v, "the scope is none of host, service/NAME, backend/NAME, region/NAME and address/NAME/old; write it as in input")
 			}
 		case "state":
 			var ok bool

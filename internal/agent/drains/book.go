@@ -1,0 +1,352 @@
+package drains
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/config"
+	"github.com/foreshock/foreshock/internal/drain"
+	"github.com/foreshock/foreshock/internal/scope"
+)
+
+// MemoryKind is the kind of their memories in the history.
+const MemoryKind = "drain"
+
+// Most is how many switches are armed and running at once; as many that were
+// stopped are kept, and those running that are watched too.
+const Most = config.MaxDrains
+
+// Book has the switches by name. Make one with New.
+type Book struct {
+	entries map[string]*Entry
+	changed bool // since the last Changed
+	forget  map[string]bool
+}
+
+// Entry is one switch, or a name that is watched for one.
+type Entry struct {
+	Record
+	// Switch is what is counted; zero while the name is only watched.
+	Switch scope.Switch
+	// Watch: the configuration wants switches of the name noticed.
+	Watch bool
+	// Restored is why the time since the switch is by the wall's clock; empty
+	// where it is not.
+	Restored string
+
+	configured bool
+	unsaved    bool
+	says       *says
+	curve      curve
+	now        drain.Point     // by the last looks
+	lookedAt   time.Time       // when the last of our own namespace was
+	arrivals   *drain.Arrivals // the same
+}
+
+// New is an empty book.
+func New() *Book { return &Book{entries: map[string]*Entry{}, forget: map[string]bool{}} }
+
+// Entry is that of a name, nil where there is none.
+func (b *Book) Entry(name string) *Entry { return b.entries[name] }
+
+// Entries are all of them, by name.
+func (b *Book) Entries() []*Entry {
+	out := make([]*Entry, 0, len(b.entries))
+	for _, name := range slices.Sorted(maps.Keys(b.entries)) {
+		out = append(out, b.entries[name])
+	}
+	return out
+}
+
+// Switches are those that are to be counted, by name.
+func (b *Book) Switches() []scope.Switch {
+	var out []scope.Switch
+	for _, e := range b.Entries() {
+		if s := e.State(); s == Armed || s == Running {
+			out = append(out, e.Switch)
+		}
+	}
+	return out
+}
+
+// Changed reports whether Switches has others than at the last call.
+func (b *Book) Changed() bool {
+	defer func() { b.changed = false }()
+	return b.changed
+}
+
+// followed counts the switches that are armed or running.
+func (b *Book) followed() (n int) {
+	for _, e := range b.entries {
+		if s := e.State(); s == Armed || s == Running {
+			n++
+		}
+	}
+	return n
+}
+
+// Configure takes over what the configuration has. A switch that runs goes on,
+// with its resolvers and how it is told; one whose addresses were changed begins
+// anew, as does one that was stopped. What is armed or watched and no longer
+// there goes. It returns the names for which there is no room.
+func (b *Book) Configure(drains []config.Drain) (left []string) {
+	named := make(map[string]bool, len(drains))
+	for _, d := range drains {
+		named[d.Name] = true
+		want := of(d)
+		e := b.entries[d.Name]
+		if e != nil && b.keeps(e, &want) {
+			e.Ports, e.Resolvers, e.Identity, e.DeadlineSeconds = want.Ports, want.Resolvers, want.Identity, want.DeadlineSeconds
+			if want.TTLSeconds > 0 {
+				e.TTLSeconds = want.TTLSeconds
+			}
+			e.configured, e.Watch = true, d.Watched()
+			e.Switch.Ports, e.Switch.TTL = e.Ports, e.TTL()
+			b.touch(e)
+			continue
+		}
+		if !d.Watched() && b.followed() >= Most {
+			left = append(left, d.Name)
+			continue
+		}
+		fresh := &Entry{Record: want, configured: true, Watch: d.Watched()}
+		if !d.Watched() {
+			var err error
+			if fresh.Switch, err = newSwitch(&want, time.Time{}); err != nil {
+				left = append(left, d.Name) // the configuration was checked
+				continue
+			}
+		}
+		b.put(fresh)
+	}
+	for name, e := range b.entries {
+		if named[name] || !e.configured {
+			continue
+		}
+		e.configured, e.Watch = false, false
+		if s := e.State(); s == Armed || s == Watched {
+			b.drop(e)
+		}
+	}
+	return left
+}
+
+// keeps reports whether an entry stays though the configuration has this: a
+// switch that was started or noticed goes before, until it is stopped.
+func (b *Book) keeps(e *Entry, want *Record) bool {
+	switch e.State() {
+	case Running:
+		return e.Source != Configured || len(want.Before) == 0 || e.same(want)
+	case Stopped:
+		return len(want.Before) > 0 && e.same(want)
+	case Watched:
+		return len(want.Before) == 0
+	}
+	return e.same(want)
+}
+
+// Start follows a switch that somebody says there is. The error is
+// api.ErrDrainThere or an *api.Refusal, which says what is wrong.
+func (b *Book) Start(now time.Time, offset time.Duration, in api.DrainRequest) (*Entry, error) {
+	r, err := parse(in)
+	if err != nil {
+		return nil, err
+	}
+	old := b.entries[r.Name]
+	if old != nil && old.State() == Running {
+		return nil, api.ErrDrainThere
+	}
+	if armed := old != nil && old.State() == Armed; !armed && b.followed() >= Most {
+		return nil, &api.Refusal{What: fmt.Sprintf("%d switches are followed, and those are the most", Most), Hint: "stop one that is over: foreshock drain stop NAME"}
+	}
+	since := now.Add(-seconds(in.AgoSeconds))
+	r.SwitchedAt = since.Add(offset).UTC()
+	s, err := newSwitch(&r, since)
+	if err != nil {
+		return nil, &api.Refusal{What: err.Error(), Hint: "send the addresses that go as old, and those that come or stay as new"}
+	}
+	e := &Entry{Record: r, Switch: s}
+	if old != nil {
+		e.Watch, e.configured = old.Watch, old.configured
+		if old.State() == Armed && old.same(&r) {
+			e.inherit(old)
+		}
+	}
+	b.put(e)
+	return e, nil
+}
+
+// Begin notes that a switch was noticed: that of an armed one, or of a name that
+// is watched. The error says why it cannot be followed.
+func (b *Book) Begin(offset time.Duration, name string, c drain.Change) (*Entry, error) {
+	old := b.entries[name]
+	if old == nil {
+		return nil, api.ErrNoDrain
+	}
+	r := old.Record
+	r.SwitchedAt, r.StoppedAt, r.StoppedBy = c.At.Add(offset).UTC(), time.Time{}, ""
+	armed := old.State() == Armed
+	if !armed {
+		if old.State() != Running && b.followed() >= Most {
+			return nil, fmt.Errorf("%d switches are followed, and those are the most: stop one that is over", Most)
+		}
+		r.Source, r.Before, r.After, r.By, r.TTLSeconds = Noticed, c.Before, c.After, "the agent", 0
+	}
+	if r.Note = ""; len(c.Before) == 0 {
+		r.Note = "the switch had been when the resolvers were asked first: it is longer ago than is said here"
+	}
+	r.TTLSeconds = max(r.TTLSeconds, c.TTL.Seconds())
+	s, err := newSwitch(&r, c.At)
+	if err != nil {
+		return nil, err
+	}
+	e := &Entry{Record: r, Switch: s, Watch: old.Watch, configured: old.configured}
+	if armed {
+		e.inherit(old)
+	}
+	b.put(e)
+	return e, nil
+}
+
+// inherit takes over what was counted of the same addresses before.
+func (e *Entry) inherit(old *Entry) {
+	e.curve, e.now, e.lookedAt, e.arrivals = old.curve, old.now, old.lookedAt, old.arrivals
+	e.curve.saved, e.curve.anew = 0, true
+	e.curve.cut(e.Switch.Since.Add(-beforeSwitch))
+}
+
+// Stop ends a switch; what was found stays to be read. The error is
+// api.ErrNoDrain.
+func (b *Book) Stop(now time.Time, offset time.Duration, name, by string) error {
+	e := b.entries[name]
+	if e == nil || e.State() == Watched || e.State() == Stopped {
+		return api.ErrNoDrain
+	}
+	e.StoppedAt, e.StoppedBy = now.Add(offset).UTC(), by
+	b.touch(e)
+	b.forgetStopped()
+	return nil
+}
+
+// forgetStopped forgets what was stopped first, where there are many.
+func (b *Book) forgetStopped() {
+	var stopped []*Entry
+	for _, e := range b.entries {
+		if e.State() == Stopped && !e.configured {
+			stopped = append(stopped, e)
+		}
+	}
+	slices.SortFunc(stopped, func(x, y *Entry) int { return x.StoppedAt.Compare(y.StoppedAt) })
+	for len(stopped) > Most {
+		b.drop(stopped[0])
+		stopped = stopped[1:]
+	}
+}
+
+// put takes an entry in, in place of the one of its name.
+func (b *Book) put(e *Entry) {
+	if e.says = new(says); b.entries[e.Name] != nil {
+		e.says = b.entries[e.Name].says
+		e.curve.anew = true // the history has that one's
+	}
+	b.entries[e.Name] = e
+	delete(b.forget, e.Name)
+	b.touch(e)
+}
+
+func (b *Book) drop(e *Entry) {
+	delete(b.entries, e.Name)
+	b.forget[e.Name] = true
+	b.changed = true
+}
+
+func (b *Book) touch(e *Entry) {
+	e.unsaved, b.changed = true, true
+	e.follow()
+}
+
+// Unsaved are the records that changed since the last call, as the history
+// remembers them. What is only armed or watched is the configuration's, and is
+// forgotten there: Data is nil.
+func (b *Book) Unsaved() (out []Memory) {
+	for _, e := range b.Entries() {
+		if !e.unsaved {
+			continue
+		}
+		e.unsaved = false
+		m := Memory{Name: e.Name}
+		if s := e.State(); s == Running || s == Stopped {
+			m.Data, _ = json.Marshal(&e.Record) // what was checked can be written
+		}
+		out = append(out, m)
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.forget)) {
+		out = append(out, Memory{Name: name})
+	}
+	clear(b.forget)
+	return out
+}
+
+// Renew has all of them unsaved: the history has lost what it was told.
+func (b *Book) Renew() {
+	for _, e := range b.entries {
+		e.unsaved, e.curve.anew, e.curve.saved = true, true, 0
+	}
+}
+
+// Memory is a record as the history keeps it; nil Data forgets it.
+type Memory struct {
+	Name string
+	Data []byte
+}
+
+// Restore takes up what was remembered, with its curves by name. Where the
+// configuration has other addresses meanwhile, it goes before. What cannot be
+// read is left out, and the error says so.
+func (b *Book) Restore(now time.Time, offset time.Duration, memories []Memory, curves map[string][]SavedPoint) error {
+	var errs []error
+	for _, m := range memories {
+		var r Record
+		err := json.Unmarshal(m.Data, &r)
+		if err == nil && (r.Name != m.Name || r.SwitchedAt.IsZero()) {
+			err = errors.New("it is none")
+		}
+		since := now
+		wall := now.Add(offset)
+		words := "the agent was started again after the switch: the time since it is by this host's clock; connections are as old as they were seen since, and what resolvers said before is not known"
+		if ago := wall.Sub(r.SwitchedAt); ago >= 0 {
+			since = now.Add(-ago)
+		} else {
+			words = "the agent was started again, and this host's clock is before the switch: the time since it begins anew"
+		}
+		e := &Entry{Record: r, Restored: words}
+		if err == nil {
+			e.Switch, err = newSwitch(&r, since)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the switch %.50q cannot be read: %w", m.Name, err))
+			continue
+		}
+		if old := b.entries[r.Name]; old != nil {
+			if old.State() == Running || old.State() == Stopped || !b.keeps(e, &old.Record) {
+				continue
+			}
+			e.configured, e.Watch, e.says = old.configured, old.Watch, old.says
+		} else if e.State() == Running && b.followed() >= Most {
+			errs = append(errs, fmt.Errorf("the switch of %s is left out: %d are the most", r.Name, Most))
+			continue
+		}
+		errs = append(errs, e.curve.restore(since, curves[r.Name]))
+		if b.entries[r.Name] = e; e.says == nil {
+			e.says = new(says)
+		}
+		b.changed = true
+		e.follow()
+	}
+	return errors.Join(errs...)
+}

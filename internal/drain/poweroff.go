@@ -1,0 +1,147 @@
+package drain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// powerOff says whether nobody needs the old addresses any more, or who does. It
+// is no while a connection is left there, though it be idle and the drain
+// settled: whoever uses it next would have to find out.
+func (v *view) powerOff(s *Status, why []reason) (bool, string) {
+	says := "safe to power off " + theAddress("old", v.old) + ": "
+	end, left := v.left()
+	old := stillOld(v.resolvers)
+	switch {
+	case len(v.members) == 0 || v.before:
+		return false, says + "not known: " + s.Why[0]
+	case left.live() > 0:
+		return false, says + "no, " + v.whoIsLeft(end, left)
+	case len(old) > 0:
+		var who []string
+		for _, r := range old {
+			who = append(who, v.resolver(r))
+		}
+		return false, fmt.Sprintf("%sno, %s still %s with an old address", says, listed(who), verbAnswer(len(who)))
+	case !v.holdsOld && !v.oldDead:
+		return false, says + "not known: no agent on the host that holds " + pronoun(v.old) + " reports, and others' connections are seen only there"
+	case s.Verdict == Settled:
+		closing := ""
+		if n := left.Connections; n > 0 {
+			closing = fmt.Sprintf("; %s there %s closing", counted(n, "connection"), some(n))
+		}
+		return true, says + "yes, nobody is connected to it, and " + v.resolversSay() + closing
+	case why[0].blind:
+		return false, says + "not known: " + why[0].words
+	}
+	return false, says + "no: " + why[0].words
+}
+
+func verbAnswer(n int) string {
+	if n == 1 {
+		return "answers"
+	}
+	return "answer"
+}
+
+// left is what is on the old addresses, at that end that has more of it.
+func (v *view) left() (end string, at *Count) {
+	if a, b := &v.now.Served.Old, &v.now.Asked.Old; a.live() < b.live() {
+		return asked, b
+	}
+	return served, &v.now.Served.Old
+}
+
+// whoIsLeft is "41 connections of 3 processes, of which 12 moved bytes in the
+// last minute; idle: …".
+func (v *view) whoIsLeft(end string, at *Count) string {
+	n := at.live()
+	noun := "process"
+	if end == served {
+		noun = "client network"
+	}
+	var who, idle []string
+	over := v.laggardsOver > 0
+	for i := range v.laggards {
+		l := &v.laggards[i]
+		if l.Vantage != end || l.Connections <= 0 {
+			continue
+		}
+		name := v.whose(l)
+		if !slices.Contains(who, name) {
+			who = append(who, name)
+		}
+		if l.Moving == 0 && !l.fails() && !slices.Contains(idle, name) {
+			idle = append(idle, name)
+		}
+	}
+	says := counted(n, "connection")
+	if len(who) > 0 {
+		says += " of " + counted(len(who), noun)
+		if over {
+			says += " and more"
+		}
+	}
+	moving := min(max(at.Moving, 0), n)
+	switch {
+	case moving == 0:
+		says += ", none of which moved bytes in the last minute"
+	case n > 1:
+		says += fmt.Sprintf(", of which %d moved bytes in the last minute", moving)
+	default:
+		says += ", which moved bytes in the last minute"
+	}
+	if f := min(at.failing(), n); f > 0 {
+		says += fmt.Sprintf(" and %d %s", f, fails(f))
+	}
+	if len(idle) > 0 {
+		says += "; idle: " + listed(idle)
+	}
+	return says
+}
+
+// whose names whom a laggard is: "shop-api (unit shop.service) on edge1",
+// "203.0.113.0/24 (AS64500 Example Net)".
+func (v *view) whose(l *Laggard) string {
+	name := l.who()
+	if l.Vantage == asked && len(v.members) > 1 && l.Agent != "" {
+		name += " on " + l.Agent
+	}
+	return name
+}
+
+// who names a laggard.
+func (l *Laggard) who() string {
+	if l.Vantage == served {
+		name := cmp.Or(l.Prefix, "clients of unknown networks")
+		switch {
+		case l.ASN != 0:
+			return name + " (" + strings.TrimSpace(fmt.Sprintf("AS%d %s", l.ASN, l.Network)) + ")"
+		case l.Network != "":
+			return name + " (" + l.Network + ")"
+		}
+		return name
+	}
+	name := cmp.Or(l.Process, l.Unit, l.Container, "an unknown process")
+	switch {
+	case l.Container != "" && l.Container != name:
+		return name + " (container " + l.Container + ")"
+	case l.Unit != "" && l.Unit != name:
+		return name + " (" + l.Unit + ")"
+	}
+	return name
+}
+
+// stillOld are the resolvers that answer with an old address.
+func stillOld(resolvers []Resolver) []*Resolver {
+	var out []*Resolver
+	for i := range resolvers {
+		switch r := &resolvers[i]; r.Class {
+		case ClassOldInTTL, ClassOldBeyond, ClassServStale:
+			out = append(out, r)
+		}
+	}
+	return out
+}
