@@ -1,8 +1,6 @@
 package drain
 
-import (
-	"github.com/foreshock/foreshock/internal/drain"
-)
+import "github.com/foreshock/foreshock/internal/drain"
 
 // Outcome is what came of one run: what agents said, held against the truth.
 // Times are seconds after the switch unless they say otherwise.
