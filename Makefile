@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help run build test score lint check bench bench-detect lab-traefik generate install clean
+.PHONY: help run build test score lint check bench bench-detect bench-drain lab-traefik generate install clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: ## Cost of looking, beside its peers, on populations of known size; see d
 
 bench-detect: ## When a real server or a backend fails: who says so first; see docs/BENCHMARKS.md.
 	@tools/bench.sh detect
+
+bench-drain: ## After a switch of addresses: what agents, dig and probes say of real clients; see docs/BENCHMARKS.md.
+	@tools/bench.sh drain
 
 lab-traefik: ## Build the Traefik that the labs run, once: five minutes, outside of the tree.
 	@tools/lab-traefik.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long measurements:
-# tools/bench.sh cost|pools|notify|detect|workers|backends|regions|replay|past [flags];
+# tools/bench.sh cost|pools|notify|detect|workers|backends|regions|drain|replay|past [flags];
 # detect is workers, backends and regions. All but replay and past need root, for
 # network namespaces of their own. Results are kept in bin/bench, by commit;
 # -resume takes a run up again.
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 usage() {
-	echo "usage: tools/bench.sh cost|pools|notify|detect|workers|backends|regions|replay|past [flags]" >&2
+	echo "usage: tools/bench.sh cost|pools|notify|detect|workers|backends|regions|drain|replay|past [flags]" >&2
 	exit 2
 }
 [[ $# -gt 0 ]] || usage
@@ -58,6 +58,13 @@ detect | workers | backends | regions)
 	picture=()
 	[[ $what != detect && $what != backends ]] || picture=(-picture "bin/bench/$commit-backends.svg")
 	bin/foreshock-bench "$what" -commit "$commit" "${picture[@]}" "$@"
+	;;
+drain)
+	for need in named:bind9 nsupdate:bind9-dnsutils dig:bind9-dnsutils unbound:unbound dnsmasq:dnsmasq-base prometheus-blackbox-exporter:prometheus-blackbox-exporter; do
+		command -v "${need%%:*}" >/dev/null || { echo "missing: install ${need##*:}" >&2; missing=1; }
+	done
+	[[ -z ${missing:-} ]] || exit 1
+	bin/foreshock-bench drain -commit "$commit" "$@"
 	;;
 replay | past)
 	bin/foreshock-bench "$what" -commit "$commit" "$@"

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Program and the Debian package that brings it.
-needs=(ip:iproute2 ss:iproute2 nft:nftables strace:strace apache2:apache2 nginx:nginx-light haproxy:haproxy setpriv:util-linux systemd-analyze:systemd prometheus-alertmanager:prometheus-alertmanager prometheus:prometheus promtool:prometheus exim4:exim4-daemon-light named:bind9 unbound:unbound dnsmasq:dnsmasq-base chromium:chromium)
+needs=(ip:iproute2 ss:iproute2 nft:nftables strace:strace apache2:apache2 nginx:nginx-light haproxy:haproxy setpriv:util-linux systemd-analyze:systemd prometheus-alertmanager:prometheus-alertmanager prometheus:prometheus promtool:prometheus exim4:exim4-daemon-light named:bind9 nsupdate:bind9-dnsutils dig:bind9-dnsutils unbound:unbound dnsmasq:dnsmasq-base chromium:chromium)
 
 policy= log=$(mktemp)
 trap 'rm -f "$log" $policy' EXIT

@@ -119,10 +119,11 @@ var arrows = map[string][]string{
 	"internal/recording/recordingtest": {"internal/measure", "internal/recording", "internal/scope", "internal/tcp"},
 	"internal/lab":                     {},
 	"internal/lab/labtest":             {"internal/lab"},
+	"internal/lab/drain":               {"internal/api", "internal/drain", "internal/lab"},
 	"internal/lab/trace":               {"internal/observe/counters", "internal/observe/sockdiag", "internal/tcp"},
 	"internal/lab/detect":              {"internal/judge", "internal/lab", "internal/lab/trace", "internal/observe/balancer", "internal/recording", "internal/recording/label", "internal/recording/replay", "internal/rule", "internal/scope"},
 	"internal/lab/post":                {"internal/history", "internal/lab", "internal/notify/notifytest"},
-	"internal/lab/bench":               {"internal/court", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/lab", "internal/lab/detect", "internal/lab/post", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
+	"internal/lab/bench":               {"internal/court", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/lab", "internal/lab/detect", "internal/lab/drain", "internal/lab/post", "internal/recording", "internal/recording/recordingtest", "internal/recording/replay"},
 }
 
 // pure are the stages without clock, goroutine, file, socket or log, and the

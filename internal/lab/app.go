@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"sync"
 	"time"
@@ -32,6 +33,9 @@ type App struct {
 	// LeakEvery is the N of a leak: the connection of each Nth request is
 	// answered and then never closed, though its client has. Zero leaks none.
 	LeakEvery int
+	// Site is its name, which each answer says in the header X-Site; at most 64 of
+	// a-z, 0-9, dot and dash. Empty says none.
+	Site string
 	// Descriptors is how many the process may open, at least 64; past them it
 	// accepts nobody. Zero is all the machine allows.
 	Descriptors int
@@ -47,6 +51,11 @@ const (
 	fewestDescriptors = 64
 )
 
+// siteHeader is where an App says its name.
+const siteHeader = "X-Site"
+
+var siteName = regexp.MustCompile(`^[a-z0-9.-]{0,64}$`)
+
 type appReport struct{ Listen netip.AddrPort }
 
 func (a App) plan(place) (plan, error) {
@@ -60,6 +69,9 @@ func (a App) plan(place) (plan, error) {
 	}
 	if a.LeakEvery < 0 {
 		return plan{}, fmt.Errorf("leaking every %d connections is negative", a.LeakEvery)
+	}
+	if !siteName.MatchString(a.Site) {
+		return plan{}, fmt.Errorf("site %q is not at most 64 of a-z, 0-9, dot and dash", a.Site)
 	}
 	if a.Descriptors < 0 || a.Descriptors > 0 && a.Descriptors < fewestDescriptors {
 		return plan{}, fmt.Errorf("%d descriptors are not enough to serve; at least %d", a.Descriptors, fewestDescriptors)
@@ -161,6 +173,9 @@ func (s *serving) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.asked()
+	if s.Site != "" {
+		w.Header().Set(siteHeader, s.Site)
+	}
 	if r.URL.Path == healthPath {
 		_, _ = io.WriteString(w, "ok\n")
 		return

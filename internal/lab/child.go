@@ -42,6 +42,7 @@ func roleNamed(name string) role {
 		"poller":      roleOf(runPoller),
 		"fanout":      roleOf(runFanOut),
 		"take":        roleOf(runTake),
+		"visitors":    roleOf(runVisitors),
 	}[name]
 }
 

@@ -130,7 +130,7 @@ func (h *Host) startLoad(ctx context.Context, load Load) (*Run, error) {
 		return nil, err
 	}
 	run := &Run{log: filepath.Join(dir, "client.jsonl")}
-	run.Running, err = h.run(ctx, "load", loadConfig{load, run.log}, nil)
+	run.Running, err = h.run(ctx, "load", loadConfig{load, run.log})
 	return run, err
 }
 

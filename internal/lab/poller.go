@@ -37,7 +37,7 @@ func (h *Host) StartPoller(ctx context.Context, p Poller) (*Running, error) {
 	if p.Every == 0 {
 		p.Every = time.Second
 	}
-	return h.run(ctx, "poller", p, nil)
+	return h.run(ctx, "poller", p)
 }
 
 // pollPatience is the time-out of one answer.

@@ -32,7 +32,7 @@ func (h *Host) StartPool(ctx context.Context, p Pool) (*Running, error) {
 	if len(p.Servers) == 0 {
 		return nil, errors.New("start pool: no servers")
 	}
-	return h.run(ctx, "pool", p, nil)
+	return h.run(ctx, "pool", p)
 }
 
 // runPool is the child that is a pool: one connection to each server, or with

@@ -79,8 +79,8 @@ type Running struct {
 }
 
 // run starts a child with a role, and returns once it has reported.
-func (h *Host) run(ctx context.Context, roleName string, config, report any) (*Running, error) {
-	c, err := h.startChild(ctx, roleName, config, report)
+func (h *Host) run(ctx context.Context, roleName string, config any) (*Running, error) {
+	c, err := h.startChild(ctx, roleName, config, nil)
 	if err != nil {
 		return nil, err
 	}

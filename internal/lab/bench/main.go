@@ -12,6 +12,7 @@
 //	bench replay -span 24h -pulses
 //	bench respond -real
 //	bench notify -outage 10m -kills 3
+//	bench drain -cell article,close
 //	bench past -days 28 -scopes 100
 //
 // detect is workers, backends and regions.
@@ -78,9 +79,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	days := flags.Int("days", 28, "past: how many")
 	scopes := flags.Int("scopes", 100, "past: how many, a fifth of them services")
 	var d detection
-	flags.StringVar(&d.only, "cell", "", "detect, workers, backends, regions: only the cells whose name contains this, or one of these: a,b")
-	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends, regions: not the cells whose name contains this, or one of these: a,b")
-	flags.IntVar(&d.runs, "runs", 1, "detect, workers, backends, regions: runs of each cell")
+	flags.StringVar(&d.only, "cell", "", "detect, workers, backends, regions, drain: only the cells whose name contains this, or one of these: a,b")
+	flags.StringVar(&d.skip, "skip", "", "detect, workers, backends, regions, drain: not the cells whose name contains this, or one of these: a,b")
+	flags.IntVar(&d.runs, "runs", 1, "detect, workers, backends, regions, drain: runs of each cell")
 	flags.IntVar(&d.parallel, "parallel", 4, "detect, workers, backends, regions: cells at a time")
 	count := flags.Int("count", 0, "namespaces: how many (200); pools: backends (50)")
 	each := flags.Int("each", 0, "namespaces: sockets in each (500); pools: connections to each backend (150, of the generator 2000)")
@@ -127,6 +128,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.replay(ctx, cmp.Or(*span, 24*time.Hour), *pulses)
 	case "respond":
 		return b.respond(ctx, *real, d)
+	case "drain":
+		return b.drains(ctx, d)
 	case "past":
 		return b.past(ctx, *days, *scopes)
 	case "notify":
@@ -135,7 +138,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return usageError{fmt.Errorf("unknown measurement %q: %s", what, measurements)}
 }
 
-const measurements = "steady, detect, workers, backends, regions, namespaces, pools, replay, respond, past or notify"
+const measurements = "steady, detect, workers, backends, regions, namespaces, pools, replay, respond, drain, past or notify"
 
 func (b *bench) say(line string) {
 	b.mu.Lock()

@@ -31,6 +31,8 @@ func TestWrongUsage(t *testing.T) {
 		{"detect gradual", "gradual"},
 		{"past -days 0", "a day or more"},
 		{"respond -cell no-such-cell", "no cell of respond"},
+		{"drain -cell no-such-cell", "alive, dead, zoo"},
+		{"drain -runs 0", "one or more"},
 		{"past -scopes 4", "5 to 1000"},
 		{"detect -no-such-flag", "no-such-flag"},
 	} {

@@ -68,7 +68,7 @@ type (
 func (a *agent) serviceAt(ctx context.Context, port uint16) (name string, err error) {
 	found, err := until(ctx, 15*time.Second, 250*time.Millisecond, func() (bool, error) {
 		var answer scopesAnswer
-		if err := a.get(ctx, "/api/v1/scopes", &answer); err != nil {
+		if err := a.Get(ctx, "/api/v1/scopes", &answer); err != nil {
 			return false, err
 		}
 		for _, s := range answer.Scopes {
@@ -101,7 +101,7 @@ func (a *agent) watchQueue(ctx context.Context, service string, ended <-chan str
 		case <-time.After(250 * time.Millisecond):
 		}
 		var answer scopeAnswer
-		if err := a.get(ctx, "/api/v1/scopes/service/"+url.PathEscape(service), &answer); err != nil {
+		if err := a.Get(ctx, "/api/v1/scopes/service/"+url.PathEscape(service), &answer); err != nil {
 			return found, polls, err
 		}
 		depth := answer.Signals["queue_depth"].Value
@@ -127,7 +127,7 @@ func (a *agent) settle(ctx context.Context, patience time.Duration) ([]incident,
 	var answer incidentsAnswer
 	_, err := until(ctx, patience, time.Second, func() (bool, error) {
 		answer = incidentsAnswer{}
-		err := a.get(ctx, "/api/v1/incidents", &answer)
+		err := a.Get(ctx, "/api/v1/incidents", &answer)
 		return err == nil && !slices.ContainsFunc(answer.Incidents, func(i incident) bool { return i.State == "open" }), err
 	})
 	return answer.Incidents, err
@@ -136,11 +136,11 @@ func (a *agent) settle(ctx context.Context, patience time.Duration) ([]incident,
 // cpuShare is the agent's own processor time since its start, as a share of
 // one core.
 func (a *agent) cpuShare() (float64, error) {
-	used, err := cpuTime(a.PID())
+	used, err := a.CPUTime()
 	if err != nil {
 		return 0, err
 	}
-	return float64(used) / float64(time.Since(a.started)), nil
+	return float64(used) / float64(time.Since(a.Started)), nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

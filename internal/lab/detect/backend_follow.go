@@ -87,7 +87,7 @@ func (p *pool) follow(ctx context.Context, what string) *follower {
 // scopeOf returns the name that the agent has for a backend of the balancer's.
 func (p *pool) scopeOf(ctx context.Context, remote netip.AddrPort) (string, error) {
 	var answer backendsAnswer
-	if err := p.agent.get(ctx, "/api/v1/backends", &answer); err != nil {
+	if err := p.agent.Get(ctx, "/api/v1/backends", &answer); err != nil {
 		return "", err
 	}
 	for _, g := range answer.Groups {
@@ -159,7 +159,7 @@ func (f *follower) await(ctx context.Context, connected time.Time) error {
 	var last time.Time
 	for f.out.Shown == nil || f.out.Named == nil {
 		var answer scopeAnswer
-		if err := f.agent.get(ctx, "/api/v1/scopes/backend/"+url.PathEscape(f.scope), &answer); err != nil {
+		if err := f.agent.Get(ctx, "/api/v1/scopes/backend/"+url.PathEscape(f.scope), &answer); err != nil {
 			return err
 		}
 		if e := answer.Signals["established"]; f.out.Shown == nil && e.Value != nil && e.SeenAt != nil && e.SeenAt.After(connected) && e.SeenAt.After(last) {

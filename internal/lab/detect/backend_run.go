@@ -206,7 +206,7 @@ func (p *pool) watchBackends(ctx context.Context, agent *agent, run *backendRun)
 	run.unseen = p.addrs()
 	for {
 		var answer backendsAnswer
-		err := agent.get(ctx, "/api/v1/backends", &answer)
+		err := agent.Get(ctx, "/api/v1/backends", &answer)
 		if ctx.Err() != nil {
 			return nil
 		}

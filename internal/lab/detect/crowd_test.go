@@ -38,20 +38,20 @@ func TestAgentBesideACrowd(t *testing.T) {
 	}
 	defer agent.stop()
 	u, err := use(t.Context(), "foreshock agent", agent.PID(), 12*time.Second, func() error {
-		return agent.get(t.Context(), "/healthz", nil)
+		return agent.Get(t.Context(), "/healthz", nil)
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, agent.Said())
 	}
 	var incidents incidentsAnswer
-	if err := agent.get(t.Context(), "/api/v1/incidents", &incidents); err != nil {
+	if err := agent.Get(t.Context(), "/api/v1/incidents", &incidents); err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range incidents.Incidents {
 		t.Errorf("a crowd in which nobody waits made an incident: %+v", i)
 	}
 	var looks looksAnswer
-	if err := agent.get(t.Context(), "/api/v1/looks", &looks); err != nil {
+	if err := agent.Get(t.Context(), "/api/v1/looks", &looks); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range looks.Looks {

@@ -9,12 +9,9 @@ package detect
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/lab"
@@ -135,73 +132,29 @@ func Run(ctx context.Context, with With, cell Cell) (Outcome, error) {
 	return out, err
 }
 
-// agent is a running agent, asked over its API from inside its namespace.
+// agent is a running agent.
 type agent struct {
-	*lab.Program
-	client   *http.Client
-	started  time.Time
+	*lab.Agent
 	recorder *lab.Program // of every socket, beside it; nil for none
 }
-
-// agentAddress is where the agent listens inside the world.
-const agentAddress = "127.0.0.1:9748"
 
 // ownNamespace keeps an agent to its own host, where others run beside it. It
 // leads a configuration that says nothing else about observing.
 const ownNamespace = "observe: {namespaces: host}\n"
 
-// agentConfig is the name of its configuration.
-const agentConfig = "agent.yaml"
-
 // startAgent starts the program as a user would, with a configuration in dir. The
 // host is called lab: recordings have its name.
 func startAgent(ctx context.Context, host *lab.Host, binary, dir, config string) (*agent, error) {
-	file := filepath.Join(dir, agentConfig)
-	if err := os.WriteFile(file, []byte("name: lab\n"+config), 0o600); err != nil {
-		return nil, fmt.Errorf("start agent: %w", err)
-	}
-	cmd := host.Command(ctx, binary, "agent", "--listen", agentAddress, "--log-format", "json", "--config", file, "--state-dir", filepath.Join(dir, "state"))
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second
-	a := &agent{client: host.Client(), started: time.Now()}
-	var err error
-	if a.Program, err = cmd.Launch(); err != nil {
-		return nil, fmt.Errorf("start agent: %w", err)
-	}
-	var unready error
-	ready, err := until(ctx, 20*time.Second, 100*time.Millisecond, func() (bool, error) {
-		unready = a.get(ctx, "/readyz", nil)
-		return unready == nil, a.Check()
-	})
-	if err == nil && !ready {
-		err = fmt.Errorf("not ready after 20 s: %w: %s", unready, a.Said())
-	}
+	a, err := host.StartAgent(ctx, lab.AgentConfig{Binary: binary, Dir: dir, Config: "name: lab\n" + config})
 	if err != nil {
-		a.stop()
-		return nil, fmt.Errorf("start agent: %w", err)
+		return nil, err
 	}
-	return a, nil
+	return &agent{Agent: a}, nil
 }
 
 func (a *agent) stop() {
 	if a.recorder != nil {
 		_ = a.recorder.End(os.Interrupt)
 	}
-	_ = a.End(os.Interrupt)
-	a.client.CloseIdleConnections()
-}
-
-// get asks the API; into is filled from the JSON of the answer unless nil.
-func (a *agent) get(ctx context.Context, path string, into any) error {
-	raw, err := lab.Get(ctx, a.client, "http://"+agentAddress+path)
-	if err != nil {
-		return fmt.Errorf("ask the agent: %w", err)
-	}
-	if into == nil {
-		return nil
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("ask the agent: GET %s: %w in %.200s", path, err, raw)
-	}
-	return nil
+	a.Close()
 }

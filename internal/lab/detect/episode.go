@@ -65,7 +65,7 @@ type heard struct {
 // is kept. What comes later would be the end of the load.
 func (w With) hear(ctx context.Context, a *agent) (heard, error) {
 	var answer incidentsAnswer
-	if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {
+	if err := a.Get(ctx, "/api/v1/incidents", &answer); err != nil {
 		return heard{}, err
 	}
 	h := heard{incidents: answer.Incidents, at: answer.At}
@@ -77,9 +77,9 @@ func (w With) hear(ctx context.Context, a *agent) (heard, error) {
 			return h, fmt.Errorf("record every socket: %w: %s", err, a.recorder.Said())
 		}
 	}
-	since := url.Values{"from": {a.started.UTC().Format(time.RFC3339Nano)}}
+	since := url.Values{"from": {a.Started.UTC().Format(time.RFC3339Nano)}}
 	var err error
-	h.recording, err = lab.Get(ctx, a.client, "http://"+agentAddress+"/api/v1/recording?"+since.Encode())
+	h.recording, err = a.Raw(ctx, "/api/v1/recording?"+since.Encode())
 	if err == nil && len(h.recording) == 0 {
 		err = errors.New("it is empty")
 	}
@@ -96,7 +96,7 @@ func (w With) startAgent(ctx context.Context, host *lab.Host, dir, config string
 	if err != nil || !w.Sockets || w.Episode == "" {
 		return a, err
 	}
-	recorder := host.Command(ctx, w.Agent, "record", "--force", "--sockets", "--config", filepath.Join(dir, agentConfig), w.socketsFile())
+	recorder := host.Command(ctx, w.Agent, "record", "--force", "--sockets", "--config", filepath.Join(dir, lab.AgentFile), w.socketsFile())
 	if a.recorder, err = recorder.Launch(); err != nil {
 		a.stop()
 		return nil, fmt.Errorf("record every socket: %w", err)

@@ -132,7 +132,7 @@ func TestHear(t *testing.T) {
 	if !slices.ContainsFunc(madeEpisode(t, now).incidents, func(i incident) bool { return i.State == judge.Suspected.String() }) {
 		t.Fatalf("nothing is suspected after %s", now)
 	}
-	a := &agent{started: recordingtest.Start, client: &http.Client{Transport: answering(func(r *http.Request) (int, string) {
+	a := &agent{Agent: &lab.Agent{Started: recordingtest.Start, Client: &http.Client{Transport: answering(func(r *http.Request) (int, string) {
 		h := madeEpisode(t, now)
 		now += 5 * time.Second
 		if r.URL.Path == "/api/v1/recording" {
@@ -143,7 +143,7 @@ func TestHear(t *testing.T) {
 			t.Error(err)
 		}
 		return http.StatusOK, string(list)
-	})}}
+	})}}}
 	with := With{Episode: filepath.Join(t.TempDir(), "episode.rec")}
 	live, err := with.hear(t.Context(), a)
 	if err != nil {
@@ -165,13 +165,13 @@ func TestKeepEpisode(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, body, asked := http.StatusOK, string(made.recording), ""
-	a := &agent{started: began, client: &http.Client{Transport: answering(func(r *http.Request) (int, string) {
+	a := &agent{Agent: &lab.Agent{Started: began, Client: &http.Client{Transport: answering(func(r *http.Request) (int, string) {
 		if r.URL.Path == "/api/v1/incidents" {
 			return http.StatusOK, string(list)
 		}
 		asked = r.URL.String()
 		return status, body
-	})}}
+	})}}}
 	live, err := (With{}).hear(t.Context(), a)
 	if err != nil || len(live.incidents) != len(made.incidents) || live.recording != nil || asked != "" {
 		t.Errorf("without a file: %+v, %v, asked %q", live, err, asked)

@@ -98,13 +98,13 @@ func RunNamespaces(ctx context.Context, binary string, count, each int, shared b
 	var last namespacesAnswer
 	look := func() error {
 		last = namespacesAnswer{}
-		return a.get(ctx, "/api/v1/looks", &last)
+		return a.Get(ctx, "/api/v1/looks", &last)
 	}
 	for last.Namespaces.Read < count {
 		if _, err := use(ctx, "foreshock agent", a.PID(), time.Second, look); err != nil {
 			return out, err
 		}
-		if out.FoundAfter = time.Since(a.started); out.FoundAfter > foundWithin {
+		if out.FoundAfter = time.Since(a.Started); out.FoundAfter > foundWithin {
 			return out, fmt.Errorf("after %s the agent reads %d of %d namespaces: %s", foundWithin, last.Namespaces.Read, count, a.Said())
 		}
 	}

@@ -250,7 +250,7 @@ func (w *poolWatch) reader(ctx context.Context, name string, pid int, each func(
 	var r PoolReader
 	share := func() (cpu time.Duration, bytes int64, err error) {
 		if w.balancer != 0 {
-			if cpu, err = cpuTime(w.balancer); err != nil {
+			if cpu, err = lab.CPUTime(w.balancer); err != nil {
 				return 0, 0, err
 			}
 		}
@@ -303,12 +303,12 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 	if sight.Found, err = a.findBackends(ctx, w.out.Backends); err != nil {
 		return err
 	}
-	sight.FoundIn = time.Since(a.started)
+	sight.FoundIn = time.Since(a.Started)
 	w.progress(fmt.Sprintf("%s: %d of %d backends after %s; the next %s count", name, sight.Found, w.out.Backends, sight.FoundIn.Round(time.Second), w.out.Span))
 	var tiers lookTiers
 	r, err := w.reader(ctx, name, a.PID(), func() error {
 		var now looksAnswer
-		err := a.get(ctx, "/api/v1/looks", &now)
+		err := a.Get(ctx, "/api/v1/looks", &now)
 		tiers.add(now)
 		return err
 	})
@@ -316,7 +316,7 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 		return fmt.Errorf("%w: %s", err, a.Said())
 	}
 	var answer incidentsAnswer
-	if err := a.get(ctx, "/api/v1/incidents", &answer); err != nil {
+	if err := a.Get(ctx, "/api/v1/incidents", &answer); err != nil {
 		return err
 	}
 	sight.Incidents = map[string]int{}
@@ -335,9 +335,9 @@ func (w *poolWatch) agent(ctx context.Context, name, config string) error {
 // findBackends waits until the agent knows so many backends, and returns how
 // many it knows after poolWait at the latest: fewer are a result, not a failure.
 func (a *agent) findBackends(ctx context.Context, want int) (found int, err error) {
-	_, err = until(ctx, time.Until(a.started.Add(poolWait)), time.Second, func() (bool, error) {
+	_, err = until(ctx, time.Until(a.Started.Add(poolWait)), time.Second, func() (bool, error) {
 		var answer backendsAnswer
-		if err := a.get(ctx, "/api/v1/backends", &answer); err != nil {
+		if err := a.Get(ctx, "/api/v1/backends", &answer); err != nil {
 			return false, err
 		}
 		found = 0

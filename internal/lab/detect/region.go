@@ -230,7 +230,7 @@ func (r *regions) poll(ctx context.Context, agent *agent, fault time.Time) (poll
 		knew := true
 		for _, a := range r.areas {
 			var answer scopeAnswer
-			err := agent.get(ctx, "/api/v1/scopes/region/"+a.name, &answer)
+			err := agent.Get(ctx, "/api/v1/scopes/region/"+a.name, &answer)
 			if ctx.Err() != nil {
 				return polls, nil
 			}
@@ -252,7 +252,7 @@ func (r *regions) poll(ctx context.Context, agent *agent, fault time.Time) (poll
 // remotes are the backends' addresses by the ids of their scopes.
 func (a *agent) remotes(ctx context.Context) (map[string]netip.AddrPort, error) {
 	var answer backendsAnswer
-	if err := a.get(ctx, "/api/v1/backends", &answer); err != nil {
+	if err := a.Get(ctx, "/api/v1/backends", &answer); err != nil {
 		return nil, err
 	}
 	out := map[string]netip.AddrPort{}

@@ -319,7 +319,7 @@ func (r *responseRun) ask(ctx context.Context) error {
 			} `json:"actions"`
 		} `json:"incidents"`
 	}
-	if err := r.agent.get(ctx, "/api/v1/incidents", &answer); err != nil {
+	if err := r.agent.Get(ctx, "/api/v1/incidents", &answer); err != nil {
 		return err
 	}
 	for _, inc := range answer.Incidents {
@@ -375,14 +375,14 @@ func (r *responseRun) count(records []lab.Record) {
 func (r *responseRun) sum(ctx context.Context) error {
 	r.out.HookRuns = r.runs()
 	var incidents incidentsAnswer
-	if err := r.agent.get(ctx, "/api/v1/incidents", &incidents); err != nil {
+	if err := r.agent.Get(ctx, "/api/v1/incidents", &incidents); err != nil {
 		return err
 	}
 	for id := range 20 {
 		var gathered struct {
 			Evidence []struct{ Kind string } `json:"evidence"`
 		}
-		if r.agent.get(ctx, fmt.Sprintf("/api/v1/incidents/%d/evidence", id+1), &gathered) != nil {
+		if r.agent.Get(ctx, fmt.Sprintf("/api/v1/incidents/%d/evidence", id+1), &gathered) != nil {
 			continue
 		}
 		found := map[string]int{}

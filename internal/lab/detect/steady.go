@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -102,7 +101,7 @@ func usePeer(ctx context.Context, host *lab.Host, span time.Duration) (Usage, er
 // use measures a process over span, calling each once a second.
 func use(ctx context.Context, name string, pid int, span time.Duration, each func() error) (Usage, error) {
 	u := Usage{Program: name}
-	before, err := cpuTime(pid)
+	before, err := lab.CPUTime(pid)
 	if err != nil {
 		return u, err
 	}
@@ -119,7 +118,7 @@ func use(ctx context.Context, name string, pid int, span time.Duration, each fun
 			}
 		}
 	}
-	after, err := cpuTime(pid)
+	after, err := lab.CPUTime(pid)
 	if err != nil {
 		return u, err
 	}
@@ -130,29 +129,6 @@ func use(ctx context.Context, name string, pid int, span time.Duration, each fun
 	}
 	u.RSS, u.RSSAnon, u.RSSPeak = kilobytes(status, "VmRSS"), kilobytes(status, "RssAnon"), kilobytes(status, "VmHWM")
 	return u, nil
-}
-
-// cpuTime is the processor time of a process and its threads, from
-// /proc/PID/schedstat's first field of every thread: nanoseconds on the CPU.
-func cpuTime(pid int) (time.Duration, error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil || len(threads) == 0 {
-		return 0, fmt.Errorf("read the processor time of process %d: it has no threads", pid)
-	}
-	var sum time.Duration
-	for _, file := range threads {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			continue // a thread that ended
-		}
-		fields := strings.Fields(string(raw))
-		ns, err := strconv.ParseInt(fields[0], 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
-		}
-		sum += time.Duration(ns)
-	}
-	return sum, nil
 }
 
 func kilobytes(status []byte, key string) int64 {
