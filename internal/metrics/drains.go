@@ -8,46 +8,45 @@ import (
 	"github.com/foreshock/foreshock/internal/scope"
 )
 
-// drainSignals are the signals of a switch and what their metrics are called
-// behind foreshock_drain_; of one side where only that has them.
+// drainSignals are the signals of a switch and what their metrics are called;
+// of one side where only that has them.
 var drainSignals = []struct {
 	signal   measure.Signal
 	name     string
 	old, new bool
 }{
-	{measure.Connections, "connections", true, true},
-	{measure.SynSent, "syn_sent", true, true},
-	{measure.Retransmitting, "retransmitting", true, true},
-	{measure.Failing, "failing", true, true},
-	{measure.FailingShare, "failing_ratio", true, true},
-	{measure.Moving, "moving", true, true},
-	{measure.NewFlowsRate, "new_per_second", true, true},
-	{measure.SwitchedAgo, "switched_seconds", true, true},
-	{measure.TTLOver, "ttl_over_seconds", true, true},
-	{measure.OldShare, "old_share_ratio", true, false},
-	{measure.OldNewShare, "old_new_share_ratio", true, false},
-	{measure.NewAfterTTL, "new_after_ttl", true, false},
-	{measure.OlderThanTTL, "older_than_ttl", true, false},
-	{measure.ResolversAsked, "resolvers_asked", true, false},
-	{measure.ResolversStale, "resolvers_stale", true, false},
-	{measure.ArrivalsRate, "arrivals_per_second", false, true},
-	{measure.ArrivalsExpected, "arrivals_expected_per_second", false, true},
-	{measure.ArrivalsExpectedError, "arrivals_expected_error_per_second", false, true},
-	{measure.ArrivalsMissing, "arrivals_missing_ratio", false, true},
+	{measure.Connections, "foreshock_drain_connections", true, true},
+	{measure.SynSent, "foreshock_drain_syn_sent", true, true},
+	{measure.Retransmitting, "foreshock_drain_retransmitting", true, true},
+	{measure.Failing, "foreshock_drain_failing", true, true},
+	{measure.FailingShare, "foreshock_drain_failing_ratio", true, true},
+	{measure.Moving, "foreshock_drain_moving", true, true},
+	{measure.NewFlowsRate, "foreshock_drain_new_per_second", true, true},
+	{measure.SwitchedAgo, "foreshock_drain_switched_seconds", true, true},
+	{measure.TTLOver, "foreshock_drain_ttl_over_seconds", true, true},
+	{measure.OldShare, "foreshock_drain_old_share_ratio", true, false},
+	{measure.OldNewShare, "foreshock_drain_old_new_share_ratio", true, false},
+	{measure.NewAfterTTL, "foreshock_drain_new_after_ttl", true, false},
+	{measure.OlderThanTTL, "foreshock_drain_older_than_ttl", true, false},
+	{measure.ResolversAsked, "foreshock_drain_resolvers_asked", true, false},
+	{measure.ResolversStale, "foreshock_drain_resolvers_stale", true, false},
+	{measure.ArrivalsRate, "foreshock_drain_arrivals_per_second", false, true},
+	{measure.ArrivalsExpected, "foreshock_drain_arrivals_expected_per_second", false, true},
+	{measure.ArrivalsExpectedError, "foreshock_drain_arrivals_expected_error_per_second", false, true},
+	{measure.ArrivalsMissing, "foreshock_drain_arrivals_missing_ratio", false, true},
 }
 
 // drainSide are the metrics of one side of all switches.
 func drainSide(side scope.Side) *kindMetrics {
-	const prefix = "foreshock_drain_"
 	labels := []string{"name", "side", "namespace"}
-	k := newMetrics(prefix, "signals of the side of the switch that cannot be told now", labels, func(sig *measure.ScopeSignals) []string {
+	k := newMetrics("foreshock_drain_", "signals of the side of the switch that cannot be told now", labels, func(sig *measure.ScopeSignals) []string {
 		return []string{text(strings.TrimSuffix(sig.Scope.Name, "/"+side.String())), side.String(), text(sig.Scope.Namespace)}
 	})
 	k.others = []string{other, side.String(), ""}
 	k.own[key(k.others)] = true
 	for _, s := range drainSignals {
 		if side == scope.OldSide && s.old || side == scope.NewSide && s.new {
-			k.show(s.signal, prefix+s.name, labels)
+			k.show(s.signal, s.name, labels)
 		}
 	}
 	return k
