@@ -103,7 +103,7 @@ var arrows = map[string][]string{
 	// roof
 	"internal/agent/drains": {"internal/api", "internal/config", "internal/drain", "internal/measure", "internal/reply", "internal/scope"},
 	"internal/agent": {
-		"internal/agent/drains", "internal/api", "internal/config", "internal/court", "internal/dial", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/asn", "internal/observe/balancer",
+		"internal/agent/drains", "internal/api", "internal/certificate", "internal/config", "internal/court", "internal/dial", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/asn", "internal/observe/balancer",
 		"internal/observe/busy", "internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/identity", "internal/observe/limits", "internal/observe/nameserver", "internal/observe/netns", "internal/observe/owner",
 		"internal/observe/ports", "internal/observe/privilege", "internal/observe/resolve", "internal/observe/sockdiag", "internal/observe/spaces", "internal/observe/stale", "internal/ranges", "internal/recording", "internal/recording/series", "internal/reply", "internal/respond", "internal/respond/hook", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/spelling", "internal/tcp", "internal/web",
 	},
