@@ -81,7 +81,7 @@ func (s *server) mayRead(w http.ResponseWriter, r *http.Request) bool {
 	}
 	switch {
 	case !s.access.read.given:
-		s.problem(w, http.StatusForbidden, "this agent answers to client certificates only", "connect with a certificate of an authority in its tls.client_ca; foreshock takes --cert and --key")
+		s.problem(w, http.StatusForbidden, "this agent answers to client certificates only", "connect with a certificate of an authority in its tls.client_ca; foreshock takes --client-cert and --client-key")
 	default:
 		h := w.Header()
 		h.Add("WWW-Authenticate", `Bearer realm="foreshock"`)

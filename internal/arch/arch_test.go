@@ -112,7 +112,7 @@ var arrows = map[string][]string{
 		"internal/agent", "internal/config", "internal/enum", "internal/judge", "internal/measure", "internal/scope",
 	},
 	"cmd/foreshock": {
-		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
+		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/certificate", "internal/config", "internal/demo", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
 		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/observe/privilege", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp",
 	},

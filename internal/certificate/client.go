@@ -35,11 +35,11 @@ func (c Caller) Client() (*tls.Config, error) {
 	}
 	switch {
 	case (c.Cert == "") != (c.Key == ""):
-		return nil, errors.New("--cert and --key belong together: name both")
+		return nil, errors.New("--client-cert and --client-key belong together: name both")
 	case c.Cert != "":
 		pair, _, err := readPair(c.Cert, c.Key)
 		if err != nil {
-			return nil, fmt.Errorf("read --cert and --key: %w", err)
+			return nil, fmt.Errorf("read --client-cert and --client-key: %w", err)
 		}
 		out.Certificates = []tls.Certificate{pair}
 	}
