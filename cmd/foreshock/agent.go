@@ -73,8 +73,8 @@ written to, else ~/.local/state/foreshock; foreshock history reads it.`,
 		o := agent.Options{
 			Load: func() (config.Config, string, error) { return loadConfig(*file) },
 			Log:  log, Version: currentVersion(),
-			Announce: func(s *api.Snapshot, address string) {
-				if err := announce(cmd.OutOrStdout(), s, address); err != nil {
+			Announce: func(s *api.Snapshot, base string) {
+				if err := announce(cmd.OutOrStdout(), s, base); err != nil {
 					log.Warn("the greeting could not be written", "error", err.Error())
 				}
 			},
@@ -166,7 +166,7 @@ func newLogger(w io.Writer, format, level string, journal bool) (*slog.Logger, e
 
 // announce says, once, what is watched, what cannot be seen, and where to
 // look.
-func announce(to io.Writer, s *api.Snapshot, address string) error {
+func announce(to io.Writer, s *api.Snapshot, base string) error {
 	out := &bytes.Buffer{}
 	fmt.Fprintf(out, "foreshock %s watches %s by %s, with a budget of %.3g %% of one core\n\n", s.Version, s.Host, s.Reader, 100*s.Budget.Allowed)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -188,7 +188,7 @@ func announce(to io.Writer, s *api.Snapshot, address string) error {
 	for _, l := range s.Limits {
 		fmt.Fprintf(out, "  %s: %s\n", l.Subject, l.Reason)
 	}
-	fmt.Fprintf(out, "\npage     http://%[1]s/\nmetrics  http://%[1]s/metrics\nAPI      http://%[1]s/api/v1/openapi.yaml\n\nincidents are logged below; Ctrl-C ends it\n", address)
+	fmt.Fprintf(out, "\npage     %[1]s/\nmetrics  %[1]s/metrics\nAPI      %[1]s/api/v1/openapi.yaml\n\nincidents are logged below; Ctrl-C ends it\n", base)
 	_, err := to.Write(out.Bytes())
 	return err
 }

@@ -31,7 +31,7 @@ const (
 func agentsFlags(cmd *cobra.Command, changes bool) theAgents {
 	a := theAgents{
 		one:     agentFlags(cmd, changes),
-		several: cmd.Flags().StringSlice("agents", nil, "several agents, as http://192.0.2.3:9748,http://192.0.2.4:9748; in place of --agent"),
+		several: cmd.Flags().StringSlice("agents", nil, "several agents, as https://192.0.2.3:9748,https://192.0.2.4:9748; in place of --agent"),
 	}
 	_ = cmd.RegisterFlagCompletionFunc("agents", cobra.NoFileCompletions)
 	return a
@@ -52,7 +52,7 @@ func (a theAgents) list() ([]theAgent, error) {
 	for _, text := range *a.several {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
-			return nil, usage{fmt.Errorf("--agents %q is no address: write http://192.0.2.3:9748, and a comma between two", text)}
+			return nil, usage{fmt.Errorf("--agents %q is no address: write https://192.0.2.3:9748, and a comma between two", text)}
 		}
 		if address := strings.TrimSuffix(text, "/"); !slices.Contains(addresses, address) {
 			addresses = append(addresses, address)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,7 @@ traffic_missing and peer_slow judge by it, and each finding says so.`,
 // theAgent is which agent a command talks to, by its flags.
 type theAgent struct {
 	address, file, token *string
+	calls                callerFlags
 	timeout              *time.Duration
 }
 
@@ -47,6 +49,7 @@ func agentFlags(cmd *cobra.Command, changes bool) theAgent {
 	a := theAgent{
 		address: cmd.Flags().String("agent", "", "the agent to ask (default "+defaultAgent+", or where the configuration says it listens)"),
 		file:    cmd.Flags().StringP("config", "c", "", "configuration that says where the agent listens (default "+defaultConfig+" when it is there)"),
+		calls:   addCallerFlags(cmd),
 		timeout: cmd.Flags().Duration("timeout", 30*time.Second, "how long to wait for the agent"),
 	}
 	if changes {
@@ -78,18 +81,20 @@ func (a theAgent) call(ctx context.Context, method, path string, body, into any)
 	if err != nil {
 		return err
 	}
-	address := strings.TrimSuffix(*a.address, "/")
-	if address == "" {
-		address = agentAt(cfg.Listen)
+	named := config.Secret{}
+	if a.token != nil && *a.token != "" {
+		named.File = *a.token
 	}
-	if body == nil {
-		_, err := fetch(ctx, address, path, into)
+	c, err := a.calls.connect(*a.address, cfg, named)
+	if err != nil {
 		return err
 	}
-	secret := cfg.Token
-	if *a.token != "" {
-		secret = config.Secret{File: *a.token}
+	defer c.close()
+	if body == nil {
+		_, err := c.get(ctx, path, into)
+		return err
 	}
+	secret := cmp.Or(named, cfg.Token)
 	if secret.IsZero() {
 		return errors.New("the agent takes changes with its token only: set token: in the configuration, or name its file with --token-file")
 	}
@@ -97,7 +102,7 @@ func (a theAgent) call(ctx context.Context, method, path string, body, into any)
 	if err != nil {
 		return err
 	}
-	return change(ctx, method, address, path, token, body, into)
+	return c.change(ctx, method, path, token, body, into)
 }
 
 func baselineShowCommand() *cobra.Command {
@@ -203,7 +208,7 @@ func baselineExportCommand() *cobra.Command {
 yet; - is the standard output. A rebuilt host, or its twin, takes it with
 import. What was learned in the last two hours is not in it.`,
 		Example: `  foreshock baseline export web03.baseline.json
-  foreshock baseline export - --agent http://192.0.2.3:9748 | gzip > web03.baseline.json.gz`,
+  foreshock baseline export - --agent https://192.0.2.3:9748 | gzip > web03.baseline.json.gz`,
 		Args: oneFile("export takes one file"),
 	}
 	agent := agentFlags(cmd, false)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,6 +38,7 @@ addresses that is stuck (foreshock drain) is WARNING.`,
 	address := cmd.Flags().String("agent", "", "the agent to ask (default "+defaultAgent+", or where the configuration says it listens)")
 	timeout := cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for the agent")
 	file := cmd.Flags().StringP("config", "c", "", "configuration that says where the agent listens, and what to look with when none runs (default "+defaultConfig+" when it is there)")
+	calls := addCallerFlags(cmd)
 	backend := cmd.Flags().String("backend", "", "only this backend, by name")
 	_ = cmd.RegisterFlagCompletionFunc("backend", cobra.NoFileCompletions)
 	_ = cmd.RegisterFlagCompletionFunc("agent", cobra.NoFileCompletions)
@@ -58,7 +58,7 @@ addresses that is stuck (foreshock drain) is WARNING.`,
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
 		code, text := nagiosUnknown, ""
-		c, err := askOrLook(ctx, cmd.Context(), *address, *file)
+		c, err := askOrLook(ctx, cmd.Context(), calls, *address, *file)
 		if err == nil {
 			code, text = verdict(c, only)
 		} else {
@@ -75,31 +75,21 @@ addresses that is stuck (foreshock drain) is WARNING.`,
 
 // askOrLook asks the agent at an address. Without an address it asks where the
 // configuration says that it listens, and where nobody does, looks by itself.
-func askOrLook(asking, looking context.Context, address, file string) (checked, error) {
-	if address != "" {
-		return askAgent(asking, address)
-	}
-	cfg, _, err := loadConfig(file)
+func askOrLook(asking, looking context.Context, flags callerFlags, address, file string) (checked, error) {
+	cfg, err := configBeside(address, file)
 	if err != nil {
 		return checked{}, err
 	}
-	c, err := askAgent(asking, agentAt(cfg.Listen))
-	if nobodyThere(err) {
+	conn, err := flags.connect(address, cfg, config.Secret{})
+	if err != nil {
+		return checked{}, err
+	}
+	defer conn.close()
+	c, err := askAgent(asking, conn)
+	if conn.own && nobodyThere(err) {
 		return lookFourTimes(looking, cfg)
 	}
 	return c, err
-}
-
-// agentAt is the address of an agent of this host by where it listens.
-func agentAt(listen netip.AddrPort) string {
-	at := listen.Addr()
-	switch {
-	case at == netip.IPv4Unspecified():
-		at = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case at.IsUnspecified():
-		at = netip.IPv6Loopback()
-	}
-	return "http://" + netip.AddrPortFrom(at, listen.Port()).String()
 }
 
 // nobodyThere reports whether there was nothing to talk to: no agent runs.

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/drain"
 )
 
@@ -175,7 +177,7 @@ func TestAskAgent(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := askAgent(t.Context(), answering(t, tt.answers, long)+"/")
+			c, err := askAgent(t.Context(), calling(t, answering(t, tt.answers, long)+"/"))
 			switch {
 			case tt.err == "" && err != nil:
 				t.Fatal(err)
@@ -188,9 +190,20 @@ func TestAskAgent(t *testing.T) {
 			}
 		})
 	}
-	if _, err := askAgent(t.Context(), "::no address::"); err == nil || !strings.Contains(err.Error(), "is no address") {
+	if _, err := askAgent(t.Context(), calling(t, "::no address::")); err == nil || !strings.Contains(err.Error(), "is no address") {
 		t.Errorf("error %v, want that it is no address", err)
 	}
+}
+
+// calling is a connection to an agent at an address, without any flag.
+func calling(t *testing.T, address string) connection {
+	t.Helper()
+	c, err := addCallerFlags(&cobra.Command{}).connect(address, config.Default(), config.Secret{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	return c
 }
 
 func TestAskAgentGivesUp(t *testing.T) {
@@ -200,7 +213,7 @@ func TestAskAgentGivesUp(t *testing.T) {
 	defer close(done)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := askAgent(ctx, server.URL); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := askAgent(ctx, calling(t, server.URL)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want that the time is over", err)
 	}
 }

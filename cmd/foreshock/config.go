@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foreshock/foreshock/internal/agent"
+	"github.com/foreshock/foreshock/internal/certificate"
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/scope"
 )
@@ -42,6 +43,12 @@ func unreadable(cfg config.Config) (errs []error) {
 		}
 	}
 	try("token", cfg.Token)
+	try("read_token", cfg.ReadToken)
+	if !cfg.TLS.IsZero() {
+		if _, err := certificate.Open(cfg.TLS); err != nil {
+			errs = append(errs, fmt.Errorf("tls: %w; run as this user the agent would refuse this configuration", err))
+		}
+	}
 	if cfg.Heartbeat != nil {
 		try("heartbeat", cfg.Heartbeat.URL)
 	}

@@ -24,7 +24,7 @@ the old ones and why, who arrives nowhere, what resolvers answer, and when it is
 over: by the connections that hosts hold, not by what DNS says alone. With
 --agents it is one answer of several hosts.`,
 		Example: `  foreshock drain start --name shop.example --old 192.0.2.10 --new 198.51.100.7
-  foreshock drain watch shop.example --agents http://192.0.2.3:9748,http://198.51.100.3:9748`,
+  foreshock drain watch shop.example --agents https://192.0.2.3:9748,https://198.51.100.3:9748`,
 	}
 	onlyHelps(cmd, "unknown command %q: use start, status, watch, report, close-stale or stop")
 	cmd.AddCommand(drainStartCommand(), drainStatusCommand(), drainWatchCommand(), drainReportCommand(), drainCloseCommand(), drainStopCommand())

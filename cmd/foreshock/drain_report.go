@@ -24,7 +24,7 @@ with its graphs in it; it needs no network and prints well. The JSON only grows.
 With --agents it is of all of them; an agent that does not answer is in the report
 as missing. Ends with code 0 whatever the verdict is.`,
 		Example: `  foreshock drain report shop.example --format html --out switch.html
-  foreshock drain report shop.example --agents http://192.0.2.3:9748,http://198.51.100.3:9748 | less`,
+  foreshock drain report shop.example --agents https://192.0.2.3:9748,https://198.51.100.3:9748 | less`,
 		Args: switchArg,
 	}
 	agents := agentsFlags(cmd, false)

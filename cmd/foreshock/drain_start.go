@@ -44,7 +44,7 @@ in any case. With --identity-url each address of the name is asked for that page
 and what is not the expected application is a finding.`,
 		Example: `  foreshock drain start --name shop.example --old 192.0.2.10 --new 198.51.100.7 --ttl 60s
   foreshock drain start --name shop.example --old 192.0.2.10 --new 198.51.100.7,198.51.100.8 --ago 2m --port 443 --resolver system,public --identity-url https://shop.example/healthz --expect-header "X-Site: dublin"
-  foreshock drain start --name shop.example --old 192.0.2.10 --new 198.51.100.7 --agents http://192.0.2.3:9748,http://198.51.100.3:9748`,
+  foreshock drain start --name shop.example --old 192.0.2.10 --new 198.51.100.7 --agents https://192.0.2.3:9748,https://198.51.100.3:9748`,
 		Args: noArgs,
 	}
 	var s startFlags

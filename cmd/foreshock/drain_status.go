@@ -28,7 +28,7 @@ answer is said, and then nothing is settled.
 Ends with 0 where all is settled, with 3 where something is not. In the list, one that
 has not been yet is waiting and one that somebody ended is ended: they do not count.`,
 		Example: `  foreshock drain status
-  foreshock drain status shop.example --agents http://192.0.2.3:9748,http://198.51.100.3:9748
+  foreshock drain status shop.example --agents https://192.0.2.3:9748,https://198.51.100.3:9748
   foreshock drain status shop.example --output json | jq .status.old_share`,
 		Args: atMostOne("status takes one name"),
 	}

@@ -18,7 +18,7 @@ func drainStopCommand() *cobra.Command {
 alerts end. What was known of it stays in the agent's history. One that the
 configuration names ends by taking it out there.`,
 		Example: `  foreshock drain stop shop.example
-  foreshock drain stop shop.example --agents http://192.0.2.3:9748,http://198.51.100.3:9748`,
+  foreshock drain stop shop.example --agents https://192.0.2.3:9748,https://198.51.100.3:9748`,
 		Args: switchArg,
 	}
 	by := byFlag(cmd)

@@ -28,7 +28,7 @@ the old addresses, so that they may be powered off. Ends with 3 when it is stuck
 somebody interrupts it before: a script that goes on after 0 goes on when all is
 over and not else. An agent that stops to answer is said, and asked on.`,
 		Example: `  foreshock drain watch shop.example
-  foreshock drain watch shop.example --until safe --agents http://192.0.2.3:9748,http://198.51.100.3:9748 && echo "power it off"`,
+  foreshock drain watch shop.example --until safe --agents https://192.0.2.3:9748,https://198.51.100.3:9748 && echo "power it off"`,
 		Args: switchArg,
 	}
 	agents := agentsFlags(cmd, false)

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the program as a user does: testdata/*.txtar, with stdout,
 // stderr and exit codes.
 func TestScripts(t *testing.T) {
+	certs := certificates(t)
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata",
 		UpdateScripts: *update,
@@ -44,11 +45,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SLACK", "slack://hook:T00FORESH-B00FORESH-abcdefghijklmnopqrstuvwx@webhook")
 			env.Setenv("MAIL", "smtp://user:hunter2@127.0.0.1:1/?from=a@b.example&to=c@d.example&starttls=no")
 			env.Setenv("BAD", "carrier://hunter2@pigeon")
+			env.Setenv("CERTS", certs)
 			env.Setenv("STATE_DIRECTORY", env.WorkDir+"/state") // agents of other scripts run beside
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"balance": balance, "code": code, "cut": halve, "follow": follow, "kept": kept, "lookjson": lookJSONKeys, "made": made, "opened": opened, "row": row, "serve": serve, "waitready": waitReady, "waitkept": waitKept, "waitbackend": waitBackend, "waitdrain": waitDrain, "waitincident": waitIncident, "waitundelivered": waitUndelivered,
+			"balance": balance, "code": code, "cut": halve, "follow": follow, "kept": kept, "lookjson": lookJSONKeys, "made": made, "opened": opened, "row": row, "serve": serve, "waitready": waitReady, "waittls": waitTLS(certs), "waitkept": waitKept, "waitbackend": waitBackend, "waitdrain": waitDrain, "waitincident": waitIncident, "waitundelivered": waitUndelivered,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {

@@ -36,6 +36,7 @@ const (
 type recordFlags struct {
 	file                 string // of the configuration
 	agent                string
+	calls                callerFlags
 	span, last           time.Duration
 	maxSize              size
 	incident             uint64
@@ -86,7 +87,8 @@ read.`,
 	flags.Var(&f.maxSize, "max-size", "end before FILE is larger, as 10MB or 2GiB")
 	flags.DurationVar(&f.last, "last", 0, "ask the agent for what was, so long until now")
 	flags.Uint64Var(&f.incident, "incident", 0, "ask the agent for an incident's part, from 2 minutes before it")
-	flags.StringVar(&f.agent, "agent", defaultAgent, "the agent to ask")
+	flags.StringVar(&f.agent, "agent", "", "the agent to ask (default "+defaultAgent+", or where the configuration says it listens)")
+	f.calls = addCallerFlags(cmd)
 	flags.StringVarP(&f.file, "config", "c", "", "configuration file with further services and pools (default "+defaultConfig+" when it is there)")
 	flags.BoolVar(&f.sockets, "sockets", false, "every socket too, not only what is counted of them")
 	flags.BoolVar(&f.anonymise, "anonymise", false, "other addresses and names in place of the real ones")

@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/recording"
 )
 
@@ -22,12 +20,20 @@ const beforeIncident = 2 * time.Minute
 
 // recordAgent takes what the running agent has recorded.
 func (f *recordFlags) recordAgent(ctx context.Context, path string, mask *recording.Anonymiser, stderr io.Writer) error {
-	address := strings.TrimSuffix(f.agent, "/")
-	query, err := f.when(ctx, address)
+	cfg, err := configBeside(f.agent, f.file)
 	if err != nil {
 		return err
 	}
-	body, err := download(ctx, address, "/api/v1/recording?"+query.Encode())
+	c, err := f.calls.connect(f.agent, cfg, config.Secret{})
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	query, err := f.when(ctx, c)
+	if err != nil {
+		return err
+	}
+	body, err := c.download(ctx, "/api/v1/recording?"+query.Encode())
 	if err != nil {
 		return err
 	}
@@ -71,16 +77,16 @@ func (f *recordFlags) recordAgent(ctx context.Context, path string, mask *record
 }
 
 // when is from and to of what is wanted, on the agent's clock.
-func (f *recordFlags) when(ctx context.Context, address string) (url.Values, error) {
+func (f *recordFlags) when(ctx context.Context, c connection) (url.Values, error) {
 	if f.incident == 0 {
 		var status api.Status
-		if _, err := fetch(ctx, address, "/api/v1/status", &status); err != nil {
+		if _, err := c.get(ctx, "/api/v1/status", &status); err != nil {
 			return nil, err
 		}
 		return url.Values{"from": {status.At.Add(-f.last).Format(time.RFC3339Nano)}}, nil
 	}
 	var i api.Incident
-	if _, err := fetch(ctx, address, fmt.Sprintf("/api/v1/incidents/%d", f.incident), &i); err != nil {
+	if _, err := c.get(ctx, fmt.Sprintf("/api/v1/incidents/%d", f.incident), &i); err != nil {
 		return nil, err
 	}
 	if i.SuspectedAt == nil {
@@ -91,27 +97,6 @@ func (f *recordFlags) when(ctx context.Context, address string) (url.Values, err
 		query.Set("to", i.ResolvedAt.Format(time.RFC3339Nano))
 	}
 	return query, nil
-}
-
-// download begins to get what the agent streams.
-func download(ctx context.Context, address, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+path, nil)
-	if err != nil {
-		return nil, fmt.Errorf("--agent %q is no address: %w; use one as %s", address, err, defaultAgent)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("the agent does not answer: %w; is `foreshock agent` running there?", err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
-	}
-	defer resp.Body.Close()
-	var p api.Problem
-	if json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&p) == nil && p.Error != "" {
-		return nil, refused(p)
-	}
-	return nil, fmt.Errorf("the agent has no recording: GET %s: %s: it is too old, or no foreshock agent", address+"/api/v1/recording", resp.Status)
 }
 
 // copyTo writes what the agent sends as it is.

@@ -219,7 +219,7 @@ func silenceRemoveCommand() *cobra.Command {
 		Long: `Ends a silence: what it kept quiet and is still open is told now. A maintenance
 window ends by taking it out of the configuration.`,
 		Example: `  foreshock silence remove 3fa90c
-  foreshock silence remove 3fa90c --agent http://192.0.2.3:9748 --token-file /etc/foreshock/token`,
+  foreshock silence remove 3fa90c --agent https://192.0.2.3:9748 --token-file /etc/foreshock/token`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage{fmt.Errorf("remove takes one ID, got %q; foreshock silence list shows them", args)}

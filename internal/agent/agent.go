@@ -45,8 +45,8 @@ type Options struct {
 	// absolute path, or config.NoStateDir.
 	StateDir string
 	// Announce, when set, is called once, when the agent has looked with every
-	// tier and its page can be opened.
-	Announce func(*api.Snapshot, string)
+	// tier and its page can be opened, with where that is: "http://127.0.0.1:9748".
+	Announce func(s *api.Snapshot, base string)
 	// Abandoned, when set, reports whether who started the agent by hand has
 	// gone with his terminal: then SIGHUP says so, and ends it.
 	Abandoned func() bool
@@ -66,13 +66,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer listener.Close()
-	if at, err := netip.ParseAddrPort(listener.Addr().String()); err == nil && !at.Addr().IsLoopback() {
-		a.log.Warn("everybody who can connect may read page, API and metrics: put a proxy before it, or listen on loopback", "listen", at.String())
-	}
 	handler, err := a.handler(listener.Addr().String())
 	if err != nil {
 		return err
 	}
+	serves, base := a.secured(listener)
 	server := api.NewHTTPServer(handler, o.Log)
 	if err := a.keeper.start(); err != nil {
 		return err
@@ -111,7 +109,7 @@ func Run(ctx context.Context, o Options) error {
 	})
 	group.Go(func() error { return a.keeper.run(ctx, looped) })
 	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(serves); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve the API: %w", err)
 		}
 		return nil
@@ -135,7 +133,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	group.Go(func() error { return a.recallResponses(ctx) })
 	group.Go(func() error { return a.watchReloads(ctx) })
-	group.Go(func() error { return a.watchToken(ctx) })
+	group.Go(func() error { return a.watchSecrets(ctx) })
 	group.Go(func() error {
 		if a.firstReady(ctx) == nil {
 			return nil
@@ -143,7 +141,7 @@ func Run(ctx context.Context, o Options) error {
 		return a.heart.run(ctx)
 	})
 	group.Go(func() error { return a.tellServiceManager(ctx) })
-	group.Go(func() error { return a.announce(ctx, listener.Addr().String()) })
+	group.Go(func() error { return a.announce(ctx, base) })
 	err = group.Wait()
 	a.notices.end()
 	if errors.Is(err, errAbandoned) {
@@ -172,12 +170,20 @@ func newAgent(o Options) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.mayListen(cfg); err != nil {
+		return nil, err
+	}
 	host, err := hostName(cfg)
 	if err != nil {
 		return nil, err
 	}
+	served, err := openCertificate(cfg)
+	if err != nil {
+		return nil, err
+	}
 	a := &agent{
-		options: o, config: cfg, startConfig: cfg, lessons: newLessons(), log: o.Log, host: host, clock: NewClock(),
+		certificate: served,
+		options:     o, config: cfg, startConfig: cfg, lessons: newLessons(), log: o.Log, host: host, clock: NewClock(),
 		requests: make(chan request),
 		reloads:  make(chan chan error),
 		dialer:   dial.New(),
@@ -280,20 +286,21 @@ func (a *agent) address() string {
 }
 
 func (a *agent) handler(address string) (http.Handler, error) {
-	token := ""
-	if !a.config.Token.IsZero() {
-		var err error
-		if token, err = a.config.Token.Read(); err != nil {
-			return nil, fmt.Errorf("read the token: %w", err)
-		}
+	token, readToken, err := readTokens(a.config)
+	if err != nil {
+		return nil, err
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("read our own address: %w", err)
 	}
-	return api.New(api.Config{
-		Source: a, Actor: a, Past: a.keeper, Outbox: a.notices, Evidences: a, Recorder: a, Player: a, Learner: a, Silencer: a, Drainer: a, Token: token, Log: a.log,
+	c := api.Config{
+		Source: a, Actor: a, Past: a.keeper, Outbox: a.notices, Evidences: a, Recorder: a, Player: a, Learner: a, Silencer: a, Drainer: a, Token: token, ReadToken: readToken, Log: a.log,
 		Web: web.New(a), Metrics: metrics.Handler(a, a.options.Version),
-		AllowedHosts: []string{host, a.host},
-	})
+		AllowedHosts: []string{host, a.host}, ClientCertificates: a.config.TLS.ClientCA != "",
+	}
+	if a.certificate != nil {
+		c.Vouches = a.certificate.Vouches
+	}
+	return api.New(c)
 }

@@ -79,11 +79,13 @@ func running(t *testing.T, o Options) (address string, log *journal) {
 	log = &journal{more: make(chan struct{})}
 	ready := make(chan string, 1)
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
-	o.Listen = anyPort
+	if !o.Listen.IsValid() {
+		o.Listen = anyPort
+	}
 	if o.StateDir == "" {
 		o.StateDir = t.TempDir()
 	}
-	o.Announce = func(_ *api.Snapshot, address string) { ready <- address }
+	o.Announce = func(_ *api.Snapshot, base string) { ready <- strings.TrimPrefix(base, "http://") }
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, o) }()
 	t.Cleanup(func() {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/foreshock/foreshock/internal/api"
+	"github.com/foreshock/foreshock/internal/certificate"
 	"github.com/foreshock/foreshock/internal/config"
 	"github.com/foreshock/foreshock/internal/dial"
 	"github.com/foreshock/foreshock/internal/judge"
@@ -53,9 +54,12 @@ type agent struct {
 	// one, says that they are others.
 	pools        atomic.Pointer[[]config.Backends]
 	poolsChanged chan struct{}
-	// refused is how much is wrong with the configuration that was last tried, and
-	// tokenLost why the token cannot be read any more; nil where nothing is.
-	refused, tokenLost atomic.Pointer[string]
+	// certificate is what is served with; nil where that is plain HTTP.
+	certificate *certificate.Store
+	// refused is how much is wrong with the configuration that was last tried,
+	// tokenLost why a token cannot be read any more, and certificateBad what is
+	// wrong with the certificate or its files; nil where nothing is.
+	refused, tokenLost, certificateBad atomic.Pointer[string]
 	// run starts lanes beside the others; set before the loop runs.
 	run func([]*notify.Lane)
 

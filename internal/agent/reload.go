@@ -45,6 +45,7 @@ func (a *agent) watchReloads(ctx context.Context) error {
 		}
 		a.tellSystemd(daemon.SdNotifyReloading)
 		path, err := a.reload(ctx)
+		a.tryCertificate(time.Now()) // whatever came of the rest
 		a.refuse(path, err)
 		if err != nil {
 			for line := range strings.Lines(err.Error()) {
@@ -63,6 +64,9 @@ func (a *agent) watchReloads(ctx context.Context) error {
 func (a *agent) reload(ctx context.Context) (path string, err error) {
 	cfg, path, err := a.options.Load()
 	if err != nil {
+		return path, err
+	}
+	if err := a.options.mayListen(cfg); err != nil {
 		return path, err
 	}
 	rules, channels, err := a.compile(cfg, path)
@@ -119,6 +123,8 @@ func (a *agent) needRestart(next config.Config) []string {
 		{"name", next.Name != a.config.Name},
 		{"listen", next.Listen != a.config.Listen && !a.options.Listen.IsValid()},
 		{"token", next.Token != a.config.Token},
+		{"tls", next.TLS != a.config.TLS},
+		{"read_token", next.ReadToken != a.config.ReadToken},
 		{"state_dir", next.StateDir != a.config.StateDir && a.options.StateDir == ""},
 	} {
 		if x.changed {

@@ -49,12 +49,12 @@ func (a *agent) tellSystemd(state string) {
 	}
 }
 
-func (a *agent) announce(ctx context.Context, address string) error {
+func (a *agent) announce(ctx context.Context, base string) error {
 	if a.options.Announce == nil {
 		return nil
 	}
 	if s := a.firstReady(ctx); s != nil {
-		a.options.Announce(s, address)
+		a.options.Announce(s, base)
 	}
 	return nil
 }

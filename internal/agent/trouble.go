@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -31,8 +30,6 @@ const (
 	// since is in trouble. Where it ended sooner, the notice of that would be given
 	// up too, and be a trouble again.
 	gaveUpFor = 24 * time.Hour
-	// tokenEvery is how often the token's source is tried.
-	tokenEvery = time.Minute
 )
 
 // condition is one kind of trouble. docs/SIGNALS.md lists them.
@@ -54,7 +51,10 @@ var (
 	gaveUp       = condition{"undelivered", "the channel gave up notices in the last 10 min, or has delivered none since, for a day at most", judge.Warning, 0}
 	notHeard     = condition{"heartbeat", "the heartbeat is not heard, for 5 min", judge.Warning, 5 * time.Minute}
 	refused      = condition{"configuration", "the configuration that was last tried is refused", judge.Warning, 0}
-	lostToken    = condition{"token", "the API's token cannot be read any more", judge.Warning, 0}
+	lostToken    = condition{"token", "a token of the API cannot be read any more", judge.Warning, 0}
+	// What renews a certificate may write one file after the other, and all is well
+	// when both are there.
+	badCertificate = condition{"certificate", "the certificate's files cannot be served with, or less than a tenth of its time is left, for 2 min", judge.Warning, 2 * time.Minute}
 )
 
 // trouble makes the value of a condition; of names what it is about, where there
@@ -78,7 +78,9 @@ type ownFacts struct {
 	channels []notify.Status
 	heart    api.Heartbeat
 	refused  string // what was refused; empty where the last configuration holds
-	token    string // why the token cannot be read; empty when it can
+	token    string // why a token cannot be read; empty when they can
+	// certificate is what is wrong with it or its files; empty for nothing.
+	certificate string
 }
 
 // leftOut counts the steps that the flight recorder left out; why is the last
@@ -143,8 +145,12 @@ func (o *ownTrouble) of(f *ownFacts) []judge.Trouble {
 			"Run foreshock config check: it says what is wrong, and where. A restart would not start with it."))
 	}
 	if f.token != "" {
-		add(lostToken.trouble("", "The API's token cannot be read any more: "+f.token+". The one that was read at the start holds.",
+		add(lostToken.trouble("", "A token of the API cannot be read any more: "+f.token+". What was read at the start holds.",
 			"Put the file back, readable for the user that the agent runs as: a restart would not start without."))
+	}
+	if f.certificate != "" {
+		add(badCertificate.trouble("", "The certificate of page and API: "+f.certificate+". The one that was last good is served with.",
+			"Put a certificate and its key there that are good and of one pair, readable for the user that the agent runs as: they are read within a minute. See why what renews them has not."))
 	}
 	return out
 }
@@ -297,6 +303,9 @@ func (a *agent) ownFacts(now time.Time, h *Host) *ownFacts {
 	if token := a.tokenLost.Load(); token != nil {
 		f.token = *token
 	}
+	if bad := a.certificateBad.Load(); bad != nil {
+		f.certificate = *bad
+	}
 	return f
 }
 
@@ -356,25 +365,4 @@ func (a *agent) refuse(path string, err error) {
 		words = path + ": " + words
 	}
 	a.refused.Store(&words)
-}
-
-// watchToken tries now and then whether the token that was read at the start
-// could be read again.
-func (a *agent) watchToken(ctx context.Context) error {
-	if a.startConfig.Token.IsZero() {
-		return nil
-	}
-	for sleep(ctx, tokenEvery) {
-		a.tryToken()
-	}
-	return nil
-}
-
-func (a *agent) tryToken() {
-	if _, err := a.startConfig.Token.Read(); err != nil {
-		words := err.Error()
-		a.tokenLost.Store(&words)
-		return
-	}
-	a.tokenLost.Store(nil)
 }

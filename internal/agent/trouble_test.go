@@ -104,7 +104,11 @@ func TestOwnTrouble(t *testing.T) {
 			"0 open warning agent/configuration: The configuration was refused when it was last read (/etc/x.yaml: 2 problems): the one before it holds.", "15 resolved recovered agent/configuration",
 		}},
 		{"token lost", map[int]change{0: func(f *ownFacts, _ int) { f.token = "no such file" }, 5: well}, 20, []string{
-			"0 open warning agent/token: The API's token cannot be read any more: no such file. The one that was read at the start holds.", "15 resolved recovered agent/token",
+			"0 open warning agent/token: A token of the API cannot be read any more: no such file. What was read at the start holds.", "15 resolved recovered agent/token",
+		}},
+		{"a certificate half renewed, for a minute", map[int]change{0: func(f *ownFacts, _ int) { f.certificate = "x" }, 60: well}, 200, nil},
+		{"a certificate that is bad", map[int]change{0: func(f *ownFacts, _ int) { f.certificate = "c.pem: no such file" }, 150: well}, 170, []string{
+			"120 open warning agent/certificate: The certificate of page and API: c.pem: no such file. The one that was last good is served with.", "160 resolved recovered agent/certificate",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,7 +151,7 @@ func TestTroubleIsDocumented(t *testing.T) {
 	_, section, _ := strings.Cut(string(raw), "### `agent_trouble`")
 	section, _, _ = strings.Cut(section, "\n### ")
 	var want, got []string
-	for _, c := range []condition{isBlind, isLate, lacksRights, keepsNothing, setAside, losesRecords, isUnheard, gaveUp, notHeard, refused, lostToken} {
+	for _, c := range []condition{isBlind, isLate, lacksRights, keepsNothing, setAside, losesRecords, isUnheard, gaveUp, notHeard, refused, lostToken, badCertificate} {
 		of := ""
 		if c.what == isUnheard.what || c.what == gaveUp.what {
 			of = "/NAME"
@@ -239,7 +243,7 @@ func TestTokenLost(t *testing.T) {
 		} else if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
-		a.tryToken()
+		a.tryTokens()
 		got = append(got, a.tokenLost.Load() != nil)
 	}
 	if !slices.Equal(got, []bool{false, true, false}) {

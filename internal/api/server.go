@@ -1,8 +1,6 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -37,6 +35,15 @@ type Config struct {
 	// Token is what changing calls must present; only its hash is kept. Empty:
 	// there is none, and such calls are refused.
 	Token string
+	// ReadToken is what every call but health checks must present, as a bearer
+	// token or the password of any user; only its hash is kept. Empty: there is none.
+	ReadToken string
+	// ClientCertificates says that a client certificate that TLS has verified lets
+	// read; without a ReadToken nothing else does.
+	ClientCertificates bool
+	// Vouches reports whether the certificate that is served with is of a host, so
+	// that a request may be addressed to it; nil without TLS. Any goroutine calls it.
+	Vouches func(host string) bool
 	// AllowedHosts are the names, besides localhost and any IP address, that a
 	// request may be addressed to: a page elsewhere that points a name of its
 	// own at loopback is refused.
@@ -73,8 +80,8 @@ const (
 	idleTimeout   = 2 * time.Minute
 )
 
-// server is the handler's state; but for the count of streams it never changes
-// after New.
+// server is the handler's state; but for the counts of streams and refusals it
+// never changes after New.
 type server struct {
 	source Source
 	actor  Actor
@@ -90,8 +97,8 @@ type server struct {
 	hosts     []string
 	recorder  Recorder     // nil when there is none
 	metrics   http.Handler // the same
-	token     [sha256.Size]byte
-	guarded   bool // a token is configured
+	access    access
+	vouches   func(string) bool // nil without TLS
 	streams   atomic.Int32
 	pictures  pictures
 }
@@ -153,8 +160,8 @@ func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &server{source: c.Source, actor: c.Actor, past: c.Past, outbox: c.Outbox, plays: c.Player, evidences: c.Evidences, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, drains: c.Drainer, metrics: c.Metrics, guarded: c.Token != ""}
-	s.token = sha256.Sum256([]byte(c.Token))
+	s := &server{source: c.Source, actor: c.Actor, past: c.Past, outbox: c.Outbox, plays: c.Player, evidences: c.Evidences, log: c.Log, hosts: c.AllowedHosts, recorder: c.Recorder, learns: c.Learner, quiets: c.Silencer, drains: c.Drainer, metrics: c.Metrics, vouches: c.Vouches}
+	s.access.change, s.access.read, s.access.certificates = newSecret(c.Token), newSecret(c.ReadToken), c.ClientCertificates
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path
 	for _, r := range routes() {
@@ -186,8 +193,8 @@ func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// guard is in front of everything: who is addressed, from where, and the
-// headers that every answer has.
+// guard is in front of everything: who is addressed, from where, who may read,
+// and the headers that every answer has.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -201,6 +208,9 @@ func (s *server) guard(next http.Handler) http.Handler {
 		}
 		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameOrigin(origin, r.Host) {
 			s.problem(w, http.StatusForbidden, "a page of another origin may not change anything here", "call from a program, or from this agent's own page")
+			return
+		}
+		if !slices.Contains(open, r.URL.Path) && !s.mayRead(w, r) {
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -220,31 +230,15 @@ func (s *server) addressed(host string) bool {
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 		return true
 	}
+	if s.vouches != nil && s.vouches(name) {
+		return true
+	}
 	return strings.EqualFold(name, "localhost") || slices.ContainsFunc(s.hosts, func(h string) bool { return strings.EqualFold(h, name) })
 }
 
 func sameOrigin(origin, host string) bool {
 	u, err := url.Parse(origin)
 	return err == nil && u.Host == host
-}
-
-// may reports whether a changing call carries the token, and answers it when
-// it does not.
-func (s *server) may(w http.ResponseWriter, r *http.Request) bool {
-	if !s.guarded {
-		s.problem(w, http.StatusForbidden, "this agent has no token, so nothing can be changed over its API", "set token: {file: …} in its configuration and restart it")
-		return false
-	}
-	scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	ok = ok && strings.EqualFold(scheme, "Bearer") // RFC 9110, 11.1: in any case
-	hash := sha256.Sum256([]byte(given))
-	if !ok || subtle.ConstantTimeCompare(hash[:], s.token[:]) != 1 {
-		s.log.Warn("api: a changing call with a missing or wrong token was refused", "remote", r.RemoteAddr, "path", r.URL.Path)
-		w.Header().Set("WWW-Authenticate", `Bearer realm="foreshock"`)
-		s.problem(w, http.StatusUnauthorized, "the bearer token is missing or wrong", "send the header Authorization: Bearer TOKEN")
-		return false
-	}
-	return true
 }
 
 func (s *server) json(w http.ResponseWriter, code int, body any) {

@@ -32,6 +32,9 @@ var arrows = map[string][]string{
 	"internal/reply":    {"internal/enum"},
 	"internal/config":   {"internal/enum", "internal/silence", "internal/spelling"},
 	"internal/yamlfile": {"internal/config"},
+	// the files that TLS takes, and test support that makes them
+	"internal/certificate":                 {"internal/config"},
+	"internal/certificate/certificatetest": {},
 	// published files of prefixes
 	"internal/ranges": {"internal/config", "internal/enum", "internal/spelling"},
 	// the agent's own connections
@@ -100,7 +103,7 @@ var arrows = map[string][]string{
 	// roof
 	"internal/agent/drains": {"internal/api", "internal/config", "internal/drain", "internal/measure", "internal/reply", "internal/scope"},
 	"internal/agent": {
-		"internal/agent/drains", "internal/api", "internal/config", "internal/court", "internal/dial", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/asn", "internal/observe/balancer",
+		"internal/agent/drains", "internal/api", "internal/certificate", "internal/config", "internal/court", "internal/dial", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/metrics", "internal/notify", "internal/observe", "internal/observe/asn", "internal/observe/balancer",
 		"internal/observe/busy", "internal/observe/conntrack", "internal/observe/counters", "internal/observe/discover", "internal/observe/identity", "internal/observe/limits", "internal/observe/nameserver", "internal/observe/netns", "internal/observe/owner",
 		"internal/observe/ports", "internal/observe/privilege", "internal/observe/resolve", "internal/observe/sockdiag", "internal/observe/spaces", "internal/observe/stale", "internal/ranges", "internal/recording", "internal/recording/series", "internal/reply", "internal/respond", "internal/respond/hook", "internal/rule", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/spelling", "internal/tcp", "internal/web",
 	},
@@ -109,7 +112,7 @@ var arrows = map[string][]string{
 		"internal/agent", "internal/config", "internal/enum", "internal/judge", "internal/measure", "internal/scope",
 	},
 	"cmd/foreshock": {
-		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/config", "internal/demo", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
+		"internal/agent", "internal/notify", "internal/notify/library", "internal/api", "internal/certificate", "internal/config", "internal/demo", "internal/drain", "internal/history", "internal/judge", "internal/measure", "internal/measure/baseline", "internal/observe",
 		"internal/spelling", "internal/observe/discover", "internal/observe/netns", "internal/observe/owner", "internal/observe/privilege", "internal/recording", "internal/recording/backtest", "internal/recording/label", "internal/recording/replay", "internal/recording/score", "internal/report", "internal/rule",
 		"internal/rule/presets", "internal/rule/rulefile", "internal/scope", "internal/silence", "internal/tcp",
 	},

@@ -22,6 +22,10 @@ func check(p *problems, raw rawFile) Config {
 		cfg.Listen = checkListen(p, raw.Listen.scalar)
 	}
 	cfg.Token = checkSecret(p, "token", raw.Token)
+	cfg.TLS = checkTLS(p, raw.TLS)
+	cfg.ReadToken = checkSecret(p, "read_token", raw.ReadToken)
+	cfg.BehindProxy = raw.BehindProxy.Good && raw.BehindProxy.Text == "true"
+	checkAccess(p, raw, cfg)
 	if raw.Observe.CPUBudget.Good {
 		cfg.Observe.CPUBudget = checkBudget(p, "observe.cpu_budget", raw.Observe.CPUBudget.scalar)
 	}

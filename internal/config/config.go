@@ -52,9 +52,17 @@ type Config struct {
 	Listen netip.AddrPort
 	// Token is what a call that changes something must present. Zero means
 	// that there is none and such calls are refused.
-	Token    Secret
-	Observe  Observe
-	Services []Service // as written; nil when they are to be found
+	Token Secret
+	// TLS is what is served with. Beyond loopback it takes that, and ReadToken or
+	// TLS.ClientCA, or BehindProxy.
+	TLS TLS
+	// ReadToken is what reading takes; zero: none.
+	ReadToken Secret
+	// BehindProxy says that only a proxy can connect, which adds TLS and says who
+	// may read.
+	BehindProxy bool
+	Observe     Observe
+	Services    []Service // as written; nil when they are to be found
 	// Backends are the pools whose members are judged; known load balancers
 	// are found without being named here.
 	Backends []Backends

@@ -81,6 +81,8 @@ name: web03
 labels: {site: cork, role: web}
 listen: 192.0.2.1:9000
 token: {file: /etc/foreshock/token}
+tls: {cert: /etc/tls/cert.pem, key: /etc/tls/key.pem, client_ca: /etc/tls/ca.pem}
+read_token: {env: READ}
 observe:
   cpu_budget: 1.5%
 baseline: {learn: 14d, factor: 2, quantile: 0.99}
@@ -91,10 +93,11 @@ services:
     listen:
       - 192.0.2.1:80
 `, Config{
-			Name:    "web03",
-			Labels:  map[string]string{"site": "cork", "role": "web"},
-			Listen:  netip.MustParseAddrPort("192.0.2.1:9000"),
-			Token:   Secret{File: "/etc/foreshock/token"},
+			Name:   "web03",
+			Labels: map[string]string{"site": "cork", "role": "web"},
+			Listen: netip.MustParseAddrPort("192.0.2.1:9000"),
+			Token:  Secret{File: "/etc/foreshock/token"},
+			TLS:    TLS{Cert: "/etc/tls/cert.pem", Key: "/etc/tls/key.pem", ClientCA: "/etc/tls/ca.pem"}, ReadToken: Secret{Env: "READ"},
 			Observe: Observe{CPUBudget: 0.015},
 			Services: []Service{
 				{Name: "web", Listen: addrPorts("[::]:80", "192.0.2.1:443", "[::1]:80")},
@@ -122,7 +125,21 @@ services:
 			}}}
 		})},
 		{"localhost", "listen: localhost:9000\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("127.0.0.1:9000") })},
-		{"IPv6", "listen: \"[2001:db8::1]:9000\"\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("[2001:db8::1]:9000") })},
+		{"IPv6", "listen: \"[2001:db8::1]:9000\"\nbehind_proxy: true\n", with(func(c *Config) {
+			c.Listen, c.BehindProxy = netip.MustParseAddrPort("[2001:db8::1]:9000"), true
+		})},
+		{"TLS with a read token", "listen: 0.0.0.0:9748\ntls: {cert: /c, key: /k}\nread_token: {file: /r}\n", with(func(c *Config) {
+			c.Listen, c.TLS, c.ReadToken = netip.MustParseAddrPort("0.0.0.0:9748"), TLS{Cert: "/c", Key: "/k"}, Secret{File: "/r"}
+		})},
+		{"TLS with client certificates", "listen: 192.0.2.1:9748\ntls: {cert: /c, key: /k, client_ca: /a}\n", with(func(c *Config) {
+			c.Listen, c.TLS = netip.MustParseAddrPort("192.0.2.1:9748"), TLS{Cert: "/c", Key: "/k", ClientCA: "/a"}
+		})},
+		{"TLS to a proxy that says who may read", "listen: 192.0.2.1:9748\ntls: {cert: /c, key: /k}\nbehind_proxy: true\n", with(func(c *Config) {
+			c.Listen, c.TLS, c.BehindProxy = netip.MustParseAddrPort("192.0.2.1:9748"), TLS{Cert: "/c", Key: "/k"}, true
+		})},
+		{"a read token on loopback, without TLS", "listen: 127.9.9.9:1\nread_token: {env: R}\nbehind_proxy: false\n", with(func(c *Config) {
+			c.Listen, c.ReadToken = netip.MustParseAddrPort("127.9.9.9:1"), Secret{Env: "R"}
+		})},
 		{"any port", "listen: 127.0.0.1:0\n", with(func(c *Config) { c.Listen = netip.MustParseAddrPort("127.0.0.1:0") })},
 		{"v4-mapped is folded", "services:\n- {name: a, listen: [\"[::ffff:192.0.2.1]:80\"]}\n", with(func(c *Config) {
 			c.Services = []Service{{Name: "a", Listen: addrPorts("192.0.2.1:80")}}

@@ -355,7 +355,7 @@ func elsewhere(section, key string) (string, bool) {
 	for _, path := range keyPaths(reflect.TypeFor[rawFile](), "") {
 		where, name := split(path)
 		switch {
-		case name != key || where == section || where == "token" || strings.HasSuffix(where, ".secret"):
+		case name != key || where == section || where == "token" || where == "read_token" || strings.HasSuffix(where, ".secret"):
 		case where == "":
 			return "at the top of the file, without indentation", true
 		default:

@@ -45,6 +45,8 @@ func TestReference(t *testing.T) {
 		c.Name = "web03"
 		c.Labels = map[string]string{"site": "cork", "role": "web"}
 		c.Token = Secret{File: "/etc/foreshock/token"}
+		c.TLS = TLS{Cert: "/etc/foreshock/tls/cert.pem", Key: "/etc/foreshock/tls/key.pem", ClientCA: "/etc/foreshock/tls/clients.pem"}
+		c.ReadToken = Secret{File: "/etc/foreshock/read-token"}
 		c.Services = []Service{{Name: "web", Listen: addrPorts("[::]:80", "[::]:443")}}
 		c.Backends = []Backends{
 			{
@@ -145,8 +147,11 @@ func TestReferenceHasEveryKey(t *testing.T) {
 		}
 	}
 	walk("", tree)
-	if strings.Contains(Reference(), "token: {env: ") {
+	if strings.Contains(Reference(), " token: {env: ") {
 		got = append(got, "token.env")
+	}
+	if strings.Contains(Reference(), "read_token: {env: ") {
+		got = append(got, "read_token.env")
 	}
 	if strings.Contains(Reference(), "url: {env: ") {
 		got = append(got, "heartbeat.url.env")

@@ -36,6 +36,7 @@ func Effective(c Config) string {
 	} else {
 		line("token: %s", c.Token)
 	}
+	effectiveAccess(line, c)
 	line("observe:")
 	line("  cpu_budget: %s  # of one core", percent(c.Observe.CPUBudget))
 	line("  namespaces: %s", c.Observe.Namespaces)

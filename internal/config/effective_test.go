@@ -28,6 +28,9 @@ func TestEffective(t *testing.T) {
 labels: {}
 listen: 127.0.0.1:9748
 # token: none, so calls that change something are refused
+# tls: none, so page, API and metrics are plain HTTP
+# read_token: none, so whoever can connect may read
+behind_proxy: false
 observe:
   cpu_budget: 1%  # of one core
   namespaces: all
@@ -51,10 +54,11 @@ drain: []
 # asn_database: none, so nobody knows whose the clients are
 `},
 		{"everything", Config{
-			Name:    "web03",
-			Labels:  map[string]string{"site": "cork", "rack": "12", "null": "no", "note": `say "hi" \ #1: x`},
-			Listen:  netip.MustParseAddrPort("[::1]:9000"),
-			Token:   Secret{File: "/etc/foreshock/token"},
+			Name:   "web03",
+			Labels: map[string]string{"site": "cork", "rack": "12", "null": "no", "note": `say "hi" \ #1: x`},
+			Listen: netip.MustParseAddrPort("[::1]:9000"),
+			Token:  Secret{File: "/etc/foreshock/token"},
+			TLS:    TLS{Cert: "/etc/tls/c, d.pem", Key: "/etc/tls/key.pem", ClientCA: "/etc/tls/ca.pem"}, ReadToken: Secret{Env: "READ"}, BehindProxy: true,
 			Observe: Observe{CPUBudget: 0.0155},
 			Services: []Service{
 				{Name: "web", Listen: addrPorts("[::]:80", "0.0.0.0:81", "[2001:db8::1]:80")},
@@ -125,6 +129,9 @@ labels:
   site: cork
 listen: "[::1]:9000"
 token: {file: /etc/foreshock/token}
+tls: {cert: "/etc/tls/c, d.pem", key: "/etc/tls/key.pem", client_ca: "/etc/tls/ca.pem"}
+read_token: {env: READ}
+behind_proxy: true
 observe:
   cpu_budget: 1.55%  # of one core
   namespaces: all
@@ -394,7 +401,7 @@ func configs() *rapid.Generator[Config] {
 		c := Config{
 			Name:   text.Draw(t, "name"),
 			Listen: netip.AddrPortFrom(address.Draw(t, "listen"), rapid.Uint16().Draw(t, "listen port")),
-			Token:  secret.Draw(t, "token"),
+			Token:  secret.Draw(t, "token"), ReadToken: secret.Draw(t, "read token"),
 			Observe: Observe{
 				CPUBudget:  rapid.Float64Range(MinCPUBudget, MaxCPUBudget).Draw(t, "budget"),
 				Namespaces: rapid.SampledFrom([]Namespaces{AllNamespaces, HostNamespace}).Draw(t, "namespaces"),
@@ -461,6 +468,16 @@ func configs() *rapid.Generator[Config] {
 				t.Fatal(err)
 			}
 			c.Maintenance = append(c.Maintenance, Maintenance{Name: name, Window: w, Match: matchers.Draw(t, "match"), Why: name})
+		}
+		if rapid.Bool().Draw(t, "tls") {
+			path := rapid.Map(text, func(s string) string { return "/" + s })
+			c.TLS = TLS{Cert: path.Draw(t, "cert"), Key: path.Draw(t, "key")}
+			if rapid.Bool().Draw(t, "client certificates") {
+				c.TLS.ClientCA = path.Draw(t, "client CA")
+			}
+		}
+		if c.BehindProxy = rapid.Bool().Draw(t, "behind a proxy"); c.MayListen(c.Listen) != nil {
+			c.BehindProxy = true
 		}
 		c.Drain = drainsOf(address).Draw(t, "drain")
 		c.Respond = responsesOf(c.Notify, text, secret).Draw(t, "respond")

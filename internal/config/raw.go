@@ -12,10 +12,15 @@ import (
 // nothing in it, as when all of it is commented out.
 
 type rawFile struct {
-	Name      rawText       `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
-	Labels    rawLabels     `yaml:"labels" jsonschema_description:"Labels added to every notice, and to the metric foreshock_host_info. Default: none."`
-	Listen    rawAddress    `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
-	Token     rawSecret     `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
+	Name   rawText    `yaml:"name" jsonschema_description:"What notices, metrics and reports call this host. Default: the host's own name."`
+	Labels rawLabels  `yaml:"labels" jsonschema_description:"Labels added to every notice, and to the metric foreshock_host_info. Default: none."`
+	Listen rawAddress `yaml:"listen" jsonschema_description:"Address and port of the API, the page and /metrics. The host is an IP address or localhost."`
+	Token  rawSecret  `yaml:"token" jsonschema_description:"Where the token is that calls which change something must present. Default: none, and such calls are refused."`
+
+	TLS         rawTLS    `yaml:"tls" example:"{cert: /etc/foreshock/tls/cert.pem, key: /etc/foreshock/tls/key.pem}" jsonschema_description:"What page, API and metrics are served with. Default: plain HTTP, which beyond loopback is refused."`
+	ReadToken   rawSecret `yaml:"read_token" jsonschema_description:"Where the token is that reading takes, as a bearer token or as the password of any user; 16 characters at least. Default: whoever can connect may read, which beyond loopback is refused unless tls.client_ca is set."`
+	BehindProxy rawBool   `yaml:"behind_proxy" jsonschema_description:"Listen beyond loopback without tls, read_token or tls.client_ca: only a proxy can connect, and it adds TLS and says who may read."`
+
 	Observe   rawObserve    `yaml:"observe" empty:"yes" example:"{cpu_budget: 1%}" jsonschema_description:"How hard to look."`
 	Services  []rawService  `yaml:"services" empty:"yes" example:"- {name: web, listen: [\":80\"]}" jsonschema_description:"What this host serves, listed to name or tune it. Default: found from the listening sockets."`
 	Backends  []rawBackends `yaml:"backends" empty:"yes" example:"- {name: shop, process: {unit: haproxy.service}}" jsonschema_description:"Pools that processes of this host talk to, listed to name or tune them. Default: those of known load balancers."`
@@ -197,7 +202,6 @@ func keyPaths(t reflect.Type, path string) []string {
 func laterKeys() []string {
 	return []string{
 		"actuate", "fleet",
-		"tls",
 		"observe.events",
 	}
 }

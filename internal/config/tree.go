@@ -238,7 +238,7 @@ func syntax(p *problems, text string, err error) {
 func nearSecret(lines []string) bool {
 	for _, line := range slices.Backward(lines) {
 		l := strings.ToLower(line)
-		for _, word := range []string{"token", "secret", "password", "file", "env"} {
+		for _, word := range []string{"token", "secret", "password", "file", "env", "key:"} {
 			if strings.Contains(l, word) {
 				return true
 			}
