@@ -110,30 +110,36 @@ func (a *agent) follow(now time.Time, h *Host, forgot bool) {
 
 // keepDrains hands what changed to the history; with the follower's lock held.
 func (a *agent) keepDrains() {
-	book := a.follower.book
-	var memories []history.Memory
-	for _, m := range book.Unsaved() {
-		memories = append(memories, history.Memory{Kind: drains.MemoryKind, Key: m.Name, Data: m.Data})
+	for _, u := range a.follower.book.Unsaved() {
+		a.keeper.drain(u)
 	}
-	a.keeper.remember(memories)
-	for _, m := range memories {
-		if m.Data == nil {
-			a.keeper.drainPoints(m.Key, nil, true)
-		}
-	}
-	book.UnsavedPoints(a.keeper.drainPoints)
 }
 
-// drainPoints keeps how the connections of a switch went; anew: in place of all
-// that is kept of it.
-func (k *keeper) drainPoints(name string, points []drains.SavedPoint, anew bool) {
-	size := len(name)
-	rows := make([]history.DrainPoint, 0, len(points))
-	for _, p := range points {
+// drain keeps what changed of a switch: its record and its curve at once.
+func (k *keeper) drain(u drains.Unsaved) {
+	size := len(u.Name) + len(u.Data)
+	points := make([]history.DrainPoint, 0, len(u.Points))
+	for _, p := range u.Points {
 		size += len(p.Data)
-		rows = append(rows, history.DrainPoint(p))
+		points = append(points, history.DrainPoint(p))
 	}
-	k.put(entry{bulk: true, memories: anew, size: size, write: func(st *history.Store) error { return st.PutDrainPoints(name, rows, anew) }})
+	// What is dropped can be said again: the book has all of it.
+	k.put(entry{bulk: u.Data == nil && !u.Forget, memories: true, size: size, write: func(st *history.Store) error {
+		if u.Data != nil || u.Forget {
+			if err := st.Remember([]history.Memory{{Kind: drains.MemoryKind, Key: u.Name, Data: u.Data}}); err != nil {
+				return err
+			}
+		}
+		return st.PutDrainPoints(u.Name, points, u.Anew || u.Forget)
+	}})
+}
+
+// unkept has what was done written, and says what follows where that fails.
+func (a *agent) unkept(ctx context.Context) (limit string) {
+	if err := a.keeper.settle(ctx); err != nil {
+		return "this is not in the history, so the next start of the agent will not know it: " + err.Error()
+	}
+	return ""
 }
 
 // sides are the signals of the sides of switches, of all namespaces.
@@ -217,8 +223,13 @@ func (a *agent) StartDrain(ctx context.Context, r api.DrainRequest) (drain.Repor
 	if err := a.followNow(ctx); err != nil {
 		return drain.Report{}, err
 	}
+	unkept := a.unkept(ctx)
 	name, _, _ := config.ParseDomain(r.Name)
-	return a.Drain(name)
+	report, err := a.Drain(name)
+	if unkept != "" {
+		report.Limits = append(report.Limits, unkept)
+	}
+	return report, err
 }
 
 // StopDrain implements api.Drainer.
@@ -237,7 +248,13 @@ func (a *agent) StopDrain(ctx context.Context, name, by string) error {
 	if err := stop(); err != nil {
 		return err
 	}
-	return a.followNow(ctx)
+	if err := a.followNow(ctx); err != nil {
+		return err
+	}
+	if unkept := a.unkept(ctx); unkept != "" {
+		a.log.Warn("a switch was ended", "name", name, "who", by, "limit", unkept)
+	}
+	return nil
 }
 
 // followNow has the loop take over what was changed.

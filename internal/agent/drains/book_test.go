@@ -3,7 +3,9 @@ package drains
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +193,16 @@ func TestRoom(t *testing.T) {
 	if _, err := b.Begin(0, "watched.example", drain.Change{Before: addrs("192.0.2.1"), After: addrs("192.0.2.2"), At: start}); err == nil {
 		t.Error("one was noticed beyond the most")
 	}
+	armed := New()
+	var full []string
+	for i := range Most {
+		full = append(full, name(i)+" 192.0.2.1 192.0.2.2")
+	}
+	armed.Configure(conf(t, full...))
+	full[3] = name(3) + " 192.0.2.1 192.0.2.7"
+	if left := armed.Configure(conf(t, full...)); len(left) > 0 || armed.Entry(name(3)).After[0] != addrs("192.0.2.7")[0] {
+		t.Errorf("no room for %q in its own place", left)
+	}
 	for i := range 2 * Most {
 		_, _ = b.Start(start, 0, request(name(i), "192.0.2.1", "192.0.2.2"))
 		need(t, b.Stop(start.Add(time.Duration(i)*time.Second), 0, name(i), "anna"))
@@ -263,19 +275,20 @@ type saved struct {
 }
 
 func (s *saved) take(b *Book) {
-	for _, m := range b.Unsaved() {
-		if delete(s.records, m.Name); m.Data != nil {
-			s.records[m.Name] = m
+	for _, u := range b.Unsaved() {
+		if u.Data != nil {
+			s.records[u.Name] = u.Memory
+		}
+		if u.Anew || u.Forget {
+			delete(s.points, u.Name)
+		}
+		if u.Forget {
+			delete(s.records, u.Name)
+		}
+		if len(u.Points) > 0 {
+			s.points[u.Name] = append(s.points[u.Name], u.Points...)
 		}
 	}
-	b.UnsavedPoints(func(name string, points []SavedPoint, anew bool) {
-		if anew {
-			delete(s.points, name)
-		}
-		if len(points) > 0 {
-			s.points[name] = append(s.points[name], points...)
-		}
-	})
 }
 
 func (s *saved) memories() (out []Memory) {
@@ -334,10 +347,55 @@ func TestRestart(t *testing.T) {
 	}
 
 	t.Run("the clock is before the switch", func(t *testing.T) {
+		for _, tt := range []struct {
+			curves map[string][]SavedPoint
+			since  float64
+		}{{nil, 0}, {keep.points, 290}} {
+			b := New()
+			need(t, b.Restore(now, start.Add(-time.Hour).Sub(now), keep.memories(), tt.curves))
+			e := b.Entry("a.example")
+			if r := e.Report(now, 0, Seen{}, true); r.SinceSeconds != tt.since || !strings.Contains(r.Limits[0], "clock was set back") {
+				t.Errorf("since %v, want %v; limits %q", r.SinceSeconds, tt.since, r.Limits)
+			}
+			// It is looked at on, from where the curve ended.
+			b.Look(now.Add(10*time.Second), []*measure.ScopeSignals{side("a.example", scope.OldSide, 7, 0)})
+			if c := e.curve.since(now, e.Switch.Since); c[len(c)-1].SinceSeconds != tt.since+10 {
+				t.Errorf("the curve's last point is of %v, want %v", c[len(c)-1].SinceSeconds, tt.since+10)
+			}
+		}
+	})
+	t.Run("one that was ended before it had been", func(t *testing.T) {
+		keep := saved{map[string]Memory{}, map[string][]SavedPoint{}}
+		need(t, b.Stop(start, time.Hour, "armed.example", "anna"))
+		keep.take(b)
+		again := New()
+		again.Configure(conf(t, "armed.example 192.0.2.1 192.0.2.2"))
+		need(t, again.Restore(now, wall.Sub(now), keep.memories(), keep.points))
+		if got := told(again); got[0] != "armed.example stopped configured [192.0.2.1]>[192.0.2.2]" {
+			t.Errorf("%q", got)
+		}
+	})
+	t.Run("the history comes late", func(t *testing.T) {
+		keep := saved{maps.Clone(keep.records), maps.Clone(keep.points)}
+		late := New()
+		late.Configure(conf(t, "a.example 192.0.2.1 192.0.2.2", "w.example"))
+		late.Renew()
+		keep.take(late)
+		need(t, late.Restore(now, wall.Sub(now), keep.memories(), keep.points))
+		if r := late.Entry("a.example").Report(now, wall.Sub(now), Seen{}, true); r.SinceSeconds != 300 || len(r.Curve) != len(before.Curve) {
+			t.Errorf("since %v, with %d points of %d", r.SinceSeconds, len(r.Curve), len(before.Curve))
+		}
+	})
+	t.Run("the configuration has other resolvers", func(t *testing.T) {
+		cfg := conf(t, "a.example 192.0.2.1 192.0.2.2", "hand.example")
+		for i := range cfg {
+			cfg[i].Resolvers = []config.Resolver{{Which: "public"}}
+		}
 		b := New()
-		need(t, b.Restore(now, start.Add(-time.Hour).Sub(now), keep.memories(), nil))
-		if r := b.Entry("a.example").Report(now, 0, Seen{}, true); r.SinceSeconds != 0 || !strings.Contains(r.Limits[0], "begins anew") {
-			t.Errorf("since %v, limits %q", r.SinceSeconds, r.Limits)
+		b.Configure(cfg)
+		need(t, b.Restore(now, wall.Sub(now), keep.memories(), keep.points))
+		if got, by := b.Entry("a.example").Resolvers, b.Entry("hand.example").Resolvers; !slices.Equal(got, []string{"public"}) || !slices.Equal(by, in.Resolvers) {
+			t.Errorf("asked are %q; by hand %q, want %q", got, by, in.Resolvers)
 		}
 	})
 	t.Run("the configuration has other addresses", func(t *testing.T) {
