@@ -29,6 +29,9 @@ import (
 // followEvery is how often the loop hands the looks of switches on.
 const followEvery = time.Second
 
+// tidyDrainsEvery is how often switches that are over are looked for.
+const tidyDrainsEvery = 10 * time.Minute
+
 // follower has the switches that the agent follows. The loop counts their
 // connections; who asks resolvers, who probes addresses and who is asked by the
 // API come from goroutines of their own, and hold the lock for moments only.
@@ -49,6 +52,7 @@ type follower struct {
 	problems map[string][]string
 
 	followAt time.Time // the loop's
+	tidyAt   time.Time // the same
 	networks networks
 	owners   ownersSeen
 	rows     heldRows
@@ -69,7 +73,7 @@ func (f *follower) configure(cfg config.Config) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, name := range f.book.Configure(cfg.Drain) {
-		f.log.Warn("a switch is not followed: there are as many as can be", "name", name, "most", drains.Most)
+		f.log.Warn("a switch is not followed: there are as many as can be; stop one that is over (foreshock drain stop NAME), and reload the configuration", "name", name, "most", drains.Most)
 	}
 	f.nudge()
 }
@@ -104,6 +108,13 @@ func (a *agent) follow(now time.Time, h *Host, forgot bool) {
 		f.book.Renew()
 	}
 	f.book.Look(now, h.sides())
+	if !now.Before(f.tidyAt) {
+		f.tidyAt = now.Add(tidyDrainsEvery)
+		for _, e := range f.book.Tidy(now, a.clock.Offset()) {
+			a.noted(drains.ByItself, "ended by itself", e)
+			f.nudge()
+		}
+	}
 	h.Answered(f.book.Answered(now))
 	a.keepDrains()
 }

@@ -201,7 +201,7 @@ func (b *Book) Begin(offset time.Duration, name string, c drain.Change) (*Entry,
 		return nil, api.ErrNoDrain
 	}
 	r := old.Record
-	r.SwitchedAt, r.StoppedAt, r.StoppedBy = c.At.Add(offset).UTC(), time.Time{}, ""
+	r.SwitchedAt, r.StoppedAt, r.StoppedBy, r.QuietSince = c.At.Add(offset).UTC(), time.Time{}, "", time.Time{}
 	armed := old.State() == Armed
 	if !armed {
 		if !old.follows() && b.followed() >= Most {
