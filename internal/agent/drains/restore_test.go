@@ -1,6 +1,7 @@
 package drains
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -44,6 +45,42 @@ func (s *saved) memories() (out []Memory) {
 		out = append(out, m)
 	}
 	return out
+}
+
+// TestRenewInParts: what a history that has lost all is told again fits into what
+// may wait for it, and all of it comes.
+func TestRenewInParts(t *testing.T) {
+	b := New()
+	for i := range Most {
+		e, err := b.Start(start, 0, request(fmt.Sprintf("n%d.example", i), "192.0.2.1", "192.0.2.2"))
+		need(t, err)
+		for k := range mostPoints - 1 {
+			e.curve.at = append(e.curve.at, start.Add(time.Duration(k)*time.Minute))
+			e.curve.points = append(e.curve.points, drain.Point{Asked: drain.Sides{Old: drain.Count{Connections: 1e6, Established: 1e6, Moving: 1e6, BytesPerSecond: 1234567.89}}})
+		}
+	}
+	b.Renew()
+	told := map[string]int{}
+	for range Most {
+		size := 0
+		for _, u := range b.Unsaved() {
+			if !u.Anew || u.Data == nil {
+				t.Fatalf("%s is told in part", u.Name)
+			}
+			told[u.Name] = len(u.Points)
+			for _, p := range u.Points {
+				size += len(p.Data)
+			}
+		}
+		if size > 1<<20 {
+			t.Fatalf("%d bytes at once", size)
+		}
+	}
+	for _, e := range b.Entries() {
+		if told[e.Name] != mostPoints-1 {
+			t.Errorf("%s was told with %d points", e.Name, told[e.Name])
+		}
+	}
 }
 
 // TestRestart: what runs goes on after a restart with the time since the switch
