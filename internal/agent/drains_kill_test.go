@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ drain:
 		}
 		said := bufio.NewScanner(out)
 		said.Scan()
-		address := said.Text()
+		address := strings.TrimPrefix(said.Text(), "http://")
 		if _, err := netip.ParseAddrPort(address); err != nil {
 			t.Fatalf("it said %q at its start", address)
 		}
