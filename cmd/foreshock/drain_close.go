@@ -128,7 +128,7 @@ func (c *closings) write(out io.Writer) error {
 // words is what one agent says; at names it where there are several.
 func (c *closing) words(t *page, at string) {
 	all := len(c.Sockets) + c.Over
-	again := "at once"
+	again := "which may be now"
 	if c.AgainInSeconds > 0 {
 		again = "in " + lasting(c.AgainInSeconds)
 	}

@@ -238,7 +238,7 @@ func join(addresses []netip.Addr) string {
 	return strings.Join(texts, ", ")
 }
 
-// lasting is a time in whole seconds: "3m12s".
+// lasting is a time in whole seconds: "3m12s"; 30 years are the most.
 func lasting(seconds float64) string {
-	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+	return time.Duration(min(max(seconds, -1e9), 1e9) * float64(time.Second)).Round(time.Second).String()
 }

@@ -64,7 +64,7 @@ const episodesDir = "../../testdata/episodes"
 func TestEpisodes(t *testing.T) {
 	var out, stderr bytes.Buffer
 	code := run(t.Context(), []string{"score", episodesDir, "--golden", episodesDir + "/score.golden"}, nil, &out, &stderr)
-	if code != exitDone || stderr.Len() > 0 {
+	if code != exitDone { // where it takes long, how far it is goes to stderr
 		t.Errorf("exit code %d:\n%s\n%s", code, &out, &stderr)
 	}
 }

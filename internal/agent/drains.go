@@ -29,6 +29,9 @@ import (
 // followEvery is how often the loop hands the looks of switches on.
 const followEvery = time.Second
 
+// tidyDrainsEvery is how often switches that are over are looked for.
+const tidyDrainsEvery = 10 * time.Minute
+
 // follower has the switches that the agent follows. The loop counts their
 // connections; who asks resolvers, who probes addresses and who is asked by the
 // API come from goroutines of their own, and hold the lock for moments only.
@@ -49,6 +52,7 @@ type follower struct {
 	problems map[string][]string
 
 	followAt time.Time // the loop's
+	tidyAt   time.Time // the same
 	networks networks
 	owners   ownersSeen
 	rows     heldRows
@@ -69,7 +73,7 @@ func (f *follower) configure(cfg config.Config) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, name := range f.book.Configure(cfg.Drain) {
-		f.log.Warn("a switch is not followed: there are as many as can be", "name", name, "most", drains.Most)
+		f.log.Warn("a switch is not followed: there are as many as can be; stop one that is over (foreshock drain stop NAME), and reload the configuration", "name", name, "most", drains.Most)
 	}
 	f.nudge()
 }
@@ -104,36 +108,49 @@ func (a *agent) follow(now time.Time, h *Host, forgot bool) {
 		f.book.Renew()
 	}
 	f.book.Look(now, h.sides())
+	if !now.Before(f.tidyAt) {
+		f.tidyAt = now.Add(tidyDrainsEvery)
+		for _, e := range f.book.Tidy(now, a.clock.Offset()) {
+			a.noted(drains.ByItself, "ended by itself", e)
+			f.nudge()
+		}
+	}
 	h.Answered(f.book.Answered(now))
 	a.keepDrains()
 }
 
 // keepDrains hands what changed to the history; with the follower's lock held.
 func (a *agent) keepDrains() {
-	book := a.follower.book
-	var memories []history.Memory
-	for _, m := range book.Unsaved() {
-		memories = append(memories, history.Memory{Kind: drains.MemoryKind, Key: m.Name, Data: m.Data})
+	for _, u := range a.follower.book.Unsaved() {
+		a.keeper.drain(u)
 	}
-	a.keeper.remember(memories)
-	for _, m := range memories {
-		if m.Data == nil {
-			a.keeper.drainPoints(m.Key, nil, true)
-		}
-	}
-	book.UnsavedPoints(a.keeper.drainPoints)
 }
 
-// drainPoints keeps how the connections of a switch went; anew: in place of all
-// that is kept of it.
-func (k *keeper) drainPoints(name string, points []drains.SavedPoint, anew bool) {
-	size := len(name)
-	rows := make([]history.DrainPoint, 0, len(points))
-	for _, p := range points {
+// drain keeps what changed of a switch: its record and its curve at once.
+func (k *keeper) drain(u drains.Unsaved) {
+	size := len(u.Name) + len(u.Data)
+	points := make([]history.DrainPoint, 0, len(u.Points))
+	for _, p := range u.Points {
 		size += len(p.Data)
-		rows = append(rows, history.DrainPoint(p))
+		points = append(points, history.DrainPoint(p))
 	}
-	k.put(entry{bulk: true, memories: anew, size: size, write: func(st *history.Store) error { return st.PutDrainPoints(name, rows, anew) }})
+	// What is dropped can be said again: the book has all of it.
+	k.put(entry{bulk: u.Data == nil && !u.Forget, memories: true, size: size, write: func(st *history.Store) error {
+		if u.Data != nil || u.Forget {
+			if err := st.Remember([]history.Memory{{Kind: drains.MemoryKind, Key: u.Name, Data: u.Data}}); err != nil {
+				return err
+			}
+		}
+		return st.PutDrainPoints(u.Name, points, u.Anew || u.Forget)
+	}})
+}
+
+// unkept has what was done written, and says what follows where that fails.
+func (a *agent) unkept(ctx context.Context) (limit string) {
+	if err := a.keeper.settle(ctx); err != nil {
+		return "this is not in the history, so the next start of the agent will not know it: " + err.Error()
+	}
+	return ""
 }
 
 // sides are the signals of the sides of switches, of all namespaces.
@@ -217,8 +234,13 @@ func (a *agent) StartDrain(ctx context.Context, r api.DrainRequest) (drain.Repor
 	if err := a.followNow(ctx); err != nil {
 		return drain.Report{}, err
 	}
+	unkept := a.unkept(ctx)
 	name, _, _ := config.ParseDomain(r.Name)
-	return a.Drain(name)
+	report, err := a.Drain(name)
+	if unkept != "" {
+		report.Limits = append(report.Limits, unkept)
+	}
+	return report, err
 }
 
 // StopDrain implements api.Drainer.
@@ -237,7 +259,13 @@ func (a *agent) StopDrain(ctx context.Context, name, by string) error {
 	if err := stop(); err != nil {
 		return err
 	}
-	return a.followNow(ctx)
+	if err := a.followNow(ctx); err != nil {
+		return err
+	}
+	if unkept := a.unkept(ctx); unkept != "" {
+		a.log.Warn("a switch was ended", "name", name, "who", by, "limit", unkept)
+	}
+	return nil
 }
 
 // followNow has the loop take over what was changed.

@@ -13,5 +13,8 @@ func TestMain(m *testing.M) {
 		poster(dir)
 		return
 	}
+	if dir := os.Getenv(followerDir); dir != "" {
+		followed(dir)
+	}
 	os.Exit(m.Run())
 }

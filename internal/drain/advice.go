@@ -86,7 +86,7 @@ func (v *view) laggardAdvice(s *Status, add say) {
 		{causeStale, placeResolver, "flush the resolver that %s asks: it answers with an old address"},
 		{causeStale, placeProcess, "end the old answer that %s holds, in a cache or in its configuration: correct that, or restart it one instance at a time"},
 		{causeStale, "", "see who still gives an old address to %s"},
-		{causeOld, "", "let %s end its connections from before the switch: give its pool a maximum age, restart it one instance at a time"},
+		{causeOld, "", "let %s end connections from before the switch: by a maximum age in the pool, or a restart, one instance at a time"},
 	} {
 		var who []string
 		ours := false

@@ -67,6 +67,21 @@ func (r *Report) bound() {
 	}
 	r.LaggardsOver = min(max(r.LaggardsOver, 0), mostCount)
 	r.Curve = ordered(r.Curve)
+	r.Laggards, r.Resolvers, r.Probes = slices.Clone(r.Laggards), slices.Clone(r.Resolvers), slices.Clone(r.Probes) // they are the caller's
+	for i := range r.Laggards {
+		l := &r.Laggards[i]
+		for _, n := range []*int{&l.Connections, &l.Failing, &l.Moving, &l.NewAfterTTL} {
+			*n = min(max(*n, 0), mostCount)
+		}
+		l.OldestSeconds = within(l.OldestSeconds, 0, mostSeconds)
+	}
+	for i := range r.Resolvers {
+		x := &r.Resolvers[i]
+		x.TTLSeconds, x.MostTTLSeconds, x.AskedAgoSeconds = within(x.TTLSeconds, 0, mostSeconds), within(x.MostTTLSeconds, 0, mostSeconds), within(x.AskedAgoSeconds, 0, mostSeconds)
+	}
+	for i := range r.Probes {
+		r.Probes[i].AgoSeconds = within(r.Probes[i].AgoSeconds, 0, mostSeconds)
+	}
 	r.Now.bound()
 	for i := range r.Curve {
 		r.Curve[i].bound()

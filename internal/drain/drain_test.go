@@ -282,6 +282,9 @@ func TestPowerOff(t *testing.T) {
 		{Vantage: "asked", Process: "cron", Connections: 8},
 		{Vantage: "asked", Process: "java", Container: "cart", Connections: 4},
 	}
+	dead := func(r *drain.Report) {
+		r.Probes = append(r.Probes, drain.Probe{Address: netip.AddrPortFrom(oldAddress, 443), Side: "old", Failed: "connect"})
+	}
 	tests := []struct {
 		name    string
 		reports []drain.Report
@@ -303,6 +306,15 @@ func TestPowerOff(t *testing.T) {
 		{"a resolver still answers old", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.Resolvers[0].Class = drain.ClassServStale })}, false,
 			"no, resolver ns (192.0.2.53:53) still answers with an old address"},
 		{"yes", []drain.Report{report("lb", 600, steady(served(0, 10)))}, true, "yes, nobody is connected to it, and the one resolver that was asked answers with the new addresses"},
+		{"nothing has ever come there: it may be translated", []drain.Report{with(report("lb", 600, func(float64) drain.Point { return served(0, 10) }), func(r *drain.Report) { r.Held = []netip.Addr{oldAddress, newAddress} })}, false,
+			"not known: lb never saw a connection come to it, and a translation of addresses or a balancer before it would hide them"},
+		{"one of two old hosts has never seen any", []drain.Report{
+			with(report("cork", 600, steady(served(0, 10))), func(r *drain.Report) { r.Held = []netip.Addr{oldAddress, newAddress} }),
+			with(report("kerry", 600, func(float64) drain.Point { return asked(0, 1) }), func(r *drain.Report) { r.Held = []netip.Addr{oldAddress} }),
+		}, false, "not known: kerry never saw a connection come to it, and a translation of addresses or a balancer before it would hide them"},
+		{"dead, from where there may be no way", []drain.Report{with(report("edge", 600, func(float64) drain.Point { return asked(0, 10) }), dead)}, false,
+			"not known: it takes no connection from here, which may be the way from here, and no agent on the host that holds it reports"},
+		{"dead, from where there was one", []drain.Report{with(report("edge", 600, steady(asked(0, 10))), dead)}, true, "yes, nobody is connected to it, and the one resolver that was asked answers with the new addresses"},
 		{"a look is late", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.SinceSeconds = 700 })}, false, "not known: the last look of lb is 1 min 40 s old"},
 		{"new is wrong", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.Probes[0].Failed = "tls" })}, false, "no: the new address 198.51.100.7:443 does not answer as it should (tls)"},
 		{"armed", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.SwitchedAt = time.Time{} })}, false, "not known: the switch of shop.example has not been seen yet: its names still answer as before it"},

@@ -3,6 +3,7 @@ package drain
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -27,6 +28,10 @@ func (v *view) powerOff(s *Status, why []reason) (bool, string) {
 		return false, fmt.Sprintf("%sno, %s still %s with an old address", says, listed(who), verbAnswer(len(who)))
 	case !v.holdsOld && !v.oldDead:
 		return false, says + "not known: no agent on the host that holds " + pronoun(v.old) + " reports, and others' connections are seen only there"
+	case s.Verdict == Settled && !v.holdsOld && !v.reached():
+		return false, says + "not known: " + pronoun(v.old) + " takes no connection from here, which may be the way from here, and no agent on the host that holds " + pronoun(v.old) + " reports"
+	case s.Verdict == Settled && !v.oldDead && len(v.unproven()) > 0:
+		return false, fmt.Sprintf("%snot known: %s never saw a connection come to %s, and a translation of addresses or a balancer before it would hide them", says, listed(v.unproven()), pronoun(v.old))
 	case s.Verdict == Settled:
 		closing := ""
 		if n := left.Connections; n > 0 {
@@ -37,6 +42,30 @@ func (v *view) powerOff(s *Status, why []reason) (bool, string) {
 		return false, says + "not known: " + why[0].words
 	}
 	return false, says + "no: " + why[0].words
+}
+
+// reached: that the old addresses take no connection is not for want of a way
+// there: somebody who tries had one, or what does not arrive is known.
+func (v *view) reached() bool {
+	return v.arrivals != nil || slices.ContainsFunc(v.members, func(m Report) bool {
+		tries := slices.ContainsFunc(m.Probes, func(p Probe) bool { return slices.Contains(v.old, p.Address.Addr().Unmap()) })
+		return tries && m.ever(func(p *Point) bool { return p.Asked.Old.Established > 0 })
+	})
+}
+
+// unproven are the agents on hosts that hold an old address and never saw a
+// connection come to one: nobody may have, or the kernel's table does not show
+// them, as where they are translated to a container's address.
+func (v *view) unproven() []string {
+	var out []string
+	for i := range v.members {
+		m := &v.members[i]
+		old := slices.ContainsFunc(tidy(m.Held), func(a netip.Addr) bool { return slices.Contains(v.old, a) })
+		if old && !m.ever(func(p *Point) bool { return p.Served.Old != Count{} }) {
+			out = append(out, m.Agent)
+		}
+	}
+	return out
 }
 
 func verbAnswer(n int) string {

@@ -338,7 +338,7 @@ func (v *view) sentence(s *Status) string {
 		if v.since > v.deadline && !v.before {
 			first += fmt.Sprintf("; the deadline was %s ago", lasting(v.since-v.deadline))
 		}
-		return fmt.Sprintf("Whether %s has drained is not known: %s.", cmp.Or(s.Name, "the name"), first)
+		return stopped(fmt.Sprintf("Whether %s has drained is not known: %s", cmp.Or(s.Name, "the name"), first))
 	}
 	state := "drains"
 	if s.Verdict == Stuck {
@@ -357,7 +357,7 @@ func (v *view) sentence(s *Status) string {
 	if s.EndsInSeconds != nil && *s.EndsInSeconds > 0 {
 		says += fmt.Sprintf("; below 1 %% in about %s (± %s)", lasting(*s.EndsInSeconds), lasting(*s.EndsErrorSeconds))
 	}
-	return says + "."
+	return stopped(says)
 }
 
 // shareSays is what is on the old addresses, of how many.

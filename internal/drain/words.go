@@ -7,6 +7,14 @@ import (
 	"strings"
 )
 
+// stopped is a sentence with its full stop, unless it ends with a mark of its own.
+func stopped(says string) string {
+	if strings.HasSuffix(says, "?") || strings.HasSuffix(says, ".") {
+		return says
+	}
+	return says + "."
+}
+
 // percent is a share for people: "40 %", "0.4 %". What is not nothing is never
 // shown as nothing, and what is not all never as all.
 func percent(share float64) string {

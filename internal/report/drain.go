@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/foreshock/foreshock/internal/drain"
 )
@@ -370,7 +372,14 @@ func sinceLabel(s float64) string {
 func drainNotSeen(s *drain.Status) []string {
 	out := []string{}
 	for _, l := range s.Limits {
-		out = append(out, strings.ToUpper(l[:min(1, len(l))])+l[min(1, len(l)):]+".")
+		if l == "" {
+			continue
+		}
+		if !strings.HasSuffix(l, "?") {
+			l += "."
+		}
+		first, size := utf8.DecodeRuneInString(l)
+		out = append(out, string(unicode.ToUpper(first))+l[size:])
 	}
 	if len(s.Curve) == 0 {
 		out = append(out, "There are no graphs: no agent has a curve yet.")

@@ -1,8 +1,6 @@
 package drains
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,7 +65,7 @@ func (b *Book) Entries() []*Entry {
 func (b *Book) Switches() []scope.Switch {
 	var out []scope.Switch
 	for _, e := range b.Entries() {
-		if s := e.State(); s == Armed || s == Running {
+		if e.follows() {
 			out = append(out, e.Switch)
 		}
 	}
@@ -83,11 +81,16 @@ func (b *Book) Changed() bool {
 // followed counts the switches that are armed or running.
 func (b *Book) followed() (n int) {
 	for _, e := range b.entries {
-		if s := e.State(); s == Armed || s == Running {
+		if e.follows() {
 			n++
 		}
 	}
 	return n
+}
+
+// follows reports whether it takes one of the places of those that are counted.
+func (e *Entry) follows() bool {
+	return e != nil && (e.State() == Armed || e.State() == Running)
 }
 
 // Configure takes over what the configuration has. A switch that runs goes on,
@@ -101,16 +104,12 @@ func (b *Book) Configure(drains []config.Drain) (left []string) {
 		want := of(d)
 		e := b.entries[d.Name]
 		if e != nil && b.keeps(e, &want) {
-			e.Ports, e.Resolvers, e.Identity, e.DeadlineSeconds = want.Ports, want.Resolvers, want.Identity, want.DeadlineSeconds
-			if want.TTLSeconds > 0 {
-				e.TTLSeconds = want.TTLSeconds
-			}
 			e.configured, e.Watch = true, d.Watched()
-			e.Switch.Ports, e.Switch.TTL = e.Ports, e.TTL()
+			e.adopt(&want)
 			b.touch(e)
 			continue
 		}
-		if !d.Watched() && b.followed() >= Most {
+		if !d.Watched() && !e.follows() && b.followed() >= Most {
 			left = append(left, d.Name)
 			continue
 		}
@@ -134,6 +133,19 @@ func (b *Book) Configure(drains []config.Drain) (left []string) {
 		}
 	}
 	return left
+}
+
+// adopt takes over how the configuration has a switch told. What somebody started
+// is told as he said.
+func (e *Entry) adopt(want *Record) {
+	if e.Source == ByHand {
+		return
+	}
+	e.Ports, e.Resolvers, e.Identity, e.DeadlineSeconds = want.Ports, want.Resolvers, want.Identity, want.DeadlineSeconds
+	if want.TTLSeconds > 0 {
+		e.TTLSeconds = want.TTLSeconds
+	}
+	e.Switch.Ports, e.Switch.TTL = e.Ports, e.TTL()
 }
 
 // keeps reports whether an entry stays though the configuration has this: a
@@ -161,7 +173,7 @@ func (b *Book) Start(now time.Time, offset time.Duration, in api.DrainRequest) (
 	if old != nil && old.State() == Running {
 		return nil, api.ErrDrainThere
 	}
-	if armed := old != nil && old.State() == Armed; !armed && b.followed() >= Most {
+	if !old.follows() && b.followed() >= Most {
 		return nil, &api.Refusal{What: fmt.Sprintf("%d switches are followed, and those are the most", Most), Hint: "stop one that is over: foreshock drain stop NAME"}
 	}
 	since := now.Add(-seconds(in.AgoSeconds))
@@ -189,10 +201,10 @@ func (b *Book) Begin(offset time.Duration, name string, c drain.Change) (*Entry,
 		return nil, api.ErrNoDrain
 	}
 	r := old.Record
-	r.SwitchedAt, r.StoppedAt, r.StoppedBy = c.At.Add(offset).UTC(), time.Time{}, ""
+	r.SwitchedAt, r.StoppedAt, r.StoppedBy, r.QuietSince = c.At.Add(offset).UTC(), time.Time{}, "", time.Time{}
 	armed := old.State() == Armed
 	if !armed {
-		if old.State() != Running && b.followed() >= Most {
+		if !old.follows() && b.followed() >= Most {
 			return nil, fmt.Errorf("%d switches are followed, and those are the most: stop one that is over", Most)
 		}
 		r.Source, r.Before, r.After, r.By, r.TTLSeconds = Noticed, c.Before, c.After, "the agent", 0
@@ -250,12 +262,15 @@ func (b *Book) forgetStopped() {
 
 // put takes an entry in, in place of the one of its name.
 func (b *Book) put(e *Entry) {
-	if e.says = new(says); b.entries[e.Name] != nil {
-		e.says = b.entries[e.Name].says
-		e.curve.anew = true // the history has that one's
+	old := b.entries[e.Name]
+	if e.says = new(says); old != nil {
+		e.says = old.says
 	}
+	e.curve.anew = true // the history may have one of that name
 	b.entries[e.Name] = e
-	delete(b.forget, e.Name)
+	if b.forget[e.Name] = old != nil && old.kept() && !e.kept(); !b.forget[e.Name] {
+		delete(b.forget, e.Name)
+	}
 	b.touch(e)
 }
 
@@ -268,85 +283,4 @@ func (b *Book) drop(e *Entry) {
 func (b *Book) touch(e *Entry) {
 	e.unsaved, b.changed = true, true
 	e.follow()
-}
-
-// Unsaved are the records that changed since the last call, as the history
-// remembers them. What is only armed or watched is the configuration's, and is
-// forgotten there: Data is nil.
-func (b *Book) Unsaved() (out []Memory) {
-	for _, e := range b.Entries() {
-		if !e.unsaved {
-			continue
-		}
-		e.unsaved = false
-		m := Memory{Name: e.Name}
-		if s := e.State(); s == Running || s == Stopped {
-			m.Data, _ = json.Marshal(&e.Record) // what was checked can be written
-		}
-		out = append(out, m)
-	}
-	for _, name := range slices.Sorted(maps.Keys(b.forget)) {
-		out = append(out, Memory{Name: name})
-	}
-	clear(b.forget)
-	return out
-}
-
-// Renew has all of them unsaved: the history has lost what it was told.
-func (b *Book) Renew() {
-	for _, e := range b.entries {
-		e.unsaved, e.curve.anew, e.curve.saved = true, true, 0
-	}
-}
-
-// Memory is a record as the history keeps it; nil Data forgets it.
-type Memory struct {
-	Name string
-	Data []byte
-}
-
-// Restore takes up what was remembered, with its curves by name. Where the
-// configuration has other addresses meanwhile, it goes before. What cannot be
-// read is left out, and the error says so.
-func (b *Book) Restore(now time.Time, offset time.Duration, memories []Memory, curves map[string][]SavedPoint) error {
-	var errs []error
-	for _, m := range memories {
-		var r Record
-		err := json.Unmarshal(m.Data, &r)
-		if err == nil && (r.Name != m.Name || r.SwitchedAt.IsZero()) {
-			err = errors.New("it is none")
-		}
-		since := now
-		wall := now.Add(offset)
-		words := "the agent was started again after the switch: the time since it is by this host's clock; connections are as old as they were seen since, and what resolvers said before is not known"
-		if ago := wall.Sub(r.SwitchedAt); ago >= 0 {
-			since = now.Add(-ago)
-		} else {
-			words = "the agent was started again, and this host's clock is before the switch: the time since it begins anew"
-		}
-		e := &Entry{Record: r, Restored: words}
-		if err == nil {
-			e.Switch, err = newSwitch(&r, since)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("the switch %.50q cannot be read: %w", m.Name, err))
-			continue
-		}
-		if old := b.entries[r.Name]; old != nil {
-			if old.State() == Running || old.State() == Stopped || !b.keeps(e, &old.Record) {
-				continue
-			}
-			e.configured, e.Watch, e.says = old.configured, old.Watch, old.says
-		} else if e.State() == Running && b.followed() >= Most {
-			errs = append(errs, fmt.Errorf("the switch of %s is left out: %d are the most", r.Name, Most))
-			continue
-		}
-		errs = append(errs, e.curve.restore(since, curves[r.Name]))
-		if b.entries[r.Name] = e; e.says == nil {
-			e.says = new(says)
-		}
-		b.changed = true
-		e.follow()
-	}
-	return errors.Join(errs...)
 }

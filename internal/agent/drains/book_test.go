@@ -191,6 +191,16 @@ func TestRoom(t *testing.T) {
 	if _, err := b.Begin(0, "watched.example", drain.Change{Before: addrs("192.0.2.1"), After: addrs("192.0.2.2"), At: start}); err == nil {
 		t.Error("one was noticed beyond the most")
 	}
+	armed := New()
+	var full []string
+	for i := range Most {
+		full = append(full, name(i)+" 192.0.2.1 192.0.2.2")
+	}
+	armed.Configure(conf(t, full...))
+	full[3] = name(3) + " 192.0.2.1 192.0.2.7"
+	if left := armed.Configure(conf(t, full...)); len(left) > 0 || armed.Entry(name(3)).After[0] != addrs("192.0.2.7")[0] {
+		t.Errorf("no room for %q in its own place", left)
+	}
 	for i := range 2 * Most {
 		_, _ = b.Start(start, 0, request(name(i), "192.0.2.1", "192.0.2.2"))
 		need(t, b.Stop(start.Add(time.Duration(i)*time.Second), 0, name(i), "anna"))
@@ -254,115 +264,6 @@ func TestCurve(t *testing.T) {
 	if last := points[len(points)-1].SinceSeconds; now.Sub(e.Switch.Since).Seconds()-last > 60 {
 		t.Errorf("the last point is of %v, %v after the switch", last, now.Sub(e.Switch.Since))
 	}
-}
-
-// saved plays the history.
-type saved struct {
-	records map[string]Memory
-	points  map[string][]SavedPoint
-}
-
-func (s *saved) take(b *Book) {
-	for _, m := range b.Unsaved() {
-		if delete(s.records, m.Name); m.Data != nil {
-			s.records[m.Name] = m
-		}
-	}
-	b.UnsavedPoints(func(name string, points []SavedPoint, anew bool) {
-		if anew {
-			delete(s.points, name)
-		}
-		if len(points) > 0 {
-			s.points[name] = append(s.points[name], points...)
-		}
-	})
-}
-
-func (s *saved) memories() (out []Memory) {
-	for _, m := range s.records {
-		out = append(out, m)
-	}
-	return out
-}
-
-// TestRestart: what runs goes on after a restart with the time since the switch
-// by the wall's clock, and its curve; what is armed is the configuration's.
-func TestRestart(t *testing.T) {
-	keep := saved{map[string]Memory{}, map[string][]SavedPoint{}}
-	b := New()
-	b.Configure(conf(t, "a.example 192.0.2.1 192.0.2.2", "armed.example 192.0.2.1 192.0.2.2", "w.example"))
-	in := request("hand.example", "192.0.2.1,192.0.2.9", "192.0.2.2,192.0.2.9")
-	ttl := 60.0
-	in.AgoSeconds, in.TTLSeconds, in.Resolvers, in.Identity = 90, &ttl, []string{"public", "192.0.2.53:5353"}, &api.Identity{URL: "https://hand.example/", Status: 200}
-	_, err := b.Start(start, time.Hour, in)
-	need(t, err)
-	_, err = b.Begin(time.Hour, "a.example", drain.Change{Before: addrs("192.0.2.1"), At: start})
-	need(t, err)
-	_, err = b.Start(start, time.Hour, request("over.example", "192.0.2.1", "192.0.2.2"))
-	need(t, err)
-	need(t, b.Stop(start.Add(time.Minute), time.Hour, "over.example", "anna"))
-	for i := range 30 {
-		b.Look(start.Add(time.Duration(i)*10*time.Second), []*measure.ScopeSignals{side("a.example", scope.OldSide, 30-i, 0), side("hand.example", scope.NewSide, 0, i)})
-		keep.take(b)
-	}
-	before := b.Entry("a.example").Report(start.Add(5*time.Minute), time.Hour, Seen{}, true)
-
-	// The next agent's steady clock has nothing to do with the first one's.
-	wall, now := start.Add(time.Hour+5*time.Minute), start.Add(-72*time.Hour)
-	again := New()
-	again.Configure(conf(t, "a.example 192.0.2.1 192.0.2.2", "armed.example 192.0.2.1 192.0.2.2", "w.example"))
-	need(t, again.Restore(now, wall.Sub(now), keep.memories(), keep.points))
-	if diff := cmp.Diff([]string{
-		"a.example running configured [192.0.2.1]>[192.0.2.2]",
-		"armed.example armed configured [192.0.2.1]>[192.0.2.2]",
-		"hand.example running by hand [192.0.2.1 192.0.2.9]>[192.0.2.2 192.0.2.9]",
-		"over.example stopped by hand [192.0.2.1]>[192.0.2.2]",
-		"w.example watched configured []>[]",
-	}, told(again)); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	after := again.Entry("a.example").Report(now, wall.Sub(now), Seen{}, true)
-	if len(after.Limits) != 1 || !strings.Contains(after.Limits[0], "started again") {
-		t.Errorf("limits %q", after.Limits)
-	}
-	if diff := cmp.Diff(before.Curve, after.Curve, alike); diff != "" || after.SinceSeconds != 300 || !after.SwitchedAt.Equal(before.SwitchedAt) {
-		t.Errorf("%v since %v, curve -before +after:\n%s", after.SinceSeconds, after.SwitchedAt, diff)
-	}
-	x, y := b.Entry("hand.example").Record, again.Entry("hand.example").Record
-	if diff := cmp.Diff(x, y, alike); diff != "" {
-		t.Errorf("the record, -before +after:\n%s", diff)
-	}
-
-	t.Run("the clock is before the switch", func(t *testing.T) {
-		b := New()
-		need(t, b.Restore(now, start.Add(-time.Hour).Sub(now), keep.memories(), nil))
-		if r := b.Entry("a.example").Report(now, 0, Seen{}, true); r.SinceSeconds != 0 || !strings.Contains(r.Limits[0], "begins anew") {
-			t.Errorf("since %v, limits %q", r.SinceSeconds, r.Limits)
-		}
-	})
-	t.Run("the configuration has other addresses", func(t *testing.T) {
-		b := New()
-		b.Configure(conf(t, "a.example 192.0.2.2 192.0.2.3", "hand.example"))
-		need(t, b.Restore(now, wall.Sub(now), keep.memories(), keep.points))
-		if got := told(b)[:2]; got[0] != "a.example armed configured [192.0.2.2]>[192.0.2.3]" || !strings.HasPrefix(got[1], "hand.example running by hand") || !b.Entry("hand.example").Watch {
-			t.Errorf("%q", got)
-		}
-	})
-	t.Run("damaged", func(t *testing.T) {
-		b := New()
-		err := b.Restore(now, wall.Sub(now), []Memory{{"x.example", []byte("{")}, {"y.example", []byte(`{"name":"y.example"}`)}, keep.records["a.example"]}, map[string][]SavedPoint{"a.example": {{0, []byte("[]")}, keep.points["a.example"][0]}})
-		if err == nil || len(b.Entries()) != 1 || len(b.Entry("a.example").curve.at) != 1 {
-			t.Errorf("%v, %q", err, told(b))
-		}
-	})
-	t.Run("forgotten by the history", func(t *testing.T) {
-		again.Renew()
-		anew := saved{map[string]Memory{}, map[string][]SavedPoint{"a.example": {{Data: []byte("old")}}}}
-		anew.take(again)
-		if diff := cmp.Diff(keep, anew, cmp.AllowUnexported(saved{})); diff != "" {
-			t.Errorf("-first +renewed:\n%s", diff)
-		}
-	})
 }
 
 // TestReport: connections are gathered by whose they are; probes are told the

@@ -149,6 +149,14 @@ type SavedPoint struct {
 	Data  []byte
 }
 
+// fresh counts the points that the history has not.
+func (c *curve) fresh() int {
+	if c.anew {
+		return len(c.at)
+	}
+	return len(c.at) - c.saved
+}
+
 // unsaved are the points that the history has not; anew: in place of all that it
 // has.
 func (c *curve) unsaved(since time.Time) (points []SavedPoint, anew bool) {
@@ -175,17 +183,4 @@ func (c *curve) restore(since time.Time, saved []SavedPoint) error {
 	}
 	c.saved = len(c.at)
 	return first
-}
-
-// UnsavedPoints hands on the points of switches that run and that the history
-// has not; anew: in place of all that it has of the name.
-func (b *Book) UnsavedPoints(each func(name string, points []SavedPoint, anew bool)) {
-	for _, e := range b.Entries() {
-		if s := e.State(); s != Running && s != Stopped {
-			continue
-		}
-		if points, anew := e.curve.unsaved(e.Switch.Since); len(points) > 0 || anew {
-			each(e.Name, points, anew)
-		}
-	}
 }

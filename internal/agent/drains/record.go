@@ -51,6 +51,9 @@ type Record struct {
 	StoppedBy string    `json:"stopped_by"`
 	// Note is what is not known of it, a sentence; empty: nothing.
 	Note string `json:"note"`
+	// QuietSince is since when nothing is known to be in its way, on the wall
+	// clock; zero: something is.
+	QuietSince time.Time `json:"quiet_since"`
 }
 
 // State is how far it is.

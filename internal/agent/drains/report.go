@@ -69,7 +69,11 @@ func (e *Entry) Report(now time.Time, offset time.Duration, seen Seen, curve boo
 	if curve {
 		r.Curve = e.curve.since(now, e.Switch.Since)
 	}
-	for _, limit := range []string{e.Note, e.Restored} {
+	ended := ""
+	if r.Stopped && e.StoppedBy == ByItself {
+		ended = "the agent ended it by itself, as nothing was known to be in its way for a week"
+	}
+	for _, limit := range []string{e.Note, e.Restored, ended} {
 		if limit != "" {
 			r.Limits = append(r.Limits, limit)
 		}
