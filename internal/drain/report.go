@@ -80,7 +80,8 @@ type Sides struct {
 
 // Count counts connections.
 type Count struct {
-	// Connections are those in any state but LISTEN and TIME_WAIT.
+	// Connections are those in any state but LISTEN and TIME_WAIT, without those
+	// that are closing and that no process has any more.
 	Connections int `json:"connections"`
 	Established int `json:"established"`
 	// Connecting are in SYN_SENT, the most at once in 5 s; Retransmitting are

@@ -38,8 +38,8 @@ type AddressNow struct {
 
 // EndNow is what was at one of them.
 type EndNow struct {
-	// Connections are those in any state but LISTEN and TIME_WAIT;
-	// Retransmitting those ESTABLISHED that send something again.
+	// Connections are those in any state but LISTEN and TIME_WAIT, without those
+	// that are closing and that no process has any more; Retransmitting those ESTABLISHED that send something again.
 	Connections, Established, Retransmitting int
 	// Connecting are those in SYN_SENT, the most at once in 5 s.
 	Connecting int

@@ -269,8 +269,8 @@ func (c *counting) addToSide(s *tcp.Socket, seen sighting, served bool, t *Talli
 			tide.afterTTL += c.flows.countScale()
 		}
 	}
-	if s.State == tcp.TimeWait {
-		return
+	if s.State == tcp.TimeWait || s.Abandoned() {
+		return // nobody's any more
 	}
 	e.Connections++
 	switch s.State {

@@ -179,6 +179,39 @@ func TestSideTally(t *testing.T) {
 	}
 }
 
+// TestWhoHasLeftIsNobody: what a client of a dead address leaves behind as it goes
+// away closes for minutes, and is nobody who goes there.
+func TestWhoHasLeftIsNobody(t *testing.T) {
+	tallier, m := tallierOf(web(), nil), New("")
+	tallier.SetSwitches([]scope.Switch{aSwitch()}, true)
+	closing := func(s tcp.Socket, state tcp.State) tcp.Socket {
+		s.State, s.Inode = state, 0
+		return s
+	}
+	var view *View
+	for i := range 3 {
+		now := begin.Add(time.Duration(i) * time.Second)
+		t := count(tallier, look(whole, now), []tcp.Socket{
+			connecting("192.0.2.10:443", 1),
+			closing(resending("192.0.2.10:443", 2), tcp.FinWait1),
+			closing(resending("192.0.2.10:443", 3), tcp.LastAck),
+			closing(resending("192.0.2.10:443", 4), tcp.Closing),
+			closing(idle("192.0.2.10:443", 5), tcp.FinWait2),
+			closing(resending("192.0.2.10:80", 6), tcp.FinWait1),
+		})
+		view = m.Step(now, t)
+	}
+	old := view.Scope((&scope.Switch{Name: "shop.example"}).ID(scope.OldSide, ""))
+	want := map[string]float64{"connections": 1, "failing": 1, "retransmitting": 0, "fin_wait1": 2, "last_ack": 1}
+	if diff := diffOf(want, known(old, Connections, Failing, Retransmitting, FinWait1, LastAck)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	rows, _, _ := tallier.Held(0)
+	if len(rows) != 1 || rows[0].State != tcp.SynSent {
+		t.Errorf("held: %+v", rows)
+	}
+}
+
 func with(of Address, asked, served End) Address {
 	of.Asked, of.Served = asked, served
 	return of

@@ -313,6 +313,9 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) sighting {
 		}
 		return seen // nobody's any more: no timer, queue or info to read
 	}
+	if c.side != nil && s.Abandoned() {
+		return seen // whoever had it has left the address
+	}
 	if s.Retransmitting() {
 		y.Retransmitting++
 		c.example(s, scoreRetransmitting+uint64(s.Retransmits))

@@ -85,7 +85,8 @@ type Address struct {
 // End counts connections at one of their ends. What is new and what moved is
 // of looks at all states, estimated from a sample where there are many.
 type End struct {
-	// Connections are those in any state but LISTEN and TIME_WAIT.
+	// Connections are those in any state but LISTEN and TIME_WAIT, without those
+	// that are abandoned: see tcp.Socket.Abandoned.
 	Connections, Established uint32
 	// Connecting are those in SYN_SENT; Retransmitting those ESTABLISHED that
 	// send something again.
