@@ -205,6 +205,9 @@ func (t *Tallier) Begin(look tcp.Look) {
 	}
 }
 
+// elapsed is when the look under way began, since the first.
+func (t *Tallier) elapsed() time.Duration { return t.at.Sub(t.epoch) }
+
 // covers reports whether a look with that filter sees all of the scope's
 // sockets: a service's by its local ports, a backend's by its remote port, a
 // region's by its prefixes, a side's by its addresses at both ends. The rest is
@@ -399,7 +402,7 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 			}
 			c.pending.handOn(&c.tally, look.Begin, !last.IsZero())
 			c.far.handOn(&c.tally, look.Begin)
-			c.side.handOn(&c.tally.Address, !last.IsZero(), t.now, c.flows.look)
+			c.side.handOn(&c.tally.Address, !last.IsZero(), t.elapsed(), c.flows.look)
 		}
 		c.sortExamples()
 		c.tally.Examples = c.examples

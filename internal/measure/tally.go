@@ -98,7 +98,8 @@ type End struct {
 	// New were not there at the look before; NewAfterTTL is their part that
 	// came when the answers before the switch were not good any more.
 	New, NewAfterTTL uint32
-	// Older are those ESTABLISHED that began before that.
+	// Older are those ESTABLISHED that began before that, and those of which
+	// nobody saw when they began that have been there for 30 s.
 	Older uint32
 	// Moving are those on which bytes moved within a minute.
 	Moving uint32
