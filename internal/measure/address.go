@@ -133,7 +133,11 @@ func (h *history) takeAddress(y *Tally, look *tcp.Look) {
 		why = NoLimit
 	}
 	h.setIf(over, TTLOver, (of.Since - of.TTL).Seconds(), 1, why)
-	h.setIf(over, NewAfterTTL, float64(late), late, why)
+	if over && late == 0 && a.asked.late.Covers() < afterTTLSpan {
+		h.unknown(NotEnough, NewAfterTTL) // that none was seen for a moment is not that none comes
+	} else {
+		h.setIf(over, NewAfterTTL, float64(late), late, why)
+	}
 	h.setIf(over, OlderThanTTL, float64(older), int(older), why)
 }
 
