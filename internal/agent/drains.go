@@ -316,7 +316,7 @@ func (a *agent) Drain(name string) (drain.Report, error) {
 
 // drainReport is what is known of a switch; with the lock held.
 func (a *agent) drainReport(e *drains.Entry, rows heldRows, curve bool) drain.Report {
-	seen := drains.Seen{Agent: a.host, Rows: rows.of[e.Name], Over: rows.over[e.Name], Limits: slices.Concat(rows.limits, a.follower.problems[e.Name])}
+	seen := drains.Seen{Agent: a.host, Rows: rows.of[e.Name], Over: rows.over[e.Name], Limits: slices.Concat(rows.limits, a.follower.problems[e.Name], a.follower.book.Shared(e))}
 	seen.Held = heldOf(e, rows)
 	if e.State() == drains.Stopped {
 		seen.Rows, seen.Over = nil, 0

@@ -11,21 +11,13 @@ import (
 	"github.com/foreshock/foreshock/internal/agent/drains"
 	"github.com/foreshock/foreshock/internal/measure"
 	"github.com/foreshock/foreshock/internal/observe/asn"
-	"github.com/foreshock/foreshock/internal/observe/netns"
 	"github.com/foreshock/foreshock/internal/observe/owner"
 	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
-const (
-	// heldFor is how old the rows of a report may be.
-	heldFor = time.Second
-	// Owners of sockets that nobody was found for are searched again after
-	// ownersAgain, and after ownersTimes what the last search took: it is made when
-	// somebody asks for a report, and walks the descriptors of many processes.
-	ownersAgain = 5 * time.Second
-	ownersTimes = 50
-)
+// heldFor is how old the rows of a report may be.
+const heldFor = time.Second
 
 // heldRows are the connections on old addresses, of all switches, and what else
 // a report takes of the host.
@@ -174,70 +166,4 @@ func (h *Host) heldSockets() (out map[string][]heldSocket, over map[string]int) 
 		}
 	}
 	return out, over
-}
-
-// ownersSeen remembers who holds which socket.
-type ownersSeen struct {
-	mu     sync.Mutex
-	of     map[uint64]owner.Process // by inode
-	nextAt time.Time
-	unseen []string
-}
-
-// find returns who holds the sockets that this host began. It searches for those
-// that it does not know, not too often, and forgets those that are gone.
-func (x *ownersSeen) find(clock *Clock, sockets map[string][]heldSocket) map[uint64]owner.Process {
-	known := make(map[uint64]owner.Process, len(x.of))
-	lacks := map[tcp.Namespace][]uint64{}
-	for _, list := range sockets {
-		for i := range list {
-			s := &list[i]
-			if s.Served || s.Inode == 0 {
-				continue
-			}
-			if p, is := x.of[s.Inode]; is {
-				known[s.Inode] = p
-			} else {
-				lacks[s.id] = append(lacks[s.id], s.Inode)
-			}
-		}
-	}
-	x.of = known
-	if len(lacks) == 0 || clock.Now().Before(x.nextAt) {
-		return known
-	}
-	began := clock.Now()
-	x.unseen = search(lacks, known)
-	x.nextAt = clock.Now().Add(max(ownersAgain, ownersTimes*clock.Now().Sub(began)))
-	return known
-}
-
-// search finds the holders of sockets among the processes of their namespaces,
-// and adds them to known. It returns what could not be seen.
-func search(lacks map[tcp.Namespace][]uint64, known map[uint64]owner.Process) (unseen []string) {
-	of := make(map[tcp.Namespace]bool, len(lacks))
-	for id := range lacks {
-		of[id] = true
-	}
-	members, err := netns.Members(procRoot, of)
-	if err != nil {
-		return []string{"who holds connections to the old addresses is not known: " + err.Error()}
-	}
-	for id, inodes := range lacks {
-		depth := owner.Thorough
-		if members[id] == nil { // among all processes, then
-			depth = owner.Brief
-		}
-		held, limits, err := owner.Find(procRoot, members[id], inodes, depth)
-		if err != nil {
-			return append(unseen, "not all who hold connections to the old addresses are known: "+err.Error())
-		}
-		for inode, holders := range held {
-			known[inode] = holders[0]
-		}
-		if len(held) < len(inodes) {
-			unseen = append(unseen, limits.Reasons()...)
-		}
-	}
-	return unseen
 }

@@ -53,6 +53,9 @@ type Held struct {
 func (h *Host) Held() []Held {
 	var out []Held
 	for _, p := range h.pipelines() {
+		if p != h.own && p.schedule.Idle() {
+			continue // all connections there have gone, and no look says so any more
+		}
 		for i := range p.tallier.switches {
 			of := Held{Switch: p.tallier.switches[i].Name, Namespace: p.place.name, ID: p.place.namespace}
 			var rows []measure.HeldSocket

@@ -218,6 +218,10 @@ func TestSwitchInAnotherNamespace(t *testing.T) {
 	if waiting != dialled-fit {
 		t.Errorf("%d wait for the handshake, want %d", waiting, dialled-fit)
 	}
+	r.schedule.SetIdle(true) // as when all have gone, and only pulses look
+	if slices.ContainsFunc(h.Held(), func(held Held) bool { return held.Namespace == label }) {
+		t.Error("of a namespace where nobody is left the last look is told for ever")
+	}
 	tape.End()
 	met := false
 	labtest.Need(t, recordingtest.Recount(tape.Records(), func(step measure.Step, counted measure.Tallies) error {

@@ -23,6 +23,8 @@ const (
 	failingShare = 0.2
 	// onTheWay is how long after the TTL somebody may still be on his way, in seconds.
 	onTheWay = 1.0
+	// staysFor is how long a connection is there, in seconds, that is kept.
+	staysFor = 30.0
 )
 
 // Blame says of each of a report's laggards why it is on an old address and what
@@ -46,6 +48,9 @@ func Blame(r *Report) {
 		case l.NewAfterTTL > 0:
 			l.Cause = causeStale
 			l.Place, l.Advice = staleAdvice(r, l, &host)
+		case l.OldestSeconds > 0 && l.OldestSeconds < staysFor && r.SinceSeconds-l.OldestSeconds > *r.TTLSeconds+onTheWay:
+			// Met after the TTL, by an agent that did not look before.
+			l.Advice = "nothing yet: when its connections began was not seen; within a minute it shows whether they stay or others are begun"
 		default:
 			l.Cause, l.Advice = causeOld, oldAdvice(r, l)
 		}

@@ -219,6 +219,7 @@ func TestBlame(t *testing.T) {
 	}
 	late := one(drain.Laggard{Connections: 20, NewAfterTTL: 5, Moving: 20})
 	pooled := one(drain.Laggard{Connections: 20, Moving: 20, OldestSeconds: 400})
+	met := one(drain.Laggard{Connections: 20, Moving: 20, OldestSeconds: 3})
 	failing := one(drain.Laggard{Connections: 20, Failing: 19, NewAfterTTL: 5})
 	lossy := one(drain.Laggard{Connections: 20, Failing: 1})
 	remote := one(drain.Laggard{Vantage: "served", Connections: 20, NewAfterTTL: 5, Prefix: "203.0.113.0/24", ASN: 64500})
@@ -248,6 +249,8 @@ func TestBlame(t *testing.T) {
 		{"one right, one wrong", late, 300, new(60.0), []drain.Resolver{in(drain.ClassNew), in(drain.ClassOldBeyond)}, "stale_dns resolver"},
 		{"nobody was asked", late, 300, new(60.0), []drain.Resolver{in(drain.ClassUnasked), in(drain.ClassError)}, "stale_dns "},
 		{"others' clients", remote, 300, new(60.0), []drain.Resolver{in(drain.ClassOldBeyond)}, "stale_dns "},
+		{"met after the TTL", met, 300, new(60.0), nil, " "},
+		{"met before it was over", met, 62, new(60.0), nil, "old_connection "},
 		{"a pool", pooled, 300, new(60.0), []drain.Resolver{in(drain.ClassOldBeyond)}, "old_connection "},
 	}
 	for _, tt := range tests {

@@ -80,7 +80,8 @@ type Sides struct {
 
 // Count counts connections.
 type Count struct {
-	// Connections are those in any state but LISTEN and TIME_WAIT.
+	// Connections are those in any state but LISTEN and TIME_WAIT, without those
+	// that are closing and that no process has any more.
 	Connections int `json:"connections"`
 	Established int `json:"established"`
 	// Connecting are in SYN_SENT, the most at once in 5 s; Retransmitting are
@@ -131,7 +132,7 @@ type Laggard struct {
 	Moving      int    `json:"moving"`
 	// NewAfterTTL are those begun within 30 s and after the answers before the
 	// switch were not good any more; OldestSeconds is the age of the oldest, at
-	// least.
+	// least; zero where that is not known.
 	NewAfterTTL   int     `json:"new_after_ttl"`
 	OldestSeconds float64 `json:"oldest_seconds"`
 	// Cause is "users_failing_on_old", "stale_dns" or "old_connection"; the last

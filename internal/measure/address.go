@@ -38,8 +38,8 @@ type AddressNow struct {
 
 // EndNow is what was at one of them.
 type EndNow struct {
-	// Connections are those in any state but LISTEN and TIME_WAIT;
-	// Retransmitting those ESTABLISHED that send something again.
+	// Connections are those in any state but LISTEN and TIME_WAIT, without those
+	// that are closing and that no process has any more; Retransmitting those ESTABLISHED that send something again.
 	Connections, Established, Retransmitting int
 	// Connecting are those in SYN_SENT, the most at once in 5 s.
 	Connecting int
@@ -133,7 +133,11 @@ func (h *history) takeAddress(y *Tally, look *tcp.Look) {
 		why = NoLimit
 	}
 	h.setIf(over, TTLOver, (of.Since - of.TTL).Seconds(), 1, why)
-	h.setIf(over, NewAfterTTL, float64(late), late, why)
+	if over && late == 0 && a.asked.late.Covers() < afterTTLSpan {
+		h.unknown(NotEnough, NewAfterTTL) // that none was seen for a moment is not that none comes
+	} else {
+		h.setIf(over, NewAfterTTL, float64(late), late, why)
+	}
 	h.setIf(over, OlderThanTTL, float64(older), int(older), why)
 }
 

@@ -3,6 +3,7 @@ package measure
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -106,6 +107,30 @@ func TestAddressSignals(t *testing.T) {
 				t.Errorf("%s has %s", s.Scope, sig)
 			}
 		}
+	}
+}
+
+// TestNoneLateTakesItsTime: that nobody came late in the first moment, as after a
+// start of the agent, does not say that nobody does.
+func TestNoneLateTakesItsTime(t *testing.T) {
+	d := newDrained()
+	var got []float64
+	for i := range 40 {
+		old := Address{Since: time.Minute + time.Duration(i)*time.Second, TTL: 10 * time.Second, Asked: End{Connections: 5, Established: 5}}
+		if i == 35 {
+			old.Asked.New, old.Asked.NewAfterTTL = 1, 1
+		}
+		if d.step(old, Address{Since: old.Since, TTL: old.TTL}); i%10 == 5 || i%10 == 0 {
+			got = append(got, known(d.on(scope.OldSide), NewAfterTTL)["new_after_ttl"])
+		}
+	}
+	want := map[string]float64{"0": nan, "5": nan, "10": nan, "15": nan, "20": nan, "25": nan, "30": 0, "35": 1}
+	seen := map[string]float64{}
+	for i, v := range got {
+		seen[strconv.Itoa(5*i)] = v
+	}
+	if diff := diffOf(want, seen); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

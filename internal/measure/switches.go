@@ -15,6 +15,9 @@ const (
 	// movingWithin is for how long a connection counts as moving after bytes moved
 	// on it: longer than most clients take between two requests.
 	movingWithin = time.Minute
+	// staysFor is how long a connection is there that is kept: most requests have
+	// their answer sooner.
+	staysFor = 30 * time.Second
 	// ttlGrace is how long after its TTL an answer may still be used: TTLs count
 	// whole seconds (RFC 1035, section 3.2.1), and caches round them up.
 	ttlGrace = time.Second
@@ -182,9 +185,9 @@ type side struct {
 	partial   bool
 	// moves is of the flows that are followed: by key.
 	moves map[uint64]move
-	// looked is when the last judged look at all states was, 1/100 s since the
-	// tallier's first.
-	looked int32
+	// looked is when the last judged look at all states was, since the tallier's
+	// first.
+	looked time.Duration
 	// Since then, by looks that were not judged too.
 	asked, served tide
 	// held is of that look, next of the one under way.
@@ -200,14 +203,18 @@ type tide struct {
 
 // move is what is remembered of one flow.
 type move struct {
-	bytes    uint64 // moved both ways over its life
-	at       int32  // when bytes moved last, 1/100 s since the tallier's first look; notMoved
-	look     uint8  // the look at all states that saw it last
-	afterTTL bool   // it began when the answers before the switch were not good any more
+	bytes    uint64        // moved both ways over its life
+	at       time.Duration // when bytes moved last, since the tallier's first look; notMoved
+	begun    time.Duration // when it had begun, at the latest
+	look     uint8         // the look at all states that saw it last
+	afterTTL bool          // it began when the answers before the switch were not good any more
 }
 
 // notMoved is longer ago than any span.
-const notMoved = -1 << 30
+const notMoved = time.Duration(-1 << 62)
+
+// moving reports whether bytes moved on it within a minute of now.
+func (m *move) moving(now time.Duration) bool { return now-m.at <= movingWithin }
 
 func newSide(of *scope.Switch, which scope.Side) *side {
 	return &side{
@@ -269,8 +276,8 @@ func (c *counting) addToSide(s *tcp.Socket, seen sighting, served bool, t *Talli
 			tide.afterTTL += c.flows.countScale()
 		}
 	}
-	if s.State == tcp.TimeWait {
-		return
+	if s.State == tcp.TimeWait || s.Abandoned() {
+		return // nobody's any more
 	}
 	e.Connections++
 	switch s.State {
@@ -288,21 +295,24 @@ func (c *counting) addToSide(s *tcp.Socket, seen sighting, served bool, t *Talli
 	m := move{at: notMoved}
 	if seen.known {
 		var grown uint64
-		m, grown = d.follow(s, seen, late, c, t.now)
+		m, grown = d.follow(s, seen, late, c, t.elapsed())
 		tide.bytes += grown * uint64(c.flows.scale())
 		d.count(e, s, m, t, c.flows.scale())
 	} else if heardWithin(s, movingWithin) {
-		m.at = t.now
+		m.at = t.elapsed()
 	}
 	d.hold(s, seen, served, m, t)
 }
 
 // follow takes up what moved on a flow, and returns what is remembered of it
 // and how many bytes that were since it was seen last.
-func (d *side) follow(s *tcp.Socket, seen sighting, late bool, c *counting, now int32) (m move, grown uint64) {
+func (d *side) follow(s *tcp.Socket, seen sighting, late bool, c *counting, now time.Duration) (m move, grown uint64) {
 	m, before := d.moves[seen.key]
 	if !before {
-		m = move{at: notMoved, afterTTL: late}
+		m = move{at: notMoved, begun: now, afterTTL: late}
+	}
+	if s.Has&tcp.HasInfo != 0 && s.State == tcp.Established { // its handshake counts as heard
+		m.begun = min(m.begun, now-max(s.Info.LastDataReceived, s.Info.LastAckReceived))
 	}
 	m.look = c.flows.look
 	total := moved(s)
@@ -312,7 +322,7 @@ func (d *side) follow(s *tcp.Socket, seen sighting, late bool, c *counting, now 
 			grown, m.at = total-m.bytes, now
 		}
 	case heardWithin(s, movingWithin): // of what was before it was met, that is all there is to go by
-		m.at = now - int32(s.Info.LastDataReceived/(10*time.Millisecond))
+		m.at = now - s.Info.LastDataReceived
 	}
 	m.bytes = max(m.bytes, total)
 	d.moves[seen.key] = m
@@ -325,12 +335,22 @@ func (d *side) count(e *End, s *tcp.Socket, m move, t *Tallier, scale uint32) {
 	if m.at > d.looked {
 		e.Moved += scale
 	}
-	if t.now-m.at <= int32(movingWithin/(10*time.Millisecond)) {
+	if m.moving(t.elapsed()) {
 		e.Moving += scale
 	}
-	if s.State == tcp.Established && !m.afterTTL && d.over(t.at, 0) {
+	if s.State == tcp.Established && d.older(m, t) {
 		e.Older += scale
 	}
+}
+
+// older reports whether a flow that is there began before the answers before the
+// switch were over. Of one that was met later, and may have begun just before
+// that, as every one has when the agent starts, only its staying tells.
+func (d *side) older(m move, t *Tallier) bool {
+	if m.afterTTL || !d.over(t.at, 0) {
+		return false
+	}
+	return !d.over(t.epoch.Add(m.begun), 0) || t.elapsed()-m.begun >= staysFor
 }
 
 // hold tells a connection of the old side.
@@ -345,7 +365,7 @@ func (d *side) hold(s *tcp.Socket, seen sighting, served bool, m move, t *Tallie
 	row := HeldSocket{
 		Local: s.Local, Remote: s.Remote, Cookie: s.Cookie, Inode: s.Inode, CgroupID: s.CgroupID, State: s.State,
 		Served: served, Retransmitting: s.Retransmitting(), NewAfterTTL: m.afterTTL,
-		Moving: t.now-m.at <= int32(movingWithin/(10*time.Millisecond)),
+		Moving: m.moving(t.elapsed()),
 	}
 	if seen.known {
 		row.FirstSeen = t.at.Add(-seen.age)
@@ -355,7 +375,7 @@ func (d *side) hold(s *tcp.Socket, seen sighting, served bool, m move, t *Tallie
 
 // handOn ends a judged look at all states, the look-th of its scope, that began
 // at now. known is false when there was no look before to count from.
-func (d *side) handOn(y *Address, known bool, now int32, look uint8) {
+func (d *side) handOn(y *Address, known bool, now time.Duration, look uint8) {
 	if d == nil {
 		return
 	}

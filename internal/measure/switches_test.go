@@ -179,6 +179,39 @@ func TestSideTally(t *testing.T) {
 	}
 }
 
+// TestWhoHasLeftIsNobody: what a client of a dead address leaves behind as it goes
+// away closes for minutes, and is nobody who goes there.
+func TestWhoHasLeftIsNobody(t *testing.T) {
+	tallier, m := tallierOf(web(), nil), New("")
+	tallier.SetSwitches([]scope.Switch{aSwitch()}, true)
+	closing := func(s tcp.Socket, state tcp.State) tcp.Socket {
+		s.State, s.Inode = state, 0
+		return s
+	}
+	var view *View
+	for i := range 3 {
+		now := begin.Add(time.Duration(i) * time.Second)
+		t := count(tallier, look(whole, now), []tcp.Socket{
+			connecting("192.0.2.10:443", 1),
+			closing(resending("192.0.2.10:443", 2), tcp.FinWait1),
+			closing(resending("192.0.2.10:443", 3), tcp.LastAck),
+			closing(resending("192.0.2.10:443", 4), tcp.Closing),
+			closing(idle("192.0.2.10:443", 5), tcp.FinWait2),
+			closing(resending("192.0.2.10:80", 6), tcp.FinWait1),
+		})
+		view = m.Step(now, t)
+	}
+	old := view.Scope((&scope.Switch{Name: "shop.example"}).ID(scope.OldSide, ""))
+	want := map[string]float64{"connections": 1, "failing": 1, "retransmitting": 0, "fin_wait1": 2, "last_ack": 1}
+	if diff := diffOf(want, known(old, Connections, Failing, Retransmitting, FinWait1, LastAck)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	rows, _, _ := tallier.Held(0)
+	if len(rows) != 1 || rows[0].State != tcp.SynSent {
+		t.Errorf("held: %+v", rows)
+	}
+}
+
 func with(of Address, asked, served End) Address {
 	of.Asked, of.Served = asked, served
 	return of
@@ -265,6 +298,46 @@ func TestLateOnlyWhenCertain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestStartedLate: an agent that starts when the answers have long been over does
+// not take what it meets for what was there before: it tells by what the kernel
+// knows of it, or by its staying.
+func TestStartedLate(t *testing.T) {
+	tallier := tallierOf(nil, nil)
+	tallier.SetSwitches([]scope.Switch{aSwitch()}, true) // 10 s beyond the TTL
+	quiet := func(cookie uint64, since time.Duration) tcp.Socket {
+		s := idle("192.0.2.10:443", cookie)
+		s.Info.LastDataReceived = since
+		return s
+	}
+	var older []uint32
+	for _, at := range []time.Duration{0, time.Second, 29 * time.Second, 31 * time.Second} {
+		sockets := []tcp.Socket{quiet(1, 15*time.Second), quiet(2, 5*time.Second)}
+		if at > 0 { // what was heard once stays known
+			sockets = []tcp.Socket{quiet(1, 0), quiet(2, 0), quiet(3, 0)}
+		}
+		older = append(older, sides(count(tallier, look(whole, begin.Add(at)), sockets))["shop.example/old"].Asked.Older)
+	}
+	if diff := cmp.Diff([]uint32{1, 1, 2, 2}, older); diff != "" {
+		t.Errorf("older (-want +got):\n%s", diff)
+	}
+}
+
+// TestMovingAfterYears: what never moved does not begin to as the agent's clock
+// goes on.
+func TestMovingAfterYears(t *testing.T) {
+	tallier := tallierOf(nil, nil)
+	tallier.SetSwitches([]scope.Switch{aSwitch()}, true)
+	for _, days := range []time.Duration{0, 1, 130, 250, 2000} {
+		at := begin.Add(days * 24 * time.Hour)
+		for i := range 2 {
+			got := sides(count(tallier, look(whole, at.Add(time.Duration(i)*time.Second)), []tcp.Socket{idle("192.0.2.10:443", 1), moving("192.0.2.10:443", 2, 1000*uint64(days)+100*uint64(i+1))}))["shop.example/old"].Asked
+			if got.Moving != 1 || days+time.Duration(i) > 0 && got.Moved != 1 {
+				t.Errorf("%d days, look %d: %d move, %d have moved since the last look", days, i, got.Moving, got.Moved)
+			}
+		}
 	}
 }
 

@@ -51,9 +51,6 @@ func slowClient(s *tcp.Socket, seen sighting) bool {
 		float64(s.Info.BytesReceived) < slowBytesPerSecond*seen.age.Seconds()
 }
 
-// maxExamples is how many example sockets a tally keeps.
-const maxExamples = 20
-
 // Tallier counts the sockets of one look at a time, per scope. Its memory
 // grows with the scopes and is reused: what End returns is good until the
 // next Begin.
@@ -208,6 +205,9 @@ func (t *Tallier) Begin(look tcp.Look) {
 	}
 }
 
+// elapsed is when the look under way began, since the first.
+func (t *Tallier) elapsed() time.Duration { return t.at.Sub(t.epoch) }
+
 // covers reports whether a look with that filter sees all of the scope's
 // sockets: a service's by its local ports, a backend's by its remote port, a
 // region's by its prefixes, a side's by its addresses at both ends. The rest is
@@ -313,6 +313,9 @@ func (c *counting) add(s *tcp.Socket, t *Tallier) sighting {
 		}
 		return seen // nobody's any more: no timer, queue or info to read
 	}
+	if c.side != nil && s.Abandoned() {
+		return seen // whoever had it has left the address
+	}
 	if s.Retransmitting() {
 		y.Retransmitting++
 		c.example(s, scoreRetransmitting+uint64(s.Retransmits))
@@ -379,37 +382,6 @@ func (c *counting) addListener(s *tcp.Socket) {
 	q.Set += mix(s.Cookie) // a sum, so that order does not matter
 }
 
-// Scores order examples: what convicts most comes first, then what has lasted
-// longest or is largest.
-const (
-	scorePending        uint64 = 1 << 40
-	scoreCloseWait      uint64 = 2 << 40
-	scoreSlow           uint64 = 3 << 40
-	scoreZeroWindow     uint64 = 4 << 40
-	scoreUnaccepted     uint64 = 5 << 40
-	scoreRetransmitting uint64 = 6 << 40
-	scoreConnecting     uint64 = 7 << 40
-	scoreGaveUp         uint64 = 8 << 40
-)
-
-func (c *counting) example(s *tcp.Socket, score uint64) {
-	n := len(c.examples)
-	if n < maxExamples {
-		c.examples = append(c.examples, *s)
-		c.scores[n] = score
-		if n == 0 || score < c.minScore {
-			c.minScore = score
-		}
-		return
-	}
-	if score <= c.minScore {
-		return
-	}
-	least := slices.Index(c.scores[:], c.minScore)
-	c.examples[least], c.scores[least] = *s, score
-	c.minScore = slices.Min(c.scores[:])
-}
-
 // End returns the tallies of the scopes that the look covered whole. look is
 // the finished header; interval is how often the schedule makes such a look.
 // What an interrupted look saw come and go is told by the next that is not.
@@ -430,7 +402,7 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 			}
 			c.pending.handOn(&c.tally, look.Begin, !last.IsZero())
 			c.far.handOn(&c.tally, look.Begin)
-			c.side.handOn(&c.tally.Address, !last.IsZero(), t.now, c.flows.look)
+			c.side.handOn(&c.tally.Address, !last.IsZero(), t.elapsed(), c.flows.look)
 		}
 		c.sortExamples()
 		c.tally.Examples = c.examples
@@ -438,14 +410,4 @@ func (t *Tallier) End(look tcp.Look, interval time.Duration) Tallies {
 		t.tallies = append(t.tallies, c.tally)
 	}
 	return Tallies{Look: look, Interval: interval, Scopes: t.tallies}
-}
-
-// sortExamples puts the worst first; there are at most 20.
-func (c *counting) sortExamples() {
-	for i := 1; i < len(c.examples); i++ {
-		for j := i; j > 0 && c.scores[j] > c.scores[j-1]; j-- {
-			c.scores[j], c.scores[j-1] = c.scores[j-1], c.scores[j]
-			c.examples[j], c.examples[j-1] = c.examples[j-1], c.examples[j]
-		}
-	}
 }

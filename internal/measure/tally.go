@@ -85,7 +85,8 @@ type Address struct {
 // End counts connections at one of their ends. What is new and what moved is
 // of looks at all states, estimated from a sample where there are many.
 type End struct {
-	// Connections are those in any state but LISTEN and TIME_WAIT.
+	// Connections are those in any state but LISTEN and TIME_WAIT, without those
+	// that are abandoned: see tcp.Socket.Abandoned.
 	Connections, Established uint32
 	// Connecting are those in SYN_SENT; Retransmitting those ESTABLISHED that
 	// send something again.
@@ -97,7 +98,8 @@ type End struct {
 	// New were not there at the look before; NewAfterTTL is their part that
 	// came when the answers before the switch were not good any more.
 	New, NewAfterTTL uint32
-	// Older are those ESTABLISHED that began before that.
+	// Older are those ESTABLISHED that began before that, and those of which
+	// nobody saw when they began that have been there for 30 s.
 	Older uint32
 	// Moving are those on which bytes moved within a minute.
 	Moving uint32

@@ -100,6 +100,19 @@ func (s *Socket) Accepted() bool {
 	return s.Inode != 0 && s.State != Listen && s.State != Close
 }
 
+// Abandoned reports whether s is closing, no process has it any more, and there
+// is nothing left to deliver but its FIN, which counts as one byte of the send
+// queue, or what there is gets nowhere.
+func (s *Socket) Abandoned() bool {
+	switch s.State {
+	case FinWait2:
+		return s.Inode == 0
+	case FinWait1, LastAck, Closing:
+		return s.Inode == 0 && (s.SendQueue <= 1 || s.Retransmitting() || s.ZeroWindow())
+	}
+	return false
+}
+
 // Busy reports whether the process that serves s owes an answer: the client
 // spoke last, or sent what nobody has read yet. Only meaningful on the
 // server's side of a connection; needs Info unless the receive queue tells.

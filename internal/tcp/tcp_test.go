@@ -27,7 +27,12 @@ func TestWords(t *testing.T) {
 		{"client, answered", Socket{State: Established, Inode: 1, Has: HasInfo, Info: info(9*ms, 3*ms, 500, 81, 1)}, "accepted busy"},
 		{"in the accept queue", Socket{State: Established, ReceiveQueue: 80}, "unaccepted"},
 		{"gave up in the accept queue", Socket{State: CloseWait, ReceiveQueue: 81}, "unaccepted"},
-		{"orphan that sends its last", Socket{State: FinWait1, Timer: TimerRetransmit, Retransmits: 2}, "retransmitting"},
+		{"orphan that sends its last in vain", Socket{State: FinWait1, SendQueue: 900, Timer: TimerRetransmit, Retransmits: 2}, "retransmitting abandoned"},
+		{"orphan that nobody reads from", Socket{State: LastAck, SendQueue: 900, Timer: TimerZeroWindow}, "zero_window abandoned"},
+		{"orphan that delivers its last", Socket{State: FinWait1, SendQueue: 900, Timer: TimerRetransmit}, ""},
+		{"orphan whose FIN is all", Socket{State: Closing, SendQueue: 1, Timer: TimerRetransmit}, "abandoned"},
+		{"orphan that waits for the peer's FIN", Socket{State: FinWait2}, "abandoned"},
+		{"half closed, and held", Socket{State: FinWait2, Inode: 1}, "accepted"},
 		{"retransmit timer, nothing lost", Socket{State: Established, Inode: 1, Timer: TimerRetransmit}, "accepted"},
 		{"path lost", Socket{State: Established, Inode: 1, Timer: TimerRetransmit, Retransmits: 1}, "accepted retransmitting"},
 		{"SYN unanswered", Socket{State: SynSent, Inode: 1, Timer: TimerRetransmit, Retransmits: 1}, "accepted retransmitting"},
@@ -45,6 +50,7 @@ func TestWords(t *testing.T) {
 			}{
 				{"accepted", tt.socket.Accepted()}, {"unaccepted", tt.socket.Unaccepted()}, {"busy", tt.socket.Busy()},
 				{"pending", tt.socket.Pending()}, {"retransmitting", tt.socket.Retransmitting()}, {"zero_window", tt.socket.ZeroWindow()},
+				{"abandoned", tt.socket.Abandoned()},
 			} {
 				if word.holds && got != "" {
 					got += " "

@@ -61,6 +61,25 @@ func (b *Book) Entries() []*Entry {
 	return out
 }
 
+// Shared says which old addresses of a switch other names that are followed have
+// too, a sentence each: whose connections go there no look can tell.
+func (b *Book) Shared(e *Entry) (out []string) {
+	mine := &e.Switch
+	for _, o := range b.Entries() {
+		theirs := &o.Switch
+		both := len(mine.Ports) == 0 || len(theirs.Ports) == 0 || slices.ContainsFunc(mine.Ports, theirs.Counts)
+		if o == e || !both || o.State() != Armed && o.State() != Running {
+			continue
+		}
+		for _, a := range slices.Concat(theirs.Old, theirs.New, theirs.Kept) {
+			if slices.Contains(mine.Old, a) {
+				out = append(out, fmt.Sprintf("%s is an address of %s too: which of its connections are for which name cannot be told", a, o.Name))
+			}
+		}
+	}
+	return out
+}
+
 // Switches are those that are to be counted, by name.
 func (b *Book) Switches() []scope.Switch {
 	var out []scope.Switch

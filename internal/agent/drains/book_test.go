@@ -286,6 +286,7 @@ func TestReport(t *testing.T) {
 		rows = append(rows, row(func(r *Row) { r.PID, r.Moving, r.FirstSeen = 7+i, i == 0, start.Add(time.Duration(i)*time.Second) }))
 	}
 	rows = append(rows,
+		row(func(r *Row) { r.FirstSeen = time.Time{} }), // of many, that are not all followed
 		row(func(r *Row) { r.Process, r.PID, r.Failing, r.NewAfterTTL = "job", 0, true, true }),
 		client("198.51.100.4"), client("198.51.100.200"), client("2001:db8:1:2::3"),
 	)
@@ -310,7 +311,7 @@ func TestReport(t *testing.T) {
 		Agent: "web03", Name: "a.example", Source: "by hand", Old: addrs("192.0.2.1"), New: addrs("192.0.2.2"), Kept: addrs("192.0.2.9"),
 		SinceSeconds: 60, SwitchedAt: start, DeadlineSeconds: 900,
 		Laggards: []drain.Laggard{
-			{Vantage: "asked", Old: old, Process: "app", PIDs: []int{7, 8, 9}, Unit: "app.service", Connections: 3, Moving: 1, OldestSeconds: 60},
+			{Vantage: "asked", Old: old, Process: "app", PIDs: []int{7, 8, 9}, Unit: "app.service", Connections: 4, Moving: 1, OldestSeconds: 60},
 			{Vantage: "served", Old: old, Prefix: "198.51.100.0/24", ASN: 64500, Network: "Example", Service: "service/web", Connections: 2, OldestSeconds: 60},
 			{Vantage: "served", Old: old, Prefix: "2001:db8:1::/48", ASN: 64500, Network: "Example", Service: "service/web", Connections: 1, OldestSeconds: 60},
 			{Vantage: "asked", Old: old, Process: "job", Unit: "app.service", Connections: 1, Failing: 1, NewAfterTTL: 1, OldestSeconds: 60},

@@ -27,7 +27,7 @@ type Row struct {
 	Failing     bool       // it is in SYN_SENT, or sends something again
 	Moving      bool       // bytes moved within a minute
 	NewAfterTTL bool
-	FirstSeen   time.Time
+	FirstSeen   time.Time // zero where that is not known
 	// Who asked, or whose client it is and what serves it; empty where that is
 	// not known.
 	Process, Unit, Container string
@@ -153,7 +153,9 @@ func laggards(now time.Time, rows []Row) (out []drain.Laggard, over int) {
 		if r.NewAfterTTL {
 			l.NewAfterTTL++
 		}
-		l.OldestSeconds = max(l.OldestSeconds, now.Sub(r.FirstSeen).Seconds())
+		if !r.FirstSeen.IsZero() {
+			l.OldestSeconds = max(l.OldestSeconds, now.Sub(r.FirstSeen).Seconds())
+		}
 		if r.PID != 0 && len(l.PIDs) < mostPIDs && !slices.Contains(l.PIDs, r.PID) {
 			l.PIDs = append(l.PIDs, r.PID)
 		}
