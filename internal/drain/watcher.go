@@ -155,6 +155,9 @@ func (w *Watcher) takeArmed(s *watched, a *reply.Answer) *Change {
 
 // takeAny looks for a change of any kind.
 func (w *Watcher) takeAny(s *watched, a *reply.Answer) *Change {
+	if slices.ContainsFunc(s.base, a.Lacks) {
+		return nil // what fails takes no address away
+	}
 	before, ttl, at, ok := s.step(a, w.restless(a.At))
 	if !ok || w.told != nil && slices.Equal(w.told.After, s.base) {
 		return nil // another server said it already

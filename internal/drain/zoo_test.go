@@ -44,7 +44,7 @@ func theSwitch() scope.Switch {
 
 var byLetter = map[string][]netip.Addr{
 	"old": addrs("192.0.2.10"), "old2": addrs("192.0.2.11"), "new": addrs("198.51.100.7"), "kept": addrs("192.0.2.99"), "other": addrs("203.0.113.9"),
-	"both": addrs("192.0.2.10", "198.51.100.7"),
+	"both": addrs("192.0.2.10", "198.51.100.7"), "dual": addrs("192.0.2.10", "2001:db8::10"),
 }
 
 // answer reads "SECONDS SERVER WHAT [TTL] [key=value…]": who answered what when.
@@ -80,6 +80,8 @@ func answer(line string) reply.Answer {
 			a.Extended, a.Stale = []reply.Extended{{Code: uint16(n)}}, n == 3
 		case "serial":
 			a.Serial = uint32(n)
+		case "lacks":
+			a.Lacks4, a.Lacks6 = n == 4, n == 6
 		case "longest":
 			a.Longest, a.CNAMEs = d, []string{"alias.example"}
 		case "alias":
@@ -276,6 +278,45 @@ func TestZooClasses(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("classes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestZooHalf: what a server says of one family is nothing of the other, whose
+// question failed.
+func TestZooHalf(t *testing.T) {
+	sw, err := scope.NewSwitch("shop.example", addrs("192.0.2.10", "2001:db8::10"), addrs("198.51.100.7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw.Since = start
+	tests := []struct {
+		name, play, want string
+		until            float64
+	}{
+		{"known", "-10 ns1 dual 10|-10 sys1 dual 10|1 ns1 new 10|12 sys1 new 10", "ns1 new, sys1 new", 11},
+		{"new, and nothing of the old IPv6 address", "-10 ns1 dual 10|-10 sys1 dual 10|1 ns1 new 10|12 sys1 new 10 lacks=6|50 sys1 new 10 lacks=6", "ns1 new, sys1 error", 11},
+		{"one such answer leaves the one before standing", "-10 ns1 dual 10|1 ns1 new 10|12 sys1 new 10|40 sys1 new 10 lacks=6", "ns1 new, sys1 new", 11},
+		{"of the zone it ends nothing", "-10 ns1 dual 10|1 ns1 new 10 lacks=6|30 ns1 new 10 lacks=6", "ns1 error, sys1 unasked", 70},
+		{"an old address is one", "-10 ns1 dual 10|1 ns1 new 10|30 sys1 old 10 lacks=6", "ns1 new, sys1 old_beyond", 11},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var z Zoo
+			z.Expect([]reply.Server{serverOf("ns1"), serverOf("sys1")})
+			z.Follow(sw)
+			for line := range strings.SplitSeq(tt.play, "|") {
+				z.Take(answer(line))
+			}
+			var got []string
+			for _, r := range z.Resolvers(at(60)) {
+				got = append(got, r.Label+" "+string(r.Class))
+			}
+			slices.Sort(got)
+			until, _ := z.Until(at(60))
+			if diff := cmp.Diff(tt.want, strings.Join(got, ", ")); diff != "" || !until.Equal(at(tt.until)) {
+				t.Errorf("until %v (-want +got):\n%s", until.Sub(start), diff)
 			}
 		})
 	}

@@ -100,6 +100,17 @@ type Answer struct {
 	// alone; Longest the same with the CNAMEs on the way: a cache keeps each for
 	// itself, so that is for how long it may go on with a part of the answer.
 	AddressTTL, Longest time.Duration
+	// Lacks4 and Lacks6: the question for the addresses of that family failed, so
+	// that nothing is known of them; a family that the name does not have is known.
+	Lacks4, Lacks6 bool
+}
+
+// Lacks reports whether the answer says nothing of addresses of that family.
+func (a *Answer) Lacks(addr netip.Addr) bool {
+	if addr.Is4() {
+		return a.Lacks4
+	}
+	return a.Lacks6
 }
 
 // Stage is how far a probe came.

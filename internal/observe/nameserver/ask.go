@@ -240,7 +240,7 @@ func join(out *reply.Answer, families []family) {
 		out.Failure, out.Words = f.failure, f.words
 		return
 	}
-	var left []string
+	left := lacks(out, families)
 	if over := len(out.Addresses) - maxAddresses; over > 0 {
 		out.Addresses = slices.Clip(out.Addresses[:maxAddresses])
 		left = append(left, fmt.Sprintf("%d addresses beyond the %d that are taken", over, maxAddresses))
@@ -254,6 +254,23 @@ func join(out *reply.Answer, families []family) {
 	if len(left) > 0 {
 		out.Words = "left out of the answer: " + strings.Join(left, ", ")
 	}
+}
+
+// lacks notes the families of which an answer with addresses says nothing, and
+// why.
+func lacks(out *reply.Answer, families []family) (left []string) {
+	for i, f := range families {
+		switch f.failure {
+		case reply.Answered, reply.NoAddress, reply.NoSuchName:
+			continue
+		}
+		which := "IPv4"
+		if out.Lacks4, out.Lacks6 = i == 0, i == 1; i == 1 {
+			which = "IPv6"
+		}
+		left = append(left, fmt.Sprintf("the %s addresses, as that question failed (%s)", which, f.words))
+	}
+	return left
 }
 
 // worst is the failure to tell of families that both failed: that there is no
