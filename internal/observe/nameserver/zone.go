@@ -16,7 +16,7 @@ import (
 // The bounds of a zone's servers.
 const (
 	maxNames   = 16 // NS names
-	maxServers = 64 // addresses of them
+	maxServers = 32 // addresses of them
 	maxDepth   = 32 // labels that are gone up
 )
 
