@@ -54,9 +54,10 @@ func (c *Client) Ask(ctx context.Context, server reply.Server, name string) repl
 	defer cancel()
 	start := c.Now()
 	out := reply.Answer{Name: plain(name), Server: server.Address, Label: server.Label, Role: server.Role}
-	answers := []family{c.family(ctx, server, name, dns.TypeA)}
+	onward := slices.Clone(c.Onward[:min(2, len(c.Onward))])
+	answers := []family{c.family(ctx, server, onward, name, dns.TypeA)}
 	if f := answers[0].failure; f != reply.TimedOut && f != reply.Unreachable {
-		answers = append(answers, c.family(ctx, server, name, dns.TypeAAAA))
+		answers = append(answers, c.family(ctx, server, onward, name, dns.TypeAAAA))
 		if server.Zone != "" {
 			out.Serial = c.serial(ctx, server)
 		}
@@ -77,7 +78,7 @@ type family struct {
 
 // family asks for the addresses of one family, and asks on for the target of
 // a CNAME that leads out of the answer.
-func (c *Client) family(ctx context.Context, server reply.Server, name string, kind uint16) (f family) {
+func (c *Client) family(ctx context.Context, server reply.Server, onward []reply.Server, name string, kind uint16) (f family) {
 	servers := []reply.Server{server}
 	for {
 		asked := f.way.end(name)
@@ -97,7 +98,7 @@ func (c *Client) family(ctx context.Context, server reply.Server, name string, k
 			return f
 		}
 		if server.Role == reply.Authoritative {
-			if servers = c.Onward[:min(2, len(c.Onward))]; len(servers) == 0 {
+			if servers = onward; len(servers) == 0 {
 				f.failure = reply.NoAddress
 				f.words = fmt.Sprintf("%s is an alias of %s, for which %s does not answer; name resolvers that can be asked on", plain(name), plain(f.way.end(name)), label(server))
 				return f
@@ -107,17 +108,27 @@ func (c *Client) family(ctx context.Context, server reply.Server, name string, k
 }
 
 // firstOf asks servers in turn until one has an answer, and says which one did;
-// else it returns what the last one said, if anything.
+// else it returns what the last one said, if anything. Those that do not answer
+// at all go to the end of servers: each costs seconds.
 func (c *Client) firstOf(ctx context.Context, servers []reply.Server, name string, kind uint16) (m *dns.Msg, from reply.Server, bad *problem) {
-	for _, from = range servers {
+	for _, from = range slices.Clone(servers) {
 		if m, bad = c.exchange(ctx, from.Address, query(from.Role, name, kind)); bad == nil {
 			bad = c.refusal(ctx, from, m, name, kind)
 		}
 		if bad == nil {
 			break
 		}
+		silentLast(servers, from, bad.failure)
 	}
 	return m, from, bad
+}
+
+// silentLast moves a server that did not answer to the end.
+func silentLast(servers []reply.Server, s reply.Server, f reply.Failure) {
+	if i := slices.Index(servers, s); i >= 0 && (f == reply.TimedOut || f == reply.Unreachable) {
+		copy(servers[i:], servers[i+1:])
+		servers[len(servers)-1] = s
+	}
 }
 
 // query is the message that asks. Authoritative servers are asked for what
