@@ -177,9 +177,10 @@ func (z *Zoo) begun() bool { return !z.sw.Since.IsZero() }
 type authority struct {
 	known bool // it was seen with an old address
 	still bool // its last answer to go by had one
-	// ttl and longest are of the last such answer; until and untilLongest when the
-	// last cache that asked has to give it up.
+	// ttl and longest are of such an answer at ttlAt; until and untilLongest when
+	// the last cache that asked has to give it up.
 	ttl, longest        time.Duration
+	ttlAt               time.Time
 	until, untilLongest time.Time
 	cnames              []string
 	// moved: the change may have been in the CNAMEs, so that their TTL counts as
@@ -202,7 +203,8 @@ func (z *authority) take(a *reply.Answer, old, definite bool) {
 			z.lasts(a.At) // with the TTL that it had: it may have been lowered just now
 		}
 		z.known, z.still, z.moved, z.over, z.lost = true, true, true, false, time.Time{}
-		z.ttl, z.longest, z.cnames = a.AddressTTL, max(a.Longest, a.AddressTTL), a.CNAMEs
+		z.learnTTL(a)
+		z.cnames = a.CNAMEs
 		z.lasts(a.At)
 	case definite:
 		if z.still {
@@ -216,6 +218,19 @@ func (z *authority) take(a *reply.Answer, old, definite bool) {
 		z.lasts(z.lost)
 		z.still = false
 	}
+}
+
+// learnTTL notes the TTL of an old answer. Of what a cache said for the zone it
+// is the most that was left within one such time: full when the cache has just
+// asked, but for the time between two of our questions.
+func (z *authority) learnTTL(a *reply.Answer) {
+	ttl := a.AddressTTL
+	if a.Onward {
+		if ttl += zoneEvery; ttl < z.ttl && a.At.Sub(z.ttlAt) <= z.ttl {
+			return
+		}
+	}
+	z.ttl, z.longest, z.ttlAt = ttl, max(a.Longest, ttl), a.At
 }
 
 // lasts notes that a cache may have been given the old answer at that time.

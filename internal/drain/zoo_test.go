@@ -76,6 +76,8 @@ func answer(line string) reply.Answer {
 			panic(line)
 		}
 		switch d := time.Duration(n) * time.Second; key {
+		case "onward":
+			a.Onward = n == 1
 		case "ede":
 			a.Extended, a.Stale = []reply.Extended{{Code: uint16(n)}}, n == 3
 		case "serial":
@@ -213,6 +215,14 @@ func TestZooClasses(t *testing.T) {
 		},
 		{
 			name: "nor where another server shows that it did not", play: "-10 ns1 old 10 longest=300|-10 ns2 old 10 longest=300|1 ns1 new 10 longest=300|3 ns2 old 10 longest=300|4 sys1 old 100|5 ns2 timed_out", now: 5,
+			want: map[string]string{"sys1": "old_beyond"},
+		},
+		{
+			name: "what a cache says for the zone is what is left of a TTL", play: "-300 ns1 old 295 onward=1|-290 ns1 old 285 onward=1|-5 ns1 old 1 onward=1|5 ns1 new 299 onward=1|250 sys1 old 40", now: 250,
+			want: map[string]string{"sys1": "old_in_ttl old, as it may until 310 s after the switch; 40 s of its TTL are left"},
+		},
+		{
+			name: "and holds for such a TTL alone", play: "-900 ns1 old 300 onward=1|-500 ns1 old 20 onward=1|-5 ns1 old 1 onward=1|5 ns1 new 20 onward=1|60 sys1 old 40", now: 60,
 			want: map[string]string{"sys1": "old_beyond"},
 		},
 		{

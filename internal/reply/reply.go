@@ -104,6 +104,9 @@ type Answer struct {
 	// Lacks4 and Lacks6: the question for the addresses of that family failed, so
 	// that nothing is known of them; a family that the name does not have is known.
 	Lacks4, Lacks6 bool
+	// Onward: an alias led out of an authoritative server's zone, and a resolver
+	// said the rest: its TTLs are what is left in a cache, and no zone's own.
+	Onward bool
 }
 
 // Lacks reports whether the answer says nothing of addresses of that family.

@@ -74,6 +74,7 @@ type family struct {
 	failure  reply.Failure
 	words    string
 	extended []reply.Extended
+	onward   bool // a resolver said a part of it
 }
 
 // family asks for the addresses of one family, and asks on for the target of
@@ -98,6 +99,7 @@ func (c *Client) family(ctx context.Context, server reply.Server, onward []reply
 			return f
 		}
 		if server.Role == reply.Authoritative {
+			f.onward = true
 			if servers = onward; len(servers) == 0 {
 				f.failure = reply.NoAddress
 				f.words = fmt.Sprintf("%s is an alias of %s, for which %s does not answer; name resolvers that can be asked on", plain(name), plain(f.way.end(name)), label(server))
@@ -236,6 +238,7 @@ func join(out *reply.Answer, families []family) {
 			continue
 		}
 		out.Addresses = append(out.Addresses, f.way.addresses...)
+		out.Onward = out.Onward || f.onward
 		if first || f.way.least < out.TTL {
 			out.TTL = f.way.least
 		}

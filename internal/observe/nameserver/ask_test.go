@@ -363,7 +363,7 @@ func TestAskOn(t *testing.T) {
 	c := client()
 	c.Onward = []reply.Server{fails.Server, resolver.Server}
 	want := reply.Answer{Name: "shop.example", Server: ns.Address, Label: "test", Role: reply.Authoritative, At: start, CNAMEs: []string{"eu.cdn.test"},
-		Addresses: addrs("192.0.2.10"), TTL: 20 * time.Second, AddressTTL: 20 * time.Second, Longest: 5 * time.Minute}
+		Addresses: addrs("192.0.2.10"), TTL: 20 * time.Second, AddressTTL: 20 * time.Second, Longest: 5 * time.Minute, Onward: true}
 	if diff := cmp.Diff(want, c.Ask(t.Context(), ns.Server, "shop.example"), compare); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
