@@ -155,6 +155,7 @@ func TestRefused(t *testing.T) {
 		{"a line break in by", func(r *api.DrainRequest) { r.By = "a\nb" }, "by is not"},
 		{"no URL", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "shop.example"} }, "identity.url"},
 		{"a password", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://a:hunter2@shop.example"} }, "identity.url"},
+		{"a port", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://shop.example:65536"} }, "identity.url"},
 		{"a status", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://shop.example", Status: 99} }, "identity.status"},
 		{"a header", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://shop.example", Header: "x"} }, "identity.header"},
 	}
