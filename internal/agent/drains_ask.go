@@ -5,9 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshock/foreshock/internal/agent/drains"
 	"github.com/foreshock/foreshock/internal/config"
@@ -17,11 +16,7 @@ import (
 	"github.com/foreshock/foreshock/internal/reply"
 )
 
-// What is asked and probed side by side at most: what hangs must not keep the
-// others waiting.
 const (
-	asksAtOnce   = 32
-	probesAtOnce = 16
 	// rereadEvery is how often the files that name this host's resolvers are read
 	// again, and zoneWithin how long finding a zone's servers may take.
 	rereadEvery = 30 * time.Second
@@ -49,38 +44,41 @@ func (x *asked) why() []string {
 	return append(slices.Clip(x.problems), x.zoneErr.Error())
 }
 
+// servers are whom to ask. The zone's come last: how many there are is up to
+// whoever has the zone, and what is over a bound is cut off.
 func (x *asked) servers() []reply.Server {
-	return append(slices.Clip(x.zone), x.recursive...)
+	return append(slices.Clip(x.recursive), x.zone...)
 }
 
 // askNames asks DNS servers for the names of switches until ctx ends. A
-// cancelled ctx is a nil return.
+// cancelled ctx is a nil return. What hangs keeps nobody waiting: how many
+// questions are under way follows from the plan, which has at most 10 begin in
+// a second, and 10 s is the longest that one takes.
 func (a *agent) askNames(ctx context.Context) error {
 	f := a.follower
-	group := new(errgroup.Group)
-	group.SetLimit(asksAtOnce)
-	defer func() { _ = group.Wait() }()
+	var group sync.WaitGroup
+	defer group.Wait()
 	of := map[string]*asked{}
-	zones := make(chan zoneFound, config.MaxDrains*2)
+	zones := make(chan zoneFound)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		now := a.clock.Now()
 		for _, find := range f.prepare(now, of) {
-			group.Go(func() error {
-				zones <- a.findZone(ctx, find)
-				f.wake(f.asking)
-				return nil
+			group.Go(func() {
+				select {
+				case zones <- a.findZone(ctx, find):
+				case <-ctx.Done():
+				}
 			})
 		}
 		due, next := f.due(now, of)
 		for _, q := range due {
 			onward := of[q.Name].recursive
-			group.Go(func() error {
+			group.Go(func() {
 				client := nameserver.Client{Dialer: a.dialer, Now: a.clock.Now, Onward: onward}
 				a.answered(client.Ask(ctx, q.Server, q.Name))
 				f.wake(f.asking)
-				return nil
 			})
 		}
 		var ticks <-chan time.Time
@@ -211,7 +209,9 @@ func (f *follower) due(now time.Time, of map[string]*asked) (due []drain.Questio
 	if f.replan {
 		var targets []drain.Target
 		for name, x := range of {
-			targets = append(targets, f.book.Entry(name).Target(x.servers()))
+			if e := f.book.Entry(name); e != nil { // a reload may have just dropped it
+				targets = append(targets, e.Target(x.servers()))
+			}
 		}
 		f.plan.Set(targets)
 		f.replan = false
@@ -247,13 +247,13 @@ func (a *agent) answered(x reply.Answer) {
 }
 
 // probeNames connects to the addresses of the names of switches until ctx ends. A
-// cancelled ctx is a nil return.
+// cancelled ctx is a nil return. Those under way are bounded as in askNames: 5
+// begin in a second, and take 10 s.
 func (a *agent) probeNames(ctx context.Context) error {
 	f := a.follower
 	prober := &identity.Prober{Dial: a.dialer.DialContext, Now: a.clock.Now}
-	group := new(errgroup.Group)
-	group.SetLimit(probesAtOnce)
-	defer func() { _ = group.Wait() }()
+	var group sync.WaitGroup
+	defer group.Wait()
 	var schedule identity.Schedule
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -263,15 +263,14 @@ func (a *agent) probeNames(ctx context.Context) error {
 		for _, w := range due {
 			target := expects[w.Name]
 			target.Name, target.Address = w.Name, w.Address
-			group.Go(func() error {
+			group.Go(func() {
 				p := prober.Probe(ctx, target)
 				if ctx.Err() != nil {
-					return nil // it was broken off
+					return // it was broken off
 				}
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				f.book.Probe(p)
-				return nil
 			})
 		}
 		var ticks <-chan time.Time
@@ -303,7 +302,7 @@ func (f *follower) wanted() (wanted []identity.Want, expects map[string]identity
 		if x := e.Identity; x != nil {
 			expect, err := identity.NewExpect(x.URL, x.Status, x.BodyContains, x.Header)
 			if err != nil {
-				f.log.Warn("addresses are probed without what is expected there", "name", e.Name, "reason", err.Error())
+				continue // it was checked; without it any application would pass
 			}
 			target.Expect = expect
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func (a *agent) CloseStale(ctx context.Context, name string, r api.CloseRequest)
 	if r.Really {
 		closer.note = func(detail string) {
 			a.log.Info("switch: connections to the old addresses are closed", "name", name, "who", r.By, "what", detail)
-			a.keeper.change(history.Change{At: time.Now(), Who: r.By, What: "drain close-stale", Detail: name + ": " + detail})
+			a.keeper.change(history.Change{At: time.Now(), Who: r.By, What: auditClose, Detail: name + ": " + detail})
 		}
 	}
 	out := make(chan api.CloseResult, 1)
@@ -91,45 +92,46 @@ func (c *closing) run(h *Host) (api.CloseResult, error) {
 		most = usualMost
 	}
 	n := min(most, len(chosen))
-	outcomes := make([]string, len(chosen))
-	fates := make([]error, len(chosen))
+	became := fates{outcomes: make([]string, len(chosen)), errs: make([]error, len(chosen))}
 	for i := range chosen {
-		if outcomes[i] = "would_close"; i >= n {
-			outcomes[i] = "left"
+		if became.outcomes[i] = "would_close"; i >= n {
+			became.outcomes[i] = "left"
 		}
 	}
 	if c.request.Really {
-		var again time.Duration
-		if n, again = c.limit.Take(c.now, n); again > 0 {
-			out.AgainInSeconds = again.Seconds()
-		}
-		c.note(fmt.Sprintf("%d of %d", n, len(chosen)))
+		wanted := n
+		free, _ := c.limit.Free(c.now)
+		n = min(n, free)
 		for i := n; i < len(chosen); i++ {
-			outcomes[i] = "left"
+			became.outcomes[i] = "left"
 		}
-		if err := closeIn(h, chosen[:n], outcomes, fates); err != nil {
+		c.note(fmt.Sprintf("up to %d of %d", n, len(chosen))) // before: it may be the last that we do
+		err := became.closeIn(h.space, stale.Close, chosen[:n])
+		closed := became.count("closed")
+		if c.limit.Take(c.now, closed); closed < n {
+			c.note(fmt.Sprintf("%d of these %d", closed, n))
+		}
+		if err = cmp.Or(err, became.refusal()); err != nil {
 			return out, err
 		}
-	}
-	out.Left = len(chosen) - n
-	for i, s := range chosen {
-		switch outcomes[i] {
-		case "closed":
-			out.Closed++
-		case "gone":
-			out.Gone++
+		if n < wanted {
+			_, again := c.limit.Free(c.now)
+			out.AgainInSeconds = again.Seconds()
 		}
+	}
+	out.Left, out.Closed, out.Gone = len(chosen)-n, became.count("closed"), became.count("gone")
+	for i, s := range chosen {
 		if len(out.Sockets) == mostStaleShown {
 			out.Over++
 			continue
 		}
 		p := c.whose[inode[s.Cookie]]
-		x := api.StaleSocket{Local: s.Local, Remote: s.Remote, Namespace: s.Namespace, State: s.State.String(), Process: p.Name, PID: p.PID, Outcome: outcomes[i]}
+		x := api.StaleSocket{Local: s.Local, Remote: s.Remote, Namespace: s.Namespace, State: s.State.String(), Process: p.Name, PID: p.PID, Outcome: became.outcomes[i]}
 		if !s.FirstSeen.IsZero() {
 			x.AgeSeconds = max(0, c.now.Sub(s.FirstSeen).Seconds())
 		}
-		if fates[i] != nil {
-			x.Error = fates[i].Error()
+		if became.errs[i] != nil {
+			x.Error = became.errs[i].Error()
 		}
 		out.Sockets = append(out.Sockets, x)
 	}
@@ -137,9 +139,24 @@ func (c *closing) run(h *Host) (api.CloseResult, error) {
 	return out, nil
 }
 
-// closeIn closes connections, each in its namespace, and says of each what became
-// of it. The error is that none may be closed, or that the thread must end.
-func closeIn(h *Host, chosen []stale.Socket, outcomes []string, fates []error) error {
+// fates are what became of the connections that were to be closed, by how.
+type fates struct {
+	outcomes []string
+	errs     []error // why it was neither closed nor gone
+}
+
+func (f *fates) count(outcome string) (n int) {
+	for _, o := range f.outcomes {
+		if o == outcome {
+			n++
+		}
+	}
+	return n
+}
+
+// closeIn closes connections, each in its namespace, and notes of each what
+// became of it. The error is that the thread must end.
+func (f *fates) closeIn(space func(name string) (netns.Found, bool), closes func(netns.Found, []stale.Socket) ([]sockdiag.Fate, error), chosen []stale.Socket) error {
 	at := map[string][]int{}
 	for i, s := range chosen {
 		at[s.Namespace] = append(at[s.Namespace], i)
@@ -149,34 +166,42 @@ func closeIn(h *Host, chosen []stale.Socket, outcomes []string, fates []error) e
 		for _, i := range which {
 			sockets = append(sockets, chosen[i])
 		}
-		space, known := h.space(name)
+		found, known := space(name)
 		var became []sockdiag.Fate
 		err := netns.ErrGone
 		if known {
-			became, err = stale.Close(space, sockets)
+			became, err = closes(found, sockets)
 		}
-		if len(became) > 0 && errors.Is(became[0].Err, sockdiag.ErrNotPermitted) || errors.Is(err, sockdiag.ErrNotPermitted) {
-			return &api.Refusal{What: "nothing was closed: " + sockdiag.ErrNotPermitted.Error(), Hint: "give it to the agent: docs/DRAIN.md has the drop-in for the service; a dry run needs nothing"}
-		}
-		if len(became) > 0 && errors.Is(became[0].Err, sockdiag.ErrNoDestroy) {
-			return &api.Refusal{What: "nothing was closed: " + sockdiag.ErrNoDestroy.Error(), Hint: "restart the processes that hold the connections, one by one"}
+		for j, i := range which {
+			switch {
+			case len(became) == len(which) && became[j].Closed:
+				f.outcomes[i] = "closed"
+			case len(became) == len(which) && became[j].Gone, errors.Is(err, netns.ErrGone):
+				f.outcomes[i] = "gone"
+			case len(became) == len(which) && became[j].Err != nil:
+				f.outcomes[i], f.errs[i] = "failed", became[j].Err
+			default:
+				f.outcomes[i], f.errs[i] = "failed", err
+			}
 		}
 		if errors.Is(err, netns.ErrStuck) || errors.Is(err, privilege.ErrStuck) {
 			return err
 		}
-		for j, i := range which {
-			switch {
-			case errors.Is(err, netns.ErrGone):
-				outcomes[i] = "gone"
-			case err != nil:
-				outcomes[i], fates[i] = "failed", err
-			case became[j].Closed:
-				outcomes[i] = "closed"
-			case became[j].Gone:
-				outcomes[i] = "gone"
-			default:
-				outcomes[i], fates[i] = "failed", became[j].Err
-			}
+	}
+	return nil
+}
+
+// refusal is why nothing at all was closed; nil where something was.
+func (f *fates) refusal() error {
+	if f.count("closed") > 0 {
+		return nil
+	}
+	for _, err := range f.errs {
+		switch {
+		case errors.Is(err, sockdiag.ErrNotPermitted):
+			return &api.Refusal{What: "nothing was closed: " + sockdiag.ErrNotPermitted.Error(), Hint: "give it to the agent: docs/DRAIN.md has the drop-in for the service; a dry run needs nothing"}
+		case errors.Is(err, sockdiag.ErrNoDestroy):
+			return &api.Refusal{What: "nothing was closed: " + sockdiag.ErrNoDestroy.Error(), Hint: "restart the processes that hold the connections, one by one"}
 		}
 	}
 	return nil
@@ -193,6 +218,29 @@ func (h *Host) space(name string) (netns.Found, bool) {
 		}
 	}
 	return netns.Found{}, false
+}
+
+// auditClose is what the history calls it that connections were to be closed.
+const auditClose = "drain close-stale"
+
+// restoreClosed counts what was closed just before a restart as all that a minute
+// has: closed is when, on the wall's clock. It is the loop's.
+func (a *agent) restoreClosed(closed time.Time) {
+	now := a.clock.Now()
+	if ago := now.Add(a.clock.Offset()).Sub(closed); ago >= 0 && ago < time.Minute {
+		a.follower.limit.Take(now.Add(-ago), stale.DefaultPerMinute)
+	}
+}
+
+// recollectClosed reads when connections were closed last; zero: not lately.
+func recollectClosed(s *history.Store) (closed time.Time, err error) {
+	changes, err := s.Changes(100)
+	for _, c := range changes {
+		if c.What == auditClose {
+			closed = c.At
+		}
+	}
+	return closed, err
 }
 
 var _ api.Drainer = (*agent)(nil)

@@ -18,15 +18,17 @@ const recallEvery = time.Second
 type recollection struct {
 	told, silences, drains []history.Memory
 	points                 map[string][]history.DrainPoint // by switch
+	closed                 time.Time                       // when connections were, last
 }
 
 // recollect reads it.
 func (k *keeper) recollect(ctx context.Context) (r recollection, err error) {
 	err = k.ask(ctx, func(s *history.Store) error {
-		var errs [3]error
+		var errs [4]error
 		r.told, errs[0] = s.Memories(notify.MemoryKind)
 		r.silences, errs[1] = s.Memories(silenceKind)
 		r.drains, r.points, errs[2] = recollectDrains(s)
+		r.closed, errs[3] = recollectClosed(s)
 		return errors.Join(errs[:]...)
 	})
 	return r, err
@@ -84,4 +86,5 @@ func (a *agent) restore(r recollection) {
 		a.log.Warn("not all silences of before the restart are known", "error", err.Error())
 	}
 	a.restoreDrains(r.drains, r.points)
+	a.restoreClosed(r.closed)
 }

@@ -320,6 +320,12 @@ func userHint(path string) string {
 	return "remove them"
 }
 
+// PortInRange reports whether the port of a URL is one; none is the scheme's.
+func PortInRange(u *url.URL) bool {
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil && n > 0
+}
+
 // checkURL checks an address that requests or people go to. It quotes nothing:
 // paths and queries of webhooks are often secrets.
 func checkURL(p *problems, path string, s scalar, example string) string {
@@ -331,6 +337,8 @@ func checkURL(p *problems, path string, s scalar, example string) string {
 		problem = path + " does not begin with http:// or https://"
 	case u.Hostname() == "":
 		problem = path + " has no host"
+	case !PortInRange(u):
+		problem = path + " has a port that is not from 1 to 65535"
 	case u.User != nil:
 		problem, hint = path+" has a user or a password in it, where everybody who reads the file sees it", userHint(path)
 	case u.Fragment != "":

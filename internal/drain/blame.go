@@ -117,6 +117,9 @@ func staleAdvice(r *Report, l *Laggard, host *hostResolvers) (place, advice stri
 	switch {
 	case l.Vantage == served:
 		return "", fmt.Sprintf("clients in %s still begin connections to %s: keep it answering until they stop; if they are many, tell whoever runs that network's resolvers that they keep answers beyond their TTL", l.who(), l.Old)
+	case l.Namespace != "":
+		// A container has a resolv.conf of its own, and those we asked are the host's.
+		return "", fmt.Sprintf("%s is in a network namespace of its own, whose resolvers are not asked, so where the old answer is kept cannot be told: look there what they answer (getent ahosts %s), and for %s in its configuration and its /etc/hosts; if it is in neither, restart it", l.who(), r.Name, l.Old)
 	case len(host.stale) > 0:
 		x := host.stale[0]
 		return placeResolver, fmt.Sprintf("its resolver %s still answers with an old address: flush %s there (%s)", x.name(), r.Name, flush(r.Name, x.Server))

@@ -25,7 +25,12 @@ const (
 )
 
 // sides are the sides of the switch that an answer has addresses on.
-type sides struct{ old, new, kept, other bool }
+type sides struct {
+	old, new, kept, other bool
+	// half: it says nothing of a family that an old address is of, and so not that
+	// it has none.
+	half bool
+}
 
 func sidesOf(sw *scope.Switch, a *reply.Answer) (is sides) {
 	for _, addr := range a.Addresses {
@@ -40,13 +45,14 @@ func sidesOf(sw *scope.Switch, a *reply.Answer) (is sides) {
 			is.other = true
 		}
 	}
+	is.half = !is.old && slices.ContainsFunc(sw.Old, a.Lacks)
 	return is
 }
 
 // onlyNew: as the name has to be answered after the switch. Where addresses
 // were only taken away, those that stayed are the new ones.
 func (is sides) onlyNew(sw *scope.Switch) bool {
-	return !is.old && !is.other && (is.new || is.kept && len(sw.New) == 0)
+	return !is.old && !is.half && !is.other && (is.new || is.kept && len(sw.New) == 0)
 }
 
 // classify says what a server's answer is, and why in a sentence.
@@ -54,11 +60,14 @@ func (z *Zoo) classify(h *heard, now time.Time) (Class, string) {
 	if len(h.recent) == 0 {
 		return ClassUnasked, "not asked yet"
 	}
-	a := h.answer(now)
+	a := z.answer(h, now)
 	if a.Failure != reply.Answered {
 		return ClassError, a.Words
 	}
 	is := sidesOf(&z.sw, a)
+	if is.half {
+		return ClassError, a.Words
+	}
 	if h.server.Role == reply.Authoritative {
 		return z.classifyZone(h, a, is, now)
 	}
@@ -95,7 +104,7 @@ func (z *Zoo) classifyZone(h *heard, a *reply.Answer, is sides, now time.Time) (
 		if other.server.Role != reply.Authoritative || len(other.recent) == 0 {
 			continue
 		}
-		b := other.answer(now)
+		b := z.answer(other, now)
 		if newer(b.Serial, newest) {
 			newest = b.Serial
 		}

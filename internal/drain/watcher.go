@@ -22,8 +22,9 @@ const (
 	steadyAnswers = 3
 	// changed is how many answers make a change.
 	changed = 2
-	// restless is how many changes within a rotation make a name one that has to
-	// show anew that it is steady.
+	// restless is how many changes are told within a rotation. Each is a switch
+	// that takes the place of the one before: what flaps, or means harm, must not
+	// have us begin one a minute. What stands when the time is over is told then.
 	restless = 3
 )
 
@@ -155,6 +156,9 @@ func (w *Watcher) takeArmed(s *watched, a *reply.Answer) *Change {
 
 // takeAny looks for a change of any kind.
 func (w *Watcher) takeAny(s *watched, a *reply.Answer) *Change {
+	if slices.ContainsFunc(s.base, a.Lacks) {
+		return nil // what fails takes no address away
+	}
 	before, ttl, at, ok := s.step(a, w.restless(a.At))
 	if !ok || w.told != nil && slices.Equal(w.told.After, s.base) {
 		return nil // another server said it already
@@ -165,7 +169,7 @@ func (w *Watcher) takeAny(s *watched, a *reply.Answer) *Change {
 	return &Change{Name: a.Name, Before: before, After: slices.Clone(s.base), TTL: ttl, At: at, Server: s.label}
 }
 
-// restless reports whether the name changes too often to be believed at once.
+// restless reports whether as many changes were told as may be.
 func (w *Watcher) restless(now time.Time) bool {
 	return len(w.changes) >= restless && now.Sub(w.changes[0]) <= rotation
 }
@@ -210,14 +214,14 @@ func (s *watched) step(a *reply.Answer, restless bool) (before []netip.Addr, ttl
 		}
 		s.next, s.nextFirst, s.nextTimes, s.nextTTL = a.Addresses, a.At, 1, a.Longest
 	}
-	if s.nextTimes < changed {
+	if s.nextTimes < changed || restless {
 		return nil, 0, time.Time{}, false
 	}
 	before, ttl, at = s.base, s.ttl, s.nextFirst
 	steady := s.times >= steadyAnswers && at.Sub(s.first) >= min(max(leastSteady, steadyTTLs*ttl), rotation)
 	gone := slices.ContainsFunc(before, func(addr netip.Addr) bool { return !slices.Contains(s.next, addr) })
 	first, times := s.first, s.times // a name that was steady stays so
-	if !steady && gone || restless {
+	if !steady && gone {
 		first, times = at, s.nextTimes
 	}
 	s.settle(s.next, first, times, s.nextTTL)

@@ -39,6 +39,11 @@ func TestWatcher(t *testing.T) {
 		{"an address comes, then one goes", false, slices.Concat(steady, every(70, 80, 10, "ns1 both 10"), every(90, 110, 10, "ns1 new 10")),
 			[]string{"100: ns1 at 90: 192.0.2.10,198.51.100.7 → 198.51.100.7, 10s"}},
 		{"failures say nothing", false, slices.Concat(steady, every(65, 200, 10, "ns1 timed_out"), every(210, 300, 10, "ns1 no_such_name"), []string{"310 ns1 old 10"}), nil},
+		{"to and fro: three within ten minutes, and then what stands", false, slices.Concat(steady, flaps(70, 900, 60), every(910, 1400, 10, "ns1 other 10")), []string{
+			"80: ns1 at 70: 192.0.2.10 → 198.51.100.7, 10s", "140: ns1 at 130: 198.51.100.7 → 192.0.2.10, 10s", "200: ns1 at 190: 192.0.2.10 → 198.51.100.7, 10s",
+			"740: ns1 at 730: 198.51.100.7 → 192.0.2.10, 10s", "800: ns1 at 790: 192.0.2.10 → 198.51.100.7, 10s", "860: ns1 at 850: 198.51.100.7 → 192.0.2.10, 10s", "1340: ns1 at 910: 192.0.2.10 → 203.0.113.9, 10s"}},
+		{"half an answer takes nothing away", false, slices.Concat(every(0, 60, 10, "ns1 dual 10"), every(70, 130, 10, "ns1 old 10 lacks=6"), every(140, 200, 10, "ns1 dual 10")), nil},
+		{"a family goes", false, slices.Concat(every(0, 60, 10, "ns1 dual 10"), every(70, 130, 10, "ns1 old 10")), []string{"80: ns1 at 70: 192.0.2.10,2001:db8::10 → 192.0.2.10, 10s"}},
 		{"said once by two", false, slices.Concat(steady, every(1, 61, 10, "ns2 old 10"), []string{"70 ns1 new 10", "75 ns2 new 10", "80 ns1 new 10", "85 ns2 new 10", "95 ns2 new 10"}),
 			[]string{"80: ns1 at 70: 192.0.2.10 → 198.51.100.7, 10s"}},
 		{"servers that always differ", false, slices.Concat(every(0, 300, 10, "ns1 old 10"), every(1, 300, 10, "ns2 new 10")), nil},
@@ -74,6 +79,14 @@ func TestWatcher(t *testing.T) {
 			}
 		})
 	}
+}
+
+// flaps goes to and fro between two answers, each for so many seconds.
+func flaps(from, until, each int) (out []string) {
+	for s := from; s < until; s += 10 {
+		out = append(out, fmt.Sprintf("%d ns1 %s 10", s, [...]string{"new", "old"}[(s-from)/each%2]))
+	}
+	return out
 }
 
 // turns gives out one answer after another, each for so many seconds, as a

@@ -94,7 +94,7 @@ func (z *Zoo) Take(a reply.Answer) {
 		return
 	}
 	h.failures++
-	if definite(&a) {
+	if z.definite(&a) {
 		h.failures = 0
 	}
 	if n := len(h.recent); n >= 2 && same(&h.recent[n-1], &a) && same(&h.recent[n-2], &a) {
@@ -115,9 +115,10 @@ func same(a, b *reply.Answer) bool {
 		slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.CNAMEs, b.CNAMEs)
 }
 
-// definite reports whether the answer says something of the name.
-func definite(a *reply.Answer) bool {
-	return a.Failure == reply.Answered || a.Failure == reply.NoSuchName || a.Failure == reply.NoAddress
+// definite reports whether the answer says something of the name, and of all
+// that may be old of it.
+func (z *Zoo) definite(a *reply.Answer) bool {
+	return !sidesOf(&z.sw, a).half && (a.Failure == reply.Answered || a.Failure == reply.NoSuchName || a.Failure == reply.NoAddress)
 }
 
 // Follow takes the switch that answers are held against. A zero Since is a
@@ -152,7 +153,7 @@ func (z *Zoo) learn(h *heard, a *reply.Answer) {
 	is := sidesOf(&z.sw, a)
 	since := z.begun() && !a.At.Before(z.sw.Since)
 	if h.server.Role == reply.Authoritative {
-		h.zone.take(a, is.old)
+		h.zone.take(a, is.old, z.definite(a))
 	} else if is.old {
 		z.seenTTL = max(z.seenTTL, a.Longest)
 	}
@@ -176,9 +177,10 @@ func (z *Zoo) begun() bool { return !z.sw.Since.IsZero() }
 type authority struct {
 	known bool // it was seen with an old address
 	still bool // its last answer to go by had one
-	// ttl and longest are of the last such answer; until and untilLongest when the
-	// last cache that asked has to give it up.
+	// ttl and longest are of such an answer at ttlAt; until and untilLongest when
+	// the last cache that asked has to give it up.
 	ttl, longest        time.Duration
+	ttlAt               time.Time
 	until, untilLongest time.Time
 	cnames              []string
 	// moved: the change may have been in the CNAMEs, so that their TTL counts as
@@ -192,17 +194,19 @@ type authority struct {
 // one that gives others what it gave us last.
 const maxLost = 2 * time.Minute
 
-// take notes an answer.
-func (z *authority) take(a *reply.Answer, old bool) {
+// take notes an answer: whether it has an old address, and whether it says that
+// it has none.
+func (z *authority) take(a *reply.Answer, old, definite bool) {
 	switch {
 	case old:
 		if z.still {
 			z.lasts(a.At) // with the TTL that it had: it may have been lowered just now
 		}
 		z.known, z.still, z.moved, z.over, z.lost = true, true, true, false, time.Time{}
-		z.ttl, z.longest, z.cnames = a.AddressTTL, max(a.Longest, a.AddressTTL), a.CNAMEs
+		z.learnTTL(a)
+		z.cnames = a.CNAMEs
 		z.lasts(a.At)
-	case definite(a):
+	case definite:
 		if z.still {
 			z.lasts(a.At)
 		}
@@ -214,6 +218,19 @@ func (z *authority) take(a *reply.Answer, old bool) {
 		z.lasts(z.lost)
 		z.still = false
 	}
+}
+
+// learnTTL notes the TTL of an old answer. Of what a cache said for the zone it
+// is the most that was left within one such time: full when the cache has just
+// asked, but for the time between two of our questions.
+func (z *authority) learnTTL(a *reply.Answer) {
+	ttl := a.AddressTTL
+	if a.Onward {
+		if ttl += zoneEvery; ttl < z.ttl && a.At.Sub(z.ttlAt) <= z.ttl {
+			return
+		}
+	}
+	z.ttl, z.longest, z.ttlAt = ttl, max(a.Longest, ttl), a.At
 }
 
 // lasts notes that a cache may have been given the old answer at that time.
@@ -347,7 +364,7 @@ func (z *Zoo) resolver(h *heard, now time.Time) Resolver {
 		r.NewAfterSeconds = &after
 	}
 	r.AskedAgoSeconds = max(0, now.Sub(h.recent[len(h.recent)-1].At).Seconds())
-	a := h.answer(now)
+	a := z.answer(h, now)
 	r.Addresses, r.CNAMEs, r.Serial = a.Addresses, a.CNAMEs, a.Serial
 	r.TTLSeconds = max(0, (a.TTL - now.Sub(a.At)).Seconds())
 	for _, e := range a.Extended {
@@ -362,9 +379,9 @@ const patience = time.Minute
 
 // answer is the one that counts: the last, or the one before it where a single
 // question failed. There is one at least.
-func (h *heard) answer(now time.Time) *reply.Answer {
+func (z *Zoo) answer(h *heard, now time.Time) *reply.Answer {
 	n := len(h.recent)
-	if h.failures == 1 && n > 1 && definite(&h.recent[n-2]) && now.Sub(h.recent[n-2].At) <= patience {
+	if h.failures == 1 && n > 1 && z.definite(&h.recent[n-2]) && now.Sub(h.recent[n-2].At) <= patience {
 		return &h.recent[n-2]
 	}
 	return &h.recent[n-1]

@@ -44,7 +44,7 @@ func theSwitch() scope.Switch {
 
 var byLetter = map[string][]netip.Addr{
 	"old": addrs("192.0.2.10"), "old2": addrs("192.0.2.11"), "new": addrs("198.51.100.7"), "kept": addrs("192.0.2.99"), "other": addrs("203.0.113.9"),
-	"both": addrs("192.0.2.10", "198.51.100.7"),
+	"both": addrs("192.0.2.10", "198.51.100.7"), "dual": addrs("192.0.2.10", "2001:db8::10"),
 }
 
 // answer reads "SECONDS SERVER WHAT [TTL] [key=value…]": who answered what when.
@@ -76,10 +76,14 @@ func answer(line string) reply.Answer {
 			panic(line)
 		}
 		switch d := time.Duration(n) * time.Second; key {
+		case "onward":
+			a.Onward = n == 1
 		case "ede":
 			a.Extended, a.Stale = []reply.Extended{{Code: uint16(n)}}, n == 3
 		case "serial":
 			a.Serial = uint32(n)
+		case "lacks":
+			a.Lacks4, a.Lacks6 = n == 4, n == 6
 		case "longest":
 			a.Longest, a.CNAMEs = d, []string{"alias.example"}
 		case "alias":
@@ -214,6 +218,14 @@ func TestZooClasses(t *testing.T) {
 			want: map[string]string{"sys1": "old_beyond"},
 		},
 		{
+			name: "what a cache says for the zone is what is left of a TTL", play: "-300 ns1 old 295 onward=1|-290 ns1 old 285 onward=1|-5 ns1 old 1 onward=1|5 ns1 new 299 onward=1|250 sys1 old 40", now: 250,
+			want: map[string]string{"sys1": "old_in_ttl old, as it may until 310 s after the switch; 40 s of its TTL are left"},
+		},
+		{
+			name: "and holds for such a TTL alone", play: "-900 ns1 old 300 onward=1|-500 ns1 old 20 onward=1|-5 ns1 old 1 onward=1|5 ns1 new 20 onward=1|60 sys1 old 40", now: 60,
+			want: map[string]string{"sys1": "old_beyond"},
+		},
+		{
 			name: "by turns", play: before + "1 ns1 new 10|3 sys1 new 10|6 sys1 old 4|9 sys1 new 4|20 sys2 new 10|25 sys2 old 500|30 sys2 new 8", now: 31,
 			want: map[string]string{"sys1": "mixed answers with old and new addresses by turns: several caches", "sys2": "old_beyond answers with old and new addresses by turns: several caches answer at this address; old beyond"},
 		},
@@ -276,6 +288,45 @@ func TestZooClasses(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("classes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestZooHalf: what a server says of one family is nothing of the other, whose
+// question failed.
+func TestZooHalf(t *testing.T) {
+	sw, err := scope.NewSwitch("shop.example", addrs("192.0.2.10", "2001:db8::10"), addrs("198.51.100.7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw.Since = start
+	tests := []struct {
+		name, play, want string
+		until            float64
+	}{
+		{"known", "-10 ns1 dual 10|-10 sys1 dual 10|1 ns1 new 10|12 sys1 new 10", "ns1 new, sys1 new", 11},
+		{"new, and nothing of the old IPv6 address", "-10 ns1 dual 10|-10 sys1 dual 10|1 ns1 new 10|12 sys1 new 10 lacks=6|50 sys1 new 10 lacks=6", "ns1 new, sys1 error", 11},
+		{"one such answer leaves the one before standing", "-10 ns1 dual 10|1 ns1 new 10|12 sys1 new 10|40 sys1 new 10 lacks=6", "ns1 new, sys1 new", 11},
+		{"of the zone it ends nothing", "-10 ns1 dual 10|1 ns1 new 10 lacks=6|30 ns1 new 10 lacks=6", "ns1 error, sys1 unasked", 70},
+		{"an old address is one", "-10 ns1 dual 10|1 ns1 new 10|30 sys1 old 10 lacks=6", "ns1 new, sys1 old_beyond", 11},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var z Zoo
+			z.Expect([]reply.Server{serverOf("ns1"), serverOf("sys1")})
+			z.Follow(sw)
+			for line := range strings.SplitSeq(tt.play, "|") {
+				z.Take(answer(line))
+			}
+			var got []string
+			for _, r := range z.Resolvers(at(60)) {
+				got = append(got, r.Label+" "+string(r.Class))
+			}
+			slices.Sort(got)
+			until, _ := z.Until(at(60))
+			if diff := cmp.Diff(tt.want, strings.Join(got, ", ")); diff != "" || !until.Equal(at(tt.until)) {
+				t.Errorf("until %v (-want +got):\n%s", until.Sub(start), diff)
 			}
 		})
 	}

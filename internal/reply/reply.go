@@ -4,6 +4,7 @@ package reply
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/foreshock/foreshock/internal/enum"
@@ -100,6 +101,39 @@ type Answer struct {
 	// alone; Longest the same with the CNAMEs on the way: a cache keeps each for
 	// itself, so that is for how long it may go on with a part of the answer.
 	AddressTTL, Longest time.Duration
+	// Lacks4 and Lacks6: the question for the addresses of that family failed, so
+	// that nothing is known of them; a family that the name does not have is known.
+	Lacks4, Lacks6 bool
+	// Onward: an alias led out of an authoritative server's zone, and a resolver
+	// said the rest: its TTLs are what is left in a cache, and no zone's own.
+	Onward bool
+}
+
+// Lacks reports whether the answer says nothing of addresses of that family.
+func (a *Answer) Lacks(addr netip.Addr) bool {
+	if addr.Is4() {
+		return a.Lacks4
+	}
+	return a.Lacks6
+}
+
+// metadata are where clouds tell a host its secrets, beside the addresses of the
+// link: AWS by IPv6, Alibaba Cloud, Azure, Oracle Cloud.
+var metadata = [...]netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("192.0.0.192"),
+}
+
+// Inward reports whether an address leads into this host or its link, or to the
+// cloud that it is in. A name server that names such a one is not followed there:
+// it would have this host connect where only this host can.
+func Inward(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return a.IsLoopback() || a.IsLinkLocalUnicast() || slices.Contains(metadata[:], a)
+}
+
+// Outward are those of the addresses that are not inward.
+func Outward(addresses []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(addresses), Inward)
 }
 
 // Stage is how far a probe came.

@@ -155,6 +155,7 @@ func TestRefused(t *testing.T) {
 		{"a line break in by", func(r *api.DrainRequest) { r.By = "a\nb" }, "by is not"},
 		{"no URL", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "shop.example"} }, "identity.url"},
 		{"a password", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://a:hunter2@shop.example"} }, "identity.url"},
+		{"a port", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://shop.example:65536"} }, "identity.url"},
 		{"a status", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://shop.example", Status: 99} }, "identity.status"},
 		{"a header", func(r *api.DrainRequest) { r.Identity = &api.Identity{URL: "https://shop.example", Header: "x"} }, "identity.header"},
 	}
@@ -378,6 +379,33 @@ func TestRoute(t *testing.T) {
 	}
 	if _, err := armed.Entry("w.example").Route(start, false); err == nil {
 		t.Error("a name that nobody has answered for has a route")
+	}
+}
+
+// TestInward: what only name servers say leads nowhere into this host or its
+// cloud, neither a probe nor who asks for the way; what somebody wrote does.
+func TestInward(t *testing.T) {
+	b := New()
+	b.Configure(conf(t, "w.example", "all.example", "a.example 127.0.0.1 169.254.7.7"))
+	for name, after := range map[string]string{"w.example": "127.0.0.1,169.254.169.254,198.51.100.7", "all.example": "fd00:ec2::254"} {
+		_, err := b.Begin(0, name, drain.Change{Name: name, Before: addrs("192.0.2.1", "::1"), After: addrs(strings.Split(after, ",")...), At: start})
+		need(t, err)
+	}
+	type lists struct{ After, Before, Route []netip.Addr }
+	got := map[string]lists{}
+	for _, e := range b.Entries() {
+		after, before, _ := e.Probed()
+		e.says.last = addrs("127.0.0.1", "127.0.0.2")
+		route, _ := e.Route(start, false)
+		got[e.Name] = lists{after, before, route.Addresses}
+	}
+	want := map[string]lists{
+		"w.example":   {addrs("198.51.100.7"), addrs("192.0.2.1"), addrs("198.51.100.7")},
+		"all.example": {nil, addrs("192.0.2.1"), nil},
+		"a.example":   {addrs("169.254.7.7"), addrs("127.0.0.1"), addrs("127.0.0.1")},
+	}
+	if diff := cmp.Diff(want, got, alike); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

@@ -150,8 +150,12 @@ func (b *Book) Answered(now time.Time) (out []measure.Answered) {
 }
 
 // Probed are the addresses of the name that are worth connecting to: after a
-// switch and before it, and what its resolvers answer beside.
+// switch and before it, and what its resolvers answer beside. What nobody but
+// name servers have said leads nowhere inward.
 func (e *Entry) Probed() (after, before, answered []netip.Addr) {
+	if e.State() == Running && e.Source == Noticed {
+		return reply.Outward(e.After), reply.Outward(e.Switch.Old), reply.Outward(e.says.zoo.Addresses())
+	}
 	if s := e.State(); s == Armed || s == Running {
 		return append(slices.Clip(e.Switch.New), e.Switch.Kept...), e.Switch.Old, e.says.zoo.Addresses()
 	}

@@ -78,6 +78,9 @@ func (e *Entry) Report(now time.Time, offset time.Duration, seen Seen, curve boo
 			r.Limits = append(r.Limits, limit)
 		}
 	}
+	if slices.ContainsFunc(seen.Rows, func(x Row) bool { return x.Asked && x.Namespace != "" }) {
+		r.Limits = append(r.Limits, "processes in other network namespaces have resolvers of their own, which are not asked: whether those still give the old addresses is not known")
+	}
 	var left int
 	r.Laggards, left = laggards(now, seen.Rows)
 	r.LaggardsOver += left

@@ -95,6 +95,8 @@ func parseIdentity(in *api.Identity) (*api.Identity, error) {
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
 		return nil, &api.Refusal{What: "identity.url is not a URL of http or https", Hint: example}
+	case !config.PortInRange(u):
+		return nil, &api.Refusal{What: "identity.url has a port that is not from 1 to 65535", Hint: example}
 	case u.User != nil || u.Fragment != "":
 		return nil, &api.Refusal{What: "identity.url has a user, a password or a fragment in it", Hint: example}
 	case in.Status != 0 && (in.Status < 200 || in.Status > 599):

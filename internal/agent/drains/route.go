@@ -25,7 +25,7 @@ func (e *Entry) Route(now time.Time, settled bool) (api.Route, error) {
 	r := api.Route{Name: e.Name}
 	switch e.State() {
 	case Watched, Armed:
-		r.Addresses, r.MaxAgeSeconds, r.From = e.says.last, int(armedFor.Seconds()), "the last good answer, before a switch"
+		r.Addresses, r.MaxAgeSeconds, r.From = e.outward(e.says.last), int(armedFor.Seconds()), "the last good answer, before a switch"
 		if len(r.Addresses) == 0 {
 			r.Addresses, r.From = e.Before, "the addresses before the switch, as the configuration has them"
 		}
@@ -39,20 +39,32 @@ func (e *Entry) Route(now time.Time, settled bool) (api.Route, error) {
 		r.MaxAgeSeconds = int(settledFor.Seconds())
 	}
 	r.From = fmt.Sprintf("switch %s %s ago", e.Source, now.Sub(e.Switch.Since).Round(time.Second))
-	tried, good := passed(e.After, e.says.probes)
+	after := e.outward(e.After)
+	tried, good := passed(after, e.says.probes)
 	switch {
-	case len(good) == len(e.After):
+	case len(after) == 0:
+		return api.Route{}, &api.Refusal{What: "name servers answer for " + e.Name + " with addresses of this host, its link or its cloud alone, and nobody is sent there on their word", Hint: "if that is meant, say so: foreshock drain start " + e.Name + " with these addresses"}
+	case len(good) == len(after):
 		r.From += "; each answers as expected"
 	case len(good) > 0:
-		r.From += fmt.Sprintf("; %d of %d addresses answer as expected", len(good), len(e.After))
+		r.From += fmt.Sprintf("; %d of %d addresses answer as expected", len(good), len(after))
 	case tried:
 		r.From += "; none of the new addresses answers as expected, so all are named"
 	}
 	if r.Addresses = good; len(good) == 0 {
-		r.Addresses = slices.Clone(e.After)
+		r.Addresses = slices.Clone(after)
 	}
 	slices.SortFunc(r.Addresses, netip.Addr.Compare)
 	return r, nil
+}
+
+// outward are those of the addresses that name servers gave which may be told on:
+// not inward ones, unless somebody wrote them down.
+func (e *Entry) outward(addresses []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(addresses), func(a netip.Addr) bool {
+		written := e.Source != Noticed && (slices.Contains(e.Before, a) || slices.Contains(e.After, a))
+		return !written && reply.Inward(a)
+	})
 }
 
 // passed are those of the addresses where the right application answered; tried:

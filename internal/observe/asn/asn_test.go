@@ -3,6 +3,7 @@ package asn
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -114,6 +115,24 @@ func write(t *testing.T, data []byte) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestFixtures: the databases that other packages' tests open are as they are
+// written here; a missing one is made.
+func TestFixtures(t *testing.T) {
+	for name, want := range map[string][]byte{
+		"one.mmdb": database("ASN", 4, entry{"127.0.0.0/8", maxmind(64500, "One")}),
+		"two.mmdb": database("ASN", 4, entry{"127.0.0.0/8", maxmind(64501, "Two")}),
+	} {
+		path := filepath.Join("testdata", name)
+		got, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			err = os.WriteFile(path, want, 0o600)
+		}
+		if err != nil || got != nil && !bytes.Equal(got, want) {
+			t.Errorf("%s: %v, or not as it is written here: remove it", path, err)
+		}
+	}
 }
 
 type said struct {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/reply"
 )
 
 const (
@@ -28,17 +30,16 @@ type Want struct {
 
 // Wanted are the addresses of a name that are worth probing: the new ones, the
 // old ones, and what resolvers answered beside these; each once, 64 at most. An
-// address that no connection can go to is left out, and so is one of this host or
-// this link that only a resolver named: nobody else could mean it.
+// address that no connection can go to is left out, and so is an inward one
+// (reply.Inward) that only a resolver named.
 func Wanted(name string, before, after, answered []netip.Addr) []Want {
 	var out []Want
 	seen := make(map[netip.Addr]bool)
 	add := func(addresses []netip.Addr, often, trusted bool) {
 		for _, a := range addresses {
 			a = a.Unmap().WithZone("")
-			local := a.IsLoopback() || a.IsLinkLocalUnicast()
 			nowhere := !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
-			if seen[a] || nowhere || local && !trusted || len(out) == maxAddresses {
+			if seen[a] || nowhere || !trusted && reply.Inward(a) || len(out) == maxAddresses {
 				continue
 			}
 			seen[a] = true

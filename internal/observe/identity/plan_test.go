@@ -41,7 +41,7 @@ func TestWanted(t *testing.T) {
 				{"shop.example", netip.MustParseAddr("198.51.100.7"), true}, {"shop.example", netip.MustParseAddr("2001:db8::7"), true},
 				{"shop.example", netip.MustParseAddr("192.0.2.10"), false}, {"shop.example", netip.MustParseAddr("203.0.113.5"), false},
 			}},
-		{"one of this host where somebody said so", addresses("127.0.0.1"), addresses("fe80::1%eth0"), addresses("127.0.0.2", "169.254.169.254", "::1"),
+		{"one of this host where somebody said so", addresses("127.0.0.1"), addresses("fe80::1%eth0"), addresses("127.0.0.2", "169.254.169.254", "::1", "fd00:ec2::254", "100.100.100.200"),
 			[]Want{{"shop.example", netip.MustParseAddr("fe80::1"), true}, {"shop.example", netip.MustParseAddr("127.0.0.1"), false}}},
 		{"what nobody can connect to", addresses("0.0.0.0", "224.0.0.1"), addresses("::", "ff02::1"), append(addresses("255.255.255.255"), netip.Addr{}), nil},
 		{"64 at most", addresses("192.0.2.10"), many, nil, first},

@@ -54,9 +54,10 @@ func (c *Client) Ask(ctx context.Context, server reply.Server, name string) repl
 	defer cancel()
 	start := c.Now()
 	out := reply.Answer{Name: plain(name), Server: server.Address, Label: server.Label, Role: server.Role}
-	answers := []family{c.family(ctx, server, name, dns.TypeA)}
+	onward := slices.Clone(c.Onward[:min(2, len(c.Onward))])
+	answers := []family{c.family(ctx, server, onward, name, dns.TypeA)}
 	if f := answers[0].failure; f != reply.TimedOut && f != reply.Unreachable {
-		answers = append(answers, c.family(ctx, server, name, dns.TypeAAAA))
+		answers = append(answers, c.family(ctx, server, onward, name, dns.TypeAAAA))
 		if server.Zone != "" {
 			out.Serial = c.serial(ctx, server)
 		}
@@ -73,11 +74,12 @@ type family struct {
 	failure  reply.Failure
 	words    string
 	extended []reply.Extended
+	onward   bool // a resolver said a part of it
 }
 
 // family asks for the addresses of one family, and asks on for the target of
 // a CNAME that leads out of the answer.
-func (c *Client) family(ctx context.Context, server reply.Server, name string, kind uint16) (f family) {
+func (c *Client) family(ctx context.Context, server reply.Server, onward []reply.Server, name string, kind uint16) (f family) {
 	servers := []reply.Server{server}
 	for {
 		asked := f.way.end(name)
@@ -97,7 +99,8 @@ func (c *Client) family(ctx context.Context, server reply.Server, name string, k
 			return f
 		}
 		if server.Role == reply.Authoritative {
-			if servers = c.Onward[:min(2, len(c.Onward))]; len(servers) == 0 {
+			f.onward = true
+			if servers = onward; len(servers) == 0 {
 				f.failure = reply.NoAddress
 				f.words = fmt.Sprintf("%s is an alias of %s, for which %s does not answer; name resolvers that can be asked on", plain(name), plain(f.way.end(name)), label(server))
 				return f
@@ -107,17 +110,27 @@ func (c *Client) family(ctx context.Context, server reply.Server, name string, k
 }
 
 // firstOf asks servers in turn until one has an answer, and says which one did;
-// else it returns what the last one said, if anything.
+// else it returns what the last one said, if anything. Those that do not answer
+// at all go to the end of servers: each costs seconds.
 func (c *Client) firstOf(ctx context.Context, servers []reply.Server, name string, kind uint16) (m *dns.Msg, from reply.Server, bad *problem) {
-	for _, from = range servers {
+	for _, from = range slices.Clone(servers) {
 		if m, bad = c.exchange(ctx, from.Address, query(from.Role, name, kind)); bad == nil {
 			bad = c.refusal(ctx, from, m, name, kind)
 		}
 		if bad == nil {
 			break
 		}
+		silentLast(servers, from, bad.failure)
 	}
 	return m, from, bad
+}
+
+// silentLast moves a server that did not answer to the end.
+func silentLast(servers []reply.Server, s reply.Server, f reply.Failure) {
+	if i := slices.Index(servers, s); i >= 0 && (f == reply.TimedOut || f == reply.Unreachable) {
+		copy(servers[i:], servers[i+1:])
+		servers[len(servers)-1] = s
+	}
 }
 
 // query is the message that asks. Authoritative servers are asked for what
@@ -225,6 +238,7 @@ func join(out *reply.Answer, families []family) {
 			continue
 		}
 		out.Addresses = append(out.Addresses, f.way.addresses...)
+		out.Onward = out.Onward || f.onward
 		if first || f.way.least < out.TTL {
 			out.TTL = f.way.least
 		}
@@ -240,7 +254,7 @@ func join(out *reply.Answer, families []family) {
 		out.Failure, out.Words = f.failure, f.words
 		return
 	}
-	var left []string
+	left := lacks(out, families)
 	if over := len(out.Addresses) - maxAddresses; over > 0 {
 		out.Addresses = slices.Clip(out.Addresses[:maxAddresses])
 		left = append(left, fmt.Sprintf("%d addresses beyond the %d that are taken", over, maxAddresses))
@@ -254,6 +268,23 @@ func join(out *reply.Answer, families []family) {
 	if len(left) > 0 {
 		out.Words = "left out of the answer: " + strings.Join(left, ", ")
 	}
+}
+
+// lacks notes the families of which an answer with addresses says nothing, and
+// why.
+func lacks(out *reply.Answer, families []family) (left []string) {
+	for i, f := range families {
+		switch f.failure {
+		case reply.Answered, reply.NoAddress, reply.NoSuchName:
+			continue
+		}
+		which := "IPv4"
+		if out.Lacks4, out.Lacks6 = i == 0, i == 1; i == 1 {
+			which = "IPv6"
+		}
+		left = append(left, fmt.Sprintf("the %s addresses, as that question failed (%s)", which, f.words))
+	}
+	return left
 }
 
 // worst is the failure to tell of families that both failed: that there is no

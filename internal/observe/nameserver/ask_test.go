@@ -194,6 +194,15 @@ func TestAsk(t *testing.T) {
 				Words: "left out of the answer: 4 records that do not belong to the name"},
 		},
 		{
+			name: "a family that fails", server: reacts(shop, func(_ string, q, m *dns.Msg) {
+				if q.Question[0].Qtype == dns.TypeAAAA {
+					m.Rcode, m.Answer = dns.RcodeServerFailure, nil
+				}
+			}),
+			want: reply.Answer{Addresses: addrs("192.0.2.10"), TTL: 5 * time.Minute, AddressTTL: 5 * time.Minute, Longest: 5 * time.Minute, Lacks6: true,
+				Words: "left out of the answer: the IPv6 addresses, as that question failed (test (SERVER) could not find an answer for shop.example (SERVFAIL); are the zone's servers within its reach?)"},
+		},
+		{
 			name: "a filter's address", server: zone(false, "shop.example. 60 IN A 0.0.0.0"),
 			want: reply.Answer{Failure: reply.NoAddress, Words: "test (SERVER) answers for shop.example with an address that nothing can connect to, as filters do; ask another resolver"},
 		},
@@ -354,7 +363,7 @@ func TestAskOn(t *testing.T) {
 	c := client()
 	c.Onward = []reply.Server{fails.Server, resolver.Server}
 	want := reply.Answer{Name: "shop.example", Server: ns.Address, Label: "test", Role: reply.Authoritative, At: start, CNAMEs: []string{"eu.cdn.test"},
-		Addresses: addrs("192.0.2.10"), TTL: 20 * time.Second, AddressTTL: 20 * time.Second, Longest: 5 * time.Minute}
+		Addresses: addrs("192.0.2.10"), TTL: 20 * time.Second, AddressTTL: 20 * time.Second, Longest: 5 * time.Minute, Onward: true}
 	if diff := cmp.Diff(want, c.Ask(t.Context(), ns.Server, "shop.example"), compare); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}

@@ -16,7 +16,7 @@ import (
 // The bounds of a zone's servers.
 const (
 	maxNames   = 16 // NS names
-	maxServers = 64 // addresses of them
+	maxServers = 32 // addresses of them
 	maxDepth   = 32 // labels that are gone up
 )
 
@@ -35,6 +35,7 @@ func (c *Client) Authoritative(ctx context.Context, name string, resolvers []rep
 	if len(resolvers) == 0 {
 		return nil, fmt.Errorf("the servers of %s: %w, as there is no resolver to ask; name one in resolvers", plain(name), ErrNoZone)
 	}
+	resolvers = slices.Clone(resolvers) // those that hang go last
 	zone, names, err := c.zone(ctx, name, resolvers)
 	if err != nil {
 		return nil, fmt.Errorf("the servers of %s: %w", plain(name), err)
@@ -47,6 +48,10 @@ func (c *Client) Authoritative(ctx context.Context, name string, resolvers []rep
 			errs = append(errs, err)
 		}
 		for _, addr := range found {
+			if addr.IsLinkLocalUnicast() {
+				errs = append(errs, fmt.Errorf("%s of the zone's server %s is not asked: addresses of this link are nobody else's", addr, plain(server)))
+				continue
+			}
 			port := c.port
 			if port == 0 {
 				port = 53
@@ -64,6 +69,7 @@ func (c *Client) Authoritative(ctx context.Context, name string, resolvers []rep
 // zone goes up from a name to the zone that it is in.
 func (c *Client) zone(ctx context.Context, name string, resolvers []reply.Server) (zone string, servers []string, err error) {
 	labels := dns.SplitDomainName(canonical(name))
+	there := false
 	for i := range min(len(labels), maxDepth) {
 		at := canonical(strings.Join(labels[i:], "."))
 		m, _, bad := c.firstOf(ctx, resolvers, at, dns.TypeNS)
@@ -75,6 +81,10 @@ func (c *Client) zone(ctx context.Context, name string, resolvers []reply.Server
 				servers = append(servers, canonical(ns.Ns))
 			}
 		}
+		if len(servers) > 0 && len(labels)-i == 1 && i > 0 && !there {
+			return "", nil, fmt.Errorf("%w: %s does not exist, nor anything above it but %s, whose servers are everybody's; correct the name", ErrNoZone, plain(name), plain(at))
+		}
+		there = there || m.Rcode == dns.RcodeSuccess
 		if len(servers) > 0 {
 			slices.Sort(servers)
 			servers = slices.Compact(servers)
@@ -87,10 +97,11 @@ func (c *Client) zone(ctx context.Context, name string, resolvers []reply.Server
 // addresses are those of one server of a zone.
 func (c *Client) addresses(ctx context.Context, server string, resolvers []reply.Server) ([]netip.Addr, error) {
 	var last reply.Answer
-	for _, resolver := range resolvers {
+	for _, resolver := range slices.Clone(resolvers) {
 		if last = c.Ask(ctx, resolver, server); last.Failure == reply.Answered {
 			return last.Addresses, nil
 		}
+		silentLast(resolvers, resolver, last.Failure)
 	}
 	return nil, fmt.Errorf("%s is a server of the zone and has no address: %s", plain(server), last.Words)
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
@@ -13,8 +14,8 @@ import (
 )
 
 func TestAuthoritative(t *testing.T) {
-	world := zone(false, "example. 60 IN NS ns2.example.", "example. 60 IN NS NS1.example.", "ns1.example. 60 IN A 192.0.2.1", "ns1.example. 60 IN AAAA 2001:db8::1",
-		"ns2.example. 60 IN A 192.0.2.2", "shop.example. 60 IN CNAME eu.cdn.test.", "eu.cdn.test. 60 IN A 192.0.2.10", "lost.test. 60 IN NS ns.gone.test.")
+	world := zone(false, "example. 60 IN NS ns2.example.", "example. 60 IN NS NS1.example.", "ns1.example. 60 IN A 192.0.2.1", "ns1.example. 60 IN AAAA 2001:db8::1", "metadata.test. 60 IN NS ns.metadata.test.", "ns.metadata.test. 60 IN A 169.254.169.254",
+		"ns2.example. 60 IN A 192.0.2.2", "shop.example. 60 IN CNAME eu.cdn.test.", "eu.cdn.test. 60 IN A 192.0.2.10", "lost.test. 60 IN NS ns.gone.test.", "b.example. 60 IN TXT x")
 	refuses := play(t, reacts(world, func(_ string, _, m *dns.Msg) { m.Rcode, m.Answer = dns.RcodeRefused, nil }))
 	knows := play(t, world)
 	ns := func(label, address string) reply.Server {
@@ -33,6 +34,8 @@ func TestAuthoritative(t *testing.T) {
 		{"an alias is in its own zone", "shop.example", []reply.Server{knows.Server}, all, "", nil},
 		{"the second resolver knows", "shop.example", []reply.Server{refuses.Server, knows.Server}, all, "", nil},
 		{"refused", "shop.example", []reply.Server{refuses.Server}, nil, "the servers of shop.example: no zone found: test (", ErrNoZone},
+		{"of this link", "metadata.test", []reply.Server{knows.Server}, nil, "169.254.169.254 of the zone's server ns.metadata.test is not asked", nil},
+		{"not there", "nope.example", []reply.Server{knows.Server}, nil, "the servers of nope.example: no zone found: nope.example does not exist, nor anything above it but example", ErrNoZone},
 		{"no resolver", "shop.example", nil, nil, "the servers of shop.example: no zone found, as there is no resolver to ask", ErrNoZone},
 		{"no zone", "shop.nowhere", []reply.Server{knows.Server}, nil, "the servers of shop.nowhere: no zone found: neither the name nor any above it", ErrNoZone},
 		{"servers without addresses", "lost.test", []reply.Server{knows.Server}, nil, "ns.gone.test is a server of the zone and has no address: test (", nil},
@@ -47,6 +50,25 @@ func TestAuthoritative(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tt.err)
 			}
 		})
+	}
+}
+
+// TestAuthoritativeSilent: a resolver that never answers costs its time once, and
+// not for each server of the zone.
+func TestAuthoritativeSilent(t *testing.T) {
+	knows := play(t, zone(false, "example. 60 IN NS ns1.example.", "example. 60 IN NS ns2.example.", "shop.example. 60 IN TXT x", "ns1.example. 60 IN A 192.0.2.1", "ns2.example. 60 IN A 192.0.2.2"))
+	hangs := play(t, func(string, *dns.Msg) [][]byte { return nil })
+	c := client()
+	c.wait = 100 * time.Millisecond
+	resolvers := []reply.Server{hangs.Server, knows.Server}
+	got, err := c.Authoritative(t.Context(), "shop.example", resolvers)
+	if len(got) != 2 || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	hangs.mu.Lock()
+	defer hangs.mu.Unlock()
+	if len(hangs.log) != 3 || resolvers[0] != hangs.Server {
+		t.Errorf("who never answers was asked %v; the caller's list begins with %v", hangs.log, resolvers[0])
 	}
 }
 
