@@ -250,7 +250,7 @@ func (a *agent) answered(x reply.Answer) {
 // cancelled ctx is a nil return.
 func (a *agent) probeNames(ctx context.Context) error {
 	f := a.follower
-	prober := &identity.Prober{Dial: a.dialer.DialContext, Now: a.clock.Now}
+	prober := &identity.Prober{Dial: a.dialer.DialProbe, Now: a.clock.Now}
 	group := new(errgroup.Group)
 	group.SetLimit(probesAtOnce)
 	defer func() { _ = group.Wait() }()
