@@ -303,6 +303,8 @@ func TestPowerOff(t *testing.T) {
 		{"a resolver still answers old", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.Resolvers[0].Class = drain.ClassServStale })}, false,
 			"no, resolver ns (192.0.2.53:53) still answers with an old address"},
 		{"yes", []drain.Report{report("lb", 600, steady(served(0, 10)))}, true, "yes, nobody is connected to it, and the one resolver that was asked answers with the new addresses"},
+		{"yes, of one port", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.Ports = []uint16{443} })}, true,
+			"yes, nobody is connected to it at port 443, and the one resolver that was asked answers with the new addresses; what else it serves is not known, as no other port counts"},
 		{"a look is late", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.SinceSeconds = 700 })}, false, "not known: the last look of lb is 1 min 40 s old"},
 		{"new is wrong", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.Probes[0].Failed = "tls" })}, false, "no: the new address 198.51.100.7:443 does not answer as it should (tls)"},
 		{"armed", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.SwitchedAt = time.Time{} })}, false, "not known: the switch of shop.example has not been seen yet: its names still answer as before it"},

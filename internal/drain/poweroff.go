@@ -28,15 +28,29 @@ func (v *view) powerOff(s *Status, why []reason) (bool, string) {
 	case !v.holdsOld && !v.oldDead:
 		return false, says + "not known: no agent on the host that holds " + pronoun(v.old) + " reports, and others' connections are seen only there"
 	case s.Verdict == Settled:
-		closing := ""
-		if n := left.Connections; n > 0 {
-			closing = fmt.Sprintf("; %s there %s closing", counted(n, "connection"), some(n))
+		closing, where := "", "to it"
+		if of := v.counting(); len(of) > 0 {
+			where = "to it at port " + ports(of)
+			closing = "; what else it serves is not known, as no other port counts"
 		}
-		return true, says + "yes, nobody is connected to it, and " + v.resolversSay() + closing
+		if n := left.Connections; n > 0 {
+			closing += fmt.Sprintf("; %s there %s closing", counted(n, "connection"), some(n))
+		}
+		return true, says + "yes, nobody is connected " + where + ", and " + v.resolversSay() + closing
 	case why[0].blind:
 		return false, says + "not known: " + why[0].words
 	}
 	return false, says + "no: " + why[0].words
+}
+
+// counting are the ports that alone count, at some agent at least; none: every one.
+func (v *view) counting() []uint16 {
+	var all []uint16
+	for i := range v.members {
+		all = append(all, v.members[i].Ports...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func verbAnswer(n int) string {
