@@ -78,7 +78,7 @@ func (p BINDPrimary) plan(at place) (plan, error) {
 		return plan{}, err
 	}
 	others := slices.DeleteFunc(slices.Clone(p.Zone.Servers), func(server netip.Addr) bool { return server == p.Listen })
-	told := ""
+	told := "notify no;"
 	if len(others) > 0 && !p.Zone.Untold {
 		told = fmt.Sprintf("notify explicit; also-notify { %s};", bindList(others))
 	}

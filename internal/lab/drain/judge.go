@@ -77,10 +77,10 @@ func (s seen) shareErrors(host string, p poll, said drain.Sides, keep func(Popul
 	least := math.Inf(1)
 	for back := time.Duration(0); back <= time.Second; back += 50 * time.Millisecond {
 		truth := truthAt(s.crowds, p.look().Add(-back), keep)
-		off := 100 * math.Abs(share-truth.OldShare())
-		if math.IsNaN(off) {
+		if truth.Old+truth.New == 0 {
 			return nil, nil
 		}
+		off := 100 * math.Abs(share-truth.OldShare())
 		if back == 0 {
 			exact = []float64{off}
 		}

@@ -26,13 +26,15 @@ type Outcome struct {
 	WrongFound *float64 `json:"wrong_found_seconds"`
 	// SettledEarly counts answers that said settled while more than 1 % was on old,
 	// SafeEarly those that said the old address may go while somebody was connected
-	// to it, at whatever port.
+	// to it, also at a port that does not count unless they said that only those do.
 	SettledEarly int      `json:"settled_early"`
 	SafeEarly    int      `json:"safe_early"`
 	Settled      *float64 `json:"settled_seconds"`
 	Safe         *float64 `json:"safe_seconds"`
-	// Unsaid are the words that should have been said and were not.
-	Unsaid []string `json:"unsaid"`
+	// Unsaid are the words that should have been said and were not. Said is what each
+	// agent said last, after its name.
+	Unsaid []string   `json:"unsaid"`
+	Said   [][]string `json:"said"`
 	// Merged is the answer for all agents; null where it was not asked for.
 	Merged *Merged `json:"merged"`
 	// OldAtEnd is the true share on old at the end.

@@ -31,7 +31,8 @@ func (o Outcome) Missed(c Cell) (missed []string) {
 	if o.Unanswered != "" {
 		say("an agent did not answer: %s", o.Unanswered)
 	}
-	if o.Shown == nil || *o.Shown > c.shownWithin().Seconds() {
+	// What nobody is told of is not shown.
+	if !c.OnlyA && (o.Shown == nil || *o.Shown > c.shownWithin().Seconds()) {
 		say("shown %s after the switch", seconds(o.Shown))
 	}
 	if o.Share.MaxInSecond > shareGoal {

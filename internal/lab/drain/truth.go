@@ -32,8 +32,8 @@ func isNew(at netip.AddrPort) bool {
 	return at.Port() == port && (at.Addr() == newAddr || at.Addr() == newAddr6)
 }
 
-// OldShare is of what stood on old and new, 0 to 1; NaN without any.
-func (t Truth) OldShare() float64 { return float64(t.Old) / float64(t.Old+t.New) }
+// OldShare is of what stood on old and new, 0 to 1; 0 without any.
+func (t Truth) OldShare() float64 { return float64(t.Old) / float64(max(1, t.Old+t.New)) }
 
 func (t Truth) plus(o Truth) Truth {
 	return Truth{t.Old + o.Old, t.New + o.New, t.Other + o.Other, t.Beside + o.Beside, t.ConnectingOld + o.ConnectingOld}

@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -25,7 +26,8 @@ func (s seen) judgeVerdict(out *Outcome, host string, p poll) {
 		if out.Safe == nil || *out.Safe > after {
 			out.Safe = &after
 		}
-		if t := truthAt(s.crowds, p.look(), everybody); t.Old+t.Beside > 0 {
+		t := truthAt(s.crowds, p.look(), everybody)
+		if t.Old > 0 || t.Beside > 0 && !strings.Contains(p.Status.PowerOff, fmt.Sprintf("port %d", port)) {
 			out.SafeEarly++
 		}
 	}
@@ -44,6 +46,11 @@ func (s seen) judgeWords(out *Outcome) {
 			out.Unsaid = append(out.Unsaid, want)
 		}
 	}
+	for _, w := range s.agents {
+		for _, p := range w.polls[max(0, len(w.polls)-1):] {
+			out.Said = append(out.Said, append([]string{w.host}, sentences(p.answer)...))
+		}
+	}
 }
 
 // sentences are all those of an answer that say how it stands.
@@ -55,7 +62,7 @@ func sentences(a answer) []string {
 	for _, p := range a.Status.Probes {
 		out = append(out, p.Words)
 	}
-	return slices.Concat(out, a.Status.Limits)
+	return slices.Concat(out, a.Status.Advice, a.Status.Limits)
 }
 
 // judgeMerged holds the answer for all agents against the truth, and that without
