@@ -271,7 +271,7 @@ func TestLateOnlyWhenCertain(t *testing.T) {
 // TestProbesAreNotLate: an agent elsewhere that looks what answers at the old
 // address counts there, and is not late.
 func TestProbesAreNotLate(t *testing.T) {
-	tallier := tallierOf(nil, nil)
+	tallier := tallierOf(web(), nil)
 	tallier.SetSwitches([]scope.Switch{aSwitch()}, true)
 	sockets := []tcp.Socket{served("192.0.2.10:80", 1)}
 	count(tallier, look(whole, begin), sockets)
