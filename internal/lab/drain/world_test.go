@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -144,4 +145,20 @@ func fourHabits(clients int) []Population {
 		{Name: "pooled", Habit: lab.Pooled, Host: "web", Via: "unbound", Clients: clients},
 		{Name: "behind", Habit: lab.Honest, Host: "isp", Via: "unbound-min-900", Clients: clients},
 	}
+}
+
+// sideOf is what an answer says: "old", "new", "mixed", "other", "none".
+func sideOf(addresses []netip.Addr) string {
+	old, fresh := slices.Contains(addresses, oldAddr), slices.Contains(addresses, newAddr)
+	switch {
+	case len(addresses) == 0:
+		return "none"
+	case old && fresh:
+		return "mixed"
+	case old:
+		return "old"
+	case fresh:
+		return "new"
+	}
+	return "other"
 }
