@@ -369,3 +369,22 @@ func TestArrivals(t *testing.T) {
 		})
 	}
 }
+
+// TestLateSecondary: the TTL is that of the record, however long a server of the
+// zone gave it out, and what goes back and forth is not said to answer as it does
+// at this moment.
+func TestLateSecondary(t *testing.T) {
+	r := report("lb", 200, steady(served(5, 5)))
+	r.TTLSeconds = new(170.0)
+	r.Resolvers = []drain.Resolver{
+		{Label: "ns2", Server: "192.0.2.2:53", Role: "authoritative", Class: drain.ClassOldInTTL, Addresses: r.Old, TTLSeconds: 100, MostTTLSeconds: 100},
+		{Label: "system", Server: "192.0.2.53:53", Role: "system", Class: drain.ClassMixed, Addresses: r.New, MostTTLSeconds: 99},
+	}
+	s := drain.Merge([]drain.Report{r})
+	if want := "at least 1 min 40 s ahead: it was 1 min 40 s"; !slices.ContainsFunc(s.Advice, func(a string) bool { return strings.HasSuffix(a, want) }) {
+		t.Errorf("advice %q, want one that ends in %q", s.Advice, want)
+	}
+	if want := "resolver system (192.0.2.53:53) answers with old and new addresses by turns"; !slices.Contains(s.Why, want) {
+		t.Errorf("why %q, want %q", s.Why, want)
+	}
+}

@@ -24,7 +24,8 @@ type Zone struct {
 	TTL time.Duration
 	// Servers are the zone's name servers ns1.NAME, ns2.NAME, …, the primary first.
 	Servers []netip.Addr
-	// Untold leaves the secondaries to find a change by themselves, within a minute.
+	// Untold leaves the secondaries to find a change by themselves: they ask each
+	// minute.
 	Untold bool
 }
 
@@ -99,7 +100,7 @@ func (s BINDSecondary) plan(at place) (plan, error) {
 		return plan{}, err
 	}
 	return bindPlan(at, s.Listen, "recursion no;", fmt.Sprintf(
-		"zone %q { type secondary; file \"copy.db\"; primaries { %v; }; };", s.Zone.Name, s.Zone.Servers[0])), nil
+		"zone %q { type secondary; file \"copy.db\"; primaries { %v; }; min-refresh-time 60; max-refresh-time 60; };", s.Zone.Name, s.Zone.Servers[0])), nil
 }
 
 // BINDResolver resolves names of one zone through its servers.

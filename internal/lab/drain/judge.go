@@ -195,9 +195,14 @@ func (s seen) judgeBlame(out *Outcome) {
 	}
 }
 
+// notAsked is the class of what an agent says nothing of.
+const notAsked = "not asked"
+
 // class is what a resolver is once the TTL is over.
 func (c *Cell) class(r Resolver) drain.Class {
 	switch {
+	case c.Follow == "loop."+Site && r.Kind == KindServer:
+		return notAsked // resolvers do not say which zone it is in
 	case r.Kind == KindHangs || r.Kind == KindBogus || !slices.Contains([]string{Site, "www." + Site}, c.name()):
 		return drain.ClassError
 	case c.OnlyA:
@@ -230,7 +235,7 @@ func (s seen) judgeResolvers(out *Outcome) {
 			continue
 		}
 		want := s.cell.class(r)
-		c := Class{Resolver: r.Name, Kind: r.Kind, Want: string(want), Got: "not asked"}
+		c := Class{Resolver: r.Name, Kind: r.Kind, Want: string(want), Got: notAsked}
 		for _, p := range polls {
 			i := slices.IndexFunc(p.Report.Resolvers, func(x drain.Resolver) bool { return strings.HasPrefix(x.Server, r.Addr.String()+":") })
 			if i < 0 {

@@ -25,11 +25,11 @@ func odd() []Cell {
 		},
 		{
 			Name: "loop", Follow: "loop." + Site, TTL: ttl, Resolvers: []string{"unbound", "bind"}, Populations: moved, Agents: everywhere,
-			How: ByHand, Warm: warm, After: after, Never: true, Says: []string{"CNAME"},
+			How: ByHand, Warm: warm, After: after, Never: true, Says: []string{"could not find an answer"},
 		},
 		{
 			Name: "absent", Follow: "absent." + Site, TTL: ttl, Resolvers: []string{"unbound", "bind"}, Populations: moved, Agents: everywhere,
-			How: ByHand, Warm: warm, After: after, Never: true, Says: []string{"no such name"},
+			How: ByHand, Warm: warm, After: after, Never: true, Says: []string{"does not exist"},
 		},
 		{
 			Name: "hang", TTL: ttl, Resolvers: []string{"unbound", "nobody"}, Populations: honest, Agents: everywhere,
@@ -41,7 +41,7 @@ func odd() []Cell {
 		},
 		{
 			Name: "split", TTL: ttl, Resolvers: []string{"unbound", "dnsmasq-wrong"}, Populations: honest, Agents: everywhere,
-			How: Armed, Warm: warm, After: after, Never: true, Wrong: wrongAddr, Says: []string{"on neither side of the switch", "another application"},
+			How: Armed, Warm: warm, After: after, Never: true, Wrong: wrongAddr, Says: []string{"on neither side of the switch", "another application's"},
 		},
 		{
 			// Who asks the late one may get the old address for as long.
@@ -57,7 +57,7 @@ func odd() []Cell {
 				{Name: "cached", Habit: lab.Cached, Host: "web", Via: "unbound", Clients: 10},
 				{Name: "beside", Habit: lab.Fixed, Host: "web", To: netip.AddrPortFrom(oldAddr, besidePort), Clients: 20},
 			},
-			How: Armed, Reused: true, Warm: warm, After: 75 * time.Second, Wants: []Want{stale}, Wrong: oldAddr, Never: true, Says: []string{"another application"},
+			How: Armed, Reused: true, Warm: warm, After: 75 * time.Second, Wants: []Want{stale}, Wrong: oldAddr, Never: true, Says: []string{"another application's"},
 		},
 		{
 			// The same, and everybody who came for the site has gone.
