@@ -267,7 +267,7 @@ func (c *counting) addToSide(s *tcp.Socket, seen sighting, served bool, t *Talli
 		tide.arrived += c.flows.countScale()
 		// Agents on other hosts look what answers there for as long as they follow
 		// the switch: nobody is late by that.
-		if late && !(served && scope.OfAgent(s.Remote)) {
+		if late && (!served || !scope.OfAgent(s.Remote)) {
 			tide.afterTTL += c.flows.countScale()
 		}
 	}

@@ -273,9 +273,9 @@ func TestLateOnlyWhenCertain(t *testing.T) {
 func TestProbesAreNotLate(t *testing.T) {
 	tallier := tallierOf(web(), nil)
 	tallier.SetSwitches([]scope.Switch{aSwitch()}, true)
-	sockets := []tcp.Socket{served("192.0.2.10:80", 1)}
+	sockets := []tcp.Socket{from("192.0.2.10:80", 1, tcp.Established)}
 	count(tallier, look(whole, begin), sockets)
-	probe, user := served("192.0.2.10:80", 2), served("192.0.2.10:80", 3)
+	probe, user := from("192.0.2.10:80", 2, tcp.Established), from("192.0.2.10:80", 3, tcp.Established)
 	probe.Remote = netip.AddrPortFrom(probe.Remote.Addr(), scope.FirstProbePort)
 	got := sides(count(tallier, look(whole, begin.Add(time.Second)), append(sockets, probe, user)))["shop.example/old"].Served
 	if got.New != 2 || got.NewAfterTTL != 1 || got.Connections != 3 {
