@@ -251,7 +251,7 @@ func (a *agent) answered(x reply.Answer) {
 // begin in a second, and take 10 s.
 func (a *agent) probeNames(ctx context.Context) error {
 	f := a.follower
-	prober := &identity.Prober{Dial: a.dialer.DialContext, Now: a.clock.Now}
+	prober := &identity.Prober{Dial: a.dialer.DialProbe, Now: a.clock.Now}
 	var group sync.WaitGroup
 	defer group.Wait()
 	var schedule identity.Schedule

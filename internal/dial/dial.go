@@ -21,6 +21,7 @@ package dial
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -76,10 +77,23 @@ func New() *Dialer { return &Dialer{} }
 // DialContext connects as net.Dialer does, and notes TCP connections. Closing
 // what it returns ends the note, some minutes later.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d.dial(ctx, network, address, bindAny)
+}
+
+// DialProbe does the same from one of the ports by which agents on other hosts
+// know a probe: see [scope.OfAgent]. Where none is free it is from any.
+func (d *Dialer) DialProbe(ctx context.Context, network, address string) (net.Conn, error) {
+	return d.dial(ctx, network, address, bindProbe)
+}
+
+// binder takes a local port for a socket that will connect to an address.
+type binder func(fd int, to netip.Addr) (uint16, error)
+
+func (d *Dialer) dial(ctx context.Context, network, address string, bind binder) (net.Conn, error) {
 	var tried []*probe // one for each address that was tried, some at once
 	var mu sync.Mutex
 	dialer := net.Dialer{Control: func(network, address string, raw syscall.RawConn) error {
-		p := d.note(network, address, raw)
+		p := d.note(network, address, raw, bind)
 		if p != nil {
 			mu.Lock()
 			tried = append(tried, p)
@@ -104,7 +118,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 // note gives a socket that will connect a local port, and remembers it. A nil
 // answer is a socket that is not TCP. Without a port, as when all are taken,
 // the connection is noted once it is made.
-func (d *Dialer) note(network, address string, raw syscall.RawConn) *probe {
+func (d *Dialer) note(network, address string, raw syscall.RawConn, bind binder) *probe {
 	if network != "tcp4" && network != "tcp6" && network != "tcp" {
 		return nil
 	}
@@ -127,12 +141,30 @@ func (d *Dialer) note(network, address string, raw syscall.RawConn) *probe {
 	return p
 }
 
-// bind takes any local port, at any address: which address it will be is up to
-// the route. It returns the port.
-func bind(fd int, to netip.Addr) (uint16, error) {
-	var any unix.Sockaddr = &unix.SockaddrInet4{}
+// portsTried is how many of the probes' ports are tried before any will do. One
+// that was used lies in TIME_WAIT for a minute.
+const portsTried = 16
+
+// bindProbe takes one of the probes' ports, at any address.
+func bindProbe(fd int, to netip.Addr) (uint16, error) {
+	for range portsTried {
+		port, err := bindPort(fd, to, scope.FirstProbePort+rand.N(scope.ProbePorts))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return port, err
+		}
+	}
+	return bindAny(fd, to)
+}
+
+// bindAny takes any local port, at any address.
+func bindAny(fd int, to netip.Addr) (uint16, error) { return bindPort(fd, to, 0) }
+
+// bindPort takes a local port, zero: any, at any address: which address it will be
+// is up to the route. It returns the port.
+func bindPort(fd int, to netip.Addr, port int) (uint16, error) {
+	var any unix.Sockaddr = &unix.SockaddrInet4{Port: port}
 	if !to.Is4() {
-		any = &unix.SockaddrInet6{}
+		any = &unix.SockaddrInet6{Port: port}
 	}
 	if err := unix.Bind(fd, any); err != nil {
 		return 0, err

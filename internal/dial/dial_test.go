@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/foreshock/foreshock/internal/scope"
 	"github.com/foreshock/foreshock/internal/tcp"
 )
 
@@ -101,6 +102,31 @@ func TestKnownBeforeItConnects(t *testing.T) {
 	}
 	if got, want := d.Counts(), (Counts{Opened: 50, Served: 50}); got != want {
 		t.Error(cmp.Diff(want, got))
+	}
+}
+
+// TestProbesHavePortsOfTheirOwn: who looks at the other end knows a probe by it,
+// and one more than there are ports is made all the same.
+func TestProbesHavePortsOfTheirOwn(t *testing.T) {
+	ln := listener(t)
+	d := New()
+	known := 0
+	for range scope.ProbePorts + 1 {
+		conn, err := d.DialProbe(t.Context(), "tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		s := tcp.Socket{Local: netip.MustParseAddrPort(conn.LocalAddr().String()), Remote: netip.MustParseAddrPort(ln.Addr().String()), State: tcp.Established}
+		if !d.Probes().Has(&s) {
+			t.Fatalf("%v is not known as ours", s.Local)
+		}
+		if scope.OfAgent(s.Local) {
+			known++
+		}
+	}
+	if known == 0 || known > scope.ProbePorts {
+		t.Errorf("%d of %d probes are from the probes' ports", known, scope.ProbePorts+1)
 	}
 }
 

@@ -35,8 +35,8 @@ func (v *view) advice(s *Status) []string {
 	case !v.oldDead:
 		add("keep %s answering %s", theAddress("old", v.old), v.until(s))
 	}
-	if v.ttl != nil && *v.ttl > shortTTL {
-		add("before the next switch lower the TTL of %s to %s or less, at least %s ahead: it was %s", v.name, lasting(shortTTL), lasting(*v.ttl), lasting(*v.ttl))
+	if was := v.recordTTL(); was > shortTTL {
+		add("before the next switch lower the TTL of %s to %s or less, at least %s ahead: it was %s", v.name, lasting(shortTTL), lasting(was), lasting(was))
 	}
 	return unique(out)
 }
@@ -167,6 +167,21 @@ func (v *view) limited() []string {
 		add("for how long answers from before the switch were good is not known: who is late cannot be told")
 	}
 	return unique(out)
+}
+
+// recordTTL is the TTL of the old answers; zero where it is not known. For as long
+// as a server of the zone goes on giving them out they are good for longer.
+func (v *view) recordTTL() float64 {
+	if v.ttl == nil {
+		return 0
+	}
+	was := *v.ttl
+	for i := range v.resolvers {
+		if r := &v.resolvers[i]; r.Role == "authoritative" && r.MostTTLSeconds > 0 {
+			was = min(was, r.MostTTLSeconds)
+		}
+	}
+	return was
 }
 
 func ports(all []uint16) string {

@@ -315,6 +315,8 @@ func TestPowerOff(t *testing.T) {
 		{"dead, from where there may be no way", []drain.Report{with(report("edge", 600, func(float64) drain.Point { return asked(0, 10) }), dead)}, false,
 			"not known: it takes no connection from here, which may be the way from here, and no agent on the host that holds it reports"},
 		{"dead, from where there was one", []drain.Report{with(report("edge", 600, steady(asked(0, 10))), dead)}, true, "yes, nobody is connected to it, and the one resolver that was asked answers with the new addresses"},
+		{"yes, of one port", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.Ports = []uint16{443} })}, true,
+			"yes, nobody is connected to it at port 443, and the one resolver that was asked answers with the new addresses; what else it serves is not known, as no other port counts"},
 		{"a look is late", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.SinceSeconds = 700 })}, false, "not known: the last look of lb is 1 min 40 s old"},
 		{"new is wrong", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.Probes[0].Failed = "tls" })}, false, "no: the new address 198.51.100.7:443 does not answer as it should (tls)"},
 		{"armed", []drain.Report{with(report("lb", 600, steady(served(0, 10))), func(r *drain.Report) { r.SwitchedAt = time.Time{} })}, false, "not known: the switch of shop.example has not been seen yet: its names still answer as before it"},
@@ -377,5 +379,24 @@ func TestArrivals(t *testing.T) {
 				t.Errorf("%q, want %q; arrivals (-want +got):\n%s", s.MissingSentence, tt.says, diff)
 			}
 		})
+	}
+}
+
+// TestLateSecondary: the TTL is that of the record, however long a server of the
+// zone gave it out, and what goes back and forth is not said to answer as it does
+// at this moment.
+func TestLateSecondary(t *testing.T) {
+	r := report("lb", 200, steady(served(5, 5)))
+	r.TTLSeconds = new(170.0)
+	r.Resolvers = []drain.Resolver{
+		{Label: "ns2", Server: "192.0.2.2:53", Role: "authoritative", Class: drain.ClassOldInTTL, Addresses: r.Old, TTLSeconds: 100, MostTTLSeconds: 100},
+		{Label: "system", Server: "192.0.2.53:53", Role: "system", Class: drain.ClassMixed, Addresses: r.New, MostTTLSeconds: 99},
+	}
+	s := drain.Merge([]drain.Report{r})
+	if want := "at least 1 min 40 s ahead: it was 1 min 40 s"; !slices.ContainsFunc(s.Advice, func(a string) bool { return strings.HasSuffix(a, want) }) {
+		t.Errorf("advice %q, want one that ends in %q", s.Advice, want)
+	}
+	if want := "resolver system (192.0.2.53:53) answers with old and new addresses by turns"; !slices.Contains(s.Why, want) {
+		t.Errorf("why %q, want %q", s.Why, want)
 	}
 }

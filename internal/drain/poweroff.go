@@ -33,11 +33,15 @@ func (v *view) powerOff(s *Status, why []reason) (bool, string) {
 	case s.Verdict == Settled && !v.oldDead && len(v.unproven()) > 0:
 		return false, fmt.Sprintf("%snot known: %s never saw a connection come to %s, and a translation of addresses or a balancer before it would hide them", says, listed(v.unproven()), pronoun(v.old))
 	case s.Verdict == Settled:
-		closing := ""
-		if n := left.Connections; n > 0 {
-			closing = fmt.Sprintf("; %s there %s closing", counted(n, "connection"), some(n))
+		closing, where := "", "to it"
+		if of := v.counting(); len(of) > 0 {
+			where = "to it at port " + ports(of)
+			closing = "; what else it serves is not known, as no other port counts"
 		}
-		return true, says + "yes, nobody is connected to it, and " + v.resolversSay() + closing
+		if n := left.Connections; n > 0 {
+			closing += fmt.Sprintf("; %s there %s closing", counted(n, "connection"), some(n))
+		}
+		return true, says + "yes, nobody is connected " + where + ", and " + v.resolversSay() + closing
 	case why[0].blind:
 		return false, says + "not known: " + why[0].words
 	}
@@ -66,6 +70,16 @@ func (v *view) unproven() []string {
 		}
 	}
 	return out
+}
+
+// counting are the ports that alone count, at some agent at least; none: every one.
+func (v *view) counting() []uint16 {
+	var all []uint16
+	for i := range v.members {
+		all = append(all, v.members[i].Ports...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func verbAnswer(n int) string {

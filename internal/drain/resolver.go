@@ -207,7 +207,10 @@ func (z *Zoo) byTurns(h *heard, now time.Time) (Class, string) {
 	if back == nil {
 		return "", ""
 	}
-	const turns = "answers with old and new addresses by turns: several caches answer at this address"
+	turns := "answers with old and new addresses by turns: several caches answer at this address"
+	if z.behind() != "" {
+		turns = "answers with old and new addresses by turns: " + z.behind() + ", a server of the zone, still gives the old ones out"
+	}
 	if class, why := z.accuse(h, back, now); class != "" {
 		return class, turns + "; " + why
 	}

@@ -3,6 +3,7 @@ package drain
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -181,7 +182,7 @@ func (v *view) reasonsOfResolvers(bad, blind say) {
 				blind("%s was last asked %s ago", v.resolver(r), lasting(r.AskedAgoSeconds))
 			}
 		case ClassOldInTTL, ClassOldBeyond, ClassServStale, ClassMixed:
-			bad("%s %s", v.resolver(r), answers(r))
+			bad("%s %s", v.resolver(r), v.answers(r))
 		case ClassUnasked:
 			blind("%s has not been asked yet", v.resolver(r))
 			asked--
@@ -195,7 +196,7 @@ func (v *view) reasonsOfResolvers(bad, blind say) {
 }
 
 // answers says how a resolver answers that is not new.
-func answers(r *Resolver) string {
+func (v *view) answers(r *Resolver) string {
 	switch r.Class {
 	case ClassOldInTTL:
 		return fmt.Sprintf("still answers with an old address, as it may for another %s", lasting(r.TTLSeconds))
@@ -203,6 +204,9 @@ func answers(r *Resolver) string {
 		return fmt.Sprintf("answers with an old address beyond the TTL, with %s left", lasting(r.TTLSeconds))
 	case ClassServStale:
 		return "serves an old address that has expired (serve-stale)"
+	}
+	if len(r.Addresses) > 0 && !slices.ContainsFunc(r.Addresses, func(a netip.Addr) bool { return !slices.Contains(v.new, a) }) {
+		return "answers with old and new addresses by turns"
 	}
 	return "answers with " + cmp.Or(addresses(r.Addresses), "other addresses") + ", which are not the new addresses alone"
 }

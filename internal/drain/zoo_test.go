@@ -230,6 +230,10 @@ func TestZooClasses(t *testing.T) {
 			want: map[string]string{"sys1": "mixed answers with old and new addresses by turns: several caches", "sys2": "old_beyond answers with old and new addresses by turns: several caches answer at this address; old beyond"},
 		},
 		{
+			name: "by turns, as one of the zone's servers is", play: before + "1 ns1 new 10|2 ns2 old 10|3 sys1 new 10|6 sys1 old 4|9 sys1 new 4|10 ns2 old 10", now: 11,
+			want: map[string]string{"sys1": "mixed answers with old and new addresses by turns: ns2, a server of the zone, still gives the old ones out"},
+		},
+		{
 			name: "by turns, long ago", play: before + "1 ns1 new 10|3 sys1 new 10|6 sys1 old 4|9 sys1 new 4|90 sys1 new 4", now: 90,
 			want: map[string]string{"sys1": "new"},
 		},

@@ -13,24 +13,28 @@ import (
 // dnsPort is where all name servers answer, over UDP and TCP.
 const dnsPort = 53
 
-// Zone is a DNS zone with one address record, at its top.
+// Zone is a DNS zone with addresses at its top, and three ways to them: www is a
+// chain of two CNAMEs, loop one that has no end, and any other name is none.
 type Zone struct {
-	// Name is the zone's and the record's, "shop.example".
+	// Name is the zone's, "shop.example".
 	Name string
-	// Address is what the record says at first.
-	Address netip.Addr
+	// Addresses are those at its top at first.
+	Addresses []netip.Addr
 	// TTL of the record, whole seconds.
 	TTL time.Duration
 	// Servers are the zone's name servers ns1.NAME, ns2.NAME, …, the primary first.
 	Servers []netip.Addr
+	// Untold leaves the secondaries to find a change by themselves: they ask each
+	// minute.
+	Untold bool
 }
 
 func (z Zone) validate() error {
 	switch {
 	case z.Name == "" || strings.HasSuffix(z.Name, "."):
 		return fmt.Errorf("zone %q: want a name without a last dot", z.Name)
-	case !z.Address.Is4():
-		return fmt.Errorf("address %v of zone %s is not IPv4", z.Address, z.Name)
+	case len(z.Addresses) == 0:
+		return fmt.Errorf("zone %s has no addresses", z.Name)
 	case z.TTL < time.Second || z.TTL > 24*time.Hour:
 		return fmt.Errorf("TTL %v of zone %s is not within 1s to 24h", z.TTL, z.Name)
 	case len(z.Servers) == 0:
@@ -47,8 +51,19 @@ func (z Zone) text() string {
 	for i, server := range z.Servers {
 		fmt.Fprintf(&b, "@ NS ns%d\nns%[1]d A %v\n", i+1, server)
 	}
-	fmt.Fprintf(&b, "@ A %v\n", z.Address)
+	for _, a := range z.Addresses {
+		fmt.Fprintf(&b, "@ %s %v\n", recordOf(a), a)
+	}
+	b.WriteString("www CNAME cdn\ncdn CNAME @\nloop CNAME round\nround CNAME loop\n")
 	return b.String()
+}
+
+// recordOf is the type of an address' record.
+func recordOf(a netip.Addr) string {
+	if a.Is4() {
+		return "A"
+	}
+	return "AAAA"
 }
 
 // BINDPrimary is the authoritative server of a zone that takes updates from
@@ -64,8 +79,8 @@ func (p BINDPrimary) plan(at place) (plan, error) {
 		return plan{}, err
 	}
 	others := slices.DeleteFunc(slices.Clone(p.Zone.Servers), func(server netip.Addr) bool { return server == p.Listen })
-	told := ""
-	if len(others) > 0 {
+	told := "notify no;"
+	if len(others) > 0 && !p.Zone.Untold {
 		told = fmt.Sprintf("notify explicit; also-notify { %s};", bindList(others))
 	}
 	made := bindPlan(at, p.Listen, "recursion no;", fmt.Sprintf(
@@ -85,7 +100,7 @@ func (s BINDSecondary) plan(at place) (plan, error) {
 		return plan{}, err
 	}
 	return bindPlan(at, s.Listen, "recursion no;", fmt.Sprintf(
-		"zone %q { type secondary; file \"copy.db\"; primaries { %v; }; };", s.Zone.Name, s.Zone.Servers[0])), nil
+		"zone %q { type secondary; file \"copy.db\"; primaries { %v; }; min-refresh-time 60; max-refresh-time 60; };", s.Zone.Name, s.Zone.Servers[0])), nil
 }
 
 // BINDResolver resolves names of one zone through its servers.
@@ -156,11 +171,17 @@ type Unbound struct {
 	// ServeExpired answers with what has expired where the zone's servers have not
 	// answered after 500 ms: serve-expired, RFC 8767.
 	ServeExpired bool
+	// Validate wants the zone signed by a key that nobody has: DNSSEC fails.
+	Validate bool
 }
 
 func (u Unbound) plan(at place) (plan, error) {
 	if err := u.Zone.validate(); err != nil {
 		return plan{}, err
+	}
+	modules := "iterator"
+	if u.Validate {
+		modules = "validator iterator"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `server:
@@ -175,9 +196,12 @@ func (u Unbound) plan(at place) (plan, error) {
   outgoing-interface: %[2]v
   do-ip6: no
   access-control: 0.0.0.0/0 allow
-  module-config: "iterator"
+  module-config: %[4]q
   cache-min-ttl: %[3]d
-`, at.dir, u.Listen, int(u.MinTTL.Seconds()))
+`, at.dir, u.Listen, int(u.MinTTL.Seconds()), modules)
+	if u.Validate {
+		fmt.Fprintf(&b, "  ede: yes\n  trust-anchor: \"%s. DS 4711 13 2 %064x\"\n", u.Zone.Name, 1)
+	}
 	if u.ServeExpired {
 		b.WriteString("  serve-expired: yes\n  serve-expired-ttl: 3600\n  serve-expired-reply-ttl: 30\n  serve-expired-client-timeout: 500\n  ede: yes\n  ede-serve-expired: yes\n")
 	}
@@ -227,15 +251,19 @@ func (d Dnsmasq) plan(at place) (plan, error) {
 	}, nil
 }
 
-// Flip changes the zone's address on its primary, by an update from the host
+// Flip changes the zone's addresses on its primary, by an update from the host
 // (RFC 2136), and returns when that says it is done. It wants the program
 // nsupdate; where that is missing the error is a *ErrMissing.
-func (h *Host) Flip(ctx context.Context, zone Zone, to netip.Addr) error {
+func (h *Host) Flip(ctx context.Context, zone Zone, to ...netip.Addr) error {
 	nsupdate, err := program("nsupdate", "bind9-dnsutils")
 	if err == nil {
-		name := zone.Name + "."
-		err = feed(ctx, h.Path(), fmt.Sprintf("server %v\nzone %s\nupdate delete %[2]s A\nupdate add %[2]s %d A %v\nsend\n",
-			zone.Servers[0], name, int(zone.TTL.Seconds()), to), nsupdate)
+		var b strings.Builder
+		fmt.Fprintf(&b, "server %v\nzone %s.\nupdate delete %[2]s. A\nupdate delete %[2]s. AAAA\n", zone.Servers[0], zone.Name)
+		for _, a := range to {
+			fmt.Fprintf(&b, "update add %s. %d %s %v\n", zone.Name, int(zone.TTL.Seconds()), recordOf(a), a)
+		}
+		b.WriteString("send\n")
+		err = feed(ctx, h.Path(), b.String(), nsupdate)
 	}
 	if err != nil {
 		return fmt.Errorf("point %s to %v: %w", zone.Name, to, err)

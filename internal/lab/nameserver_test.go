@@ -55,7 +55,7 @@ func FuzzParseDig(f *testing.F) {
 }
 
 func TestNameServersRefuse(t *testing.T) {
-	good := Zone{Name: "shop.example", Address: netip.MustParseAddr("10.77.4.1"), TTL: time.Second, Servers: addrs("10.77.1.1", "10.77.1.2")}
+	good := Zone{Name: "shop.example", Addresses: addrs("10.77.4.1", "2001:db8::1"), TTL: time.Second, Servers: addrs("10.77.1.1", "10.77.1.2")}
 	listen := netip.MustParseAddr("10.77.2.1")
 	for _, test := range []struct {
 		name   string
@@ -64,7 +64,7 @@ func TestNameServersRefuse(t *testing.T) {
 	}{
 		{"no name", func(z *Zone) { z.Name = "" }, "want a name"},
 		{"last dot", func(z *Zone) { z.Name = "shop.example." }, "without a last dot"},
-		{"IPv6", func(z *Zone) { z.Address = netip.MustParseAddr("2001:db8::1") }, "not IPv4"},
+		{"no address", func(z *Zone) { z.Addresses = nil }, "has no addresses"},
 		{"TTL below a second", func(z *Zone) { z.TTL = time.Millisecond }, "not within 1s to 24h"},
 		{"no servers", func(z *Zone) { z.Servers = nil }, "no servers"},
 	} {
@@ -76,7 +76,7 @@ func TestNameServersRefuse(t *testing.T) {
 			}
 		}
 	}
-	want := "$ORIGIN shop.example.\n$TTL 1\n@ SOA ns1 hostmaster 1 60 10 3600 1\n@ NS ns1\nns1 A 10.77.1.1\n@ NS ns2\nns2 A 10.77.1.2\n@ A 10.77.4.1\n"
+	want := "$ORIGIN shop.example.\n$TTL 1\n@ SOA ns1 hostmaster 1 60 10 3600 1\n@ NS ns1\nns1 A 10.77.1.1\n@ NS ns2\nns2 A 10.77.1.2\n@ A 10.77.4.1\n@ AAAA 2001:db8::1\nwww CNAME cdn\ncdn CNAME @\nloop CNAME round\nround CNAME loop\n"
 	if diff := cmp.Diff(want, good.text()); diff != "" {
 		t.Errorf("zone file (-want +got):\n%s", diff)
 	}

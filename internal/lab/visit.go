@@ -125,7 +125,7 @@ func (p *visitors) visit(ctx context.Context, v *Visit) error {
 	v.Remote, v.Dialed = netip.AddrPortFrom(address, p.Port), p.now()
 	p.note(*v)
 	dialer := net.Dialer{Timeout: p.Patience, KeepAlive: -1}
-	conn, err := dialer.DialContext(ctx, "tcp4", v.Remote.String())
+	conn, err := dialer.DialContext(ctx, "tcp", v.Remote.String())
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -186,11 +186,15 @@ func (p *visitors) askSite(conn net.Conn, in *bufio.Reader, request []byte) (sit
 	return answer.Header.Get(siteHeader), err
 }
 
-// resolve asks the resolver for the first IPv4 address of the site.
+// resolve asks the resolver for the first address of the site.
 func (p *visitors) resolve(ctx context.Context) (netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Patience)
 	defer cancel()
-	found, err := p.resolver.LookupNetIP(ctx, "ip4", p.Site+".")
+	family := "ip4"
+	if p.IPv6 {
+		family = "ip6"
+	}
+	found, err := p.resolver.LookupNetIP(ctx, family, p.Site+".")
 	if err != nil {
 		return netip.Addr{}, err
 	}

@@ -42,6 +42,8 @@ type Visitors struct {
 	Port uint16
 	// Resolver is the one they ask; Address where Fixed ones connect to.
 	Resolver, Address netip.Addr
+	// IPv6 has them ask for IPv6 addresses, else for IPv4 ones.
+	IPv6 bool
 	// Clients is how many there are, each with one connection at a time.
 	Clients int
 	// Hold is for how long a connection that is not Pooled is kept; zero is 2 s.

@@ -272,7 +272,9 @@ func (c *counting) addToSide(s *tcp.Socket, seen sighting, served bool, t *Talli
 	late := seen.new && !c.flows.looked.IsZero() && d.over(c.flows.looked, ttlGrace)
 	if seen.new {
 		tide.arrived += c.flows.countScale()
-		if late {
+		// Agents on other hosts look what answers there for as long as they follow
+		// the switch: nobody is late by that.
+		if late && (!served || !scope.OfAgent(s.Remote)) {
 			tide.afterTTL += c.flows.countScale()
 		}
 	}

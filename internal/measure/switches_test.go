@@ -341,6 +341,21 @@ func TestMovingAfterYears(t *testing.T) {
 	}
 }
 
+// TestProbesAreNotLate: an agent elsewhere that looks what answers at the old
+// address counts there, and is not late.
+func TestProbesAreNotLate(t *testing.T) {
+	tallier := tallierOf(web(), nil)
+	tallier.SetSwitches([]scope.Switch{aSwitch()}, true)
+	sockets := []tcp.Socket{from("192.0.2.10:80", 1, tcp.Established)}
+	count(tallier, look(whole, begin), sockets)
+	probe, user := from("192.0.2.10:80", 2, tcp.Established), from("192.0.2.10:80", 3, tcp.Established)
+	probe.Remote = netip.AddrPortFrom(probe.Remote.Addr(), scope.FirstProbePort)
+	got := sides(count(tallier, look(whole, begin.Add(time.Second)), append(sockets, probe, user)))["shop.example/old"].Served
+	if got.New != 2 || got.NewAfterTTL != 1 || got.Connections != 3 {
+		t.Errorf("%+v: want 3 connections, 2 of them new and 1 late", got)
+	}
+}
+
 func first(rows []HeldSocket, _ int, _ time.Time) []HeldSocket { return rows }
 
 // TestSwitchesAreMet: where they need not be there, the first connection makes

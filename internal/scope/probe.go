@@ -22,6 +22,23 @@ type Probe struct {
 	Ended bool
 }
 
+// The ports that an agent's probes of a switch's addresses come from: beyond those
+// that a kernel chooses from by itself (Linux: net.ipv4.ip_local_port_range, 32768
+// to 60999).
+const (
+	FirstProbePort = 61000
+	ProbePorts     = 256
+)
+
+// OfAgent reports whether a connection that came from there is another agent's
+// probe, as far as can be told: what an address translator gave another port is
+// not known again, and of clients whose kernels choose from 49152 to 65535 (RFC
+// 6335, 6) 1.6 % are taken for one. So it may excuse, and never leave out of a
+// count who is there.
+func OfAgent(remote netip.AddrPort) bool {
+	return remote.Port() >= FirstProbePort && remote.Port() < FirstProbePort+ProbePorts
+}
+
 // Probes says which sockets are Foreshock's own, at both ends where both are on
 // this host. It is immutable and safe for concurrent use. Nil has none.
 type Probes struct {

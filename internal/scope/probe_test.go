@@ -65,3 +65,12 @@ func BenchmarkProbesHas(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(sockets)), "ns/socket")
 }
+
+// TestOfAgent: probes' ports are beyond those that kernels choose from.
+func TestOfAgent(t *testing.T) {
+	for port, want := range map[uint16]bool{32768: false, 60999: false, FirstProbePort: true, FirstProbePort + ProbePorts - 1: true, FirstProbePort + ProbePorts: false} {
+		if got := OfAgent(netip.AddrPortFrom(netip.MustParseAddr("203.0.113.5"), port)); got != want {
+			t.Errorf("from port %d: %v, want %v", port, got, want)
+		}
+	}
+}

@@ -7,11 +7,14 @@ import (
 	"github.com/foreshock/foreshock/internal/lab"
 )
 
-// Cells are all switches that are measured.
-func Cells() []Cell {
+// Cells are all switches that are measured: those that go as they do, and those of
+// what names, servers and users get wrong.
+func Cells() []Cell { return append(usual(), odd()...) }
+
+func usual() []Cell {
 	const ttl = 10 * time.Second
 	within := 15 * time.Second
-	usual := []string{"unbound", "bind", "dnsmasq", "unbound-min-900", "dnsmasq-min-900"}
+	servers := []string{"unbound", "bind", "dnsmasq", "unbound-min-900", "dnsmasq-min-900"}
 	everybody := []Population{
 		{Name: "honest", Habit: lab.Honest, Host: "web", Via: "unbound", Clients: 40},
 		{Name: "cached", Habit: lab.Cached, Host: "web", Via: "unbound", Clients: 20},
@@ -25,17 +28,17 @@ func Cells() []Cell {
 	stale, held := Want{"stale_dns", true, within}, Want{"old_connection", true, within}
 	return []Cell{
 		{
-			Name: "alive", TTL: ttl, Resolvers: usual, Populations: everybody, Agents: []string{"web", "isp", "api", "old", "new"},
-			How: Armed, Warm: 20 * time.Second, After: 75 * time.Second, Wants: []Want{stale, held},
+			Name: "alive", TTL: ttl, Resolvers: servers, Populations: everybody, Agents: []string{"web", "isp", "api", "old", "new"},
+			How: Armed, Warm: 20 * time.Second, After: 75 * time.Second, Wants: []Want{stale, held}, Merged: true,
 		},
 		{
-			Name: "dead", TTL: ttl, Resolvers: usual, Populations: everybody, Agents: []string{"web", "isp", "api", "new"},
+			Name: "dead", TTL: ttl, Resolvers: servers, Populations: everybody, Agents: []string{"web", "isp", "api", "new"},
 			How: Armed, OldDead: true, Warm: 20 * time.Second, After: 75 * time.Second, // Who keeps the old answer goes on asking the dead address: both are true.
 			Wants: []Want{users, stale},
 		},
 		{
 			Name: "zoo", TTL: ttl, Resolvers: every(), Populations: behindEach(), Agents: []string{"web"},
-			How: ByHand, CutOff: []string{"far"}, Warm: 20 * time.Second, After: 75 * time.Second, Wants: []Want{stale}, Wrong: true,
+			How: ByHand, CutOff: []string{"far"}, Warm: 20 * time.Second, After: 75 * time.Second, Wants: []Want{stale}, Wrong: wrongAddr,
 		},
 		{
 			// 40 of 100 clients never ask again.
@@ -62,7 +65,7 @@ func Cells() []Cell {
 				{Name: "honest", Habit: lab.Honest, Host: "web", Via: "unbound", Clients: 60},
 				{Name: "other", Habit: lab.Honest, Host: "web", Via: "bind", Clients: 40},
 			},
-			How: Armed, Warm: 20 * time.Second, After: 150 * time.Second,
+			How: Armed, Warm: 20 * time.Second, After: 150 * time.Second, Settles: true,
 		},
 		{
 			// 2 % stay.
@@ -107,7 +110,7 @@ func every() (names []string) {
 // of the site.
 func behindEach() (all []Population) {
 	for i, r := range Zoo() {
-		if r.Kind != KindServer && r.Kind != KindWrong {
+		if r.Kind == KindHonest || r.Kind == KindExtender || r.Kind == KindStale {
 			all = append(all, Population{Name: fmt.Sprintf("behind%d", i), Habit: lab.Honest, Host: "web", Via: r.Name, Clients: 10})
 		}
 	}

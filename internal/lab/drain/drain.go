@@ -8,6 +8,7 @@
 package drain
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -18,8 +19,12 @@ import (
 // Site is the name whose address changes, and the zone that it is the top of.
 const Site = "shop.example"
 
-// port is where it is served.
-const port = 80
+// port is where it is served, besidePort where its old address serves something
+// else.
+const (
+	port       = 80
+	besidePort = 8080
+)
 
 // Cell is one switch, as data.
 type Cell struct {
@@ -37,6 +42,21 @@ type Cell struct {
 	Edge bool
 	// How the agents learn of the switch.
 	How How
+	// Follow is the name that agents follow and clients visit; empty: Site. See
+	// [lab.Zone] for those that there are.
+	Follow string
+	// Kept gives the name another address, before the switch and after it.
+	Kept bool
+	// TakenAway: nothing comes for the old address; what is kept is left alone.
+	TakenAway bool
+	// IPv6 gives the name addresses of both kinds, and all clients IPv6 alone. With
+	// OnlyA the switch, and what agents are told of it, is of the others alone.
+	IPv6, OnlyA bool
+	// LateSecondary has the second of the zone's servers find the switch by itself,
+	// within a minute.
+	LateSecondary bool
+	// Reused gives the old address to another application at the switch.
+	Reused bool
 	// OldDead drops everything to and from the old address from the switch on.
 	OldDead bool
 	// CutOff are hosts that lose the zone's servers at the switch: resolvers there
@@ -56,8 +76,16 @@ type Cell struct {
 	Article bool
 	// Missing has the share of clients that arrive nowhere judged.
 	Missing bool
-	// Wrong: another application must be found at an address that a resolver gave.
-	Wrong bool
+	// Wrong is an address at which another application must be found; not valid: none.
+	Wrong netip.Addr
+	// Settles: it must settle by the end. Never: no agent may ever say that it has, or
+	// that the old address may go, as one of Says is in the way.
+	Settles, Never bool
+	// Says are words that some agent must say after the switch.
+	Says []string
+	// Merged asks at the end for one answer of all agents, and for one where an
+	// agent is silent.
+	Merged bool
 }
 
 // Want is a cause that must be found within a time.
@@ -83,8 +111,10 @@ type Population struct {
 	Name  string
 	Habit lab.Habit
 	Host  string
-	// Via is the resolver that they ask; empty for fixed ones.
+	// Via is the resolver that they ask; empty for fixed ones, which connect To; not
+	// valid: to the old address.
 	Via     string
+	To      netip.AddrPort
 	Clients int
 	// Every and Hold are as in [lab.Visitors].
 	Every, Hold time.Duration
@@ -100,13 +130,15 @@ const (
 	KindExtender Kind = "extender" // keeps answers for longer
 	KindStale    Kind = "stale"    // answers with what has expired, where it cannot ask
 	KindWrong    Kind = "wrong"    // answers with another address, always
+	KindBogus    Kind = "bogus"    // validates, and the zone's signatures are missing
+	KindHangs    Kind = "hangs"    // never answers
 )
 
 // Resolver is one name server of the zoo.
 type Resolver struct {
 	Name string
 	Kind Kind
-	Host string // of the world
+	Host string // of the world; empty: none
 	Addr netip.Addr
 }
 
@@ -115,7 +147,42 @@ var (
 	oldAddr   = netip.MustParseAddr("10.77.4.1")
 	newAddr   = netip.MustParseAddr("10.77.5.1")
 	wrongAddr = netip.MustParseAddr("10.77.6.1")
+	keptAddr  = netip.MustParseAddr("10.77.10.1")
+	oldAddr6  = netip.MustParseAddr("2001:db8:4::1")
+	newAddr6  = netip.MustParseAddr("2001:db8:5::1")
 )
+
+// name is the one that is followed.
+func (c *Cell) name() string { return cmp.Or(c.Follow, Site) }
+
+// before and after are the name's addresses.
+func (c *Cell) before() []netip.Addr { return c.addresses(oldAddr, oldAddr6) }
+
+func (c *Cell) after() []netip.Addr {
+	switch {
+	case c.TakenAway:
+		return []netip.Addr{keptAddr}
+	case c.OnlyA:
+		return c.addresses(newAddr, oldAddr6)
+	}
+	return c.addresses(newAddr, newAddr6)
+}
+
+func (c *Cell) addresses(four, six netip.Addr) []netip.Addr {
+	all := []netip.Addr{four}
+	if c.Kept {
+		all = append(all, keptAddr)
+	}
+	if c.IPv6 {
+		all = append(all, six)
+	}
+	return all
+}
+
+// told leaves those out that agents are not told of.
+func (c *Cell) told(all []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return c.OnlyA && a.Is6() })
+}
 
 // Zoo are all name servers: the zone's two, and the resolvers.
 func Zoo() []Resolver {
@@ -129,8 +196,10 @@ func Zoo() []Resolver {
 		{"dnsmasq-min-900", KindExtender, "dns", at("10.77.2.4")},
 		{"dnsmasq-wrong", KindWrong, "dns", at("10.77.2.5")},
 		{"dnsmasq", KindHonest, "dns", at("10.77.2.6")},
+		{"unbound-bogus", KindBogus, "dns", at("10.77.2.7")},
 		{"unbound-expired", KindStale, "far", at("10.77.3.1")},
 		{"bind-stale", KindStale, "far", at("10.77.3.2")},
+		{"nobody", KindHangs, "", lab.Void().Addr().Next()},
 	}
 }
 
@@ -155,8 +224,8 @@ func resolver(name string) (Resolver, bool) {
 }
 
 // zone is the site's, at first.
-func zone(ttl time.Duration) lab.Zone {
-	z := lab.Zone{Name: Site, Address: oldAddr, TTL: ttl}
+func (c *Cell) zone() lab.Zone {
+	z := lab.Zone{Name: Site, Addresses: c.before(), TTL: c.TTL, Untold: c.LateSecondary}
 	for _, r := range Zoo() {
 		if r.Kind == KindServer {
 			z.Servers = append(z.Servers, r.Addr)
@@ -183,6 +252,8 @@ func (r Resolver) software(z lab.Zone) lab.Software {
 		return lab.Unbound{Listen: r.Addr, Zone: z, MinTTL: minTTL}
 	case "unbound-expired":
 		return lab.Unbound{Listen: r.Addr, Zone: z, ServeExpired: true}
+	case "unbound-bogus":
+		return lab.Unbound{Listen: r.Addr, Zone: z, Validate: true}
 	case "dnsmasq-min-900":
 		return lab.Dnsmasq{Listen: r.Addr, Zone: z, MinTTL: minTTL}
 	case "dnsmasq-wrong":

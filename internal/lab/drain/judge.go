@@ -28,6 +28,7 @@ func judge(s seen) Outcome {
 			if p.look().IsZero() || p.look().Before(s.flipped) {
 				continue
 			}
+			s.judgeVerdict(&out, w.host, p)
 			counts, keep := counted(w.host, p)
 			if counts.Old.Connections+counts.New.Connections == 0 {
 				continue
@@ -38,14 +39,6 @@ func judge(s seen) Outcome {
 			exact, near := s.shareErrors(w.host, p, counts, keep)
 			share, inSecond = append(share, exact...), append(inSecond, near...)
 			connecting = append(connecting, s.connectingError(w.host, p, counts, keep)...)
-			if p.Status.Verdict == drain.Settled {
-				if out.Settled == nil || *out.Settled > p.At.Sub(s.flipped).Seconds() {
-					out.Settled = since(p.At)
-				}
-				if truthAt(s.crowds, p.look(), keep).OldShare() > 0.01 {
-					out.SettledEarly++
-				}
-			}
 		}
 	}
 	out.Share, out.Connecting = sumErrors(share, inSecond), sumErrors(connecting, nil)
@@ -57,6 +50,8 @@ func judge(s seen) Outcome {
 	s.judgeMissing(&out)
 	s.judgeGreen(&out)
 	s.judgeClosed(&out)
+	s.judgeWords(&out)
+	s.judgeMerged(&out)
 	s.rows(&out)
 	return out
 }
@@ -82,10 +77,10 @@ func (s seen) shareErrors(host string, p poll, said drain.Sides, keep func(Popul
 	least := math.Inf(1)
 	for back := time.Duration(0); back <= time.Second; back += 50 * time.Millisecond {
 		truth := truthAt(s.crowds, p.look().Add(-back), keep)
-		off := 100 * math.Abs(share-truth.OldShare())
-		if math.IsNaN(off) {
+		if truth.Old+truth.New == 0 {
 			return nil, nil
 		}
+		off := 100 * math.Abs(share-truth.OldShare())
 		if back == 0 {
 			exact = []float64{off}
 		}
@@ -129,7 +124,7 @@ func (s seen) judgeCauses(out *Outcome) {
 		}
 		for _, w := range s.agents {
 			for _, i := range w.incidents {
-				if i.Cause != want.Cause || !strings.HasPrefix(i.Scope, "address/"+Site) || i.OpenedAt.Before(s.flipped) {
+				if i.Cause != want.Cause || !strings.HasPrefix(i.Scope, "address/"+s.cell.name()) || i.OpenedAt.Before(s.flipped) {
 					continue
 				}
 				if after := i.OpenedAt.Sub(from).Seconds(); found.After == nil || after < *found.After {
@@ -200,9 +195,18 @@ func (s seen) judgeBlame(out *Outcome) {
 	}
 }
 
+// notAsked is the class of what an agent says nothing of.
+const notAsked = "not asked"
+
 // class is what a resolver is once the TTL is over.
 func (c *Cell) class(r Resolver) drain.Class {
 	switch {
+	case c.Follow == "loop."+Site && r.Kind == KindServer:
+		return notAsked // resolvers do not say which zone it is in
+	case r.Kind == KindHangs || r.Kind == KindBogus || !slices.Contains([]string{Site, "www." + Site}, c.name()):
+		return drain.ClassError
+	case c.OnlyA:
+		return drain.ClassMixed
 	case r.Kind == KindExtender:
 		return drain.ClassOldBeyond
 	case r.Kind == KindStale && slices.Contains(c.CutOff, r.Host):
@@ -231,7 +235,7 @@ func (s seen) judgeResolvers(out *Outcome) {
 			continue
 		}
 		want := s.cell.class(r)
-		c := Class{Resolver: r.Name, Kind: r.Kind, Want: string(want), Got: "not asked"}
+		c := Class{Resolver: r.Name, Kind: r.Kind, Want: string(want), Got: notAsked}
 		for _, p := range polls {
 			i := slices.IndexFunc(p.Report.Resolvers, func(x drain.Resolver) bool { return strings.HasPrefix(x.Server, r.Addr.String()+":") })
 			if i < 0 {
@@ -253,7 +257,7 @@ func (s seen) judgeResolvers(out *Outcome) {
 func (s seen) judgeProbes(out *Outcome) {
 	for _, w := range s.agents {
 		for _, p := range w.polls {
-			wrong := slices.ContainsFunc(p.Report.Probes, func(x drain.Probe) bool { return x.Wrong && x.Address.Addr() == wrongAddr })
+			wrong := slices.ContainsFunc(p.Report.Probes, func(x drain.Probe) bool { return x.Wrong && x.Address.Addr() == s.cell.Wrong })
 			if after := p.At.Sub(s.flipped).Seconds(); p.Err == nil && wrong && (out.WrongFound == nil || after < *out.WrongFound) {
 				out.WrongFound = &after
 			}
@@ -339,7 +343,7 @@ func (s seen) judgeClosed(out *Outcome) {
 			}
 			c.Aborted++
 			back := slices.ContainsFunc(crowd.Visits[i+1:], func(n lab.Visit) bool {
-				return n.Client == v.Client && n.Remote.Addr() == newAddr && n.Requests > 0
+				return n.Client == v.Client && isNew(n.Remote) && n.Requests > 0
 			})
 			if back {
 				c.Back++

@@ -24,9 +24,19 @@ type Outcome struct {
 	Classes []Class `json:"classes"`
 	// WrongFound is when the wrong application was found; null: never.
 	WrongFound *float64 `json:"wrong_found_seconds"`
-	// SettledEarly counts answers that said settled while more than 1 % was on old.
+	// SettledEarly counts answers that said settled while more than 1 % was on old,
+	// SafeEarly those that said the old address may go while somebody was connected
+	// to it, also at a port that does not count unless they said that only those do.
 	SettledEarly int      `json:"settled_early"`
+	SafeEarly    int      `json:"safe_early"`
 	Settled      *float64 `json:"settled_seconds"`
+	Safe         *float64 `json:"safe_seconds"`
+	// Unsaid are the words that should have been said and were not. Said is what each
+	// agent said last, after its name.
+	Unsaid []string   `json:"unsaid"`
+	Said   [][]string `json:"said"`
+	// Merged is the answer for all agents; null where it was not asked for.
+	Merged *Merged `json:"merged"`
 	// OldAtEnd is the true share on old at the end.
 	OldAtEnd float64     `json:"old_at_end"`
 	Missing  *Missing    `json:"missing"`
@@ -95,6 +105,23 @@ type Green struct {
 	// how many attempts and connections failed from then to the end.
 	OldShare float64 `json:"old_share"`
 	Failures int     `json:"failures"`
+}
+
+// Merged is one answer for all agents, and one where one of them was silent.
+type Merged struct {
+	Verdict drain.Verdict `json:"verdict"`
+	Agents  int           `json:"agents"`
+	// Off is how far its share of ESTABLISHED on old was off the truth of those
+	// clients that it is of, in points, at the nearest time in the 2 s before; null
+	// where it had none.
+	Off *float64 `json:"off"`
+	// Silent is the verdict without one of them, Named whether that one was named,
+	// Sure whether it was said all the same that the old address may go, Exit the
+	// command's code.
+	Silent drain.Verdict `json:"silent_verdict"`
+	Named  bool          `json:"silent_named"`
+	Sure   bool          `json:"silent_sure"`
+	Exit   int           `json:"silent_exit"`
 }
 
 // Closed is what came of closing stale sockets.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,6 +67,8 @@ type seen struct {
 	checks  []checks
 	crowds  []Crowd
 	closed  closing
+	// all and silent are what was said for all agents together: see merged.
+	all, silent mergedAnswer
 }
 
 // closing is what came of closing stale sockets.
@@ -107,12 +111,21 @@ func run(ctx context.Context, with With, cell Cell) (s seen, err error) {
 	if err := st.play(ctx, with, &s, beside); err != nil {
 		return s, err
 	}
+	if cell.Merged {
+		if s.all, s.silent, err = merged(ctx, with.Agent, cell.name(), s.agents); err != nil {
+			return s, err
+		}
+	}
 	for _, w := range s.agents {
 		if err := w.conclude(ctx); err != nil {
 			return s, err
 		}
 	}
 	s.checks = beside.done()
+	// What clients hold now is the last thing they say.
+	if err := wait(ctx, time.Second); err != nil {
+		return s, err
+	}
 	s.crowds, err = st.finish()
 	return s, err
 }
@@ -141,23 +154,32 @@ func (st *stage) config(host string) string {
 	if st.cell.How == ByHand {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "drain:\n  - name: %s\n    ports: [%d]\n    resolvers: [system", Site, port)
+	fmt.Fprintf(&b, "drain:\n  - name: %s\n    ports: [%d]\n    resolvers: [system", st.cell.name(), port)
 	for _, r := range st.cell.asked() {
 		fmt.Fprintf(&b, ", %v", r.Addr)
 	}
-	fmt.Fprintf(&b, "]\n    identity: {url: \"http://%s/health\", expect: {status: 200, header: \"X-Site: %[1]s\"}}\n", Site)
+	fmt.Fprintf(&b, "]\n    identity: {url: \"http://%s/health\", expect: {status: 200, header: \"X-Site: %s\"}}\n", st.cell.name(), Site)
 	if st.cell.How == Armed {
-		fmt.Fprintf(&b, "    old: [%v]\n    new: [%v]\n", oldAddr, newAddr)
+		fmt.Fprintf(&b, "    old: [%s]\n    new: [%s]\n", list(st.cell.told(st.cell.before())), list(st.cell.told(st.cell.after())))
 	}
 	return b.String()
+}
+
+// list writes addresses as YAML has them.
+func list(all []netip.Addr) string {
+	words := make([]string, len(all))
+	for i, a := range all {
+		words[i] = strconv.Quote(a.String())
+	}
+	return strings.Join(words, ", ")
 }
 
 // tell tells the agents of the switch.
 func (st *stage) tell(ctx context.Context, agents []*watched) error {
 	ttl := st.cell.TTL.Seconds()
-	request := api.DrainRequest{Name: Site, Ports: []uint16{port}, TTLSeconds: &ttl, By: "lab", Resolvers: []string{"system"},
-		Identity: &api.Identity{URL: "http://" + Site + "/health", Status: 200, Header: "X-Site: " + Site}}
-	request.Old, request.New = append(request.Old, oldAddr), append(request.New, newAddr)
+	request := api.DrainRequest{Name: st.cell.name(), Ports: []uint16{port}, TTLSeconds: &ttl, By: "lab", Resolvers: []string{"system"},
+		Identity: &api.Identity{URL: "http://" + st.cell.name() + "/health", Status: 200, Header: "X-Site: " + Site}}
+	request.Old, request.New = st.cell.told(st.cell.before()), st.cell.told(st.cell.after())
 	for _, r := range st.cell.asked() {
 		request.Resolvers = append(request.Resolvers, r.Addr.String())
 	}
@@ -199,8 +221,7 @@ func (st *stage) play(ctx context.Context, with With, s *seen, beside *beside) e
 	if err := st.ask(ctx, s, beside, s.ended); err != nil {
 		return err
 	}
-	// What clients hold now is the last thing they say.
-	return wait(ctx, time.Second)
+	return nil
 }
 
 // close asks for a dry run and then for the deed.
@@ -219,7 +240,7 @@ func (st *stage) ask(ctx context.Context, s *seen, beside *beside, until time.Ti
 		began := time.Now()
 		beside.round(ctx, began)
 		for _, w := range s.agents {
-			if err := w.ask(ctx); err != nil {
+			if err := w.ask(ctx, st.cell.name()); err != nil {
 				return err
 			}
 		}
@@ -232,9 +253,9 @@ func (st *stage) ask(ctx context.Context, s *seen, beside *beside, until time.Ti
 
 // ask asks once. That the agent does not know the switch is an answer; that it is
 // gone is not.
-func (w *watched) ask(ctx context.Context) error {
+func (w *watched) ask(ctx context.Context, name string) error {
 	var p poll
-	p.Err = w.agent.Get(ctx, "/api/v1/drains/"+Site, &p.answer)
+	p.Err = w.agent.Get(ctx, "/api/v1/drains/"+name, &p.answer)
 	p.At = time.Now()
 	w.polls = append(w.polls, p)
 	return errors.Join(w.agent.Check(), ctx.Err())

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/foreshock/foreshock/internal/drain"
 )
 
 // Goals of the issue, in points, connections' shares and seconds.
@@ -29,7 +31,8 @@ func (o Outcome) Missed(c Cell) (missed []string) {
 	if o.Unanswered != "" {
 		say("an agent did not answer: %s", o.Unanswered)
 	}
-	if o.Shown == nil || *o.Shown > c.shownWithin().Seconds() {
+	// What nobody is told of is not shown.
+	if !c.OnlyA && (o.Shown == nil || *o.Shown > c.shownWithin().Seconds()) {
 		say("shown %s after the switch", seconds(o.Shown))
 	}
 	if o.Share.MaxInSecond > shareGoal {
@@ -55,14 +58,29 @@ func (o Outcome) Missed(c Cell) (missed []string) {
 			say("%s was accused", r.Resolver)
 		}
 	}
-	if c.Wrong && o.WrongFound == nil {
+	if c.Wrong.IsValid() && o.WrongFound == nil {
 		say("the wrong application was not found")
 	}
 	if o.SettledEarly > 0 {
 		say("settled %d times while more than 1 %% was on old", o.SettledEarly)
 	}
-	if c.Name == "healthy" && o.Settled == nil {
+	if o.SafeEarly > 0 {
+		say("the old address may go, it was said %d times while somebody was connected to it", o.SafeEarly)
+	}
+	if c.Settles && o.Settled == nil {
 		say("never settled")
+	}
+	if c.Never && (o.Settled != nil || o.Safe != nil) {
+		say("settled %s and safe %s after the switch, which nobody can know", seconds(o.Settled), seconds(o.Safe))
+	}
+	for _, words := range o.Unsaid {
+		say("nobody said %q", words)
+	}
+	if m := o.Merged; m != nil && (m.Agents != len(c.Agents) || m.Off != nil && *m.Off > shareGoal || m.Verdict == drain.Settled && !c.Settles) {
+		say("merged: %+v", *m)
+	}
+	if m := o.Merged; m != nil && (m.Silent == drain.Settled || m.Sure || !m.Named || m.Exit != 3) {
+		say("merged without one: %+v", *m)
 	}
 	if m := o.Missing; m != nil && (m.N == 0 || m.MaxError > missingGoal) {
 		say("missing off by %.1f points in %d answers", m.MaxError, m.N)
@@ -134,10 +152,13 @@ func (o Outcome) Report(c Cell) []string {
 	if m := o.Missing; m != nil {
 		lines = append(lines, fmt.Sprintf("  missing: %.1f %% in truth, %.1f %% said; off by %.1f points at most in %d answers from 60 s on", 100*m.Truth, 100*m.Said, m.MaxError, m.N))
 	}
+	if m := o.Merged; m != nil {
+		lines = append(lines, fmt.Sprintf("  merged: %s of %d agents, off by %s points; one silent: %s, named %t, exit %d", m.Verdict, m.Agents, points(m.Off), m.Silent, m.Named, m.Exit))
+	}
 	if x := o.Closed; x != nil {
 		lines = append(lines, fmt.Sprintf("  closing: %+v", *x))
 	}
-	if c.Wrong {
+	if c.Wrong.IsValid() {
 		lines = append(lines, "  wrong application found "+seconds(o.WrongFound)+" after the switch")
 	}
 	for _, e := range o.Elsewhere {
@@ -147,6 +168,13 @@ func (o Outcome) Report(c Cell) []string {
 		lines = append(lines, "  MISSED: "+m)
 	}
 	return slices.Clip(lines)
+}
+
+func points(p *float64) string {
+	if p == nil {
+		return "no"
+	}
+	return fmt.Sprintf("%.1f", *p)
 }
 
 func seconds(s *float64) string {

@@ -15,17 +15,28 @@ type Crowd struct {
 
 // Truth is what clients held at one time.
 type Truth struct {
-	// Old, New and Other are connections that stood, by where they went.
-	Old, New, Other int
+	// Old, New and Other are connections that stood, by where they went; Beside are
+	// those to another port of an old address.
+	Old, New, Other, Beside int
 	// Connecting are attempts that had not been answered, to old addresses.
 	ConnectingOld int
 }
 
-// OldShare is of what stood on old and new, 0 to 1; NaN without any.
-func (t Truth) OldShare() float64 { return float64(t.Old) / float64(t.Old+t.New) }
+// isOld and isNew say of a connection's far end whether it is the site at an old or
+// a new address.
+func isOld(at netip.AddrPort) bool {
+	return at.Port() == port && (at.Addr() == oldAddr || at.Addr() == oldAddr6)
+}
+
+func isNew(at netip.AddrPort) bool {
+	return at.Port() == port && (at.Addr() == newAddr || at.Addr() == newAddr6)
+}
+
+// OldShare is of what stood on old and new, 0 to 1; 0 without any.
+func (t Truth) OldShare() float64 { return float64(t.Old) / float64(max(1, t.Old+t.New)) }
 
 func (t Truth) plus(o Truth) Truth {
-	return Truth{t.Old + o.Old, t.New + o.New, t.Other + o.Other, t.ConnectingOld + o.ConnectingOld}
+	return Truth{t.Old + o.Old, t.New + o.New, t.Other + o.Other, t.Beside + o.Beside, t.ConnectingOld + o.ConnectingOld}
 }
 
 // At is what the crowd held at a time.
@@ -35,13 +46,15 @@ func (c Crowd) At(at time.Time) (t Truth) {
 		switch {
 		case v.Dialed.IsZero() || v.Dialed.After(at) || over:
 		case v.Opened.IsZero() || v.Opened.After(at):
-			if v.Remote.Addr() == oldAddr {
+			if isOld(v.Remote) {
 				t.ConnectingOld++
 			}
-		case v.Remote.Addr() == oldAddr:
+		case isOld(v.Remote):
 			t.Old++
-		case v.Remote.Addr() == newAddr:
+		case isNew(v.Remote):
 			t.New++
+		case isOld(netip.AddrPortFrom(v.Remote.Addr(), port)):
+			t.Beside++
 		default:
 			t.Other++
 		}
@@ -71,7 +84,7 @@ func on(host string) func(Population) bool {
 func arrivals(crowds []Crowd, from, to time.Time) (n int) {
 	for _, c := range crowds {
 		for _, v := range c.Visits {
-			if to := v.Opened.Before(to); !v.Opened.Before(from) && to && (v.Remote.Addr() == oldAddr || v.Remote.Addr() == newAddr) {
+			if to := v.Opened.Before(to); !v.Opened.Before(from) && to && (isOld(v.Remote) || isNew(v.Remote)) {
 				n++
 			}
 		}

@@ -2,8 +2,6 @@ package drain
 
 import (
 	"context"
-	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -14,20 +12,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// sideOf is what an answer says: "old", "new", "mixed", "other", "none".
-func sideOf(addresses []netip.Addr) string {
-	old, fresh := slices.Contains(addresses, oldAddr), slices.Contains(addresses, newAddr)
-	switch {
-	case len(addresses) == 0:
-		return "none"
-	case old && fresh:
-		return "mixed"
-	case old:
-		return "old"
-	case fresh:
-		return "new"
-	}
-	return "other"
 }

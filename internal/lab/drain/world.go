@@ -20,6 +20,7 @@ type stage struct {
 	zone        lab.Zone
 	servers     map[string]*lab.Server // the zoo's, by name
 	populations []*lab.Visiting        // as in the cell
+	oldSite     *lab.Server            // the application at the old address
 	flipped     time.Time              // when the update was sent
 }
 
@@ -29,13 +30,22 @@ var clientHosts = []string{"web", "isp", "api"}
 // build makes the world with everything but the clients.
 func build(ctx context.Context, cell *Cell) (*stage, error) {
 	addr := func(name string) netip.Addr { return netip.MustParseAddr(name) }
-	hosts := []lab.HostConfig{{Name: "wrong", Addrs: []netip.Addr{wrongAddr}}, {Name: "web", Addrs: []netip.Addr{addr("10.77.7.1")}}, {Name: "isp", Addrs: []netip.Addr{addr("10.77.8.1")}}, {Name: "api", Addrs: []netip.Addr{addr("10.77.9.1")}}}
+	hosts := []lab.HostConfig{{Name: "gate"}, {Name: "wrong", Addrs: []netip.Addr{wrongAddr}}, {Name: "kept", Addrs: []netip.Addr{keptAddr}}, {Name: "web", Addrs: []netip.Addr{addr("10.77.7.1")}}, {Name: "isp", Addrs: []netip.Addr{addr("10.77.8.1")}}, {Name: "api", Addrs: []netip.Addr{addr("10.77.9.1")}}}
 	if cell.Edge {
 		hosts = append(hosts, lab.HostConfig{Name: "edge", Addrs: []netip.Addr{oldAddr, newAddr}})
 	} else {
 		hosts = append(hosts, lab.HostConfig{Name: "old", Addrs: []netip.Addr{oldAddr}}, lab.HostConfig{Name: "new", Addrs: []netip.Addr{newAddr}})
 	}
+	six := map[string]netip.Addr{"web": addr("2001:db8:7::1"), "old": oldAddr6, "new": newAddr6}
+	for i, h := range hosts {
+		if cell.IPv6 && six[h.Name].IsValid() {
+			hosts[i].Router, hosts[i].Addrs = "gate", append(h.Addrs, six[h.Name])
+		}
+	}
 	for _, r := range Zoo() {
+		if r.Host == "" {
+			continue
+		}
 		i := slices.IndexFunc(hosts, func(h lab.HostConfig) bool { return h.Name == r.Host })
 		if i < 0 {
 			i, hosts = len(hosts), append(hosts, lab.HostConfig{Name: r.Host})
@@ -46,7 +56,7 @@ func build(ctx context.Context, cell *Cell) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{cell: cell, world: world, zone: zone(cell.TTL), servers: map[string]*lab.Server{}}
+	st := &stage{cell: cell, world: world, zone: cell.zone(), servers: map[string]*lab.Server{}}
 	if err := st.serve(ctx); err != nil {
 		return nil, errors.Join(err, world.Close())
 	}
@@ -56,7 +66,7 @@ func build(ctx context.Context, cell *Cell) (*stage, error) {
 // serve starts the name servers that the cell has, and the applications.
 func (st *stage) serve(ctx context.Context) error {
 	for _, r := range Zoo() {
-		if r.Kind != KindServer && !slices.Contains(st.cell.Resolvers, r.Name) {
+		if r.Host == "" || r.Kind != KindServer && !slices.Contains(st.cell.Resolvers, r.Name) {
 			continue
 		}
 		server, err := st.world.Host(r.Host).Serve(ctx, r.software(st.zone))
@@ -65,17 +75,33 @@ func (st *stage) serve(ctx context.Context) error {
 		}
 		st.servers[r.Name] = server
 	}
-	for _, app := range []struct {
+	type app struct {
 		host string
-		addr netip.Addr
+		at   netip.AddrPort
 		site string
-	}{{st.hostOf(oldAddr), oldAddr, Site}, {st.hostOf(newAddr), newAddr, Site}, {"wrong", wrongAddr, "parked.example"}} {
-		if _, err := st.world.Host(app.host).Serve(ctx, lab.App{Listen: netip.AddrPortFrom(app.addr, port), Site: app.site}); err != nil {
+	}
+	at := netip.AddrPortFrom
+	apps := []app{
+		{st.hostOf(oldAddr), at(oldAddr, port), Site}, {st.hostOf(oldAddr), at(oldAddr, besidePort), otherSite},
+		{st.hostOf(newAddr), at(newAddr, port), Site}, {"kept", at(keptAddr, port), Site}, {"wrong", at(wrongAddr, port), otherSite},
+	}
+	if st.cell.IPv6 {
+		apps = append(apps, app{"old", at(oldAddr6, port), Site}, app{"new", at(newAddr6, port), Site})
+	}
+	for i, a := range apps {
+		server, err := st.world.Host(a.host).Serve(ctx, lab.App{Listen: a.at, Site: a.site})
+		if err != nil {
 			return err
+		}
+		if i == 0 {
+			st.oldSite = server
 		}
 	}
 	return nil
 }
+
+// otherSite is another application.
+const otherSite = "parked.example"
 
 // hostOf is the host that has one of the site's addresses.
 func (st *stage) hostOf(a netip.Addr) string {
@@ -91,10 +117,13 @@ func (st *stage) hostOf(a netip.Addr) string {
 // visit starts the clients.
 func (st *stage) visit(ctx context.Context) error {
 	for _, p := range st.cell.Populations {
-		v := lab.Visitors{Name: p.Name, Habit: p.Habit, Site: Site, Port: port, Clients: p.Clients, Every: p.Every, Hold: p.Hold}
-		if p.Habit == lab.Fixed {
+		v := lab.Visitors{Name: p.Name, Habit: p.Habit, Site: st.cell.name(), Port: port, IPv6: st.cell.IPv6, Clients: p.Clients, Every: p.Every, Hold: p.Hold}
+		switch {
+		case p.Habit == lab.Fixed && p.To.IsValid():
+			v.Address, v.Port = p.To.Addr(), p.To.Port()
+		case p.Habit == lab.Fixed:
 			v.Address = oldAddr
-		} else {
+		default:
 			r, found := resolver(p.Via)
 			if !found {
 				return fmt.Errorf("population %s: the zoo has no resolver %q", p.Name, p.Via)
@@ -130,8 +159,16 @@ func (st *stage) flip(ctx context.Context) error {
 			}
 		}
 	}
+	if st.cell.Reused {
+		if err := st.oldSite.Stop(); err != nil {
+			return err
+		}
+		if _, err := st.world.Host("old").Serve(ctx, lab.App{Listen: netip.AddrPortFrom(oldAddr, port), Site: otherSite}); err != nil {
+			return err
+		}
+	}
 	st.flipped = time.Now()
-	return st.world.Host("ns").Flip(ctx, st.zone, newAddr)
+	return st.world.Host("ns").Flip(ctx, st.zone, st.cell.after()...)
 }
 
 // finish ends the clients and returns what each held.

@@ -1,7 +1,9 @@
 package drain
 
 import (
+	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,6 +35,11 @@ func pause(t *testing.T, d time.Duration) {
 	}
 }
 
+// answering are those that have something to say.
+func answering() []Resolver {
+	return slices.DeleteFunc(Zoo(), func(r Resolver) bool { return r.Kind == KindBogus || r.Kind == KindHangs })
+}
+
 // TestZoo: each name server answers after a switch as its kind does. The classes
 // that an agent gives them are held against this.
 func TestZoo(t *testing.T) {
@@ -52,7 +59,7 @@ func TestZoo(t *testing.T) {
 		labtest.Need(t, err)
 		return said
 	}
-	for _, r := range Zoo() {
+	for _, r := range answering() {
 		want := oldAddr
 		if r.Kind == KindWrong {
 			want = wrongAddr
@@ -61,9 +68,14 @@ func TestZoo(t *testing.T) {
 			t.Fatalf("%s before the switch: %+v: %s", r.Name, said, st.servers[r.Name].Log())
 		}
 	}
+	for _, r := range Zoo() {
+		if want := map[Kind]string{KindBogus: "SERVFAIL", KindHangs: "no answer"}[r.Kind]; want != "" && dig(r).Failure != want {
+			t.Errorf("%s does not fail with %s: %+v", r.Name, want, dig(r))
+		}
+	}
 	labtest.Need(t, st.flip(t.Context()))
 	pause(t, cell.TTL+2*time.Second)
-	for _, r := range Zoo() {
+	for _, r := range answering() {
 		said := dig(r)
 		want := map[Kind]string{KindServer: "new", KindHonest: "new", KindExtender: "old", KindStale: "old", KindWrong: "other"}[r.Kind]
 		if got := sideOf(said.Addresses); got != want {
@@ -133,4 +145,20 @@ func fourHabits(clients int) []Population {
 		{Name: "pooled", Habit: lab.Pooled, Host: "web", Via: "unbound", Clients: clients},
 		{Name: "behind", Habit: lab.Honest, Host: "isp", Via: "unbound-min-900", Clients: clients},
 	}
+}
+
+// sideOf is what an answer says: "old", "new", "mixed", "other", "none".
+func sideOf(addresses []netip.Addr) string {
+	old, fresh := slices.Contains(addresses, oldAddr), slices.Contains(addresses, newAddr)
+	switch {
+	case len(addresses) == 0:
+		return "none"
+	case old && fresh:
+		return "mixed"
+	case old:
+		return "old"
+	case fresh:
+		return "new"
+	}
+	return "other"
 }
