@@ -260,7 +260,6 @@ func (b *Book) Stop(now time.Time, offset time.Duration, name, by string) error 
 	}
 	e.StoppedAt, e.StoppedBy = now.Add(offset).UTC(), by
 	b.touch(e)
-	b.forgetStopped()
 	return nil
 }
 

@@ -206,6 +206,7 @@ func TestRoom(t *testing.T) {
 		_, _ = b.Start(start, 0, request(name(i), "192.0.2.1", "192.0.2.2"))
 		need(t, b.Stop(start.Add(time.Duration(i)*time.Second), 0, name(i), "anna"))
 	}
+	b.Tidy(start.Add(time.Hour), 0)
 	if n := len(b.Entries()); n != Most+1 || b.Entry(name(0)) != nil || b.Entry(name(2*Most-1)) == nil {
 		t.Errorf("%d entries are kept", n)
 	}

@@ -36,14 +36,6 @@ func System() (servers []reply.Server, problems []string, err error) {
 	return systemAt("/")
 }
 
-// SystemServersOf returns the resolvers that a process has, which may have a
-// file system of its own. It is not followed out of that, whatever the links in
-// it say. They are to be asked from the network namespace of the process: its
-// 127.0.0.11, for example, is nobody's but its own.
-func SystemServersOf(pid int) (servers []reply.Server, problems []string, err error) {
-	return systemAt("/proc/" + strconv.Itoa(pid) + "/root")
-}
-
 func systemAt(root string) (servers []reply.Server, problems []string, err error) {
 	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -113,24 +113,6 @@ func TestSystemAt(t *testing.T) {
 	}
 }
 
-// TestSystemServersOf: our own process has what the host has.
-func TestSystemServersOf(t *testing.T) {
-	want, _, err := System()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, _, err := SystemServersOf(os.Getpid())
-	if err != nil {
-		t.Skipf("our own root cannot be read: %v", err)
-	}
-	if diff := cmp.Diff(want, got, compare); diff != "" {
-		t.Errorf("(-System +SystemServersOf):\n%s", diff)
-	}
-	if _, _, err := SystemServersOf(1 << 30); err == nil {
-		t.Error("a process that is not there has servers")
-	}
-}
-
 func FuzzSystemServers(f *testing.F) {
 	f.Add([]byte("nameserver 192.0.2.53\noptions ndots:5\n"))
 	f.Add([]byte("nameserver fe80::1%eth0\nnameserver \x00\nnameserver"))
