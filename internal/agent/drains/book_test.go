@@ -347,6 +347,11 @@ func TestRoute(t *testing.T) {
 	armed.Configure(conf(t, "a.example 192.0.2.1 192.0.2.2", "w.example"))
 	_, err := running.Start(start, 0, request("a.example", "192.0.2.1", "192.0.2.2,192.0.2.3"))
 	need(t, err)
+	asking := New()
+	expects := request("a.example", "192.0.2.1", "192.0.2.2,192.0.2.3")
+	expects.Identity = &api.Identity{URL: "https://a.example/healthz"}
+	_, err = asking.Start(start, 0, expects)
+	need(t, err)
 	probe := func(text string, failed reply.Stage, wrong bool) reply.Probe {
 		return reply.Probe{Address: netip.MustParseAddrPort(text + ":443"), Failed: failed, Wrong: wrong}
 	}
@@ -361,9 +366,10 @@ func TestRoute(t *testing.T) {
 		{"armed", armed.Entry("a.example"), nil, nil, false, api.Route{Name: "a.example", Addresses: addrs("192.0.2.1"), MaxAgeSeconds: 5, From: "the addresses before the switch, as the configuration has them"}},
 		{"armed, and answered", armed.Entry("a.example"), addrs("192.0.2.8"), nil, false, api.Route{Name: "a.example", Addresses: addrs("192.0.2.8"), MaxAgeSeconds: 5, From: "the last good answer, before a switch"}},
 		{"nothing was probed", running.Entry("a.example"), nil, nil, false, api.Route{Name: "a.example", Addresses: addrs("192.0.2.2", "192.0.2.3"), MaxAgeSeconds: 30, From: "switch by hand 42s ago"}},
-		{"one passed", running.Entry("a.example"), nil, []reply.Probe{probe("192.0.2.3", reply.Done, false), probe("192.0.2.2", reply.TLS, true), probe("192.0.2.1", reply.Done, false)}, false, api.Route{Name: "a.example", Addresses: addrs("192.0.2.3"), MaxAgeSeconds: 30, From: "switch by hand 42s ago; 1 of 2 addresses answer as expected"}},
-		{"none passed", running.Entry("a.example"), nil, []reply.Probe{probe("192.0.2.2", reply.Connect, false)}, false, api.Route{Name: "a.example", Addresses: addrs("192.0.2.2", "192.0.2.3"), MaxAgeSeconds: 30, From: "switch by hand 42s ago; none of the new addresses answers as expected, so all are named"}},
-		{"settled", running.Entry("a.example"), nil, []reply.Probe{probe("192.0.2.2", reply.Done, false), probe("192.0.2.3", reply.Done, false)}, true, api.Route{Name: "a.example", Addresses: addrs("192.0.2.2", "192.0.2.3"), MaxAgeSeconds: 300, From: "switch by hand 42s ago; each answers as expected"}},
+		{"one passed", running.Entry("a.example"), nil, []reply.Probe{probe("192.0.2.3", reply.Done, false), probe("192.0.2.2", reply.TLS, true), probe("192.0.2.1", reply.Done, false)}, false, api.Route{Name: "a.example", Addresses: addrs("192.0.2.3"), MaxAgeSeconds: 30, From: "switch by hand 42s ago; 1 of 2 addresses take connections"}},
+		{"none passed", running.Entry("a.example"), nil, []reply.Probe{probe("192.0.2.2", reply.Connect, false)}, false, api.Route{Name: "a.example", Addresses: addrs("192.0.2.2", "192.0.2.3"), MaxAgeSeconds: 30, From: "switch by hand 42s ago; none of the new addresses takes connections, so all are named"}},
+		{"settled", running.Entry("a.example"), nil, []reply.Probe{probe("192.0.2.2", reply.Done, false), probe("192.0.2.3", reply.Done, false)}, true, api.Route{Name: "a.example", Addresses: addrs("192.0.2.2", "192.0.2.3"), MaxAgeSeconds: 300, From: "switch by hand 42s ago; each takes connections"}},
+		{"asked who answers", asking.Entry("a.example"), nil, []reply.Probe{probe("192.0.2.2", reply.Done, false), probe("192.0.2.3", reply.Done, false)}, true, api.Route{Name: "a.example", Addresses: addrs("192.0.2.2", "192.0.2.3"), MaxAgeSeconds: 300, From: "switch by hand 42s ago; each answers as expected"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -41,15 +41,19 @@ func (e *Entry) Route(now time.Time, settled bool) (api.Route, error) {
 	r.From = fmt.Sprintf("switch %s %s ago", e.Source, now.Sub(e.Switch.Since).Round(time.Second))
 	after := e.outward(e.After)
 	tried, good := passed(after, e.says.probes)
+	each, several := "answers as expected", "answer as expected"
+	if e.Identity == nil {
+		each, several = "takes connections", "take connections"
+	}
 	switch {
 	case len(after) == 0:
 		return api.Route{}, &api.Refusal{What: "name servers answer for " + e.Name + " with addresses of this host, its link or its cloud alone, and nobody is sent there on their word", Hint: "if that is meant, say so: foreshock drain start " + e.Name + " with these addresses"}
 	case len(good) == len(after):
-		r.From += "; each answers as expected"
+		r.From += "; each " + each
 	case len(good) > 0:
-		r.From += fmt.Sprintf("; %d of %d addresses answer as expected", len(good), len(after))
+		r.From += fmt.Sprintf("; %d of %d addresses %s", len(good), len(after), several)
 	case tried:
-		r.From += "; none of the new addresses answers as expected, so all are named"
+		r.From += "; none of the new addresses " + each + ", so all are named"
 	}
 	if r.Addresses = good; len(good) == 0 {
 		r.Addresses = slices.Clone(after)
