@@ -27,7 +27,7 @@ type File struct {
 
 // configurationKeys are the other keys of a configuration: its rules can be
 // read as they are, and what else it says is checked where it is used.
-var configurationKeys = []string{"name", "labels", "listen", "token", "observe", "services", "backends", "regions", "baseline", "state_dir", "history", "public_url", "presets", "heartbeat", "notify", "maintenance", "respond"}
+var configurationKeys = []string{"name", "labels", "listen", "tls", "read_token", "behind_proxy", "token", "observe", "services", "backends", "regions", "drain", "asn_database", "baseline", "state_dir", "history", "public_url", "presets", "heartbeat", "notify", "maintenance", "respond"}
 
 // Rules reads a file of rules, or the rules of a configuration. name is for
 // messages. The error joins one for each problem, and the File is empty then.
