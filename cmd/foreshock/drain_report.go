@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -54,11 +52,7 @@ as missing. Ends with code 0 whatever the verdict is.`,
 		if err != nil {
 			return err
 		}
-		var b bytes.Buffer
-		if err := map[string]func(io.Writer) error{"md": r.Markdown, "html": r.HTML, "json": r.JSON}[*format](&b); err != nil {
-			return err
-		}
-		return writeReport(cmd.OutOrStdout(), *file, b.Bytes())
+		return writeReport(cmd.OutOrStdout(), *file, *format, &r)
 	}
 	return cmd
 }

@@ -64,22 +64,29 @@ program does, for as long as --timeout allows.`,
 		if err != nil {
 			return err
 		}
-		var b bytes.Buffer
-		if err := map[string]func(io.Writer) error{"md": r.Markdown, "html": r.HTML, "json": r.JSON}[*format](&b); err != nil {
-			return err
-		}
-		return writeReport(cmd.OutOrStdout(), *file, b.Bytes())
+		return writeReport(cmd.OutOrStdout(), *file, *format, &r)
 	}
 	return cmd
 }
 
-// writeReport writes a report to a file, in place of one that may be there, or
-// without a name to out.
-func writeReport(out io.Writer, file string, text []byte) error {
-	if file != "" {
-		return replaceFile(file, text)
+// document is a report of an incident or of a switch.
+type document interface {
+	Markdown(io.Writer) error
+	HTML(io.Writer) error
+	JSON(io.Writer) error
+}
+
+// writeReport writes a report as "md", "html" or "json" to a file, in place of one
+// that may be there, or without a name to out.
+func writeReport(out io.Writer, file, format string, r document) error {
+	var b bytes.Buffer
+	if err := map[string]func(io.Writer) error{"md": r.Markdown, "html": r.HTML, "json": r.JSON}[format](&b); err != nil {
+		return err
 	}
-	if _, err := out.Write(text); err != nil {
+	if file != "" {
+		return replaceFile(file, b.Bytes())
+	}
+	if _, err := out.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil

@@ -123,52 +123,46 @@ func checkSides(p *problems, key string, r rawDrain) (before, after []netip.Addr
 	return before, after
 }
 
-func checkSide(p *problems, key string, raw []rawIP) []netip.Addr {
-	var out []netip.Addr
-	if len(raw) > MaxDrainAddresses {
-		p.add(raw[MaxDrainAddresses].At, key, "", fmt.Sprintf("%s has %d addresses, and %d are the most", key, len(raw), MaxDrainAddresses), "write those that this host sees")
+// checkEach checks a list of at most so many values, each of which may be there
+// once. parse says of one that is none why, beginning with a verb, and what to
+// write.
+func checkEach[R any, T comparable](p *problems, key string, raw []R, of func(R) scalar, parse func(string) (T, string, string), most int, tooMany, way string) []T {
+	var out []T
+	if len(raw) > most {
+		p.add(of(raw[most]).At, key, "", fmt.Sprintf("%s has %d %s, and %d are the most", key, len(raw), tooMany, most), way)
 		return nil
 	}
-	for j, s := range raw {
-		at := fmt.Sprintf("%s[%d]", key, j)
+	for j := range raw {
+		s, at := of(raw[j]), fmt.Sprintf("%s[%d]", key, j)
 		if !s.Good {
 			continue
 		}
-		addr, problem, hint := ParseAddress(s.Text)
-		if problem == "" && slices.Contains(out, addr) {
+		value, problem, hint := parse(s.Text)
+		if problem == "" && slices.Contains(out, value) {
 			problem, hint = "is there twice", "keep one of them"
 		}
 		if problem != "" {
 			p.add(s.At, at, s.Text, fmt.Sprintf("%s %s %s", at, quote(s.Text), problem), hint)
 			continue
 		}
-		out = append(out, addr)
+		out = append(out, value)
 	}
 	return out
 }
 
+func checkSide(p *problems, key string, raw []rawIP) []netip.Addr {
+	return checkEach(p, key, raw, func(r rawIP) scalar { return r.scalar }, ParseAddress, MaxDrainAddresses, "addresses", "write those that this host sees")
+}
+
 func checkPorts(p *problems, key string, raw []rawPort) []uint16 {
-	var out []uint16
-	if len(raw) > MaxDrainPorts {
-		p.add(raw[MaxDrainPorts].At, key, "", fmt.Sprintf("%s has %d ports, and %d are the most", key, len(raw), MaxDrainPorts), "remove the key where every port counts")
-		return nil
-	}
-	for j, s := range raw {
-		at := fmt.Sprintf("%s[%d]", key, j)
-		if !s.Good {
-			continue
+	parse := func(text string) (uint16, string, string) {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 {
+			return 0, "is not a port from 1 to 65535", "write the number, as 443"
 		}
-		n, err := strconv.ParseUint(s.Text, 10, 16)
-		switch {
-		case err != nil || n == 0:
-			p.add(s.At, at, s.Text, fmt.Sprintf("%s %s is not a port from 1 to 65535", at, quote(s.Text)), "write the number, as 443")
-		case slices.Contains(out, uint16(n)):
-			p.add(s.At, at, s.Text, fmt.Sprintf("%s %s is there twice", at, quote(s.Text)), "keep one of them")
-		default:
-			out = append(out, uint16(n))
-		}
+		return uint16(n), "", ""
 	}
-	return out
+	return checkEach(p, key, raw, func(r rawPort) scalar { return r.scalar }, parse, MaxDrainPorts, "ports", "remove the key where every port counts")
 }
 
 const dnsPort = 53
@@ -202,26 +196,7 @@ func ParseResolver(text string) (r Resolver, problem, hint string) {
 }
 
 func checkResolvers(p *problems, key string, raw []rawResolver) []Resolver {
-	var out []Resolver
-	if len(raw) > MaxDrainResolvers {
-		p.add(raw[MaxDrainResolvers].At, key, "", fmt.Sprintf("%s has %d resolvers, and %d are the most", key, len(raw), MaxDrainResolvers), "write those that your users' answers come from")
-		return nil
-	}
-	for j, s := range raw {
-		at := fmt.Sprintf("%s[%d]", key, j)
-		if !s.Good {
-			continue
-		}
-		r, problem, hint := ParseResolver(s.Text)
-		if problem == "" && slices.Contains(out, r) {
-			problem, hint = "is there twice", "keep one of them"
-		}
-		if problem != "" {
-			p.add(s.At, at, s.Text, fmt.Sprintf("%s %s %s", at, quote(s.Text), problem), hint)
-			continue
-		}
-		out = append(out, r)
-	}
+	out := checkEach(p, key, raw, func(r rawResolver) scalar { return r.scalar }, ParseResolver, MaxDrainResolvers, "resolvers", "write those that your users' answers come from")
 	if out == nil {
 		return DefaultResolvers()
 	}

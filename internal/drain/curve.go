@@ -219,14 +219,19 @@ func (p *Point) add(o *Point) {
 	for _, x := range []struct{ to, from *Count }{
 		{&p.Asked.Old, &o.Asked.Old}, {&p.Asked.New, &o.Asked.New}, {&p.Served.Old, &o.Served.Old}, {&p.Served.New, &o.Served.New},
 	} {
-		x.to.Connections += x.from.Connections
-		x.to.Established += x.from.Established
-		x.to.Connecting += x.from.Connecting
-		x.to.Retransmitting += x.from.Retransmitting
-		x.to.NewPerSecond += x.from.NewPerSecond
-		x.to.Moving += x.from.Moving
-		x.to.BytesPerSecond += x.from.BytesPerSecond
+		x.to.Add(*x.from)
 	}
+}
+
+// Add adds what is counted apart.
+func (c *Count) Add(o Count) {
+	c.Connections += o.Connections
+	c.Established += o.Established
+	c.Connecting += o.Connecting
+	c.Retransmitting += o.Retransmitting
+	c.NewPerSecond += o.NewPerSecond
+	c.Moving += o.Moving
+	c.BytesPerSecond += o.BytesPerSecond
 }
 
 // lately is what was seen together within the two windows before the last look:

@@ -39,17 +39,14 @@ func (e *Entry) add(side scope.Side, s *measure.ScopeSignals) {
 		asked, served = &e.now.Asked.New, &e.now.Served.New
 		e.arrive(s)
 	}
-	for _, end := range []struct {
-		to *drain.Count
-		is *measure.EndNow
-	}{{asked, &s.Address.Asked}, {served, &s.Address.Served}} {
-		end.to.Connections += end.is.Connections
-		end.to.Established += end.is.Established
-		end.to.Connecting += end.is.Connecting
-		end.to.Retransmitting += end.is.Retransmitting
-		end.to.NewPerSecond += end.is.NewPerSecond
-		end.to.Moving += end.is.Moving
-		end.to.BytesPerSecond += end.is.BytesPerSecond
+	asked.Add(counted(&s.Address.Asked))
+	served.Add(counted(&s.Address.Served))
+}
+
+func counted(end *measure.EndNow) drain.Count {
+	return drain.Count{
+		Connections: end.Connections, Established: end.Established, Connecting: end.Connecting, Retransmitting: end.Retransmitting,
+		NewPerSecond: end.NewPerSecond, Moving: end.Moving, BytesPerSecond: end.BytesPerSecond,
 	}
 }
 
